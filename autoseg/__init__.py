@@ -1,0 +1,1 @@
+"""autoseg: a self-configuring segmentation framework."""

@@ -1,0 +1,1 @@
+"""Plans that ship with autoseg: planner presets, reference plans, benchmark suites."""

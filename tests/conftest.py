@@ -1,0 +1,25 @@
+"""What all tests share: the real data, where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Beside the checkout on the machines that have it; elsewhere AUTOSEG_TEST_DATA names it.
+REAL_DATA = Path(os.environ.get("AUTOSEG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Give the path of a real data set by name; skip the test where it is not at hand."""
+
+    def path_of(name: str) -> Path:
+        path = REAL_DATA / name
+        if not path.exists():
+            pytest.skip(f"the real data set {name} is not at hand (AUTOSEG_TEST_DATA names its folder)")
+        return path
+
+    return path_of
