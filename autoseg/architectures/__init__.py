@@ -1,1 +1,84 @@
-"""architectures."""
+"""Networks by name. Each file is one architecture; the file name is its name.
+
+A file defines `NETWORK`, the class; `DIMENSIONS`, what it supports; and `kwargs_for(topology, **options)`,
+the JSON-able arguments of that class for one configuration of a plan.
+"""
+
+from __future__ import annotations
+
+import pydoc
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from autoseg import plugins
+from autoseg.architectures._topology import Option, Topology
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Option", "Topology", "build_network", "class_path", "network_kwargs", "requires_import"]
+
+
+def network_kwargs(architecture: str, topology: Topology, **options: Any) -> dict[str, Any]:
+    """The JSON-able arguments of a network for one configuration.
+
+    Raises:
+        PlanError: for an unknown option or a dimension that the network does not support.
+        UsageError: for an unknown architecture.
+    """
+    kwargs: dict[str, Any] = plugins.find("architectures", architecture).kwargs_for(topology, **options)
+    return kwargs
+
+
+def class_path(architecture: str) -> str:
+    """The dotted path under which a plan names the class."""
+    network = plugins.find("architectures", architecture).NETWORK
+    return f"{network.__module__}.{network.__qualname__}"
+
+
+def requires_import(architecture: str) -> tuple[str, ...]:
+    """The arguments that name a class, which the builder imports first (nnU-Net's own networks)."""
+    return tuple(getattr(plugins.find("architectures", architecture), "REQUIRES_IMPORT", ()))
+
+
+def build_network(
+    architecture: str,
+    input_channels: int,
+    num_classes: int,
+    topology: Topology,
+    deep_supervision: bool | None = None,
+    **options: Any,
+) -> nn.Module:
+    """Build a network as nnU-Net builds it from a plan, freshly initialised.
+
+    Args:
+        architecture: a name of `plugins.available("architectures")`, or the path of a file.
+        input_channels: channels of the image.
+        num_classes: logits per voxel.
+        topology: the configuration.
+        deep_supervision: whether `forward` gives a list; None: no.
+        options: see the file's `OPTIONS`.
+
+    Raises:
+        PlanError: for an unknown option or a dimension that the network does not support.
+        UsageError: for an unknown architecture.
+    """
+    kwargs = network_kwargs(architecture, topology, **options)
+    network = plugins.find("architectures", architecture).NETWORK(
+        input_channels=input_channels,
+        num_classes=num_classes,
+        deep_supervision=bool(deep_supervision),
+        **with_imports(kwargs, requires_import(architecture)),
+    )
+    if hasattr(network, "initialize"):
+        network.apply(network.initialize)
+    built: nn.Module = network
+    return built
+
+
+def with_imports(kwargs: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The arguments with the classes they name in place of the names."""
+    return {
+        name: pydoc.locate(value) if name in names and value is not None else value
+        for name, value in kwargs.items()
+    }

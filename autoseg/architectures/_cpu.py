@@ -1,0 +1,107 @@
+"""Layers that compute what torch's compute, faster on a CPU in channels-last memory.
+
+Measured on one core (AVX-512 bf16, torch 2.15), forward and backward: instance normalisation of
+2x32x40x56x40 in bf16 takes 21 ms in torch and 7 ms here, because torch folds the batch into the channels
+and so leaves channels-last; a transposed convolution 64 -> 32 onto the same size takes 29 ms in torch and
+10 ms here as one matrix product. On other devices, in other layouts and in inference torch's own kernels
+run. Parameters and state dicts are torch's.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.stride(1) == 1 and x.shape[1] > 1
+
+
+def normalise_cases(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Instance normalisation of (b, c, *s); a channel with a single voxel becomes its bias."""
+    if x.device.type == "cpu" and _is_channels_last(x):
+        cases = [
+            torch.batch_norm(case, weight, bias, None, None, True, 0.0, eps, False)
+            for case in torch.chunk(x, len(x))
+        ]
+        return torch.cat(cases) if len(cases) > 1 else cases[0]
+    return torch.instance_norm(x, weight, bias, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
+
+
+class _FastInstanceNorm:
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self, nn.InstanceNorm2d | nn.InstanceNorm3d)
+        return normalise_cases(x, self.weight, self.bias, self.eps)
+
+
+class InstanceNorm2d(_FastInstanceNorm, nn.InstanceNorm2d):
+    """torch's layer without running statistics."""
+
+
+class InstanceNorm3d(_FastInstanceNorm, nn.InstanceNorm3d):
+    """torch's layer without running statistics."""
+
+
+class _FastTransposed:
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert isinstance(self, nn.ConvTranspose2d | nn.ConvTranspose3d)
+        reduced = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+        training = torch.is_grad_enabled() and x.requires_grad
+        if output_size is None and training and reduced and x.device.type == "cpu" and _is_channels_last(x):
+            return _as_matrix_product(x, self.weight, self.bias, self.stride)
+        result: Tensor = super().forward(x, output_size)  # type: ignore[misc]
+        return result
+
+
+class TransposedConv2d(_FastTransposed, nn.ConvTranspose2d):
+    """torch's layer with the kernel equal to the stride."""
+
+
+class TransposedConv3d(_FastTransposed, nn.ConvTranspose3d):
+    """torch's layer with the kernel equal to the stride."""
+
+
+def _as_matrix_product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...]) -> Tensor:
+    """A transposed convolution whose windows do not overlap: one product, then a permutation."""
+    batch, _, *size = x.shape
+    axes = len(size)
+    matrix = weight.permute(*range(2, 2 + axes), 1, 0).flatten(0, axes)
+    shift = None if bias is None else bias.repeat(prod(stride))
+    y = functional.linear(x.movedim(1, -1), matrix, shift).view(batch, *size, *stride, -1)
+    pairs = [axis for k in range(axes) for axis in (1 + k, 1 + axes + k)]
+    y = y.permute(0, *pairs, 1 + 2 * axes)
+    return y.reshape(batch, *(n * s for n, s in zip(size, stride, strict=True)), -1).movedim(-1, 1)
+
+
+_FASTER: dict[type[nn.Module], type[nn.Module]] = {
+    nn.InstanceNorm2d: InstanceNorm2d,
+    nn.InstanceNorm3d: InstanceNorm3d,
+    nn.ConvTranspose2d: TransposedConv2d,
+    nn.ConvTranspose3d: TransposedConv3d,
+}
+
+
+def quicken(network: nn.Module) -> int:
+    """Let the layers of a built network use the faster forms where they are equal; in place.
+
+    Returns:
+        The number of layers changed. Their parameters, names and results stay what they were.
+    """
+    changed = 0
+    for module in network.modules():
+        faster = _FASTER.get(type(module))
+        if faster is not None and _is_equal(module):
+            module.__class__ = faster
+            changed += 1
+    return changed
+
+
+def _is_equal(module: nn.Module) -> bool:
+    if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d):
+        return not module.track_running_stats
+    assert isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d)
+    plain = module.groups == 1 and not any(module.padding) and not any(module.output_padding)
+    return plain and module.kernel_size == module.stride and all(d == 1 for d in module.dilation)

@@ -1,0 +1,109 @@
+"""The ranking on a terminal: readable at 100 columns and without colour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from autoseg.leaderboard.comparable import fold_words
+from autoseg.leaderboard.quantities import HEADLINE, Quantity, quantity
+from autoseg.leaderboard.ranking import Leaderboard, RankedSet, Row
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+
+def terminal_table(leaderboard: Leaderboard) -> RenderableType:
+    """A table for each comparable set, its warnings, and what has no rank.
+
+    Returns:
+        A rich renderable; print it with a `rich.console.Console`.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    for dataset in leaderboard.datasets:
+        for item in leaderboard.of(dataset):
+            parts.append(_set_table(item, leaderboard.quantity))
+            notes = [Text(f"  {note}", style="yellow") for note in item.warnings]
+            parts.extend([*notes, Text()])
+        parts.extend(
+            Text(f"  {row.name} on {row.dataset}: {row.status}. {row.reason}", style="red")
+            for row in leaderboard.unranked
+            if row.dataset == dataset
+        )
+    if not parts:
+        return Text("No records: nothing to rank.")
+    parts.append(Text("  = not told apart from the best (Wilcoxon signed rank, Holm, p >= 0.05)."))
+    return Group(*parts)
+
+
+def _set_table(item: RankedSet, ranked: Quantity) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    first = item.rows[0]
+    title = f"{first.dataset}: {first.n_cases} cases, {fold_words(first.folds)}"
+    if item.comparable.difference:
+        title += f"\n(not comparable with the first table: {item.comparable.difference})"
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    others = [quantity(name) for name in HEADLINE if name in first.means and name != ranked.name][:2]
+    missing = any(row.n_missing for row in item.rows)
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("trainer", overflow="fold", min_width=18)
+    table.add_column(f"{ranked.title} [95 %]", justify="right", no_wrap=True)
+    for other in others:
+        table.add_column(other.title, justify="right", no_wrap=True)
+    for name in (*(("missing",) if missing else ()), "params", "train", "s/case"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in item.rows:
+        values = [other.text(row.means[other.name]) for other in others]
+        gaps = [str(row.n_missing)] if missing else []
+        cells = [_rank(row), _name(row), _interval(row, ranked), *values, *gaps, *_costs(row)]
+        table.add_row(*(Text(cell) for cell in cells), style="bold" if row.tied_with_best else "")
+    return table
+
+
+def _rank(row: Row) -> str:
+    if row.rank is None:
+        return ""
+    return f"{row.rank} =" if row.tied_with_best and row.rank != 1 else f"{row.rank}  "
+
+
+def _name(row: Row) -> str:
+    return row.name if row.status in ("ok", "foreign") else f"{row.name} ({row.status})"
+
+
+def _interval(row: Row, ranked: Quantity) -> str:
+    interval = row.intervals[ranked.name]
+    value, low, high = (ranked.text(x) for x in (row.means[ranked.name], interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _costs(row: Row) -> list[str]:
+    inference = row.cost("inference_s_per_case")
+    return [
+        count_words(row.cost("parameters")),
+        duration_words(row.cost("train_s")),
+        "" if inference is None else f"{inference:.2g}",
+    ]
+
+
+def count_words(value: float | None) -> str:
+    """A count in thousands or millions: ``31.2 M``."""
+    if value is None:
+        return ""
+    if value >= 1e6:
+        return f"{value / 1e6:.1f} M"
+    return f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.0f}"
+
+
+def duration_words(seconds: float | None) -> str:
+    """A duration in the unit that reads best: ``48 s``, ``5.2 min``, ``3.1 h``."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,255 @@
+"""The walk from a raw data set to a leaderboard, and the only place that knows the order.
+
+verify -> fingerprint -> plan -> folds -> for each trainer and fold: fit the plan, preprocess, train,
+predict the held-out cases, evaluate, record -> leaderboard. Every stage leaves its result on disk, whole or
+not at all, and is skipped where that result is there for the same inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoseg import plugins
+from autoseg.dataset import find_cases, load_dataset
+from autoseg.errors import DataError, UsageError
+from autoseg.files import read_json
+from autoseg.folds import Fold
+from autoseg.plan import Plan
+from autoseg.prepare import Prepared, Settings, chosen_folds, fingerprinted, planned, prepare
+from autoseg.preprocess import link_references
+from autoseg.workspace import Workspace
+
+if TYPE_CHECKING:
+    from autoseg.leaderboard.ranking import Leaderboard
+    from autoseg.leaderboard.records import Record
+    from autoseg.run import Checkpoint
+    from autoseg.tailor import Choice
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the walk ended with."""
+
+    leaderboard: Leaderboard
+    page: Path
+    records: tuple[Record, ...] = field(repr=False)
+
+
+def plan_and_train(source: Path | str, workspace: Workspace, settings: Settings) -> Outcome:
+    """Walk a data set to a leaderboard, or go on where an earlier walk stopped.
+
+    Args:
+        source: a data set's name or id in the workspace, or the path of a raw folder, which is only read.
+        workspace: where everything else goes.
+        settings: what is asked.
+
+    Raises:
+        DataError: if verification finds errors, or one case makes cross-validation impossible.
+        UsageError: for unknown names.
+    """
+    root = workspace.find_raw(source)
+    if settings.budget_s is not None and settings.epochs is not None:
+        raise UsageError("A budget and a number of epochs exclude each other. Give --budget or --epochs.")
+    prepared = prepare(root, workspace, settings)
+    folds = chosen_folds(prepared.folds, settings.folds)
+    names = choose_trainers(settings.trainers, prepared)
+    return _train_and_rank(prepared, folds, names, workspace, settings)
+
+
+def choose_trainers(asked: Sequence[str], prepared: Prepared) -> tuple[Choice, ...]:
+    """Trainers by name or by group; of a group, those that can train this data set.
+
+    Raises:
+        UsageError: for an unknown trainer.
+    """
+    from autoseg import nnunet
+    from autoseg.tailor import Choice
+
+    dimensions = {each.dimensions for each in prepared.plan.configurations.values()}
+    chosen: list[Choice] = []
+    for text in asked:
+        if text not in ("auto", "documented", "baselines", "all"):
+            choice = Choice.parse(text)
+            nnunet.trainer_class(choice.name)
+            chosen.append(choice)
+            continue
+        for name in plugins.available("trainers"):
+            trainer = nnunet.trainer_class(name)
+            wanted = {"documented": trainer.documented, "baselines": not trainer.documented}.get(text, True)
+            if wanted and dimensions & set(trainer.dimensions):
+                chosen.append(Choice(name))
+    return tuple(dict.fromkeys(chosen, None)) if all(not c.options for c in chosen) else tuple(chosen)
+
+
+def _train_and_rank(
+    prepared: Prepared, folds: Sequence[Fold], choices: Sequence[Choice], workspace: Workspace, settings: Settings
+) -> Outcome:
+    from autoseg.cell import Cell, run_cell
+
+    share = None if settings.budget_s is None else settings.budget_s / (len(choices) * len(folds))
+    request = _request(settings, share)
+    link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
+    records = []
+    for choice in choices:
+        for fold in folds:
+            cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, request)
+            records.append(run_cell(cell, workspace, settings.workers))
+    return _rank(prepared, records, workspace)
+
+
+def _rank(prepared: Prepared, records: Sequence[Record], workspace: Workspace) -> Outcome:
+    from autoseg.leaderboard.page import write_page
+    from autoseg.leaderboard.ranking import rank
+
+    leaderboard = rank(records)
+    page = workspace.results_of(prepared.dataset.name) / "leaderboard.html"
+    write_page(leaderboard, page)
+    return Outcome(leaderboard, page, tuple(records))
+
+
+def find_device(name: str) -> Any:
+    """The torch device of that name; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        UsageError: if the device is not there.
+    """
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
+    if not there.get(name.split(":")[0], False):
+        have = ", ".join(kind for kind, yes in there.items() if yes)
+        raise UsageError(f"The device {name!r} is not there. This machine has: {have}.")
+    return torch.device(name)
+
+def train_one(
+    source: Path | str, trainer: str, fold: int | str, workspace: Workspace, settings: Settings
+) -> Checkpoint:
+    """Train one trainer on one fold, or on all cases (``fold="all"``), without evaluating it.
+
+    Raises:
+        DataError: if the data set has errors.
+        UsageError: for unknown names.
+    """
+    from autoseg.cell import Cell, train_cell
+    from autoseg.tailor import Choice
+
+    prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
+    if fold == "all":
+        everything = tuple(case.identifier for case in prepared.dataset.cases)
+        chosen = Fold(-1, everything, everything)
+    else:
+        (chosen,) = chosen_folds(prepared.folds, [int(fold)])
+    link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
+    request = _request(settings, settings.budget_s)
+    cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, Choice.parse(trainer), chosen, request)
+    return train_cell(cell, workspace, settings.workers)
+
+
+def fitted(root: Path, workspace: Workspace, settings: Settings, trainer: str) -> tuple[Plan, Path]:
+    """The plan that a trainer would get, written to the workspace, and its file."""
+    from autoseg.cell import plan_for
+    from autoseg.tailor import Choice
+
+    dataset = load_dataset(root, settings.groups)
+    fingerprint = fingerprinted(dataset, workspace, settings.workers)
+    plan = plan_for(dataset, fingerprint, Choice.parse(trainer), _request(settings, settings.budget_s), workspace)
+    return plan, workspace.plan_of(dataset.name, plan.name)
+
+
+def planned_from_disk(root: Path, workspace: Workspace, settings: Settings, preset: str) -> tuple[Plan, Path]:
+    """nnU-Net's plan of a raw folder, written to the workspace, and its file."""
+    dataset = load_dataset(root, settings.groups)
+    fingerprint = fingerprinted(dataset, workspace, settings.workers)
+    plan = planned(dataset, fingerprint, workspace, preset, settings.memory_gb)
+    return plan, workspace.plan_of(dataset.name, plan.name)
+
+
+def predict_folder(
+    model: Path, source: Path, output: Path, *, device: str, mirroring: bool = True, step_size: float = 0.5
+) -> list[Path]:
+    """Segment every case of a folder with all trained folds of a model.
+
+    Raises:
+        DataError: if the folder holds no case of the model's file ending.
+        RunError: if the model is not complete.
+    """
+    from autoseg.predict import load_model, predict_cases, trained_folds
+
+    ending = read_json(model / "dataset.json")["file_ending"]
+    cases = find_cases(source, ending)
+    if not cases:
+        raise DataError(f"{source} has no images named CASE_0000{ending}. Give the folder that holds them.")
+    loaded = load_model(model, trained_folds(model), find_device(device), mirroring)
+    loaded.step_size = step_size
+    return predict_cases(loaded, cases, output)
+
+
+def ranked(
+    workspace: Workspace,
+    datasets: Sequence[str],
+    add: Sequence[Path],
+    metric: str = "dice",
+    html: Path | None = None,
+    csv: Path | None = None,
+) -> Leaderboard:
+    """Rank the records of the workspace, or of some data sets, and those made elsewhere.
+
+    Raises:
+        UsageError: if there is no record.
+    """
+    from autoseg.leaderboard.export import write_csv
+    from autoseg.leaderboard.foreign import add_records
+    from autoseg.leaderboard.page import write_page
+    from autoseg.leaderboard.ranking import rank
+    from autoseg.leaderboard.records import load_records
+
+    names = [workspace.find_raw(name).name for name in datasets]
+    places = [workspace.results_of(name) for name in names] if names else [workspace.results]
+    found = [record for place in places if place.is_dir() for record in load_records(place)] if names or not add else []
+    records = [*found, *(record for path in add for record in add_records(path))]
+    if not records:
+        raise UsageError(f"There is no record in {', '.join(map(str, places))}. Run autoseg plan-and-train first.")
+    leaderboard = rank(records, metric=metric)
+    if html is not None:
+        write_page(leaderboard, html)
+    if csv is not None:
+        write_csv(leaderboard, csv)
+    return leaderboard
+
+
+def run_demo(workspace: Workspace, budget_s: float, device: str = "cpu") -> tuple[Leaderboard, Path]:
+    """Generate two data sets, walk both, and rank everything on one page."""
+    from autoseg.demo import make_demo
+    from autoseg.leaderboard.page import write_page
+    from autoseg.leaderboard.ranking import rank
+
+    volumes, images = make_demo(workspace.raw)
+    records = []
+    for folder, trainers in ((volumes, ("nnunet", "brainunet")), (images, ("nnunet", "resnet34_mlp"))):
+        settings = Settings(trainers=trainers, folds=(0,), budget_s=budget_s / 2, device=device)
+        records += plan_and_train(folder, workspace, settings).records
+    leaderboard = rank(records)
+    page = workspace.results / "leaderboard.html"
+    write_page(leaderboard, page)
+    return leaderboard, page
+
+
+def _request(settings: Settings, run_seconds: float | None) -> Any:
+    from autoseg.tailor import Request
+
+    return Request(
+        find_device(settings.device),
+        settings.memory_gb,
+        run_seconds,
+        settings.epochs,
+        settings.configuration,
+        settings.seed,
+    )

@@ -1,0 +1,163 @@
+"""Patch size and batch size: as large as memory and data allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from autoseg.architectures import Topology
+from autoseg.errors import PlanError
+from autoseg.plan import Decision
+from autoseg.planner import memory
+from autoseg.planner.presets import Preset
+from autoseg.planner.topology import divisors, pooled
+
+# The patch that is started from has the volume of such a cube (square in 2D): larger than what will fit.
+START_EDGE = {2: 2048, 3: 256}
+
+
+@dataclass(frozen=True)
+class FittedPatch:
+    """The largest patch that fits, and how it was found.
+
+    Attributes:
+        topology: of the network, with the patch size.
+        start: the patch size that was started from.
+        steps: how often it was made smaller.
+        values: feature map values of one sample.
+    """
+
+    topology: Topology
+    start: tuple[float, ...]
+    steps: int
+    values: int
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a patch has to fit into.
+
+    Attributes:
+        preset: network and references.
+        memory_gb: GPU memory target.
+        labels: entries of dataset.json's labels.
+    """
+
+    preset: Preset
+    memory_gb: float
+    labels: int
+
+    @cached_property
+    def source(self) -> str:
+        """Where the rules are from."""
+        return self.preset.source
+
+
+def fit_patch(spacing: Sequence[float], median_shape: Sequence[float], resources: Resources) -> FittedPatch:
+    """Start with a patch as large as the median case and shrink it until its network fits.
+
+    Args:
+        spacing: mm per axis.
+        median_shape: median shape of the resampled cases, voxels per axis.
+        resources: what it has to fit into.
+
+    Raises:
+        PlanError: if nothing fits.
+    """
+    preset = resources.preset
+    start = _start(spacing, median_shape)
+    topology, steps = pooled(spacing, start, preset.shortest_edge), 0
+    while True:
+        values = memory.feature_map_values(preset, topology, resources.labels)
+        if not memory.is_too_large(preset, values, topology.dimensions, resources.memory_gb):
+            return FittedPatch(topology, start, steps, values)
+        topology, steps = _smaller(topology, median_shape, preset.shortest_edge), steps + 1
+        if min(topology.patch_size) < 1:
+            raise PlanError(
+                f"No patch fits into {resources.memory_gb} GB with {resources.labels} labels. "
+                f"Give more memory, or merge labels."
+            )
+
+
+def _start(spacing: Sequence[float], median_shape: Sequence[float]) -> tuple[float, ...]:
+    """The same extent in mm along every axis, nowhere larger than the median case."""
+    density = 1 / np.array(spacing)
+    dimensions = len(density)
+    scale = (START_EDGE[dimensions] ** dimensions / np.prod(density)) ** (1 / dimensions)
+    return tuple(float(min(round(n), most)) for n, most in zip(density * scale, median_shape, strict=True))
+
+
+def _smaller(topology: Topology, median_shape: Sequence[float], shortest_edge: int) -> Topology:
+    """One step less along the axis that sees the largest part of the median case.
+
+    Subtracting the current divisor could skip sizes that a shallower network allows (from 256 with divisor
+    64 to 192, past 224), so the step is the divisor of the topology that would result.
+    """
+    patch = list(topology.patch_size)
+    seen = [n / median for n, median in zip(patch, median_shape, strict=True)]
+    # The last of argsort, not argmax: among equals it is the axis that nnU-Net takes.
+    axis = int(np.argsort(seen)[-1])
+    trial = list(patch)
+    trial[axis] -= divisors(topology)[axis]
+    patch[axis] -= divisors(pooled(topology.spacing, trial, shortest_edge))[axis]
+    return pooled(topology.spacing, patch, shortest_edge)
+
+
+def fit_batch(patch: FittedPatch, dataset_voxels: float, resources: Resources) -> tuple[int, Decision]:
+    """The batch that fills what memory the patch leaves, without seeing too much of the data set at once.
+
+    Args:
+        patch: the fitted patch.
+        dataset_voxels: voxels of the whole data set at this spacing, about.
+        resources: what it has to fit into.
+    """
+    preset, dimensions = resources.preset, patch.topology.dimensions
+    reference = memory.reference_values(preset, dimensions, resources.memory_gb)
+    samples = memory.reference_batch(preset, dimensions)
+    by_memory = round(reference / patch.values * samples)
+    by_data = round(dataset_voxels * preset.largest_share / float(math.prod(patch.topology.patch_size)))
+    batch = max(min(by_memory, by_data), preset.smallest_batch)
+    decision = Decision(
+        "batch_size",
+        batch,
+        f"what memory leaves room for, but at most {preset.largest_share:.0%} of the data set's voxels "
+        f"and at least {preset.smallest_batch}",
+        {"by_memory": by_memory, "by_data": by_data, "dataset_voxels": dataset_voxels},
+        resources.source,
+    )
+    return batch, decision
+
+
+def patch_decisions(patch: FittedPatch, median_shape: Sequence[float], resources: Resources) -> list[Decision]:
+    """Why the patch and the network are as they are."""
+    topology, preset = patch.topology, resources.preset
+    reference = memory.reference_values(preset, topology.dimensions, resources.memory_gb)
+    return [
+        Decision(
+            "patch_size",
+            list(topology.patch_size),
+            "start at equal extents in mm within the median case, then shorten the axis that sees most of "
+            "it until the network's feature maps fit the memory target",
+            {
+                "start": list(patch.start),
+                "median_shape": [float(n) for n in median_shape],
+                "steps": patch.steps,
+                "feature_map_values": patch.values,
+                "reference_values": reference,
+                "memory_gb": resources.memory_gb,
+            },
+            resources.source,
+        ),
+        Decision(
+            "topology",
+            {"strides": [list(row) for row in topology.strides], "stages": topology.stages},
+            f"halve the axes within 2x of the finest spacing while at least {2 * preset.shortest_edge} voxels "
+            f"are left ({3 * preset.shortest_edge} for a single axis); kernels span 3 along them, else 1",
+            {"spacing": list(topology.spacing), "kernel_sizes": [list(row) for row in topology.kernel_sizes]},
+            resources.source,
+        ),
+    ]

@@ -1,0 +1,51 @@
+"""Short measurements of a network on the device at hand."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+# A probe this large takes a second or two on two cores and fills their vector units.
+LARGEST_PROBE_VOXELS = 150_000
+
+
+def probe_patch(patch_size: Sequence[int], batch_size: int, strides: Sequence[int]) -> tuple[int, ...]:
+    """A patch small enough to measure, a multiple of the network's strides and not below twice them."""
+    patch = list(patch_size)
+    while math.prod(patch) * batch_size > LARGEST_PROBE_VOXELS:
+        halved = [n // 2 // s * s if n // 2 >= 2 * s else n for n, s in zip(patch, strides, strict=True)]
+        if halved == patch:
+            break
+        patch = halved
+    return tuple(patch)
+
+
+def step_seconds(
+    network: nn.Module, shape: Sequence[int], device: torch.device, dtype: torch.dtype | None
+) -> float:
+    """Seconds of one training step (forward, backward, update) on random data.
+
+    Args:
+        network: on the device, in training mode.
+        shape: of a batch: samples, channels, spatial axes.
+        device: where.
+        dtype: of autocast; None: float32.
+    """
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
+    data = torch.randn(tuple(shape), device=device)
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            outputs = network(data)
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        sum(output.float().square().mean() for output in outputs).backward()  # type: ignore[union-attr]
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return min(times[1:])

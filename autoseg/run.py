@@ -1,0 +1,97 @@
+"""A run: one training of one trainer on one fold. The only place that knows a run's files."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.errors import RunError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one trainer on one fold, in nnU-Net's folder layout.
+
+    Attributes:
+        dataset: the data set's name.
+        plan: the plan's name.
+        configuration: ``2d``, ``3d_fullres``, ...
+        trainer: the trainer's name.
+        fold: the fold's index, or ``"all"``.
+        seed: of initialisation, sampling and augmentation.
+        results: the workspace's results folder.
+    """
+
+    dataset: str
+    plan: str
+    configuration: str
+    trainer: str
+    fold: int | str
+    seed: int
+    results: Path
+
+    @property
+    def model_folder(self) -> Path:
+        """The folder that stock prediction reads: plans.json, dataset.json and the folds."""
+        return self.results / self.dataset / f"{self.trainer}__{self.plan}__{self.configuration}"
+
+    @property
+    def folder(self) -> Path:
+        """This fold's folder."""
+        return self.model_folder / f"fold_{self.fold}"
+
+    @property
+    def name(self) -> str:
+        """A name that no other run of the workspace has."""
+        return f"{self.dataset}/{self.trainer}__{self.plan}__{self.configuration}/fold_{self.fold}"
+
+    @property
+    def final_checkpoint(self) -> Path:
+        """Written once the training has ended as planned."""
+        return self.folder / "checkpoint_final.pth"
+
+    @property
+    def latest_checkpoint(self) -> Path:
+        """Written while the training goes on; what a restart resumes from."""
+        return self.folder / "checkpoint_latest.pth"
+
+    @property
+    def predictions(self) -> Path:
+        """Out-of-fold predictions, on the original grid."""
+        return self.folder / "validation"
+
+    @property
+    def evaluation(self) -> Path:
+        """Scores of the out-of-fold predictions."""
+        return self.folder / "evaluation.json"
+
+    @property
+    def record(self) -> Path:
+        """The leaderboard's line for this run."""
+        return self.folder / "record.jsonl"
+
+    @property
+    def cost(self) -> Path:
+        """What the run cost, as far as it has come."""
+        return self.folder / "cost.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model on disk."""
+
+    run: Run
+    path: Path
+    epoch: int
+
+    def sha256(self) -> str:
+        """SHA-256 of the checkpoint's file.
+
+        Raises:
+            RunError: if the file is gone.
+        """
+        if not self.path.is_file():
+            raise RunError(f"There is no checkpoint {self.path}. Train this run again.")
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,335 @@
+"""Comparing models on the same cases: tests, intervals, rankings and how stable they are.
+
+Every function takes scores as an array of shape (models, cases) without gaps, in which larger is better.
+The case is the unit: whoever has several seeds averages them within a case first. Where cases belong to
+groups (several images of one person), the group is the unit, and whole groups are drawn and tested.
+
+Sources: Wilcoxon 1945 with zeros after Pratt 1959; Holm 1979; BCa intervals after Efron 1987; ranking and
+its stability after Wiesenfarth et al. 2021 (challengeR).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.intp]
+
+CONFIDENCE = 0.95
+ALPHA = 0.05
+RESAMPLES = 10_000
+FEW_CASES = 50
+# Scores closer than this are the same score: means over structures differ in the last bits otherwise.
+RESOLUTION = 1e-9
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval, in the unit of the scores."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One pair of models, `a` minus `b` in the mean.
+
+    Attributes:
+        a: index of the first model.
+        b: index of the second.
+        mean: mean paired difference.
+        interval: its BCa interval.
+        p: two-sided Wilcoxon signed-rank p value.
+        p_holm: the same after Holm, over all pairs.
+        lean: +1 where the signed ranks favour `a`, -1 where they favour `b`, 0 where neither.
+    """
+
+    a: int
+    b: int
+    mean: float
+    interval: Interval
+    p: float
+    p_holm: float
+    lean: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the adjusted test tells the two apart at 5 %."""
+        return self.p_holm < ALPHA
+
+    def equivalent(self, margin: float) -> bool:
+        """Whether the interval of the difference lies within plus or minus `margin`."""
+        return -margin <= self.interval.low and self.interval.high <= margin
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How a ranking fares when the cases are drawn again.
+
+    Attributes:
+        p_best: per model, the share of resamples that it leads; ties share.
+        rank_interval: per model, the central 95 % of its ranks.
+        kendall_tau: mean Kendall tau between the resampled rankings and the reported one.
+        kendall_interval: its central 95 %.
+    """
+
+    p_best: tuple[float, ...]
+    rank_interval: tuple[Interval, ...]
+    kendall_tau: float
+    kendall_interval: Interval
+
+
+def resample(
+    n_cases: int, groups: Sequence[str] | None = None, n_resamples: int = RESAMPLES, seed: int = 0
+) -> Floats:
+    """Draw bootstrap weights, one draw for all models.
+
+    Args:
+        n_cases: number of cases.
+        groups: the group of each case; whole groups are drawn. None: each case is its own group.
+        n_resamples: number of draws.
+        seed: of the random generator; the same seed gives the same draws.
+
+    Returns:
+        Weights of shape (n_resamples, n_cases); each row adds up to one.
+    """
+    membership = _membership(n_cases, groups)
+    n_groups = int(membership.max()) + 1
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(0, n_groups, size=(n_resamples, n_groups), dtype=np.int32)
+    drawn += np.arange(n_resamples, dtype=np.int32)[:, None] * n_groups
+    counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_groups).reshape(n_resamples, n_groups)
+    weights = counts[:, membership].astype(np.float64)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
+
+
+def _membership(n_cases: int, groups: Sequence[str] | None) -> Integers:
+    if groups is None:
+        return np.arange(n_cases)
+    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.intp)
+
+
+def mean_intervals(scores: Floats, weights: Floats, groups: Sequence[str] | None = None) -> list[Interval]:
+    """BCa intervals of the mean (Efron 1987, "Better bootstrap confidence intervals").
+
+    Args:
+        scores: shape (models, cases).
+        weights: from `resample`, with the same groups.
+        groups: the group of each case, for the jackknife that gives the acceleration.
+    """
+    return _bca(scores.mean(axis=1), weights @ scores.T, _acceleration(scores, groups))
+
+
+def median_intervals(scores: Floats, weights: Floats) -> list[Interval]:
+    """Percentile intervals of the median; BCa's acceleration is not defined for it."""
+    tail = (1 - CONFIDENCE) / 2
+    intervals = []
+    for values in scores:
+        order = np.argsort(values)
+        reached = np.cumsum(weights[:, order], axis=1)
+        # The two middle order statistics differ where exactly half of the weight is reached.
+        below = (reached < 0.5 - 1e-12).sum(axis=1)
+        above = np.minimum((reached <= 0.5 + 1e-12).sum(axis=1), len(values) - 1)
+        medians = (values[order][below] + values[order][above]) / 2
+        low, high = np.quantile(medians, [tail, 1 - tail])
+        intervals.append(Interval(float(low), float(high)))
+    return intervals
+
+
+def _acceleration(scores: Floats, groups: Sequence[str] | None) -> Floats:
+    """Skewness of the jackknife, leaving out one group at a time; shape (models,)."""
+    membership = _membership(scores.shape[1], groups)
+    sums = np.stack([np.bincount(membership, weights=row) for row in scores])
+    sizes = np.bincount(membership)
+    if len(sizes) < 2:
+        return np.zeros(len(scores))
+    left_out = (scores.sum(axis=1, keepdims=True) - sums) / (scores.shape[1] - sizes)
+    deviation = left_out.mean(axis=1, keepdims=True) - left_out
+    spread = (deviation**2).sum(axis=1) ** 1.5
+    skew = (deviation**3).sum(axis=1)
+    acceleration: Floats = np.divide(skew, 6 * spread, out=np.zeros(len(scores)), where=spread > RESOLUTION**3)
+    return acceleration
+
+
+def _bca(estimates: Floats, resampled: Floats, acceleration: Floats) -> list[Interval]:
+    """Turn resampled statistics, shape (n_resamples, statistics), into BCa intervals."""
+    from scipy.special import ndtr, ndtri
+
+    ordered = np.sort(np.ascontiguousarray(resampled.T), axis=1)
+    n = ordered.shape[1]
+    gap = RESOLUTION * np.maximum(1, np.abs(estimates[:, None]))
+    below = (ordered < estimates[:, None] - gap).sum(axis=1)
+    equal = (np.abs(ordered - estimates[:, None]) <= gap).sum(axis=1)
+    # Half of the ties, and never all or none: the correction must stay finite.
+    bias = ndtri(np.clip((below + equal / 2) / n, 1 / (n + 1), n / (n + 1)))
+    z = ndtri((1 + CONFIDENCE) / 2)
+    ends = []
+    for quantile in (-z, z):
+        shifted = bias + quantile
+        level = ndtr(bias + shifted / (1 - acceleration * shifted))
+        index = np.clip(np.rint(level * (n - 1)), 0, n - 1).astype(int)
+        ends.append(ordered[np.arange(len(ordered)), index])
+    return [Interval(float(low), float(high)) for low, high in zip(*ends, strict=True)]
+
+
+def wilcoxon(differences: Floats) -> Floats:
+    """Two-sided Wilcoxon signed-rank p values, zeros after Pratt.
+
+    The method is what scipy chooses for each row on its own: exact without ties up to 50 cases, all sign
+    changes up to 13 cases, else the normal approximation.
+
+    Args:
+        differences: paired differences, shape (pairs, cases).
+
+    Returns:
+        p values, shape (pairs,); 1 where all differences are zero.
+    """
+    from scipy import stats
+
+    test: Any = stats.wilcoxon
+    snapped = np.where(np.abs(differences) < RESOLUTION, 0.0, differences)
+    p = np.ones(len(snapped))
+    n = snapped.shape[1]
+    ordered = np.sort(np.abs(snapped), axis=1)
+    tied = (np.diff(ordered, axis=1) == 0).any(axis=1) | (ordered[:, 0] == 0)
+    some = (snapped != 0).any(axis=1)
+    exact = some & ~tied & (n <= 50)
+    normal = some & ~exact & (n > 13)
+    for rows, method in ((exact, "exact"), (normal, "asymptotic")):
+        if rows.any():
+            p[rows] = test(snapped[rows], axis=1, zero_method="pratt", method=method).pvalue
+    for row in np.flatnonzero(some & ~exact & ~normal):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            p[row] = test(snapped[row], zero_method="pratt", method="auto").pvalue
+    return p
+
+
+def holm(p: Floats) -> Floats:
+    """Adjust p values for their number, step down (Holm 1979)."""
+    order = np.argsort(p)
+    factors = np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
+    return adjusted
+
+
+def compare_pairs(scores: Floats, weights: Floats, groups: Sequence[str] | None = None) -> list[Difference]:
+    """Compare all pairs of models: test, adjusted test, difference and its interval.
+
+    The test's unit is the group where groups exist: its mean over the cases. The difference and its interval
+    are of the mean over cases.
+    """
+    a, b = np.triu_indices(len(scores), 1)
+    if len(a) == 0:
+        return []
+    units = _group_means(scores, groups)
+    tested = units[a] - units[b]
+    p = wilcoxon(tested)
+    adjusted = holm(p)
+    lean = _lean(tested)
+    differences = scores[a] - scores[b]
+    means = weights @ scores.T
+    intervals = _bca(differences.mean(axis=1), means[:, a] - means[:, b], _acceleration(differences, groups))
+    return [
+        Difference(int(i), int(j), float(d), ci, float(raw), float(holmed), int(side))
+        for i, j, d, ci, raw, holmed, side in zip(
+            a, b, differences.mean(axis=1), intervals, p, adjusted, lean, strict=True
+        )
+    ]
+
+
+def _group_means(scores: Floats, groups: Sequence[str] | None) -> Floats:
+    if groups is None:
+        return scores
+    membership = _membership(scores.shape[1], groups)
+    return np.stack([np.bincount(membership, weights=row) for row in scores]) / np.bincount(membership)
+
+
+def _lean(differences: Floats) -> Integers:
+    """The side that the signed ranks favour; it can differ from the sign of the mean."""
+    from scipy.stats import rankdata
+
+    snapped = np.where(np.abs(differences) < RESOLUTION, 0.0, differences)
+    signed: Floats = np.sign(snapped) * rankdata(np.abs(snapped), axis=1)
+    side: Integers = np.sign(np.round(signed.sum(axis=1), 6)).astype(np.intp)
+    return side
+
+
+def ranks(values: Floats) -> Floats:
+    """Ranks along the last axis, 1 for the largest; equal values share the mean of their ranks."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(-np.round(values, 9), axis=-1, method="average"), dtype=np.float64)
+
+
+def mean_then_rank(scores: Floats) -> Floats:
+    """Rank the models by their mean over cases."""
+    return ranks(scores.mean(axis=1))
+
+
+def rank_then_mean(scores: Floats) -> Floats:
+    """Rank the models within each case and average: how often a model is ahead, not by how much."""
+    mean_ranks: Floats = ranks(scores.T).mean(axis=0)
+    return mean_ranks
+
+
+def tied_with_best(order: Floats, pairs: Sequence[Difference]) -> list[bool]:
+    """Which models the adjusted test does not tell from the model that leads `order` (itself included).
+
+    A model that the test favours over the leader is tied as well: the two criteria disagree, and neither
+    has lost.
+    """
+    best = int(np.argmin(order))
+    tied = [True] * len(order)
+    for pair in pairs:
+        if best in (pair.a, pair.b) and pair.significant:
+            other = pair.b if pair.a == best else pair.a
+            favours_best = pair.lean == (1 if pair.a == best else -1)
+            tied[other] = not favours_best
+    return tied
+
+
+def rank_stability(scores: Floats, weights: Floats) -> Stability:
+    """Rank again in every resample of the cases.
+
+    Args:
+        scores: shape (models, cases).
+        weights: from `resample`: one draw for all models, so that they meet the same cases.
+    """
+    resampled = ranks(weights @ scores.T)
+    reported = mean_then_rank(scores)
+    leads = resampled == resampled.min(axis=1, keepdims=True)
+    p_best = (leads / leads.sum(axis=1, keepdims=True)).mean(axis=0)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0, method="nearest")
+    tau = _kendall(resampled, reported)
+    tau_low, tau_high = np.quantile(tau, [tail, 1 - tail], method="nearest")
+    return Stability(
+        tuple(float(p) for p in p_best),
+        tuple(Interval(float(x), float(y)) for x, y in zip(low, high, strict=True)),
+        float(tau.mean()),
+        Interval(float(tau_low), float(tau_high)),
+    )
+
+
+def _kendall(resampled: Floats, reported: Floats) -> Floats:
+    """Kendall tau-b of each row of `resampled` with `reported`; 1 where there is nothing to order."""
+    a, b = np.triu_indices(len(reported), 1)
+    truth = np.sign(reported[a] - reported[b])
+    agreement, ordered = np.zeros(len(resampled)), np.zeros(len(resampled))
+    # In blocks: all pairs of a hundred models times ten thousand resamples would not fit.
+    for start in range(0, len(a), 512):
+        block = slice(start, start + 512)
+        signs = np.sign(resampled[:, a[block]] - resampled[:, b[block]])
+        agreement += signs @ truth[block]
+        ordered += np.abs(signs).sum(axis=1)
+    norm = np.sqrt(ordered * np.abs(truth).sum())
+    tau: Floats = np.divide(agreement, norm, out=np.ones(len(resampled)), where=norm > 0)
+    return tau

@@ -1,0 +1,366 @@
+"""A plan fitted to one trainer, the device and the time there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from autoseg import nnunet
+from autoseg.architectures import Topology, class_path, network_kwargs, requires_import
+from autoseg.dataset import Dataset
+from autoseg.errors import PlanError, UsageError
+from autoseg.files import digest
+from autoseg.fingerprint import Fingerprint
+from autoseg.plan import ArchitectureSpec, Configuration, Decision, Plan
+from autoseg.planner import plan_experiment
+from autoseg.planner.budget import (
+    ENOUGH_STEPS,
+    FEWEST_STEPS,
+    NARROWEST_STRUCTURE,
+    SOURCE,
+    Shape,
+    choose,
+    shapes,
+    structure_width,
+)
+from autoseg.planner.presets import PRESETS
+from autoseg.probe import probe_patch, step_seconds
+
+if TYPE_CHECKING:
+    from autoseg.trainers._base import Trainer
+
+log = logging.getLogger(__name__)
+
+# Features grow by 2^1.55 in time when they double: measured for U-Nets of width 8 to 32 in bfloat16.
+WIDTH_EXPONENT = 1.55
+# Of a run's share, what start-up, log and final prediction may take; the clock decides in the end.
+TRAINING_SHARE = 0.85
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A trainer with the options that a user gave it: ``brainunet:width=16``."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Choice:
+        """Read ``NAME`` or ``NAME:option=value:option=value``.
+
+        Raises:
+            UsageError: if an option has no value.
+        """
+        name, *entries = text.split(":")
+        options = {}
+        for entry in entries:
+            key, equals, value = entry.partition("=")
+            if not equals or not key:
+                raise UsageError(f"{text!r}: the option {entry!r} has no value. Write {name}:option=value.")
+            options[key.strip()] = _value(value.strip())
+        return cls(name.strip(), options)
+
+    def __str__(self) -> str:
+        return ":".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run has to keep to.
+
+    Attributes:
+        device: where it trains.
+        memory_gb: memory target of the planner; None: the preset's.
+        run_seconds: wall clock of one run, prediction included; None: epochs decide.
+        epochs: instead of the trainer's own; None: the trainer's.
+        configuration: ``auto`` or a configuration's name.
+        seed: of the run.
+    """
+
+    device: torch.device
+    memory_gb: float | None = None
+    run_seconds: float | None = None
+    epochs: int | None = None
+    configuration: str = "auto"
+    seed: int = 0
+
+
+def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str:
+    """The name of the plan that `tailor` makes for a request: the same request, the same name."""
+    key = digest(
+        {
+            "trainer": str(choice),
+            "device": request.device.type,
+            "memory_gb": request.memory_gb,
+            "run_seconds": request.run_seconds,
+            "epochs": request.epochs,
+            "configuration": request.configuration,
+            "seed": request.seed,
+            "fingerprint": fingerprint.hash,
+        }
+    )
+    return f"autosegPlans_{key[:8]}"
+
+
+def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request) -> Plan:
+    """Fit a plan with one configuration to a trainer, a device and a budget.
+
+    Raises:
+        PlanError: if the data have no configuration that the trainer can train.
+        UsageError: for an unknown trainer.
+    """
+    trainer = nnunet.trainer_class(choice.name)
+    hyperparameters, options = _split_options(trainer, choice.options)
+    if request.epochs is not None:
+        hyperparameters["epochs"] = request.epochs
+    base = _base_plan(dataset, fingerprint, choice, request, 1.0)
+    name, decision = choose_configuration(base, trainer, request.configuration)
+    published = Shape(base.configurations[name].batch_size, _published_width(trainer, options), 1.0)
+    fitting = _Fitting(dataset, fingerprint, choice, request, trainer, options, name, published)
+    shape, decisions = (published, [decision])
+    if request.run_seconds is not None:
+        shape, more = fitting.fit(request.run_seconds)
+        decisions += more
+    plan = fitting.plan(shape)
+    training = {
+        "trainer": choice.name,
+        "options": dict(choice.options),
+        "hyperparameters": hyperparameters,
+        "seed": request.seed,
+        "run_seconds": request.run_seconds,
+        # Under stock nnU-Net nobody measures the prediction; this leaves time for it.
+        "train_seconds": None if request.run_seconds is None else request.run_seconds * TRAINING_SHARE,
+        "changes": list(shape.changes(published)),
+    }
+    if request.run_seconds is None:
+        del training["train_seconds"]
+    return dataclasses.replace(
+        plan,
+        name=plan_name(choice, request, fingerprint),
+        decisions=(*plan.decisions, *decisions),
+        provenance={**plan.provenance, "training": training, "configuration": name},
+    )
+
+
+def choose_configuration(plan: Plan, trainer: type[Trainer], asked: str) -> tuple[str, Decision]:
+    """The configuration that a trainer takes.
+
+    Raises:
+        PlanError: if the one asked for is not there or has a dimension that the trainer cannot train.
+    """
+    there = plan.configurations
+    if asked != "auto":
+        configuration = plan.configuration(asked)
+        if configuration.dimensions not in trainer.dimensions:
+            raise PlanError(
+                f"{trainer.__name__} trains in {_dimensions(trainer)}, and {asked} is "
+                f"{configuration.dimensions}D. Choose another configuration or trainer."
+            )
+        rule, name = "asked for", asked
+    else:
+        wanted = [trainer.preferred_dimension] if trainer.preferred_dimension else [3, 2]
+        order = [*wanted, *(d for d in trainer.dimensions if d not in wanted)]
+        names = [n for d in order if d in trainer.dimensions for n in (("3d_fullres",) if d == 3 else ("2d",))]
+        name = next((n for n in names if n in there), "")
+        if not name:
+            raise PlanError(
+                f"{trainer.__name__} trains in {_dimensions(trainer)}, and {plan.dataset} has "
+                f"{', '.join(there)}. Choose another trainer."
+            )
+        rule = (
+            f"the documented system is {trainer.preferred_dimension}D"
+            if trainer.preferred_dimension
+            else "3D at full resolution where the data are volumes, else 2D"
+        )
+    inputs = {"planned": list(there), "trainer": trainer.__name__, "dimensions": list(trainer.dimensions)}
+    return name, Decision("configuration", name, rule, inputs, "autoseg")
+
+
+@dataclass
+class _Fitting:
+    """One request on its way from the published system to what fits."""
+
+    dataset: Dataset
+    fingerprint: Fingerprint
+    choice: Choice
+    request: Request
+    trainer: type[Trainer]
+    options: Mapping[str, Any]
+    name: str
+    published: Shape
+    _plans: dict[float, Plan] = field(default_factory=dict)
+
+    def plan(self, shape: Shape) -> Plan:
+        """The plan of a shape, with the one configuration that is trained."""
+        base = self._at(shape.coarsening)
+        configuration = self.configuration(shape)
+        return dataclasses.replace(base, configurations={self.name: configuration})
+
+    def _at(self, coarsening: float) -> Plan:
+        if coarsening not in self._plans:
+            self._plans[coarsening] = _base_plan(
+                self.dataset, self.fingerprint, self.choice, self.request, coarsening
+            )
+        return self._plans[coarsening]
+
+    def configuration(self, shape: Shape) -> Configuration:
+        """The configuration of a shape: the planner's at that spacing, with this batch and network."""
+        planned = self._at(shape.coarsening).configurations[self.name]
+        suffix = "" if shape.coarsening == 1.0 else f"_x{shape.coarsening:g}"
+        return dataclasses.replace(
+            planned,
+            batch_size=min(shape.batch_size, self.published.batch_size),
+            architecture=self._architecture(planned, shape.width),
+            data_identifier=planned.data_identifier + suffix,
+        )
+
+    def _architecture(self, planned: Configuration, width: int | None) -> ArchitectureSpec:
+        if self.trainer.architecture is None:
+            spec = planned.architecture
+            if width is None or width == self.published.width and "width" not in self.options:
+                return spec
+            features = [max(1, n * width // 32) for n in spec.kwargs["features_per_stage"]]
+            return dataclasses.replace(spec, kwargs={**spec.kwargs, "features_per_stage": features})
+        topology = topology_of(planned)
+        return ArchitectureSpec(
+            class_path(self.trainer.architecture),
+            network_kwargs(self.trainer.architecture, topology, **self.options),
+            requires_import(self.trainer.architecture),
+        )
+
+    def fit(self, run_seconds: float) -> tuple[Shape, list[Decision]]:
+        """Choose the shape that makes enough steps in the time there is."""
+        measured, probe = self._measure()
+        width = structure_width(_smallest_structure(self.fingerprint), len(self._planned().patch_size))
+        offers = list(shapes(self.published, self.trainer.smallest_batch, width))
+        train_seconds = run_seconds * TRAINING_SHARE
+
+        def seconds_of(shape: Shape) -> float:
+            voxels = math.prod(self._at(shape.coarsening).configurations[self.name].patch_size)
+            work = shape.batch_size * voxels / probe["voxels"]
+            narrower = (shape.width / self.published.width) ** WIDTH_EXPONENT if shape.width and self.published.width else 1
+            return measured * work * narrower
+
+        shape, steps = choose(offers, seconds_of, train_seconds)
+        inputs = {
+            "train_seconds": round(train_seconds, 1),
+            "measured_step_s": round(measured, 4),
+            "measured_on": probe,
+            "predicted_step_s": round(seconds_of(shape), 4),
+            "predicted_steps": steps,
+            "published": dataclasses.asdict(self.published),
+            "smallest_structure_voxels": round(width, 1),
+        }
+        rule = (
+            f"at least {ENOUGH_STEPS} steps: first the batch shrinks"
+            + (", then the width" if self.published.width else " (the documented size of the network is kept)")
+            + f"; below {FEWEST_STEPS} steps the spacing grows while the smallest structure stays wider "
+            f"than {NARROWEST_STRUCTURE:g} voxels"
+        )
+        return shape, [Decision("budget", dataclasses.asdict(shape), rule, inputs, SOURCE)]
+
+    def _planned(self) -> Configuration:
+        return self._at(1.0).configurations[self.name]
+
+    def _measure(self) -> tuple[float, dict[str, Any]]:
+        """Seconds of a step on a small patch, and what it was measured on."""
+        from autoseg.trainers._base import autocast_dtype
+
+        configuration = self.configuration(self.published)
+        batch = min(2, configuration.batch_size)
+        strides = [math.prod(column) for column in zip(*topology_of(self._planned()).strides, strict=True)]
+        patch = probe_patch(configuration.patch_size, batch, strides)
+        plan = dataclasses.replace(self._at(1.0), configurations={self.name: configuration})
+        network = build(self.trainer, plan, self.name, self.dataset).to(self.request.device).train()
+        dtype = autocast_dtype(self.request.device)
+        seconds = step_seconds(
+            network, (batch, len(self.dataset.channels), *patch), self.request.device, dtype
+        )
+        probe = {"patch": list(patch), "batch": batch, "voxels": batch * math.prod(patch)}
+        return seconds, {**probe, "precision": str(dtype or torch.float32).removeprefix("torch.")}
+
+
+def build(trainer: type[Trainer], plan: Plan, configuration: str, dataset: Dataset) -> torch.nn.Module:
+    """The network of a plan, as the trainer builds it, freshly initialised."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    manager = PlansManager(plan.to_json())
+    network: torch.nn.Module = trainer.build_network_architecture(
+        manager,
+        manager.get_configuration(configuration),
+        len(dataset.channels),
+        dataset.labels.num_heads,
+        trainer.deep_supervision,
+    )
+    return network
+
+
+def topology_of(configuration: Configuration) -> Topology:
+    """Patch, strides and kernels of a planned configuration."""
+    kwargs = configuration.architecture.kwargs
+    return Topology(
+        configuration.patch_size, configuration.spacing, tuple(kwargs["strides"]), tuple(kwargs["kernel_sizes"])
+    )
+
+
+def _base_plan(
+    dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request, coarsening: float
+) -> Plan:
+    preset = choice.name if choice.name in PRESETS else "nnunet"
+    plan = plan_experiment(dataset, fingerprint, preset, memory_gb=request.memory_gb)
+    if coarsening == 1.0:
+        return plan
+    spacing = next(iter(reversed(plan.configurations.values()))).spacing
+    whole = [999.0] * (3 - len(spacing)) + [n * coarsening for n in spacing]
+    if len(spacing) == 2:
+        whole[0] = plan.original_median_spacing[0]
+    array_order = [whole[plan.transpose_backward[axis]] for axis in range(3)]
+    return plan_experiment(dataset, fingerprint, preset, memory_gb=request.memory_gb, spacing=array_order)
+
+
+def _published_width(trainer: type[Trainer], options: Mapping[str, Any]) -> int | None:
+    if not trainer.adaptive_width:
+        return None
+    return int(options.get("width", 32))
+
+
+def _smallest_structure(fingerprint: Fingerprint) -> float:
+    """Mean voxels of the smallest structure where it is present; 0 if unknown."""
+    structures = fingerprint.class_sizes.get("structures", {}).values()
+    return min((each["voxels"] / each["cases"] for each in structures if each["cases"]), default=0.0)
+
+
+def _split_options(
+    trainer: type[Trainer], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    from autoseg.trainers._base import HYPERPARAMETERS
+
+    hyperparameters = {key: value for key, value in options.items() if key in HYPERPARAMETERS}
+    rest = {key: value for key, value in options.items() if key not in HYPERPARAMETERS}
+    allowed = {"width"} if trainer.architecture is None else None
+    if allowed is not None and (unknown := sorted(set(rest) - allowed)):
+        raise UsageError(
+            f"{trainer.__name__} has no option {', '.join(unknown)}. "
+            f"Choose from {', '.join(sorted(allowed | set(HYPERPARAMETERS)))}."
+        )
+    return hyperparameters, rest
+
+
+def _dimensions(trainer: type[Trainer]) -> str:
+    return " and ".join(f"{n}D" for n in trainer.dimensions)
+
+
+def _value(text: str) -> Any:
+    """A number, a truth value or a text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)

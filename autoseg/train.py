@@ -1,0 +1,199 @@
+"""Training one run: from a plan to a checkpoint, on time, and resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from autoseg import nnunet
+from autoseg.errors import RunError
+from autoseg.files import read_json, write_json
+from autoseg.plan import Plan
+from autoseg.predict import prediction_seconds
+from autoseg.run import Checkpoint, Run
+from autoseg.trainers._base import autocast_dtype
+from autoseg.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+# What remains after the last step besides prediction: writing the checkpoint and closing the log.
+CLOSING_SECONDS = 3.0
+# Mirrored prediction is left out where it would take more than this part of a run's time.
+LARGEST_MIRRORING_SHARE = 0.12
+
+
+def train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
+    """Train a run, or go on with it, or return at once if it is done.
+
+    The plan must lie in the workspace and the cases must be preprocessed. Under a budget (in the plan) the
+    time of the final prediction is measured first and set aside.
+
+    Raises:
+        RunError: if training cannot go on; the message says why.
+        KeyboardInterrupt: after an interrupt, with a checkpoint written.
+    """
+    nnunet.activate(workspace)
+    if run.final_checkpoint.is_file():
+        return Checkpoint(run, run.final_checkpoint, _epoch_of(run))
+    began = time.monotonic()
+    with _standard_output_to_log():
+        trainer = _build(run, workspace, device)
+        spent_before = trainer.elapsed_s
+        _set_budget(trainer, run, workspace, began)
+        with _stop_on_signal(trainer):
+            try:
+                trainer.run_training()
+            except KeyboardInterrupt:
+                _save_for_resume(trainer, run)
+                raise
+    _write_cost(run, trainer, spent_before, time.monotonic() - began)
+    return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
+
+
+def _build(run: Run, workspace: Workspace, device: torch.device) -> Any:
+    """The trainer, its network built, and loaded where there is something to go on from."""
+    plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
+    dataset_json = read_json(workspace.preprocessed_of(run.dataset) / "dataset.json", RunError)
+    trainer = nnunet.trainer_class(run.trainer)(
+        plan.to_json(), run.configuration, run.fold, dict(dataset_json), device
+    )
+    trainer.initialize()
+    if run.latest_checkpoint.is_file():
+        trainer.load_checkpoint(str(run.latest_checkpoint))
+        log.info("%s goes on after step %d (%.0f s).", run.name, trainer.steps_done, trainer.elapsed_s)
+    return trainer
+
+
+def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float) -> None:
+    """Set aside the time that the prediction will take, without mirroring where that takes too much."""
+    settings = trainer.plans_manager.plans.get("autoseg", {}).get("provenance", {}).get("training", {})
+    total = settings.get("run_seconds")
+    if total is None:
+        return
+    plain = prediction_seconds(trainer, run, workspace)
+    axes = len(trainer.configuration_manager.patch_size)
+    mirrored = plain * 2**axes
+    trainer.mirroring = mirrored <= LARGEST_MIRRORING_SHARE * total
+    reserved = mirrored if trainer.mirroring else plain
+    trainer.budget_s = max(total - reserved - CLOSING_SECONDS - (time.monotonic() - began), 0.1 * total)
+    log.info(
+        "%s: %.0f s for training, %.0f s for predicting the fold%s.",
+        run.name,
+        trainer.budget_s,
+        reserved,
+        "" if trainer.mirroring else " (without mirroring, which would take more than 12 % of the time)",
+    )
+
+
+def _save_for_resume(trainer: Any, run: Run) -> None:
+    if trainer.steps_done:
+        trainer.save_checkpoint(str(run.latest_checkpoint))
+
+
+@contextlib.contextmanager
+def _stop_on_signal(trainer: Any) -> Iterator[None]:
+    """Let a first Ctrl-C (or a scheduler's SIGTERM, SIGUSR2) end the training between two steps."""
+    try:
+        previous = {
+            number: signal.signal(number, lambda *_: setattr(trainer, "stop_requested", True))
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+        }
+    except ValueError:  # not the main thread: its owner handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _standard_output_to_log() -> Iterator[None]:
+    """Keep nnU-Net's prints off standard output, which belongs to results."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+    sys.stdout.flush()
+
+
+def _write_cost(run: Run, trainer: Any, spent_before: float, seconds: float) -> None:
+    network = trainer._bare_network()
+    parameters = list(network.parameters())
+    write_json(
+        run.cost,
+        {
+            "train_s": round(spent_before + seconds, 2),
+            "steps": trainer.steps_done,
+            "epochs": trainer.current_epoch,
+            "parameters": sum(p.numel() for p in parameters),
+            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+            "checkpoint_mb": round(run.final_checkpoint.stat().st_size / 1e6, 2),
+            "flops_per_patch": flops_per_patch(trainer),
+            "peak_memory_mb": round(_peak_memory_mb(trainer.device), 1),
+            "device": device_name(trainer.device),
+            "precision": str(autocast_dtype(trainer.device) or torch.float32).removeprefix("torch."),
+            "mirroring": bool(getattr(trainer, "mirroring", True)),
+        },
+    )
+
+
+def flops_per_patch(trainer: Any) -> int | None:
+    """Floating-point operations of one forward pass over one patch, counted on a network without data.
+
+    Two operations per multiply-accumulate, as torch counts them. None where an operation has no meaning
+    without data.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    manager, configuration = trainer.plans_manager, trainer.configuration_manager
+    try:
+        with torch.device("meta"):
+            network = trainer.build_network_architecture(
+                manager, configuration, trainer.num_input_channels, trainer.label_manager.num_segmentation_heads, False
+            )
+            patch = torch.empty(1, trainer.num_input_channels, *configuration.patch_size)
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                network(patch)
+    except (NotImplementedError, RuntimeError) as problem:
+        log.debug("FLOPs not counted: %s", problem)
+        return None
+    return int(counter.get_total_flops())
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, such as ``2 x AMD EPYC`` or ``NVIDIA H200``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"{torch.get_num_threads()} x {_processor()}"
+    return device.type
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else "CPU"
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def _epoch_of(run: Run) -> int:
+    cost: Mapping[str, Any] = json.loads(run.cost.read_text()) if run.cost.is_file() else {}
+    return int(cost.get("epochs", 0))

@@ -1,0 +1,334 @@
+"""What all trainers share: nnU-Net's trainer, driven by class attributes and, if asked, by the clock.
+
+A trainer file holds one class, named as the file is, whose attributes are its hyper-parameters. Everything
+that a run needs beyond them (options, budget, seed) stands in the plan, so that stock ``nnUNetv2_train`` and
+``nnUNetv2_predict`` see the very same run.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch import nn
+
+from autoseg import plugins
+from autoseg.architectures._topology import Topology
+from autoseg.trainers._budget import BudgetedLoop
+from autoseg.trainers._data import HeldDataset, loaders
+
+log = logging.getLogger(__name__)
+
+# Attributes that a user may set with `NAME:attribute=value`; all others are options of the network.
+HYPERPARAMETERS = (
+    "optimizer_name",
+    "learning_rate",
+    "weight_decay",
+    "momentum",
+    "schedule",
+    "epochs",
+    "steps_per_epoch",
+    "deep_supervision",
+    "gradient_clip",
+    "foreground_oversampling",
+    "warmup",
+)
+
+
+class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
+    """Base of all trainers.
+
+    Attributes:
+        architecture: the name of the network's file, or None for the network that the plan names.
+        dimensions: of the configurations it can train.
+        preferred_dimension: of the documented system; None follows the data.
+        documented: whether this is one of the five documented systems.
+        adaptive_width: whether a budget may make the network narrower.
+        paper: where the system is described.
+        learning_rate: at the start, after `warmup` (a part of the training, 0 to 1).
+        schedule: how the learning rate falls: ``poly`` (power 0.9) or ``cosine``.
+        gradient_clip: largest norm of the gradient.
+        foreground_oversampling: part of a batch that is certain to hold foreground.
+    """
+
+    architecture: ClassVar[str | None] = None
+    dimensions: ClassVar[tuple[int, ...]] = (2, 3)
+    preferred_dimension: ClassVar[int | None] = None
+    documented: ClassVar[bool] = False
+    adaptive_width: ClassVar[bool] = False
+    paper: ClassVar[str] = ""
+    smallest_batch: ClassVar[int] = 2
+
+    optimizer_name: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = 1e-2
+    weight_decay: float = 3e-5
+    momentum: float = 0.99
+    schedule: Literal["poly", "cosine"] = "poly"
+    warmup: float = 0.0
+    epochs: int = 1000
+    steps_per_epoch: int = 250
+    deep_supervision: bool = True
+    gradient_clip: float = 12.0
+    foreground_oversampling: float = 0.33
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008  (nnU-Net reads this very signature)
+    ) -> None:
+        # nnU-Net's launcher puts this key there; a plan read from disk has none.
+        plans.setdefault("continue_training", False)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        training = _training_settings(plans)
+        for name, value in training.get("hyperparameters", {}).items():
+            setattr(self, name, value)
+        self.initial_lr = self.learning_rate
+        self.num_epochs = self.epochs
+        self.num_iterations_per_epoch = self.steps_per_epoch
+        self.enable_deep_supervision = self.deep_supervision
+        self.oversample_foreground_percent = self.foreground_oversampling
+        self.seed = int(training.get("seed", 0))
+        self.budget_s: float | None = training.get("train_seconds")
+        self.elapsed_s = 0.0
+        self.steps_done = 0
+        self.autocast_dtype = autocast_dtype(self.device)
+        # Whether predictions are averaged over mirrored copies; a short budget may not have the time.
+        self.mirroring = True
+
+    def initialize(self) -> None:
+        """Build network, optimiser and loss, from the run's seed."""
+        seed_everything(self.seed)
+        super().initialize()
+        if self.device.type == "cpu":
+            self.network = self.network.to(memory_format=self._memory_format())
+
+    def _memory_format(self) -> torch.memory_format:
+        three = len(self.configuration_manager.patch_size) == 3
+        return torch.channels_last_3d if three else torch.channels_last
+
+    @classmethod
+    def build_network_architecture(  # type: ignore[override]
+        cls,
+        plans_manager: Any,
+        configuration_manager: Any,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """Build the network that the plan names, or this trainer's own on any other plan's topology."""
+        class_path = configuration_manager.network_arch_class_name
+        kwargs = dict(configuration_manager.network_arch_init_kwargs)
+        requires_import = configuration_manager.network_arch_init_kwargs_req_import
+        if cls.architecture is not None:
+            module = plugins.find("architectures", cls.architecture)
+            own_path = f"{module.NETWORK.__module__}.{module.NETWORK.__qualname__}"
+            if class_path != own_path:
+                topology = Topology(
+                    patch_size=tuple(configuration_manager.patch_size),
+                    spacing=tuple(configuration_manager.spacing)[-len(configuration_manager.patch_size) :],
+                    strides=tuple(map(tuple, configuration_manager.pool_op_kernel_sizes)),
+                    kernel_sizes=tuple(map(tuple, kwargs["kernel_sizes"])),
+                )
+                class_path, kwargs, requires_import = own_path, module.kwargs_for(topology), ()
+        return get_network_from_plans(
+            class_path,
+            kwargs,
+            requires_import,
+            num_input_channels,
+            num_output_channels,
+            allow_init=True,
+            deep_supervision=enable_deep_supervision,
+        )
+
+    def _bare_network(self) -> nn.Module:
+        network = self.network.module if self.is_ddp else self.network
+        return getattr(network, "_orig_mod", network)
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """Switch the network between all outputs (training) and the full-size one (prediction)."""
+        network = self._bare_network()
+        if hasattr(network, "output_strides"):
+            network.deep_supervision = enabled
+        else:
+            super().set_deep_supervision_enabled(enabled)
+
+    def _get_deep_supervision_scales(self) -> list[list[float]] | None:
+        if not self.enable_deep_supervision:
+            return None
+        strides = getattr(self._bare_network(), "output_strides", None)
+        if strides is None:
+            scales: list[list[float]] = super()._get_deep_supervision_scales()
+            return scales
+        return [[1.0 / step for step in stride] for stride in strides]
+
+    def make_loss(self) -> nn.Module | None:
+        """The loss of one output; None stands for nnU-Net's Dice + cross-entropy."""
+        return None
+
+    def _build_loss(self) -> nn.Module:
+        loss = self.make_loss()
+        if loss is None:
+            return super()._build_loss()
+        if not self.enable_deep_supervision:
+            return loss
+        scales = self._get_deep_supervision_scales() or []
+        weights = np.array([1 / 2**level for level in range(len(scales))])
+        return DeepSupervisionWrapper(loss, weights / weights.sum())
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        """The optimiser over all trainable parameters, and a scheduler over epochs."""
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        common = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        optimizer: torch.optim.Optimizer
+        if self.optimizer_name == "sgd":
+            optimizer = torch.optim.SGD(parameters, momentum=self.momentum, nesterov=True, **common)
+        elif self.optimizer_name == "adam":
+            optimizer = torch.optim.Adam(parameters, **common)
+        else:
+            optimizer = torch.optim.AdamW(parameters, **common)
+        return optimizer, EpochSchedule(self, optimizer)
+
+    def set_learning_rate(self, progress: float) -> float:
+        """Set the learning rate for a training that is `progress` (0 to 1) of the way through."""
+        rate = self.learning_rate * schedule_factor(self.schedule, progress, self.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """One optimiser step; on the CPU in bfloat16 where the processor has it."""
+        if self.device.type == "cuda":
+            result: dict[str, Any] = super().train_step(batch)
+            return result
+        loss = self._loss_of(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        self.optimizer.step()
+        return {"loss": loss.detach().cpu().numpy()}
+
+    def _loss_of(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        data = batch["data"].to(self.device, memory_format=self._memory_format())
+        target = batch["target"]
+        target = [t.to(self.device) for t in target] if isinstance(target, list) else target.to(self.device)
+        with torch.autocast(
+            self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
+        ):
+            output = self.network(data)
+        # Sums over a whole patch lose digits in bfloat16: the loss is computed in float32.
+        output = [o.float() for o in output] if isinstance(output, (list, tuple)) else output.float()
+        return self.loss(output, target)  # type: ignore[no-any-return]
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """Both data sets, held in memory where they are small."""
+        training, validation = self.do_split()
+        return tuple(
+            HeldDataset(
+                self.preprocessed_dataset_folder, keys, self.folder_with_segs_from_previous_stage
+            )
+            for keys in (training, validation)
+        )  # type: ignore[return-value]
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        """Loaders of augmented training and plain validation batches, seeded."""
+        if self.device.type == "cuda":
+            return super().get_dataloaders()  # type: ignore[no-any-return]
+        return loaders(self)
+
+    def plot_network_architecture(self) -> None:
+        """Nothing: nnU-Net's drawing library is unmaintained and slow to fail."""
+
+    def _do_i_compile(self) -> bool:
+        # Compiling takes a minute or more; a short budget has better uses for it.
+        return bool(super()._do_i_compile()) and (self.budget_s is None or self.budget_s > 1200)
+
+    def print_to_log_file(
+        self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True
+    ) -> None:
+        """Write to the run's log file; the console belongs to progress and results."""
+        super().print_to_log_file(*args, also_print_to_console=False, add_timestamp=add_timestamp)
+        log.debug(" ".join(map(str, args)))
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write nnU-Net's checkpoint, whole or not at all, with the time used so far."""
+        path = Path(filename)
+        temporary = path.with_name(f".{path.name}")
+        self.my_init_kwargs = {**self.my_init_kwargs, "autoseg": self._progress_state()}
+        super().save_checkpoint(str(temporary))
+        if temporary.exists():
+            temporary.replace(path)
+
+    def on_train_end(self) -> None:
+        """Write the final checkpoint, which also says whether to mirror at prediction."""
+        if not self.mirroring:
+            self.inference_allowed_mirroring_axes = None
+        super().on_train_end()
+
+    def _progress_state(self) -> dict[str, Any]:
+        return {"elapsed_s": self.elapsed_s, "steps": self.steps_done, "saved_at": time.time()}
+
+    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
+        """Load a checkpoint and go on from the time that it had used."""
+        super().load_checkpoint(filename_or_checkpoint)
+        state = self.my_init_kwargs.get("autoseg", {})
+        self.elapsed_s = float(state.get("elapsed_s", 0.0))
+        self.steps_done = int(state.get("steps", 0))
+
+
+class EpochSchedule:
+    """The learning rate as a function of the epoch, behind the interface that nnU-Net's loop calls."""
+
+    def __init__(self, trainer: Trainer, optimizer: torch.optim.Optimizer) -> None:
+        self.trainer = trainer
+        self.optimizer = optimizer
+
+    def step(self, epoch: int) -> None:
+        """Set the rate for an epoch that begins."""
+        trainer = self.trainer
+        factor = schedule_factor(trainer.schedule, epoch / trainer.num_epochs, trainer.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = trainer.learning_rate * factor
+
+
+def schedule_factor(schedule: str, progress: float, warmup: float = 0.0) -> float:
+    """What the learning rate is multiplied by at `progress` (0 to 1).
+
+    ``poly`` is (1 - progress)^0.9 (Chen et al., DeepLab, 2017), ``cosine`` is half a cosine wave
+    (Loshchilov and Hutter, SGDR, 2017). The first `warmup` part rises linearly.
+    """
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < warmup:
+        return (progress + 1e-3) / (warmup + 1e-3)
+    rest = (progress - warmup) / (1 - warmup)
+    return (1 - rest) ** 0.9 if schedule == "poly" else 0.5 * (1 + float(np.cos(np.pi * rest)))
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """bfloat16 on a CPU that computes in it, None (float32) on others; CUDA is nnU-Net's own choice."""
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.bfloat16
+    return None
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, numpy's and torch's generators."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _training_settings(plans: Mapping[str, Any]) -> Mapping[str, Any]:
+    settings: Mapping[str, Any] = plans.get("autoseg", {}).get("provenance", {}).get("training", {})
+    return settings

@@ -1,0 +1,90 @@
+"""Preprocessed cases for training: held in memory where they are small, loaded under a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+# Below this, decompressed cases stay in memory: on a CPU, unpacking a case again for every patch costs
+# as much as augmenting it.
+HOLD_BELOW_BYTES = 2 * 1024**3
+
+
+class HeldDataset(nnUNetDatasetBlosc2):  # type: ignore[misc]
+    """nnU-Net's data set of preprocessed cases, each properties file read once."""
+
+    def __init__(self, folder: str, identifiers: list[str], previous_stage: str | None) -> None:
+        super().__init__(folder, list(identifiers), previous_stage)
+        self._held: dict[str, tuple[Any, ...]] = {}
+        self._hold = previous_stage is None and self._size() < HOLD_BELOW_BYTES
+
+    def _size(self) -> int:
+        sample = self.identifiers[:5]
+        arrays = [super(HeldDataset, self).load_case(name)[0] for name in sample]
+        each = float(np.mean([np.prod(a.shape) * 6.0 for a in arrays])) if arrays else 0.0
+        return int(each * len(self.identifiers))
+
+    def load_case(self, identifier: str) -> tuple[Any, ...]:
+        """One case: data, segmentation, segmentation of the previous stage, properties."""
+        if identifier in self._held:
+            return self._held[identifier]
+        data, segmentation, previous, properties = super().load_case(identifier)
+        if self._hold:
+            data, segmentation = data[:], segmentation[:]
+            self._held[identifier] = (data, segmentation, previous, properties)
+        return data, segmentation, previous, properties
+
+
+def loaders(trainer: Any) -> tuple[Any, Any]:
+    """Training and validation loaders of a trainer on the CPU."""
+    rotation, dummy_2d, initial_patch, mirror_axes = (
+        trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    )
+    manager, labels = trainer.configuration_manager, trainer.label_manager
+    scales = trainer._get_deep_supervision_scales()
+    regions = labels.foreground_regions if labels.has_regions else None
+    common = {
+        "is_cascaded": trainer.is_cascaded,
+        "foreground_labels": labels.foreground_labels,
+        "regions": regions,
+        "ignore_label": labels.ignore_label,
+    }
+    augment = trainer.get_training_transforms(
+        manager.patch_size,
+        rotation,
+        scales,
+        mirror_axes,
+        dummy_2d,
+        use_mask_for_norm=manager.use_mask_for_norm,
+        **common,
+    )
+    plain = trainer.get_validation_transforms(scales, **common)
+    training, validation = trainer.get_tr_and_val_datasets()
+    return (
+        _loader(trainer, training, initial_patch, augment),
+        _loader(trainer, validation, manager.patch_size, plain),
+    )
+
+
+def _loader(trainer: Any, dataset: Any, patch_size: Any, transforms: Any) -> nnUNetDataLoader:
+    return nnUNetDataLoader(
+        dataset,
+        trainer.batch_size,
+        patch_size,
+        trainer.configuration_manager.patch_size,
+        trainer.label_manager,
+        oversample_foreground_percent=trainer.oversample_foreground_percent,
+        sampling_probabilities=None,
+        pad_sides=None,
+        transforms=transforms,
+        probabilistic_oversampling=trainer.probabilistic_oversampling,
+    )
+
+
+def folder_of_cases(folder: Path) -> list[str]:
+    """Identifiers of the preprocessed cases in a folder, sorted."""
+    return sorted(nnUNetDatasetBlosc2.get_identifiers(str(folder)))

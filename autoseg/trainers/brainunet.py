@@ -1,0 +1,35 @@
+"""BrainUNet: 3D attention residual U-Net."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from autoseg.losses import TverskyLoss
+from autoseg.trainers._base import Trainer
+
+
+class brainunet(Trainer):  # noqa: N801
+    """BrainUNet (arXiv 2509.09469).
+
+    Stated there: attention gates, residual blocks, Tversky loss, flips, scaling, gamma, simulated motion and
+    ghosting, percentile clipping. Defaults of ours, since nothing documents them: widths 32 to 512, alpha 0.3
+    (false positives) and beta 0.7 (false negatives), Adam with decoupled weight decay, cosine schedule,
+    150 epochs.
+    """
+
+    architecture = "brainunet"
+    preferred_dimension = 3
+    documented = True
+    paper = "Sidume et al., arXiv 2509.09469 (2025)"
+
+    optimizer_name = "adamw"
+    learning_rate = 1e-3
+    weight_decay = 1e-4
+    schedule = "cosine"
+    warmup = 0.02
+    epochs = 150
+    deep_supervision = False
+
+    def make_loss(self) -> nn.Module:
+        """Tversky loss."""
+        return TverskyLoss(self.label_manager, alpha=0.3, beta=0.7)

@@ -1,0 +1,28 @@
+"""ResNet-34 with a lightweight MLP decoder."""
+
+from __future__ import annotations
+
+from autoseg.trainers._base import Trainer
+
+
+class resnet34_mlp(Trainer):  # noqa: N801
+    """ResNet-34 encoder with an MLP decoder (arXiv 2606.01293).
+
+    Stated there: the encoder, the MLP decoder with bilinear upsampling, 2D slices, five folds. Defaults of
+    ours, since nothing documents them: Dice + cross-entropy, AdamW with weight decay 1e-4, cosine schedule,
+    batch 16, 100 epochs.
+    """
+
+    architecture = "resnet34_mlp"
+    preferred_dimension = 2
+    documented = True
+    paper = "arXiv 2606.01293 (2026)"
+    smallest_batch = 8
+
+    optimizer_name = "adamw"
+    learning_rate = 1e-3
+    weight_decay = 1e-4
+    schedule = "cosine"
+    warmup = 0.02
+    epochs = 100
+    deep_supervision = False

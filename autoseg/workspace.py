@@ -1,0 +1,101 @@
+"""Where raw data, preprocessed data and results lie. Nothing else builds such a path."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.errors import UsageError
+
+ROOT_VARIABLE = "AUTOSEG_WORKSPACE"
+DEFAULT_ROOT = "autoseg_workspace"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The three folders of nnU-Net's layout.
+
+    Attributes:
+        raw: one folder per raw data set.
+        preprocessed: fingerprints, plans, folds and preprocessed cases, one folder per data set.
+        results: runs, one folder per data set; records and pages beside them.
+    """
+
+    raw: Path
+    preprocessed: Path
+    results: Path
+
+    @classmethod
+    def locate(cls, root: Path | str | None = None) -> Workspace:
+        """Find the workspace.
+
+        An explicit `root` wins; else nnU-Net's own variables (``nnUNet_raw``, ``nnUNet_preprocessed``,
+        ``nnUNet_results``) where they are set, and for the others a folder below ``AUTOSEG_WORKSPACE`` or,
+        without it, below ``autoseg_workspace`` in the current folder.
+        """
+        base = Path(root or os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).absolute()
+
+        def folder(name: str) -> Path:
+            own = None if root else os.environ.get(f"nnUNet_{name}")
+            return Path(own).absolute() if own else base / name
+
+        return cls(folder("raw"), folder("preprocessed"), folder("results"))
+
+    def environment(self) -> dict[str, str]:
+        """nnU-Net's three path variables for this workspace."""
+        return {f"nnUNet_{name}": str(getattr(self, name)) for name in ("raw", "preprocessed", "results")}
+
+    def find_raw(self, dataset: str | Path) -> Path:
+        """The raw folder that `dataset` means: a path, a name (``Dataset004_Hippocampus``) or an id (``4``).
+
+        Raises:
+            UsageError: if there is none, or an id means several.
+        """
+        path = Path(dataset)
+        if (path / "dataset.json").is_file():
+            return path.resolve()
+        there = self._raw_names()
+        if str(dataset).isdigit():
+            matches = [name for name in there if re.match(rf"Dataset0*{int(str(dataset))}(_|$)", name)]
+        else:
+            matches = [name for name in there if name == str(dataset)]
+        if len(matches) == 1:
+            return self.raw / matches[0]
+        if matches:
+            raise UsageError(f"The id {dataset} means several data sets: {', '.join(matches)}. Give the name.")
+        if path.is_dir():
+            raise UsageError(
+                f"{path} is no raw data set: it has no dataset.json. Give the folder that holds "
+                f"dataset.json, imagesTr and labelsTr."
+            )
+        raise UsageError(
+            f"There is no data set {str(dataset)!r} in {self.raw} (found: {', '.join(there) or 'none'}). "
+            f"Give a name, an id or the path of a raw folder, or choose another --workspace."
+        )
+
+    def _raw_names(self) -> list[str]:
+        if not self.raw.is_dir():
+            return []
+        return sorted(folder.name for folder in self.raw.iterdir() if (folder / "dataset.json").is_file())
+
+    def preprocessed_of(self, dataset: str) -> Path:
+        """The folder of a data set's fingerprint, plans, folds and preprocessed cases."""
+        return self.preprocessed / dataset
+
+    def fingerprint_of(self, dataset: str) -> Path:
+        """nnU-Net's name for the fingerprint's file."""
+        return self.preprocessed / dataset / "dataset_fingerprint.json"
+
+    def plan_of(self, dataset: str, plan: str) -> Path:
+        """The file of a plan, by the plan's name."""
+        return self.preprocessed / dataset / f"{plan}.json"
+
+    def folds_of(self, dataset: str) -> Path:
+        """nnU-Net's name for the folds' file."""
+        return self.preprocessed / dataset / "splits_final.json"
+
+    def results_of(self, dataset: str) -> Path:
+        """The folder of a data set's runs."""
+        return self.results / dataset
