@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
 from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
-from batchgeneratorsv2.transforms.nnunet.random_binary_operator import ApplyRandomBinaryOperatorTransform
-from batchgeneratorsv2.transforms.nnunet.remove_connected_components import (
-    RemoveRandomConnectedComponentFromOneHotEncodingTransform,
-)
-from batchgeneratorsv2.transforms.nnunet.seg_to_onehot import MoveSegAsOneHotToDataTransform
 from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
@@ -29,33 +24,9 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from autoseg.augmentation_intensity import BlurTransform, BrightnessShiftTransform, ContrastCurveTransform
 from autoseg.augmentation_mri import BiasFieldTransform, GhostingTransform, MotionTransform
 from autoseg.augmentation_spatial import AffineTransform, FlipTransform, Range, SliceCropTransform
-from autoseg.augmentation_targets import (
-    BlankOutsideTransform,
-    ClearOutsideTransform,
-    RegionsTransform,
-    SubsampleTransform,
-)
+from autoseg.augmentation_targets import Scales, TargetOptions, target_transforms
 
 Transforms = list[BasicTransform]
-Scales = Sequence[Sequence[float]] | None
-
-
-class TargetOptions(TypedDict, total=False):
-    """What the target depends on, as nnU-Net's trainers pass it.
-
-    Attributes:
-        use_mask_for_norm: per channel, whether it is blank outside the nonzero region.
-        is_cascaded: whether segmentation channel 1 is the previous stage's, to become input channels.
-        foreground_labels: labels of that segmentation.
-        regions: label or labels of each head, for region-based training.
-        ignore_label: label without a loss.
-    """
-
-    use_mask_for_norm: Sequence[bool] | None
-    is_cascaded: bool
-    foreground_labels: Sequence[int] | None
-    regions: Sequence[int | Sequence[int]] | None
-    ignore_label: int | None
 
 
 def nnunet_transforms(
@@ -98,7 +69,7 @@ def nnunet_transforms(
     ]
     geometry = _geometry(patch_size, do_dummy_2d_data_aug, affine)
     return ComposeTransforms(
-        [*geometry, *intensity, *_mirror(mirror_axes), *_target(deep_supervision_scales, **target)]
+        [*geometry, *intensity, *_mirror(mirror_axes), *target_transforms(deep_supervision_scales, **target)]
     )
 
 
@@ -128,7 +99,7 @@ def brainunet_transforms(
     ]
     geometry = _geometry(patch_size, do_dummy_2d_data_aug, {"scaling": (0.9, 1.1), "p_scaling": 0.3})
     return ComposeTransforms(
-        [*geometry, *intensity, *_mirror(mirror_axes), *_target(deep_supervision_scales, **target)]
+        [*geometry, *intensity, *_mirror(mirror_axes), *target_transforms(deep_supervision_scales, **target)]
     )
 
 
@@ -153,7 +124,7 @@ def affine_transforms(
         "p_translation": 1.0,
     }
     return ComposeTransforms(
-        [*_within_slices(patch_size, affine), *_target(deep_supervision_scales, **target)]
+        [*_within_slices(patch_size, affine), *target_transforms(deep_supervision_scales, **target)]
     )
 
 
@@ -172,7 +143,7 @@ def fetal_head_transforms(
     last = len(patch_size) - 1
     flips = {axis: p for axis, p in ((last, 0.5), (last - 1, 0.1)) if axis in (mirror_axes or ())}
     geometry = [*_within_slices(patch_size, _rotation(25)), FlipTransform(flips)]
-    return ComposeTransforms([*geometry, *_target(deep_supervision_scales, **target)])
+    return ComposeTransforms([*geometry, *target_transforms(deep_supervision_scales, **target)])
 
 
 def deepmrseg_transforms(
@@ -202,7 +173,11 @@ def deepmrseg_transforms(
         RandomTransform(GaussianNoiseTransform((0.05, 0.25), synchronize_channels=True), 0.5),
     ]
     return ComposeTransforms(
-        [*_within_slices(patch_size, affine), *intensity, *_target(deep_supervision_scales, **target)]
+        [
+            *_within_slices(patch_size, affine),
+            *intensity,
+            *target_transforms(deep_supervision_scales, **target),
+        ]
     )
 
 
@@ -221,7 +196,7 @@ def resnet34_mlp_transforms(
     affine = {**_rotation(15, probability=0.5), "scaling": (0.9, 1.1), "p_scaling": 0.5}
     intensity = [RandomTransform(BiasFieldTransform(), 0.3), RandomTransform(_gamma(), 0.3)]
     geometry = [*_within_slices(patch_size, affine), *_mirror(mirror_axes)]
-    return ComposeTransforms([*geometry, *intensity, *_target(deep_supervision_scales, **target)])
+    return ComposeTransforms([*geometry, *intensity, *target_transforms(deep_supervision_scales, **target)])
 
 
 def _geometry(patch_size: Sequence[int], in_slices: bool, affine: dict[str, Any]) -> Transforms:
@@ -254,43 +229,3 @@ def _gamma(inverted: bool = False) -> BasicTransform:
 
 def _mirror(axes: Sequence[int] | None) -> Transforms:
     return [MirrorTransform(tuple(axes))] if axes is not None and len(axes) > 0 else []
-
-
-def _target(
-    scales: Scales,
-    use_mask_for_norm: Sequence[bool] | None = None,
-    is_cascaded: bool = False,
-    foreground_labels: Sequence[int] | None = None,
-    regions: Sequence[int | Sequence[int]] | None = None,
-    ignore_label: int | None = None,
-) -> Transforms:
-    transforms: Transforms = []
-    masked = [channel for channel, mask in enumerate(use_mask_for_norm or ()) if mask]
-    if masked:
-        transforms.append(BlankOutsideTransform(masked))
-    transforms.append(ClearOutsideTransform())
-    if is_cascaded:
-        transforms += _previous_stage(list(foreground_labels or ()))
-    if regions is not None:
-        heads = [*regions, ignore_label] if ignore_label is not None else regions
-        transforms.append(RegionsTransform(heads))
-    if scales is not None:
-        transforms.append(SubsampleTransform(scales))
-    return transforms
-
-
-def _previous_stage(labels: list[int]) -> Transforms:
-    """The previous stage's segmentation as input channels, with the errors that it may have."""
-    channels = list(range(-len(labels), 0))
-    grow_or_shrink = ApplyRandomBinaryOperatorTransform(channels, strel_size=(1, 8), p_per_label=0.5)
-    lose_component = RemoveRandomConnectedComponentFromOneHotEncodingTransform(
-        list(channels),
-        fill_with_other_class_p=0,
-        dont_do_if_covers_more_than_x_percent=0.15,
-        p_per_label=0.5,
-    )
-    return [
-        MoveSegAsOneHotToDataTransform(1, labels, remove_channel_from_source=True),
-        RandomTransform(grow_or_shrink, 0.4),
-        RandomTransform(lose_component, 0.2),
-    ]

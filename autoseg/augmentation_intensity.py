@@ -47,13 +47,13 @@ def blur_axis(array: Tensor, sigma: float, axis: int) -> Tensor:
         return array
     distances = torch.arange(-radius, radius + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (distances / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).tolist()
+    weights: list[float] = (kernel / kernel.sum()).tolist()
     length = array.shape[axis]
     places = torch.arange(-radius, length + radius).abs()
     padded = array.index_select(axis, torch.where(places < length, places, 2 * (length - 1) - places))
-    blurred = padded.narrow(axis, 0, length) * kernel[0]
-    for start in range(1, len(kernel)):
-        blurred.add_(padded.narrow(axis, start, length), alpha=kernel[start])
+    blurred = padded.narrow(axis, 0, length) * weights[0]
+    for start in range(1, len(weights)):
+        blurred.add_(padded.narrow(axis, start, length), alpha=weights[start])
     return blurred
 
 

@@ -89,7 +89,9 @@ class GhostingTransform(ImageOnlyTransform):  # type: ignore[misc]
         intensity: range of the weakening; 1 removes the lines.
     """
 
-    def __init__(self, ghosts: tuple[int, int] = (4, 10), intensity: tuple[float, float] = (0.5, 1.0)) -> None:
+    def __init__(
+        self, ghosts: tuple[int, int] = (4, 10), intensity: tuple[float, float] = (0.5, 1.0)
+    ) -> None:
         super().__init__()
         self.ghosts, self.intensity = ghosts, intensity
 
@@ -131,7 +133,8 @@ def filter_axis(image: Tensor, weights: Tensor, axis: int) -> Tensor:
     shape = [1] * image.ndim
     shape[axis] = length // 2 + 1
     spectrum = torch.fft.rfft(image, dim=axis) * both[: length // 2 + 1].reshape(shape)
-    return torch.fft.irfft(spectrum, n=length, dim=axis)
+    filtered: Tensor = torch.fft.irfft(spectrum, n=length, dim=axis)
+    return filtered
 
 
 class BiasFieldTransform(ImageOnlyTransform):  # type: ignore[misc]

@@ -90,7 +90,7 @@ def locate(matrix: Matrix, shift: Matrix, shape: Sequence[int], patch_size: Sequ
     low = np.clip(np.floor(centre - reach), -1, np.array(shape) - 1).astype(int)
     high = np.clip(np.floor(centre + reach) + 1, 0, shape).astype(int)
     before, after = np.maximum(-low, 0), np.maximum(high - np.array(shape) + 1, 0)
-    window = tuple(slice(a, b) for a, b in zip(low + before, high + 1 - after, strict=True))
+    window = tuple(slice(int(a), int(b)) for a, b in zip(low + before, high + 1 - after, strict=True))
     padded = tuple(int(length) for length in high + 1 - low)
     base = torch.zeros((), dtype=torch.int32)
     fractions = []
@@ -100,9 +100,7 @@ def locate(matrix: Matrix, shift: Matrix, shape: Sequence[int], patch_size: Sequ
         fractions.append(position.sub_(corner).reshape(-1))
         base = base * length + corner
     padding = [int(count) for pair in zip(before, after, strict=True) for count in reversed(pair)][::-1]
-    return Sampling(
-        tuple(patch_size), window, tuple(padding), padded, base.reshape(-1), tuple(fractions)
-    )
+    return Sampling(tuple(patch_size), window, tuple(padding), padded, base.reshape(-1), tuple(fractions))
 
 
 def _positions(row: Matrix, centre: float, patch_size: Sequence[int]) -> Tensor:
@@ -153,7 +151,9 @@ def sample_labels(segmentation: Tensor, sampling: Sampling, outside: int) -> Ten
     Returns:
         (c, *patch_size).
     """
-    labels = sampling.read(segmentation.to(torch.int32 if segmentation.dtype == torch.int64 else torch.int16), outside)
+    labels = sampling.read(
+        segmentation.to(torch.int32 if segmentation.dtype == torch.int64 else torch.int16), outside
+    )
     patch = (len(labels), *sampling.patch_size)
     low, high = torch.aminmax(labels)
     if low == high:
@@ -162,7 +162,7 @@ def sample_labels(segmentation: Tensor, sampling: Sampling, outside: int) -> Ten
     result = _cells(labels).reshape(-1).index_select(0, base)
     # numpy finds the few true values among many faster than torch does
     mixed = torch.from_numpy(np.flatnonzero((result < MIXED // 2).numpy()))
-    for points in mixed.split(BLOCK // 8):
+    for points in torch.split(mixed, BLOCK // 8):
         result[points] = _vote(labels.reshape(-1), base, sampling, points)
     return result.reshape(patch).to(segmentation.dtype)
 
@@ -187,7 +187,7 @@ def _vote(flat: Tensor, base: Tensor, sampling: Sampling, points: Tensor) -> Ten
     weights = torch.ones((1, len(points)))
     for fraction in sampling.fractions:
         part = fraction.index_select(0, points % len(fraction))
-        weights = (weights[:, None] * torch.stack([1 - part, part])).reshape(-1, len(points))
+        weights = (weights[:, None] * torch.stack([1 - part, part])).flatten(0, 1)
     labels = torch.stack([flat.index_select(0, corner + offset) for offset in sampling.corners])
     # The nearest neighbour is the corner of the largest weight; the bonus lets its label win a tie.
     weights += TIE * (weights == weights.amax(0))

@@ -1,19 +1,83 @@
-"""From an augmented segmentation to the target of the loss.
-
-The classes inherit their settings from batchgeneratorsv2's and give the same result in fewer passes.
-"""
+"""From an augmented segmentation to the target of the loss, as nnU-Net makes it, in fewer passes."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform, SegOnlyTransform
+from batchgeneratorsv2.transforms.nnunet.random_binary_operator import ApplyRandomBinaryOperatorTransform
+from batchgeneratorsv2.transforms.nnunet.remove_connected_components import (
+    RemoveRandomConnectedComponentFromOneHotEncodingTransform,
+)
+from batchgeneratorsv2.transforms.nnunet.seg_to_onehot import MoveSegAsOneHotToDataTransform
 from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
 from torch import Tensor
+
+Scales = Sequence[Sequence[float]] | None
+
+
+class TargetOptions(TypedDict, total=False):
+    """What the target depends on, as nnU-Net's trainers pass it.
+
+    Attributes:
+        use_mask_for_norm: per channel, whether it is blank outside the nonzero region.
+        is_cascaded: whether segmentation channel 1 is the previous stage's, to become input channels.
+        foreground_labels: labels of that segmentation.
+        regions: label or labels of each head, for region-based training.
+        ignore_label: label without a loss.
+    """
+
+    use_mask_for_norm: Sequence[bool] | None
+    is_cascaded: bool
+    foreground_labels: Sequence[int] | None
+    regions: Sequence[int | Sequence[int]] | None
+    ignore_label: int | None
+
+
+def target_transforms(
+    scales: Scales,
+    use_mask_for_norm: Sequence[bool] | None = None,
+    is_cascaded: bool = False,
+    foreground_labels: Sequence[int] | None = None,
+    regions: Sequence[int | Sequence[int]] | None = None,
+    ignore_label: int | None = None,
+) -> list[BasicTransform]:
+    """From the segmentation to what the loss takes; the arguments are `TargetOptions`."""
+    transforms: list[BasicTransform] = []
+    masked = [channel for channel, mask in enumerate(use_mask_for_norm or ()) if mask]
+    if masked:
+        transforms.append(BlankOutsideTransform(masked))
+    transforms.append(ClearOutsideTransform())
+    if is_cascaded:
+        transforms += _previous_stage(list(foreground_labels or ()))
+    if regions is not None:
+        heads = [*regions, ignore_label] if ignore_label is not None else regions
+        transforms.append(RegionsTransform(heads))
+    if scales is not None:
+        transforms.append(SubsampleTransform(scales))
+    return transforms
+
+
+def _previous_stage(labels: list[int]) -> list[BasicTransform]:
+    """The previous stage's segmentation as input channels, with the errors that it may have."""
+    channels = list(range(-len(labels), 0))
+    grow_or_shrink = ApplyRandomBinaryOperatorTransform(channels, strel_size=(1, 8), p_per_label=0.5)
+    lose_component = RemoveRandomConnectedComponentFromOneHotEncodingTransform(
+        list(channels),
+        fill_with_other_class_p=0,
+        dont_do_if_covers_more_than_x_percent=0.15,
+        p_per_label=0.5,
+    )
+    return [
+        MoveSegAsOneHotToDataTransform(1, labels, remove_channel_from_source=True),
+        RandomTransform(grow_or_shrink, 0.4),
+        RandomTransform(lose_component, 0.2),
+    ]
 
 
 class BlankOutsideTransform(BasicTransform):  # type: ignore[misc]

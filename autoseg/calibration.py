@@ -74,7 +74,8 @@ def roc_auc(
     positive = np.zeros(bins, np.int64)
     negative = np.zeros(bins, np.int64)
     for i in range(len(reference)):
-        truth, at = reference[i].ravel(), np.minimum(probabilities[i] * bins, bins - 1).astype(np.intp).ravel()
+        truth = reference[i].ravel()
+        at = np.minimum(probabilities[i] * bins, bins - 1).astype(np.intp).ravel()
         counted = slice(None) if ignored is None else ~ignored[i].ravel()
         truth, at = truth[counted], at[counted]
         positive += np.bincount(at[truth], minlength=bins)
@@ -86,9 +87,7 @@ def roc_auc(
     return float((positive * (below + negative / 2)).sum() / pairs)
 
 
-def _box(
-    reference: Bools, spacing_mm: tuple[float, ...], margin_mm: float
-) -> tuple[slice, ...] | None:
+def _box(reference: Bools, spacing_mm: tuple[float, ...], margin_mm: float) -> tuple[slice, ...] | None:
     from scipy.ndimage import find_objects
 
     found = find_objects(reference.view(np.uint8))

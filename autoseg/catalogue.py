@@ -49,7 +49,12 @@ def reference_topology(dimensions: int) -> Topology:
 def _architecture(name: str) -> dict[str, Any]:
     module = plugins.find("architectures", name)
     first = (module.__doc__ or "").strip().splitlines()[0]
-    return {"name": name, "dimensions": list(module.DIMENSIONS), "about": first, "parameters": _parameters(name)}
+    return {
+        "name": name,
+        "dimensions": list(module.DIMENSIONS),
+        "about": first,
+        "parameters": _parameters(name),
+    }
 
 
 def _parameters(architecture: str) -> dict[str, int]:
@@ -94,7 +99,10 @@ def table(family: str, rows: list[dict[str, Any]]) -> Table:
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {item / 1e6:.2f} M" if isinstance(item, int) else f"{key} {item}" for key, item in value.items())
+        return ", ".join(
+            f"{key} {item / 1e6:.2f} M" if isinstance(item, int) else f"{key} {item}"
+            for key, item in value.items()
+        )
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return {True: "yes", False: ""}.get(value, str(value)) if isinstance(value, bool) else str(value)

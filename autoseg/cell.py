@@ -157,7 +157,14 @@ def _record(cell: Cell, run: Run, plan: Plan, checkpoint: Checkpoint, evaluation
     )
 
 
-_COSTS = ("parameters", "trainable_parameters", "checkpoint_mb", "flops_per_patch", "peak_memory_mb", "epochs")
+_COSTS = (
+    "parameters",
+    "trainable_parameters",
+    "checkpoint_mb",
+    "flops_per_patch",
+    "peak_memory_mb",
+    "epochs",
+)
 
 
 def _without_scores(cell: Cell, status: Any, reason: str, plan: Plan | None = None) -> Record:

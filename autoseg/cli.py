@@ -33,7 +33,9 @@ Root = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")]
-DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="A name, an id or the path of a raw folder.")]
+DatasetName = Annotated[
+    str, typer.Argument(metavar="DATASET", help="A name, an id or the path of a raw folder.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core if not given.")]
 Groups = Annotated[Path | None, typer.Option(help="Table of case and group: a group never spans two folds.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -46,7 +48,9 @@ Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs, inste
 @app.command("plan-and-train")
 def plan_and_train_command(
     dataset: DatasetName,
-    trainers: Annotated[str, typer.Option(help="auto, documented, baselines, all, or NAME,NAME:option=value.")] = "auto",
+    trainers: Annotated[
+        str, typer.Option(help="auto, documented, baselines, all, or NAME,NAME:option=value.")
+    ] = "auto",
     folds: Annotated[str, typer.Option(help="0, 0,1 or all.")] = "all",
     budget: Budget = None,
     epochs: Epochs = None,
@@ -252,7 +256,9 @@ def preprocess_command(
 @app.command("train")
 def train_command(
     dataset: DatasetName,
-    trainer: Annotated[str, typer.Argument(metavar="TRAINER", help="A name, with options: brainunet:width=16.")],
+    trainer: Annotated[
+        str, typer.Argument(metavar="TRAINER", help="A name, with options: brainunet:width=16.")
+    ],
     configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
     fold: Annotated[str, typer.Option(help="An index, or all: train on every case.")] = "0",
     budget: Budget = None,
@@ -293,8 +299,12 @@ def train_command(
 
 @app.command("predict")
 def predict_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder: trainer__plan__configuration.")],
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A folder of images, channels as _0000, ...")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A run's folder: trainer__plan__configuration.")
+    ],
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A folder of images, channels as _0000, ...")
+    ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder.")],
     mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
     step_size: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, in patches.")] = 0.5,
@@ -372,7 +382,9 @@ def leaderboard_command(
 
 @app.command("list")
 def list_command(
-    family: Annotated[str, typer.Argument(metavar="FAMILY", help="trainers, architectures or metrics.")] = "trainers",
+    family: Annotated[
+        str, typer.Argument(metavar="FAMILY", help="trainers, architectures or metrics.")
+    ] = "trainers",
     path: Annotated[bool, typer.Option(help="The folder for nnUNet_extTrainer.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -516,5 +528,7 @@ def main() -> None:
         typer.echo(f"autoseg: {error}", err=True)
         raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt:
-        typer.echo("\nautoseg: interrupted. What is finished is kept; the same command goes on from here.", err=True)
+        typer.echo(
+            "\nautoseg: interrupted. What is finished is kept; the same command goes on from here.", err=True
+        )
         raise SystemExit(130) from None

@@ -40,6 +40,21 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class CaseCounts:
+    """All structures of one case.
+
+    Attributes:
+        structures: voxel counts of each.
+        agreeing: voxels whose label is the same in reference and prediction, background included.
+        voxels: of the whole image without ignored ones.
+    """
+
+    structures: tuple[Counts, ...]
+    agreeing: int
+    voxels: int
+
+
+@dataclass(frozen=True)
 class WholeImage:
     """Probabilities of a structure with its reference, not cropped: calibration looks at the surroundings."""
 

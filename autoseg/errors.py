@@ -55,4 +55,6 @@ class MissingDependency(AutosegError):
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package!r}. Install it: pip install 'autoseg[{extra}]'")
+        super().__init__(
+            f"{purpose} needs the package {package!r}. Install it: pip install 'autoseg[{extra}]'"
+        )

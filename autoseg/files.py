@@ -56,7 +56,9 @@ def read_json(path: Path, error: type[AutosegError] = DataError) -> Any:
     except FileNotFoundError:
         raise error(f"There is no file {path}. Check the path.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as problem:
-        raise error(f"{path} is not valid JSON: {problem}. Correct it or restore it from its source.") from None
+        raise error(
+            f"{path} is not valid JSON: {problem}. Correct it or restore it from its source."
+        ) from None
 
 
 def digest(value: Any) -> str:

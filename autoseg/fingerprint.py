@@ -7,20 +7,22 @@ the sizes of the labelled structures and a hash of the files' contents are ours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from autoseg import intensities, progress
-from autoseg.dataset import Case, Dataset
 from autoseg.errors import DataError
 from autoseg.files import digest, read_json, write_json
 from autoseg.geometry import nonzero_box, slices
 from autoseg.image import Image, read_images, read_segmentation
 from autoseg.workers import SharedArray, forked
+
+if TYPE_CHECKING:
+    from autoseg.dataset import Case, Dataset
 
 Result = TypeVar("Result")
 
@@ -32,7 +34,7 @@ class Fingerprint:
     Attributes:
         spacings: mm of each case, array order.
         shapes_after_crop: voxels of each case after the crop to the nonzero region.
-        intensities: by channel: mean, median, std, min, max and the percentiles 0.5 and 99.5 of the foreground.
+        intensities: of the foreground, by channel: mean, median, std, min, max, percentiles 0.5 and 99.5.
         relative_size_after_crop: median over cases of the share of voxels that the crop leaves.
         class_sizes: ``unit`` of the sizes; ``structures``: by name, the number of cases with it, voxels in
             all, median voxels and least, median and largest size among those cases; ``voxels``: by case and
@@ -139,14 +141,6 @@ def extract_fingerprint(dataset: Dataset, workers: int | None = None) -> Fingerp
     )
 
 
-def content_hash(dataset: Dataset, workers: int | None = None) -> str:
-    """The hash that a fingerprint of the data set would have now, without decoding any image."""
-    jobs = [(case,) for case in dataset.cases]
-    with forked(workers, len(jobs)) as processes:
-        hashes = list(_counted(processes.map(_case_hash, jobs), len(jobs), "Look for changes"))
-    return _combined_hash(dataset, hashes)
-
-
 def _counted(results: Iterator[Result], total: int, name: str) -> Iterator[Result]:
     with progress.stage(name, total) as advance:
         for result in results:
@@ -169,21 +163,26 @@ class _CaseFacts:
 
 def _analyse(case: Case, reader: str, samples: SharedArray, index: int) -> _CaseFacts:
     if case.label is None:
-        raise DataError(f"The case {case.identifier} has no label file. Add it, or move its images to imagesTs.")
+        raise DataError(
+            f"The case {case.identifier} has no label file. Add it, or move its images to imagesTs."
+        )
     images, segmentation = read_images(case.images, reader), read_segmentation(case.label, reader)
     _check(case, images, segmentation, len(samples.array))
     inner = slices(nonzero_box(images.array))
     cropped, labels = images.array[:, *inner], segmentation.array[0]
     foreground = labels[inner] > 0
+    values = [channel[foreground] for channel in cropped]
+    if not all(np.isfinite(channel).all() for channel in values):
+        raise DataError(f"Labelled voxels of the case {case.identifier} are infinite. Give them a number.")
     if has_foreground := bool(foreground.any()):
-        intensities.draw([channel[foreground] for channel in cropped], samples.array[:, index])
-    values, counts = np.unique(labels[labels > 0], return_counts=True)
+        intensities.draw(values, samples.array[:, index])
+    present, counts = np.unique(labels[labels > 0], return_counts=True)
     return _CaseFacts(
         spacing=tuple(float(n) for n in images.spacing),
         shape=cropped.shape[1:],
         left_by_crop=float(np.prod(cropped.shape[1:]) / np.prod(labels.shape)),
         has_foreground=has_foreground,
-        voxels={int(value): int(count) for value, count in zip(values, counts, strict=True)},
+        voxels={int(value): int(count) for value, count in zip(present, counts, strict=True)},
         voxel_size=_voxel_size(images),
         hash=_case_hash(case),
     )
@@ -192,7 +191,9 @@ def _analyse(case: Case, reader: str, samples: SharedArray, index: int) -> _Case
 def _check(case: Case, images: Image, segmentation: Image, channels: int) -> None:
     found, expected = segmentation.array.shape, (1, *images.array.shape[1:])
     if found != expected:
-        raise DataError(f"{case.label} has the shape {found}; its images need {expected}. Correct one of them.")
+        raise DataError(
+            f"{case.label} has the shape {found}; its images need {expected}. Correct one of them."
+        )
     if len(images.array) != channels:
         raise DataError(
             f"The case {case.identifier} has {len(images.array)} channels; dataset.json names {channels}. "
@@ -242,7 +243,7 @@ def _file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _combined_hash(dataset: Dataset, cases: Iterable[str]) -> str:
+def _combined_hash(dataset: Dataset, cases: Sequence[str]) -> str:
     names = [case.identifier for case in dataset.cases]
     about = {key: dataset.dataset_json.get(key) for key in ("labels", "regions_class_order", "numTraining")}
     return digest([about, dataset.channels, dataset.reader, list(zip(names, cases, strict=True))])

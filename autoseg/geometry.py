@@ -37,7 +37,9 @@ def crop_to_nonzero(array: Array, segmentation: Array | None = None) -> tuple[Ar
     mask = mask[slices(box)]
     outside = _reached_from_border(~mask) if not mask.all() else None
     inner = (slice(None), *slices(box))
-    cropped = _signed(segmentation[inner]) if segmentation is not None else np.zeros((1, *mask.shape), np.int8)
+    cropped = (
+        _signed(segmentation[inner]) if segmentation is not None else np.zeros((1, *mask.shape), np.int8)
+    )
     if outside is not None:
         cropped[0][outside & (cropped[0] == 0)] = OUTSIDE
     return array[inner], cropped, box
@@ -74,7 +76,8 @@ def paste(crop: Array, box: Sequence[Sequence[int]], shape: Sequence[int], fill:
     """
     leading = crop.shape[: crop.ndim - len(box)]
     full = np.full((*leading, *shape), fill, dtype=crop.dtype)
-    full[(..., *slices(box))] = crop
+    inner: tuple[Any, ...] = (..., *slices(box))
+    full[inner] = crop
     return full
 
 

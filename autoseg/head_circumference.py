@@ -22,9 +22,9 @@ def head_circumference(segmentation: NDArray[np.bool_], spacing_mm: tuple[float,
     Returns:
         Circumference in mm; 0 if nothing is segmented.
     """
-    rows, columns = np.nonzero(_head(segmentation))
-    if not len(rows):
+    if not segmentation.any():
         return 0.0
+    rows, columns = np.nonzero(_head(segmentation))
     points = np.stack([rows, columns]) * np.asarray(spacing_mm, np.float64)[:, None]
     # Each pixel is a small square with second moments of its own: spacing^2 / 12 along each axis.
     moments = np.cov(points, bias=True) + np.diag(np.square(spacing_mm)) / 12
@@ -49,7 +49,5 @@ def _head(segmentation: NDArray[np.bool_]) -> NDArray[np.bool_]:
     components = cc3d.connected_components(segmentation, connectivity=8)
     sizes = np.bincount(components.ravel())
     sizes[0] = 0
-    if not sizes.any():
-        return segmentation
     filled: NDArray[np.bool_] = binary_fill_holes(components == np.argmax(sizes))
     return filled

@@ -47,6 +47,23 @@ class Image:
     replaced: int = 0
 
 
+class ImageError(DataError):
+    """One file cannot be used.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, as the rest of a sentence that begins with the file.
+        remedy: what to do.
+    """
+
+    def __init__(self, path: Path, reason: str, remedy: str = "Restore it from its source.") -> None:
+        super().__init__(path, reason, remedy)
+        self.path, self.reason, self.remedy = path, reason, remedy
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.reason}. {self.remedy}"
+
+
 @dataclass(frozen=True)
 class Reader:
     """How the files of one family of formats are read and written.
@@ -99,14 +116,12 @@ def read_segmentation(path: Path, reader: str) -> Image:
     """Read a segmentation, (1, z, y, x), in the data type of the file.
 
     Raises:
-        DataError: if the file cannot be read, or has several channels.
+        ImageError: if the file cannot be read, or has several channels.
     """
     image = read_file(path, reader, segmentation=True)
     if len(image.array) != 1:
-        raise DataError(
-            f"{path} has {len(image.array)} channels. A segmentation has one, whose values are the labels; "
-            f"convert its colours to label values."
-        )
+        reason = f"has {len(image.array)} channels, but a segmentation has one, which holds the labels"
+        raise ImageError(path, reason, "Convert its colours to label values.")
     return image
 
 
@@ -131,20 +146,19 @@ def read_file(path: Path, reader: str, segmentation: bool = False) -> Image:
     """Read one file in its own data type.
 
     Raises:
-        DataError: if there is no such file or it cannot be read, whatever the library underneath says.
+        ImageError: if there is no such file or it cannot be read, whatever the library underneath says.
     """
     if not path.is_file():
-        raise DataError(f"There is no file {path}. Restore it, or take its case out of the data set.")
+        raise ImageError(path, "is no file", "Restore it, or take its case out of the data set.")
+    chosen = _reader(reader)
     try:
-        return _reader(reader).read(path, segmentation)
+        return chosen.read(path, segmentation)
     except DataError:
         raise
     except Exception as problem:
-        reason = " ".join(str(problem).split()) or type(problem).__name__
-        raise DataError(
-            f"{path} cannot be read by {reader}: {reason[-300:]}. The file is damaged or of another format "
-            f"than its name says; restore it from its source."
-        ) from problem
+        said = " ".join(str(problem).split()).rstrip(".") or type(problem).__name__
+        reason = f"is damaged, or of another format than its name says ({reader}: {said[-300:]})"
+        raise ImageError(path, reason) from problem
 
 
 def stack(images: Sequence[Image], paths: Sequence[Path]) -> Image:
@@ -260,7 +274,7 @@ def _reader(name: str) -> Reader:
 def _read_itk(path: Path, segmentation: bool) -> Image:
     header = _itk_header(path)
     array, replaced = _itk_voxels(path, header)
-    return _itk_image(array, header, replaced)
+    return _itk_image(path, array, header, replaced)
 
 
 def _read_itk_reoriented(path: Path, segmentation: bool) -> Image:
@@ -270,7 +284,7 @@ def _read_itk_reoriented(path: Path, segmentation: bool) -> Image:
     _, replaced = _itk_voxels(path, header)
     code = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(header.GetDirection())
     turned = sitk.DICOMOrient(header.Execute(), "RAS")
-    image = _itk_image(sitk.GetArrayFromImage(turned), turned, replaced)
+    image = _itk_image(path, sitk.GetArrayFromImage(turned), turned, replaced)
     image.properties["sitk_stuff"]["original_orientation"] = code
     return image
 
@@ -296,9 +310,8 @@ def _itk_voxels(path: Path, header: Any) -> tuple[Array, int]:
     import SimpleITK as sitk
 
     if header.GetNumberOfComponents() > 1:
-        raise DataError(
-            f"{path} has {header.GetNumberOfComponents()} values per voxel. Split them into channels."
-        )
+        reason = f"has {header.GetNumberOfComponents()} values per voxel"
+        raise ImageError(path, reason, "Write one file per channel.")
     stored = _nifti_voxels(path, header.GetSize()) if _is_nifti(path) else None
     if stored is None:
         return sitk.GetArrayFromImage(header.Execute()), 0
@@ -333,16 +346,14 @@ def _nifti_voxels(path: Path, size: Sequence[int]) -> tuple[Array, bool] | None:
     word. Unpacking the file here finds both, at less than the time of ITK's own reading.
 
     Raises:
-        DataError: if the file is shorter than its header says.
+        ImageError: if the file is shorter than its header says.
     """
     content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
         try:
             content = gzip.decompress(content)
         except (EOFError, zlib.error) as problem:
-            raise DataError(
-                f"{path} is truncated or damaged: {problem}. Restore it from its source."
-            ) from problem
+            raise ImageError(path, f"is truncated or damaged ({problem})") from problem
     if len(content) < 352 or content[344:347] != b"n+1":
         return None
     order = "<" if content[:4] == struct.pack("<i", 348) else ">"
@@ -353,15 +364,13 @@ def _nifti_voxels(path: Path, size: Sequence[int]) -> tuple[Array, bool] | None:
     kind = np.dtype(order + _NIFTI_TYPES[code])
     expected = int(offset) + int(np.prod(size, dtype=np.int64)) * kind.itemsize
     if len(content) < expected:
-        raise DataError(
-            f"{path} is truncated: its header announces {expected} bytes, it holds {len(content)}. Restore "
-            f"it from its source."
-        )
+        reason = f"is truncated: its header announces {expected} bytes, it holds {len(content)}"
+        raise ImageError(path, reason)
     array = np.frombuffer(content, kind, int(np.prod(size, dtype=np.int64)), int(offset)).reshape(size[::-1])
     return array.astype(kind.newbyteorder("="), copy=False), (slope not in (0, 1) or intercept != 0)
 
 
-def _itk_image(array: Array, geometry: Any, replaced: int) -> Image:
+def _itk_image(path: Path, array: Array, geometry: Any, replaced: int) -> Image:
     stuff = {
         "spacing": geometry.GetSpacing(),
         "origin": geometry.GetOrigin(),
@@ -374,7 +383,7 @@ def _itk_image(array: Array, geometry: Any, replaced: int) -> Image:
     elif array.ndim == 4:
         spacing = spacing[1:]
     elif array.ndim != 3:
-        raise DataError(f"{array.ndim} dimensions. Images have 2 or 3, or 4 with the channels.")
+        raise ImageError(path, f"has {array.ndim} dimensions", "Write 2 or 3, or 4 with the channels.")
     world = {"origin": np.array(stuff["origin"]), "direction": np.array(stuff["direction"])}
     properties = {"sitk_stuff": stuff, "spacing": spacing}
     return Image(array if array.ndim == 4 else array[None], _three(spacing), properties, world, replaced)
@@ -403,7 +412,7 @@ def _read_nibabel(path: Path, segmentation: bool, reorient: bool = False) -> Ima
 
     nifti: Any = nibabel.load(path)
     if nifti.ndim != 3:
-        raise DataError(f"{path} has {nifti.ndim} dimensions; nibabel's readers take 3D images only.")
+        raise ImageError(path, f"has {nifti.ndim} dimensions", "nibabel's readers take 3D images only.")
     stuff = {"original_affine": nifti.affine}
     if reorient:
         nifti = nifti.as_reoriented(io_orientation(nifti.affine))
@@ -445,7 +454,7 @@ def _read_natural(path: Path, segmentation: bool) -> Image:
     elif array.ndim == 2:
         array = array[None]
     else:
-        raise DataError(f"{path} has the shape {array.shape}. A 2D image is grey, RGB or RGBA.")
+        raise ImageError(path, f"has the shape {array.shape}", "Write a grey, an RGB or an RGBA image.")
     return Image(array[:, None], (999.0, 1.0, 1.0), {"spacing": (999, 1, 1)})
 
 
@@ -485,14 +494,14 @@ def _read_tiff(path: Path, segmentation: bool) -> Image:
 
     array = tifffile.imread(path)
     if array.ndim != 3:
-        raise DataError(f"{path} has {array.ndim} dimensions. A 3D TIFF has the axes (z, y, x).")
+        raise ImageError(path, f"has {array.ndim} dimensions", "Write a TIFF with the axes (z, y, x).")
     # CASE_0000.tif and CASE_0001.tif share CASE.json; a segmentation CASE.tif has CASE.json.
     beside = path.with_name((path.stem if segmentation else path.stem[:-5]) + ".json")
     spacing: Sequence[float] = (1, 1, 1)
     if beside.is_file():
         spacing = read_json(beside).get("spacing", ())
         if len(spacing) != 3 or not all(s > 0 for s in spacing):
-            raise DataError(f"{beside}: spacing has to be three positive numbers (z, y, x), not {spacing}.")
+            raise ImageError(beside, f"has the spacing {spacing}", "Give three positive numbers (z, y, x).")
     return Image(array[None], _three(spacing), {"spacing": spacing})
 
 

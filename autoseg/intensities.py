@@ -100,7 +100,9 @@ class _Piece:
     within: tuple[Singles, ...]
 
 
-def statistics(samples: SharedArray, channel: int, drawn: Sequence[int], workers: Workers) -> dict[str, float]:
+def statistics(
+    samples: SharedArray, channel: int, drawn: Sequence[int], workers: Workers
+) -> dict[str, float]:
     """nnU-Net's seven numbers for one channel.
 
     Args:

@@ -6,7 +6,7 @@ Both are found in one pass for all structures; a structure is then looked at in 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.calibration import Probabilities
-from autoseg.comparison import Bools, Comparison, Counts, WholeImage
+from autoseg.comparison import Bools, CaseCounts, Comparison, Counts, WholeImage
 from autoseg.errors import DataError
 from autoseg.lesions import LesionRule
 
@@ -86,7 +86,8 @@ class LabelMaps:
     def _boxes(self) -> tuple[list[Box | None], list[Box | None]]:
         from scipy.ndimage import find_objects
 
-        return find_objects(self.reference), find_objects(self.prediction)
+        boxes: tuple[Any, Any] = find_objects(self.reference), find_objects(self.prediction)
+        return boxes
 
     @property
     def diagonal(self) -> float:
@@ -101,6 +102,11 @@ class LabelMaps:
             for a, b in ((chosen, chosen), (~chosen, chosen), (chosen, ~chosen), (~chosen, ~chosen))
         )
         return Counts(tp, fp, fn, tn)
+
+    def all_counts(self, structures: Mapping[str, Sequence[int]]) -> CaseCounts:
+        """Voxel counts of all structures and of the labels as such."""
+        each = tuple(self.counts(values) for values in structures.values())
+        return CaseCounts(each, int(np.trace(self.joint)), int(self.joint.sum()))
 
     def compare(
         self,
@@ -160,8 +166,8 @@ def _check_grid(reference: tuple[int, ...], prediction: tuple[int, ...], spacing
         )
     if len(reference) not in (2, 3) or len(spacing_mm) != len(reference):
         raise DataError(
-            f"Segmentations of the shape {reference} with the spacing {tuple(spacing_mm)} cannot be compared. "
-            f"Give 2D or 3D arrays and one number of spacing for each axis."
+            f"The shape {reference} and the spacing {tuple(spacing_mm)} do not fit. Give 2D or 3D label maps "
+            f"and one number of spacing for each axis."
         )
     if not all(math.isfinite(step) and step > 0 for step in spacing_mm):
         raise DataError(f"The spacing {tuple(spacing_mm)} is not positive. Correct the image's header.")

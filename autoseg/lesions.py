@@ -66,7 +66,7 @@ class LesionMatch:
 
     @property
     def f1(self) -> float:
-        """Recognition quality, 2 TP / (2 TP + FP + FN); 1 where there is nothing to find and nothing found."""
+        """Recognition quality, 2 TP / (2 TP + FP + FN); 1 if there is nothing and nothing found."""
         whole = 2 * len(self.matched) + self.missed + self.invented
         return 2 * len(self.matched) / whole if whole else 1.0
 

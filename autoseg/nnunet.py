@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg import plugins
+from autoseg.errors import RunError
 from autoseg.workspace import Workspace
 
 EXTENSION_VARIABLE = "nnUNet_extTrainer"
@@ -26,6 +27,35 @@ def activate(workspace: Workspace) -> None:
     folders = os.environ.get(EXTENSION_VARIABLE, "").split(os.pathsep)
     if str(shim_folder()) not in folders:
         os.environ[EXTENSION_VARIABLE] = os.pathsep.join([*filter(None, folders), str(shim_folder())])
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of autoseg or nnU-Net without running code that it may hold.
+
+    nnU-Net pickles numpy scalars among its log values, which torch's safe loading refuses; exactly these
+    types are allowed, nothing else.
+
+    Raises:
+        RunError: if the file is missing, is no checkpoint, or holds other objects.
+    """
+    import pickle
+
+    import numpy as np
+    import torch
+
+    if not path.is_file():
+        raise RunError(f"There is no checkpoint {path}. Finish this training, or choose a fold that is trained.")
+    scalars = {type(np.dtype(code)) for code in ("?", "i1", "u1", "i2", "i4", "i8", "f2", "f4", "f8")}
+    # The type's module has moved between numpy's versions; the object itself knows where it is.
+    reconstruct = np.float64(0).__reduce__()[0]
+    try:
+        with torch.serialization.safe_globals([reconstruct, np.dtype, *scalars]):
+            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as problem:
+        raise RunError(f"{path} cannot be read as a checkpoint: {problem}") from None
+    if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
+        raise RunError(f"{path} is no checkpoint of autoseg or nnU-Net: it has no network_weights.")
+    return checkpoint
 
 
 def trainer_class(name: str) -> type[Any]:

@@ -88,7 +88,11 @@ def choose_trainers(asked: Sequence[str], prepared: Prepared) -> tuple[Choice, .
 
 
 def _train_and_rank(
-    prepared: Prepared, folds: Sequence[Fold], choices: Sequence[Choice], workspace: Workspace, settings: Settings
+    prepared: Prepared,
+    folds: Sequence[Fold],
+    choices: Sequence[Choice],
+    workspace: Workspace,
+    settings: Settings,
 ) -> Outcome:
     from autoseg.cell import Cell, run_cell
 
@@ -129,6 +133,7 @@ def find_device(name: str) -> Any:
         raise UsageError(f"The device {name!r} is not there. This machine has: {have}.")
     return torch.device(name)
 
+
 def train_one(
     source: Path | str, trainer: str, fold: int | str, workspace: Workspace, settings: Settings
 ) -> Checkpoint:
@@ -149,7 +154,9 @@ def train_one(
         (chosen,) = chosen_folds(prepared.folds, [int(fold)])
     link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
     request = _request(settings, settings.budget_s)
-    cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, Choice.parse(trainer), chosen, request)
+    cell = Cell(
+        prepared.dataset, prepared.fingerprint, prepared.folds, Choice.parse(trainer), chosen, request
+    )
     return train_cell(cell, workspace, settings.workers)
 
 
@@ -160,7 +167,9 @@ def fitted(root: Path, workspace: Workspace, settings: Settings, trainer: str) -
 
     dataset = load_dataset(root, settings.groups)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
-    plan = plan_for(dataset, fingerprint, Choice.parse(trainer), _request(settings, settings.budget_s), workspace)
+    plan = plan_for(
+        dataset, fingerprint, Choice.parse(trainer), _request(settings, settings.budget_s), workspace
+    )
     return plan, workspace.plan_of(dataset.name, plan.name)
 
 
@@ -213,10 +222,16 @@ def ranked(
 
     names = [workspace.find_raw(name).name for name in datasets]
     places = [workspace.results_of(name) for name in names] if names else [workspace.results]
-    found = [record for place in places if place.is_dir() for record in load_records(place)] if names or not add else []
+    found = (
+        [record for place in places if place.is_dir() for record in load_records(place)]
+        if names or not add
+        else []
+    )
     records = [*found, *(record for path in add for record in add_records(path))]
     if not records:
-        raise UsageError(f"There is no record in {', '.join(map(str, places))}. Run autoseg plan-and-train first.")
+        raise UsageError(
+            f"There is no record in {', '.join(map(str, places))}. Run autoseg plan-and-train first."
+        )
     leaderboard = rank(records, metric=metric)
     if html is not None:
         write_page(leaderboard, html)

@@ -13,146 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autoseg.configuration import ArchitectureSpec, Configuration, plain
 from autoseg.errors import PlanError
 from autoseg.files import read_json, write_json
 
-RESAMPLING_KEYS = (
-    "resampling_fn_data",
-    "resampling_fn_seg",
-    "resampling_fn_data_kwargs",
-    "resampling_fn_seg_kwargs",
-    "resampling_fn_probabilities",
-    "resampling_fn_probabilities_kwargs",
-)
-
-# Left out of a comparison between a configuration and the one it may be derived from.
-_OWN_OF_A_STAGE = {"name": "", "previous_stage": None, "next_stage": None}
-
-
-@dataclass(frozen=True)
-class ArchitectureSpec:
-    """The network of a configuration.
-
-    Attributes:
-        class_path: dotted path of the network's class.
-        kwargs: its keyword arguments as JSON values, without input channels and number of heads.
-        requires_import: names of keyword arguments whose values are dotted paths.
-    """
-
-    class_path: str
-    kwargs: Mapping[str, Any]
-    requires_import: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """nnU-Net's ``architecture`` entry."""
-        return {
-            "network_class_name": self.class_path,
-            "arch_kwargs": _plain(self.kwargs),
-            "_kw_requires_import": list(self.requires_import),
-        }
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """One way to preprocess the data and to train on them.
-
-    Attributes:
-        name: ``2d``, ``3d_fullres``, ``3d_lowres`` or ``3d_cascade_fullres``.
-        spacing: target spacing in mm, axes in the plan's transposed order; two axes for ``2d``.
-        patch_size: voxels, same axes.
-        batch_size: samples per training step.
-        median_shape: median shape of the resampled cases, voxels; can be half-integral as a median is.
-        normalization: nnU-Net's scheme for each channel.
-        use_mask_for_norm: for each channel, whether only the nonzero part is normalised.
-        architecture: the network.
-        batch_dice: whether the Dice loss sums over the batch before it divides.
-        data_identifier: folder of the preprocessed cases.
-        preprocessor: nnU-Net's preprocessor class.
-        resampling: the six ``resampling_fn_*`` entries of nnU-Net's plan.
-        previous_stage: the configuration whose segmentations are further input.
-        next_stage: the configuration that takes this one's segmentations.
-        extra: entries of a foreign plan that have no meaning here; written back as they were.
-    """
-
-    name: str
-    spacing: tuple[float, ...]
-    patch_size: tuple[int, ...]
-    batch_size: int
-    median_shape: tuple[float, ...]
-    normalization: tuple[str, ...]
-    use_mask_for_norm: tuple[bool, ...]
-    architecture: ArchitectureSpec
-    batch_dice: bool
-    data_identifier: str
-    preprocessor: str
-    resampling: Mapping[str, Any]
-    previous_stage: str | None = None
-    next_stage: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def dimensions(self) -> int:
-        """2 or 3: the axes of a patch."""
-        return len(self.patch_size)
-
-    def to_json(self) -> dict[str, Any]:
-        """nnU-Net's entry for this configuration, in full."""
-        entry = {
-            "data_identifier": self.data_identifier,
-            "preprocessor_name": self.preprocessor,
-            "batch_size": self.batch_size,
-            "patch_size": list(self.patch_size),
-            "median_image_size_in_voxels": list(self.median_shape),
-            "spacing": list(self.spacing),
-            "normalization_schemes": list(self.normalization),
-            "use_mask_for_norm": list(self.use_mask_for_norm),
-            **{key: _plain(self.resampling[key]) for key in RESAMPLING_KEYS},
-            "architecture": self.architecture.to_json(),
-            "batch_dice": self.batch_dice,
-            **_plain(self.extra),
-        }
-        stages = {"previous_stage": self.previous_stage, "next_stage": self.next_stage}
-        return entry | {key: stage for key, stage in stages.items() if stage is not None}
-
-    @classmethod
-    def from_json(cls, name: str, entry: Mapping[str, Any]) -> Configuration:
-        """Read a configuration whose inheritance is resolved.
-
-        Raises:
-            PlanError: if an entry is missing.
-        """
-        rest = dict(entry)
-        rest.pop("inherits_from", None)
-        if "UNet_class_name" in rest:
-            raise PlanError(
-                f"The configuration {name!r} is in the plan format of nnU-Net before 2.5 "
-                f"(UNet_class_name instead of architecture). Plan the data set again."
-            )
-        try:
-            network = rest.pop("architecture")
-            return cls(
-                name=name,
-                spacing=tuple(rest.pop("spacing")),
-                patch_size=tuple(rest.pop("patch_size")),
-                batch_size=rest.pop("batch_size"),
-                median_shape=tuple(rest.pop("median_image_size_in_voxels")),
-                normalization=tuple(rest.pop("normalization_schemes")),
-                use_mask_for_norm=tuple(rest.pop("use_mask_for_norm")),
-                architecture=ArchitectureSpec(
-                    network["network_class_name"], network["arch_kwargs"], tuple(network["_kw_requires_import"])
-                ),
-                batch_dice=rest.pop("batch_dice"),
-                data_identifier=rest.pop("data_identifier"),
-                preprocessor=rest.pop("preprocessor_name"),
-                resampling={key: rest.pop(key) for key in RESAMPLING_KEYS},
-                previous_stage=rest.pop("previous_stage", None),
-                next_stage=rest.pop("next_stage", None),
-                extra=rest,
-            )
-        except KeyError as missing:
-            raise PlanError(
-                f"The configuration {name!r} has no entry {missing}. Plan the data set again, or complete the file."
-            ) from None
+__all__ = ["ArchitectureSpec", "Configuration", "Decision", "Plan"]
 
 
 @dataclass(frozen=True)
@@ -175,7 +40,7 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
-        return {item.name: _plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
+        return {item.name: plain(getattr(self, item.name)) for item in dataclasses.fields(self)}
 
 
 @dataclass(frozen=True)
@@ -233,7 +98,10 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """nnU-Net's plans document, with ``autoseg`` as a further key."""
-        own = {"decisions": [each.to_json() for each in self.decisions], "provenance": _plain(self.provenance)}
+        own = {
+            "decisions": [each.to_json() for each in self.decisions],
+            "provenance": plain(self.provenance),
+        }
         return {
             "dataset_name": self.dataset,
             "plans_name": self.name,
@@ -245,17 +113,16 @@ class Plan:
             "configurations": {name: self._entry(each) for name, each in self.configurations.items()},
             "experiment_planner_used": self.planner,
             "label_manager": self.label_manager,
-            "foreground_intensity_properties_per_channel": _plain(self.intensities),
-            **_plain(self.extra),
+            "foreground_intensity_properties_per_channel": plain(self.intensities),
+            **plain(self.extra),
             **({"autoseg": own} if self.decisions or self.provenance else {}),
         }
 
     def _entry(self, configuration: Configuration) -> dict[str, Any]:
         """A later stage that differs from another configuration in nothing else only refers to it."""
         if configuration.previous_stage is not None and configuration.next_stage is None:
-            alone = dataclasses.replace(configuration, **_OWN_OF_A_STAGE)
             for other in self.configurations.values():
-                if other.previous_stage is None and alone == dataclasses.replace(other, **_OWN_OF_A_STAGE):
+                if other.previous_stage is None and _alone(other) == _alone(configuration):
                     return {"inherits_from": other.name, "previous_stage": configuration.previous_stage}
         return configuration.to_json()
 
@@ -289,7 +156,9 @@ class Plan:
                 extra=rest,
             )
         except KeyError as missing:
-            raise PlanError(f"The plan has no entry {missing}. Give a plans file of autoseg or nnU-Net.") from None
+            raise PlanError(
+                f"The plan has no entry {missing}. Give a plans file of autoseg or nnU-Net."
+            ) from None
 
     def save(self, path: Path) -> None:
         """Write the plans document, whole or not at all."""
@@ -305,21 +174,21 @@ class Plan:
         return cls.from_json(read_json(path, PlanError))
 
 
+def _alone(configuration: Configuration) -> Configuration:
+    """A configuration without its name and its place in a cascade."""
+    return dataclasses.replace(configuration, name="", previous_stage=None, next_stage=None)
+
+
 def _resolved(name: str, entries: Mapping[str, Any], visited: tuple[str, ...] = ()) -> dict[str, Any]:
     """The entry of a configuration with everything it inherits."""
     if name in visited:
-        raise PlanError(f"Configurations inherit in a circle: {' -> '.join((*visited, name))}. Correct the file.")
+        raise PlanError(
+            f"Configurations inherit in a circle: {' -> '.join((*visited, name))}. Correct the file."
+        )
     if name not in entries:
-        raise PlanError(f"{visited[-1]!r} inherits from {name!r}, which the plan does not have. Correct the file.")
+        raise PlanError(
+            f"{visited[-1]!r} inherits from {name!r}, which the plan does not have. Correct the file."
+        )
     entry = dict(entries[name])
     parent = entry.pop("inherits_from", None)
     return entry if parent is None else _resolved(parent, entries, (*visited, name)) | entry
-
-
-def _plain(value: Any) -> Any:
-    """The value in JSON's own types: string keys, lists for tuples."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -76,7 +76,9 @@ class Model:
         return segmentation
 
 
-def load_model(folder: Path, folds: Sequence[int | str], device: torch.device, mirroring: bool = True) -> Model:
+def load_model(
+    folder: Path, folds: Sequence[int | str], device: torch.device, mirroring: bool = True
+) -> Model:
     """Load a run's model folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
 
     Raises:
@@ -89,7 +91,7 @@ def load_model(folder: Path, folds: Sequence[int | str], device: torch.device, m
     plan, manager = Plan.from_json(document), PlansManager(document)
     networks, axes, trainer, name = [], (), "", ""
     for fold in folds:
-        checkpoint = _load_checkpoint(folder / f"fold_{fold}" / "checkpoint_final.pth")
+        checkpoint = nnunet.read_checkpoint(folder / f"fold_{fold}" / "checkpoint_final.pth")
         trainer, name = checkpoint["trainer_name"], checkpoint["init_args"]["configuration"]
         axes = tuple(checkpoint.get("inference_allowed_mirroring_axes") or ())
         labels = manager.get_label_manager(dataset_json)
@@ -102,7 +104,9 @@ def load_model(folder: Path, folds: Sequence[int | str], device: torch.device, m
         )
         network.load_state_dict(checkpoint["network_weights"])
         networks.append(network.to(device).eval())
-    return Model(networks, plan, plan.configuration(name), dataset_json, device, axes if mirroring else (), trainer)
+    return Model(
+        networks, plan, plan.configuration(name), dataset_json, device, axes if mirroring else (), trainer
+    )
 
 
 def trained_folds(folder: Path) -> list[str]:
@@ -111,9 +115,13 @@ def trained_folds(folder: Path) -> list[str]:
     Raises:
         RunError: if there is none.
     """
-    found = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob("fold_*/checkpoint_final.pth"))
+    found = sorted(
+        path.parent.name.removeprefix("fold_") for path in folder.glob("fold_*/checkpoint_final.pth")
+    )
     if not found:
-        raise RunError(f"{folder} has no fold_*/checkpoint_final.pth. Give a run's folder, or finish its training.")
+        raise RunError(
+            f"{folder} has no fold_*/checkpoint_final.pth. Give a run's folder, or finish its training."
+        )
     return found
 
 
@@ -202,15 +210,6 @@ def _tiles(shape: Sequence[int], patch: Sequence[int]) -> int:
     for starts in tile_starts(spatial, patch, 0.5):
         count *= len(starts)
     return count
-
-
-def _load_checkpoint(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise RunError(f"There is no checkpoint {path}. Train this fold first, or choose a fold that is trained.")
-    checkpoint: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
-    if "network_weights" not in checkpoint:
-        raise RunError(f"{path} is no checkpoint of autoseg or nnU-Net: it has no network_weights.")
-    return checkpoint
 
 
 def _trainer_class(name: str) -> type[Any]:

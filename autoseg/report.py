@@ -89,7 +89,9 @@ def describe_evaluation(evaluation: Evaluation) -> Table:
         cells = []
         for metric in metrics:
             values = [
-                s.value for s in evaluation.scores if (s.structure, s.metric) == (structure, metric) and s.value is not None
+                s.value
+                for s in evaluation.scores
+                if (s.structure, s.metric) == (structure, metric) and s.value is not None
             ]
             cells.append(f"{np.mean(values):.4g}" if values else "")
         table.add_row(structure, *cells)
@@ -102,7 +104,9 @@ def labels_of(dataset_json: Path | None, references: Path) -> Labels:
     Raises:
         UsageError: if there is none.
     """
-    places = [dataset_json] if dataset_json else [references / "dataset.json", references.parent / "dataset.json"]
+    places = (
+        [dataset_json] if dataset_json else [references / "dataset.json", references.parent / "dataset.json"]
+    )
     for place in places:
         if place.is_file():
             return labels_from_json(read_json(place))

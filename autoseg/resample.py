@@ -10,8 +10,8 @@ float32.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, reduce
-from itertools import permutations, product
+from functools import lru_cache
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,28 +20,22 @@ from numpy.typing import NDArray
 from autoseg.errors import DataError, PlanError
 
 Array = NDArray[Any]
-Indices = NDArray[np.intp]
 
 ANISOTROPY = 3.0  # nnU-Net's ANISO_THRESHOLD: beyond this ratio of spacings the coarse axis is left alone
 
 _REACH = {1: 1, 3: 16}  # voxels beyond which a weight is below float32's resolution, by spline order
 _PERIOD = 64  # distance of the impulses in one column of a probe; more than twice the reach
 _BLOCK = 64  # voxels that one block of a band spans, a trade of useful against wasted products
-_CHUNK = 1 << 18  # voxels between labels that are worked on at a time
 
 
 def resampled_shape(
     shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]
 ) -> tuple[int, ...]:
     """The shape (voxels) that keeps the physical size when `spacing` (mm) becomes `target` (mm)."""
-    return tuple(
-        int(round(old / new * length)) for length, old, new in zip(shape, spacing, target, strict=True)
-    )
+    return tuple(round(old / new * length) for length, old, new in zip(shape, spacing, target, strict=True))
 
 
-def separate_axis(
-    spacing: Sequence[float], target: Sequence[float], force: bool | None = None
-) -> int | None:
+def separate_axis(spacing: Sequence[float], target: Sequence[float], force: bool | None = None) -> int | None:
     """The axis that nnU-Net resamples on its own, by nearest neighbour; None if all go together.
 
     It is the coarsest axis where the present or else the target spacing is anisotropic beyond a ratio of
@@ -89,12 +83,12 @@ def resample_channel(
     if order == 0:
         return take_nearest(result, shape)
     if separate is not None and shape[separate] < result.shape[separate]:
-        result = take_nearest(result, _with(result.shape, separate, shape[separate]))
+        result = take_nearest(result, with_length(result.shape, separate, shape[separate]))
     within = None if separate is None else tuple(axis for axis in range(result.ndim) if axis != separate)
     low, high = result.min(axis=within, keepdims=True), result.max(axis=within, keepdims=True)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise DataError("The image has values that are NaN or infinite. Replace them in the raw data.")
-    plane = shape if separate is None else _with(shape, separate, result.shape[separate])
+    plane = shape if separate is None else with_length(shape, separate, result.shape[separate])
     for axis in _cheapest_order(result.shape, plane):
         result = _multiply(result, axis, plane[axis], order)
     if result is not channel:
@@ -106,113 +100,21 @@ def take_nearest(array: Array, shape: Sequence[int]) -> Array:
     """Resample by nearest neighbour; halves go up, as in scipy. Unchanged if the shape is the same."""
     for axis, length in enumerate(shape):
         if length != array.shape[axis]:
-            nearest = np.floor(_coordinates(array.shape[axis], length) + 0.5).astype(np.intp)
+            nearest = np.floor(coordinates(array.shape[axis], length) + 0.5).astype(np.intp)
             array = array.take(nearest, axis=axis, mode="clip")
     return array
 
 
-def resample_labels(labels: Array, shape: Sequence[int], separate: int | None = None) -> Array:
-    """Resample a segmentation as nnU-Net does: each label's indicator linearly, the largest one wins.
-
-    Equal to batchgenerators' ``resize_segmentation`` (order 1) in every voxel, ties included: among labels
-    with the same weight the nearest neighbour's wins, or else the smallest. Only voxels between different
-    labels are computed, so the cost does not depend on how many labels there are.
-
-    Args:
-        labels: (z, y, x), whole numbers; may hold -1.
-        shape: the new (z, y, x).
-        separate: an axis to resample by nearest neighbour (see `separate_axis`).
-
-    Returns:
-        An array of the same type; it has no label that the input has not.
-    """
-    if labels.shape == tuple(shape):
-        return labels
-    plane = shape if separate is None else _with(shape, separate, labels.shape[separate])
-    axes = [_Linear.between(old, new) for old, new in zip(labels.shape, plane, strict=True)]
-    result = np.ascontiguousarray(take_nearest(labels, plane))
-    if result is labels:
-        result = labels.copy()
-    mixed = np.flatnonzero(_mixed(labels, axes))
-    flat = result.reshape(-1)
-    for start in range(0, mixed.size, _CHUNK):
-        some = mixed[start : start + _CHUNK]
-        flat[some] = _winners(labels, np.unravel_index(some, result.shape), axes, flat[some])
-    return take_nearest(result, shape)
-
-
-class _Linear(NamedTuple):
-    """Linear interpolation along one axis: two neighbours and their weights for each new voxel."""
-
-    lower: Indices
-    upper: Indices
-    weights: tuple[NDArray[np.float64], NDArray[np.float64]]
-
-    @classmethod
-    def between(cls, length: int, new_length: int) -> _Linear:
-        centres = _coordinates(length, new_length)
-        below = np.floor(centres)
-        first = 1 - (centres - below)
-        # Beyond the edge both neighbours are the edge, each with its own weight: scipy's rounding again.
-        lower, upper = (np.clip(below + step, 0, length - 1).astype(np.intp) for step in (0, 1))
-        return cls(lower, upper, (first, 1 - first))
-
-
-def _mixed(labels: Array, axes: Sequence[_Linear]) -> NDArray[np.bool_]:
-    """Where the neighbours of a new voxel do not all have the same label."""
-    differs = np.zeros(labels.shape, dtype=np.bool_)
-    for axis, linear in enumerate(axes):
-        if not linear.weights[1].any():
-            continue
-        ahead = np.zeros(labels.shape, dtype=np.bool_)
-        head, tail = _cut(axis, slice(None, -1)), _cut(axis, slice(1, None))
-        ahead[head] = labels[head] != labels[tail]
-        # A cell is mixed if any of its edges is: the edges along this axis of all lines through the cell.
-        for other, across in enumerate(axes):
-            if other != axis and across.weights[1].any():
-                ahead[_cut(other, slice(None, -1))] |= ahead[_cut(other, slice(1, None))]
-        differs |= ahead
-    for axis, linear in enumerate(axes):
-        if len(linear.lower) != differs.shape[axis] or linear.weights[1].any():
-            differs = differs.take(linear.lower, axis=axis)
-    return differs
-
-
-def _winners(labels: Array, voxels: tuple[Array, ...], axes: Sequence[_Linear], nearest: Array) -> Array:
-    """The label with the largest interpolated indicator, for the given new voxels."""
-    corners, weights = [], []
-    for corner in product((0, 1), repeat=len(axes)):
-        index = tuple((a.lower, a.upper)[side][v] for a, side, v in zip(axes, corner, voxels, strict=True))
-        # Multiplied and summed in scipy's order, so that ties come out as ties.
-        factors = (a.weights[side][v] for a, side, v in zip(axes, corner, voxels, strict=True))
-        corners.append(labels[index])
-        weights.append(reduce(np.multiply, factors))
-
-    def score(label: Array) -> NDArray[np.float64]:
-        total = np.zeros(label.shape)
-        for value, weight in zip(corners, weights, strict=True):
-            total += np.where(value == label, weight, 0)
-        return total
-
-    winner, best = corners[0], score(corners[0])
-    for candidate in corners[1:]:
-        level = score(candidate)
-        wins = (level > best) | ((level == best) & (candidate < winner))
-        winner, best = np.where(wins, candidate, winner), np.maximum(best, level)
-    return np.where(score(nearest) == best, nearest, winner)
-
-
-def _cut(axis: int, part: slice) -> tuple[slice, ...]:
-    return (*(slice(None),) * axis, part)
-
-
-def _with(shape: Sequence[int], axis: int, length: int) -> tuple[int, ...]:
+def with_length(shape: Sequence[int], axis: int, length: int) -> tuple[int, ...]:
+    """A shape with another length along one axis."""
     return (*shape[:axis], length, *shape[axis + 1 :])
 
 
-def _coordinates(length: int, new_length: int) -> NDArray[np.float64]:
+def coordinates(length: int, new_length: int) -> NDArray[np.float64]:
     """Centres of the new voxels in old voxels: scipy's grid mode, where the arrays' outer edges coincide."""
-    centres: NDArray[np.float64] = (np.arange(new_length) + 0.5) * (length / new_length) - 0.5
+    centres = np.arange(new_length, dtype=np.float64) + 0.5
+    centres *= length / new_length
+    centres -= 0.5
     return centres
 
 
@@ -263,8 +165,9 @@ def _blocks(length: int, new_length: int, order: int) -> tuple[_Block, ...]:
     period = min(length, _PERIOD)
     probe = np.zeros((length, period))
     probe[np.arange(length), np.arange(length) % period] = 1
-    response = zoom(probe, (new_length / length, 1), order=order, mode="nearest", grid_mode=True)
-    centres = _coordinates(length, new_length)
+    factors = (new_length / length, 1.0)
+    response = zoom(probe, factors, order=order, mode="nearest", grid_mode=True)  # type: ignore[call-overload]
+    centres = coordinates(length, new_length)
     reach = length if length <= _PERIOD else _REACH[order]
     step = max(1, int(_BLOCK * min(1.0, new_length / length)))
     blocks = []

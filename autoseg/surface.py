@@ -160,7 +160,8 @@ def _by_transform(surface: Bools, target: Bools, spacing_mm: tuple[float, ...]) 
 def _total(distances: Floats, sizes: Floats | None) -> tuple[float, float]:
     if sizes is None:
         return float(distances.sum()), float(distances.size)
-    return float(distances @ sizes), float(sizes.sum())
+    # Not a dot product: BLAS would start threads for it in every worker.
+    return float((distances * sizes).sum()), float(sizes.sum())
 
 
 def _percentile(distances: Floats, sizes: Floats | None, percentile: float) -> float:

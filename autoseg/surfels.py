@@ -68,7 +68,7 @@ def element_sizes(spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
     # A normal's component along an axis is an area in the plane of the other axes.
     scale = np.prod(spacing_mm) / np.asarray(spacing_mm)
     sizes = np.linalg.norm(normals * scale, axis=1)
-    table = np.bincount(codes, weights=sizes, minlength=1 << (1 << len(spacing_mm)))
+    table = np.asarray(np.bincount(codes, sizes, minlength=1 << (1 << len(spacing_mm))), np.float64)
     table.setflags(write=False)
     return table
 

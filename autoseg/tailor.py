@@ -166,7 +166,9 @@ def choose_configuration(plan: Plan, trainer: type[Trainer], asked: str) -> tupl
     else:
         wanted = [trainer.preferred_dimension] if trainer.preferred_dimension else [3, 2]
         order = [*wanted, *(d for d in trainer.dimensions if d not in wanted)]
-        names = [n for d in order if d in trainer.dimensions for n in (("3d_fullres",) if d == 3 else ("2d",))]
+        names = [
+            n for d in order if d in trainer.dimensions for n in (("3d_fullres",) if d == 3 else ("2d",))
+        ]
         name = next((n for n in names if n in there), "")
         if not name:
             raise PlanError(
@@ -244,7 +246,11 @@ class _Fitting:
         def seconds_of(shape: Shape) -> float:
             voxels = math.prod(self._at(shape.coarsening).configurations[self.name].patch_size)
             work = shape.batch_size * voxels / probe["voxels"]
-            narrower = (shape.width / self.published.width) ** WIDTH_EXPONENT if shape.width and self.published.width else 1
+            narrower = (
+                (shape.width / self.published.width) ** WIDTH_EXPONENT
+                if shape.width and self.published.width
+                else 1
+            )
             return measured * work * narrower
 
         shape, steps = choose(offers, seconds_of, train_seconds)
@@ -259,7 +265,11 @@ class _Fitting:
         }
         rule = (
             f"at least {ENOUGH_STEPS} steps: first the batch shrinks"
-            + (", then the width" if self.published.width else " (the documented size of the network is kept)")
+            + (
+                ", then the width"
+                if self.published.width
+                else " (the documented size of the network is kept)"
+            )
             + f"; below {FEWEST_STEPS} steps the spacing grows while the smallest structure stays wider "
             f"than {NARROWEST_STRUCTURE:g} voxels"
         )
@@ -305,7 +315,10 @@ def topology_of(configuration: Configuration) -> Topology:
     """Patch, strides and kernels of a planned configuration."""
     kwargs = configuration.architecture.kwargs
     return Topology(
-        configuration.patch_size, configuration.spacing, tuple(kwargs["strides"]), tuple(kwargs["kernel_sizes"])
+        configuration.patch_size,
+        configuration.spacing,
+        tuple(kwargs["strides"]),
+        tuple(kwargs["kernel_sizes"]),
     )
 
 

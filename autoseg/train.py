@@ -159,7 +159,11 @@ def flops_per_patch(trainer: Any) -> int | None:
     try:
         with torch.device("meta"):
             network = trainer.build_network_architecture(
-                manager, configuration, trainer.num_input_channels, trainer.label_manager.num_segmentation_heads, False
+                manager,
+                configuration,
+                trainer.num_input_channels,
+                trainer.label_manager.num_segmentation_heads,
+                False,
             )
             patch = torch.empty(1, trainer.num_input_channels, *configuration.patch_size)
             with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -27,7 +28,7 @@ class Workers:
         self._pool = pool
 
     def map(self, function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-        """Results of `function(*job)` in the order of the jobs, each as soon as it and those before are there.
+        """Results of `function(*job)` in the order of the jobs, each once it and those before are there.
 
         Raises:
             RunError: if a process dies. What a job raises is raised here.
@@ -62,7 +63,8 @@ def forked(workers: int | None, jobs: int) -> Iterator[Workers]:
     if count == 1 or "fork" not in multiprocessing.get_all_start_methods():
         yield Workers(None, 1)
         return
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("fork"))
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(count, context, initializer=_leave_interrupts_to_the_parent)
     try:
         yield Workers(pool, count)
     finally:
@@ -72,6 +74,10 @@ def forked(workers: int | None, jobs: int) -> Iterator[Workers]:
 def processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _call(function: Callable[..., Result], job: tuple[Any, ...]) -> Result:

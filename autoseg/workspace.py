@@ -64,7 +64,9 @@ class Workspace:
         if len(matches) == 1:
             return self.raw / matches[0]
         if matches:
-            raise UsageError(f"The id {dataset} means several data sets: {', '.join(matches)}. Give the name.")
+            raise UsageError(
+                f"The id {dataset} means several data sets: {', '.join(matches)}. Give the name."
+            )
         if path.is_dir():
             raise UsageError(
                 f"{path} is no raw data set: it has no dataset.json. Give the folder that holds "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -187,8 +188,14 @@ def test_rubbish_is_refused_with_its_name(ending: str, content: bytes, tmp_path:
         reader_for(ending, example=path).read_images([path])
 
 
+def test_an_error_survives_the_way_between_processes(tmp_path: Path) -> None:
+    problem = ours.ImageError(tmp_path / "a.nii.gz", "is truncated")
+    copy = pickle.loads(pickle.dumps(problem))
+    assert str(copy) == str(problem) == f"{tmp_path}/a.nii.gz is truncated. Restore it from its source."
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no file .*gone_0000\.nii\.gz"):
+    with pytest.raises(DataError, match=r"gone_0000\.nii\.gz is no file"):
         read_images([tmp_path / "gone_0000.nii.gz"], "SimpleITKIO")
 
 

@@ -16,7 +16,15 @@ from autoseg.architectures._topology import Option, Topology
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Option", "Topology", "build_network", "class_path", "network_kwargs", "requires_import"]
+__all__ = [
+    "Option",
+    "Topology",
+    "build_network",
+    "class_path",
+    "network_kwargs",
+    "quicken",
+    "requires_import",
+]
 
 
 def network_kwargs(architecture: str, topology: Topology, **options: Any) -> dict[str, Any]:
@@ -82,3 +90,17 @@ def with_imports(kwargs: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
         name: pydoc.locate(value) if name in names and value is not None else value
         for name, value in kwargs.items()
     }
+
+
+def quicken(network: nn.Module) -> int:
+    """Let a network of any origin train faster on a CPU, in place and with equal results.
+
+    Instance normalisation, transposed and depthwise convolutions take the forms of this package where
+    they are equal; names and parameters stay. Use it with channels-last memory.
+
+    Returns:
+        The number of layers changed.
+    """
+    from autoseg.architectures._cpu import quicken as change
+
+    return change(network)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoseg.architectures._depthwise import DepthwiseConv2d, DepthwiseConv3d, stuff
+
 
 def _is_channels_last(x: Tensor) -> bool:
     return x.stride(1) == 1 and x.shape[1] > 1
@@ -48,20 +50,28 @@ class InstanceNorm3d(_FastInstanceNorm, nn.InstanceNorm3d):
 class _FastTransposed:
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         assert isinstance(self, nn.ConvTranspose2d | nn.ConvTranspose3d)
-        reduced = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
-        training = torch.is_grad_enabled() and x.requires_grad
-        if output_size is None and training and reduced and x.device.type == "cpu" and _is_channels_last(x):
-            return _as_matrix_product(x, self.weight, self.bias, self.stride)
+        if output_size is None and _is_bf16_training(x):
+            if self.kernel_size == self.stride:
+                return _as_matrix_product(x, self.weight, self.bias, self.stride)
+            if all(k == 1 for k in self.kernel_size):
+                return _on_a_lattice(x, self.weight, self.bias, self.stride)
         result: Tensor = super().forward(x, output_size)  # type: ignore[misc]
         return result
 
 
+def _is_bf16_training(x: Tensor) -> bool:
+    if x.device.type != "cpu" or not _is_channels_last(x):
+        return False
+    reduced = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+    return reduced and torch.is_grad_enabled() and x.requires_grad
+
+
 class TransposedConv2d(_FastTransposed, nn.ConvTranspose2d):
-    """torch's layer with the kernel equal to the stride."""
+    """torch's layer without padding; the kernel equal to the stride, or 1."""
 
 
 class TransposedConv3d(_FastTransposed, nn.ConvTranspose3d):
-    """torch's layer with the kernel equal to the stride."""
+    """torch's layer without padding; the kernel equal to the stride, or 1."""
 
 
 def _as_matrix_product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...]) -> Tensor:
@@ -76,11 +86,27 @@ def _as_matrix_product(x: Tensor, weight: Tensor, bias: Tensor | None, stride: t
     return y.reshape(batch, *(n * s for n, s in zip(size, stride, strict=True)), -1).movedim(-1, 1)
 
 
-_FASTER: dict[type[nn.Module], type[nn.Module]] = {
+def _on_a_lattice(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...]) -> Tensor:
+    """A transposed 1x1 convolution: its products lie `stride` apart, the bias everywhere."""
+    products = functional.linear(x.movedim(1, -1), weight.flatten(1).T).movedim(-1, 1)
+    size = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], stride, strict=True)]
+    spread = stuff(products, stride, size)
+    if bias is None:
+        return spread
+    return spread + bias.to(spread.dtype).view(-1, *(1,) * len(size))
+
+
+_NORMS: dict[type[nn.Module], type[nn.Module]] = {
     nn.InstanceNorm2d: InstanceNorm2d,
     nn.InstanceNorm3d: InstanceNorm3d,
+}
+_TRANSPOSED: dict[type[nn.Module], type[nn.Module]] = {
     nn.ConvTranspose2d: TransposedConv2d,
     nn.ConvTranspose3d: TransposedConv3d,
+}
+_DEPTHWISE: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv2d: DepthwiseConv2d,
+    nn.Conv3d: DepthwiseConv3d,
 }
 
 
@@ -92,16 +118,28 @@ def quicken(network: nn.Module) -> int:
     """
     changed = 0
     for module in network.modules():
-        faster = _FASTER.get(type(module))
-        if faster is not None and _is_equal(module):
+        faster = _faster(module)
+        if faster is not None:
             module.__class__ = faster
             changed += 1
     return changed
 
 
-def _is_equal(module: nn.Module) -> bool:
+def _faster(module: nn.Module) -> type[nn.Module] | None:
+    kind = type(module)
     if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d):
-        return not module.track_running_stats
-    assert isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d)
-    plain = module.groups == 1 and not any(module.padding) and not any(module.output_padding)
-    return plain and module.kernel_size == module.stride and all(d == 1 for d in module.dilation)
+        return None if module.track_running_stats else _NORMS.get(kind)
+    if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):
+        plain = module.groups == 1 and not any(module.padding) and not any(module.output_padding)
+        tiled = module.kernel_size in (module.stride, (1,) * len(module.stride)) and all(
+            d == 1 for d in module.dilation
+        )
+        return _TRANSPOSED.get(kind) if plain and tiled else None
+    if isinstance(module, nn.Conv2d | nn.Conv3d):
+        depthwise = 1 < module.groups == module.in_channels == module.out_channels
+        centred = module.padding_mode == "zeros" and module.padding == tuple(
+            k // 2 for k in module.kernel_size
+        )
+        odd = all(k % 2 for k in module.kernel_size) and all(d == 1 for d in module.dilation)
+        return _DEPTHWISE.get(kind) if depthwise and centred and odd else None
+    return None

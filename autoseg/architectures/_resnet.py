@@ -81,7 +81,7 @@ class ResNetEncoder(nn.Module):
         norm: "batch" (documented) or "instance".
 
     Attributes:
-        features: channels of the five feature maps.
+        widths: channels of the five feature maps.
     """
 
     def __init__(self, name: str, input_channels: int, strides: Sequence[Sizes], norm: str = "batch") -> None:
@@ -102,7 +102,7 @@ class ResNetEncoder(nn.Module):
             inputs = width * block.expansion
             blocks += [block(ops, inputs, width, (1,) * len(stem), norm) for _ in range(depth - 1)]
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
-        self.features = (FEATURES[0], *(width * block.expansion for width in FEATURES))
+        self.widths = (FEATURES[0], *(width * block.expansion for width in FEATURES))
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -159,3 +159,27 @@ def require_dimensions(architecture: str, topology: Topology, supported: Sequenc
             if topology.dimensions == 3
             else f"{architecture} is a {names} network and this configuration is 2D. Choose another."
         )
+
+
+def level_kwargs(architecture: str, topology: Topology, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Strides, features and kernels of a U-Net; takes width, max_features and max_levels out of `chosen`.
+
+    Raises:
+        PlanError: if there is nothing left to build, or there are more auxiliary heads than levels.
+    """
+    levels = min(topology.stages, chosen.pop("max_levels"))
+    width, most = chosen.pop("width"), chosen.pop("max_features")
+    if min(levels, width, most) < 1:
+        raise PlanError(
+            f"{architecture} needs a level and a feature at least, found {levels}, {width} and {most}."
+        )
+    if chosen["auxiliary_heads"] >= levels:
+        raise PlanError(
+            f"{architecture}: {chosen['auxiliary_heads']} auxiliary heads were asked for, and there are "
+            f"{levels - 1} lower resolutions. Ask for fewer."
+        )
+    return {
+        "strides": as_lists(topology.strides[:levels]),
+        "features": [min(width * 2**level, most) for level in range(levels)],
+        "kernel_sizes": as_lists(topology.kernel_sizes[:levels]),
+    }

@@ -26,12 +26,11 @@ from autoseg.architectures._blocks import (
 from autoseg.architectures._topology import (
     Option,
     Topology,
-    as_lists,
     choose,
     cumulative,
+    level_kwargs,
     require_dimensions,
 )
-from autoseg.errors import PlanError
 
 DIMENSIONS = (2, 3)
 SLOPE = 0.01
@@ -241,20 +240,4 @@ def kwargs_for(topology: Topology, **options: Any) -> dict[str, Any]:
     """
     require_dimensions("brainunet", topology, DIMENSIONS)
     chosen = choose("brainunet", OPTIONS, options)
-    levels = min(topology.stages, chosen.pop("max_levels"))
-    width, most = chosen.pop("width"), chosen.pop("max_features")
-    if min(levels, width, most) < 1:
-        raise PlanError(
-            f"brainunet needs a level and a feature at least, found {levels}, {width} and {most}."
-        )
-    if chosen["auxiliary_heads"] >= levels:
-        raise PlanError(
-            f"brainunet: {chosen['auxiliary_heads']} auxiliary heads were asked for, and there are "
-            f"{levels - 1} lower resolutions. Ask for fewer."
-        )
-    return {
-        "strides": as_lists(topology.strides[:levels]),
-        "features": [min(width * 2**level, most) for level in range(levels)],
-        "kernel_sizes": as_lists(topology.kernel_sizes[:levels]),
-        **chosen,
-    }
+    return {**level_kwargs("brainunet", topology, chosen), **chosen}

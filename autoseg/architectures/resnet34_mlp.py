@@ -177,11 +177,11 @@ class ResNet34MLP(SegmentationNetwork):
         self.decoder: nn.Module
         if decoder == "unet":
             self.decoder = StagewiseDecoder(
-                ops, self.encoder.features, decoder_features, expansion, depthwise, norm
+                ops, self.encoder.widths, decoder_features, expansion, depthwise, norm
             )
             widths = list(reversed(decoder_features))
         else:
-            self.decoder = AllScalesDecoder(ops, self.encoder.features, embedding, norm)
+            self.decoder = AllScalesDecoder(ops, self.encoder.widths, embedding, norm)
             widths = [embedding]
         self.head = ops.conv(widths[0], num_classes, 1)
         self.auxiliary = nn.ModuleList(

@@ -70,7 +70,8 @@ def score_axis(scores: Floats, quantity: Quantity) -> Axis:
         quantity: says which end is the worse one.
     """
     if quantity.higher_is_better:
-        high = 1.0 if quantity.worst == 0.0 else float(scores.max())
+        high = math.ceil((float(scores.max()) + 0.005) * 20) / 20
+        high = min(1.0, high) if quantity.worst == 0.0 else high
         low = float(np.quantile(scores, 0.04, axis=1).min())
         low = min(math.floor(low * 20) / 20, high - 0.1)
         low = 0.0 if low <= 0.25 else low
@@ -86,7 +87,7 @@ def interval_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
     """An axis that holds all intervals, with a margin."""
     low, high = min(lows), max(highs)
     margin = max(0.08 * (high - low), 1e-3)
-    return Axis(low - margin, high + margin, ticks(low - margin, high + margin, 3))
+    return Axis(low - margin, high + margin, ticks(low - margin, high + margin, 2))
 
 
 def dots(values: Floats, axis: Axis, exact: bool = True) -> str:

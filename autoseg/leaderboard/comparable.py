@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.leaderboard.quantities import quantity
+from autoseg.leaderboard.quantities import ALL_STRUCTURES, quantity
 from autoseg.leaderboard.records import UNKNOWN_FOLD, Record, Status
 
 Floats = NDArray[np.float64]
@@ -118,7 +118,8 @@ class ComparableSet:
     def structures(self) -> tuple[str, ...]:
         """Structures of all rows."""
         tables = (record.scores for entry in self.entries for record in entry.records)
-        return tuple(dict.fromkeys(name for table in tables for name in table.structures))
+        names = dict.fromkeys(name for table in tables for name in table.structures)
+        return tuple(name for name in names if name != ALL_STRUCTURES)
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
@@ -157,8 +158,7 @@ class ComparableSet:
                 worst = np.nanmax(finite) if np.isfinite(finite).any() else 0.0
             scores = np.where(np.isinf(scores), worst, scores)
         # A case that has no value at all in some row: nothing was there and nothing was predicted.
-        right = 1.0 if facts.worst == 0.0 else 0.0
-        return np.where(np.isnan(scores), right, scores)
+        return np.where(np.isnan(scores), facts.best, scores)
 
     def _pooled(self, entry: Entry, metric: str, structure: str | None) -> Floats:
         sums, counts = np.zeros(len(self.cases)), np.zeros(len(self.cases))
@@ -226,6 +226,7 @@ def _key(record: Record) -> tuple[str, ...]:
 
 
 def _entries(rows: dict[tuple[str, ...], dict[tuple[str, int], Record]]) -> list[Entry]:
+    rows = _adopted(rows)
     names = _names(list(rows))
     entries = []
     for key, runs in rows.items():
@@ -234,6 +235,22 @@ def _entries(rows: dict[tuple[str, ...], dict[tuple[str, int], Record]]) -> list
         without = tuple(record for record in ordered if not record.scores.columns)
         entries.append(Entry(names[key], scored, without))
     return entries
+
+
+def _adopted(
+    rows: dict[tuple[str, ...], dict[tuple[str, int], Record]],
+) -> dict[tuple[str, ...], dict[tuple[str, int], Record]]:
+    """Give runs without scores, which may not have come as far as a plan, to the one row of their trainer."""
+    scored = {key for key, runs in rows.items() if any(run.scores.columns for run in runs.values())}
+    found = {key: dict(runs) for key, runs in rows.items() if key in scored}
+    for key, runs in rows.items():
+        if key in scored:
+            continue
+        parents = [parent for parent in scored if parent[0] == key[0]]
+        target = found.setdefault(parents[0] if len(parents) == 1 else key, {})
+        for slot, run in runs.items():
+            target.setdefault(slot, run)
+    return found
 
 
 def _names(keys: list[tuple[str, ...]]) -> dict[tuple[str, ...], str]:

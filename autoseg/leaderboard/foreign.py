@@ -38,7 +38,7 @@ def records_from_csv(path: Path, dataset: str | None = None) -> tuple[Record, ..
 
     Columns: ``trainer`` and ``case``; ``label`` or ``structure`` for several structures; optionally ``fold``,
     ``seed``, ``configuration``, ``dataset``, ``group`` and ``definition`` (how the metric was computed, for
-    example ``dice.voxel.v1``; without it the rows are compared only with others of this kind). Every other
+    example ``dice.v1``; without it the rows are compared only with others of this kind). Every other
     column that is a known metric or a voxel count (tp, fp, fn, tn) is read. A blank cell is a score that is
     not defined, as nnU-Net leaves it where reference and prediction are both empty: it is left out of the
     case's mean.
@@ -53,7 +53,7 @@ def records_from_csv(path: Path, dataset: str | None = None) -> tuple[Record, ..
     """
     lines, columns = _read(path)
     metrics = [name for name in columns if name not in _KEYS and _is_score(name)]
-    if not any(quantity(name).higher_is_better is not None for name in metrics):
+    if not any(quantity(name).ranked for name in metrics):
         raise DataError(
             f"{path}: no column holds a known metric (columns: {', '.join(columns)}). "
             f"Name one dice, iou, nsd, hd95, ..."
@@ -115,7 +115,7 @@ def _read(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
 
 
 def _is_score(name: str) -> bool:
-    return quantity(name).explanation != "" or name in ("tp", "fp", "fn", "tn")
+    return quantity(name).higher_is_better is not None or name in ("tp", "fp", "fn", "tn")
 
 
 def _label_names(path: Path) -> dict[str, str]:

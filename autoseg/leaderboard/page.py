@@ -2,23 +2,265 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoseg.files import write_text
-from autoseg.leaderboard.ranking import Leaderboard
+from autoseg.leaderboard import charts, wording
+from autoseg.leaderboard.quantities import quantity
+from autoseg.leaderboard.ranking import Leaderboard, RankedSet, Row
+from autoseg.leaderboard.table import count_words, duration_words
+from autoseg.leaderboard.view import Line, View, wanted_views
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from autoseg.leaderboard.overlays import Overlay
+
+# Further metrics and structures go into the page until it has this many characters.
+_VIEWS_LIMIT = 11_000_000
 
 
-def write_page(leaderboard: Leaderboard, path: Path, overlays: Sequence[Any] = ()) -> Path:
-    """Write the page, whole or not at all, and return its path."""
+@dataclass(frozen=True)
+class Template:
+    """A set by another metric or structure, rendered but not shown until a filter asks for it."""
+
+    metric: str
+    structure: str
+    html: str
+
+
+@dataclass(frozen=True)
+class ShownSet:
+    """A comparable set on the page."""
+
+    view: View
+    templates: tuple[Template, ...]
+
+    @property
+    def names(self) -> str:
+        """Its rows."""
+        return wording.listing([line.row.name for line in self.view.lines])
+
+
+@dataclass(frozen=True)
+class ByStructure:
+    """Means of each structure."""
+
+    names: tuple[str, ...]
+    lines: tuple[tuple[Line, tuple[float, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A data set on the page."""
+
+    dataset: str
+    facts: tuple[str, ...]
+    sets: tuple[ShownSet, ...]
+    rows: tuple[Row, ...]
+    unranked: tuple[Row, ...]
+    changes: tuple[tuple[Row, tuple[str, ...]], ...]
+    overlays: tuple[Overlay, ...]
+    overlay_rule: str
+    by_structure: ByStructure | None
+    definitions: tuple[tuple[str, str], ...]
+    fingerprint: str
+    split: str
+
+
+@dataclass(frozen=True)
+class OverviewLine:
+    """A trainer over all data sets."""
+
+    name: str
+    number: int
+    rows: tuple[Row | None, ...]
+    leads: int
+    present: int
+    mean_rank: float
+    worst: float
+
+
+def write_page(leaderboard: Leaderboard, path: Path, overlays: Sequence[Overlay] = ()) -> Path:
+    """Write the page as one file that needs no network, whole or not at all.
+
+    Args:
+        leaderboard: from `rank`.
+        path: of the HTML file.
+        overlays: pictures, from `autoseg.leaderboard.overlays`.
+
+    Returns:
+        The path.
+    """
+    write_text(path, render(leaderboard, overlays))
+    return path
+
+
+def render(leaderboard: Leaderboard, overlays: Sequence[Overlay] = ()) -> str:
+    """The page's text."""
+    trainers = list(dict.fromkeys(row.name for row in leaderboard.rows))
+    numbers = {name: i for i, name in enumerate(trainers)}
+    environment = _environment(leaderboard)
+    sections = [
+        _section(leaderboard, dataset, numbers, [o for o in overlays if o.dataset == dataset])
+        for dataset in leaderboard.datasets
+    ]
+    sections = _with_templates(sections, environment)
+    shown = [(item.view.quantity.name, item.view.structure) for section in sections for item in section.sets]
+    shown += [(t.metric, t.structure) for s in sections for item in s.sets for t in item.templates]
+    metrics = dict.fromkeys(name for name, _ in shown)
+    structures = dict.fromkeys(name for _, name in shown if name)
+    return environment.get_template("page.html").render(
+        title=_title(leaderboard),
+        lead=_lead(leaderboard),
+        css=_source("page.css", environment),
+        js=_source("page.js", environment),
+        sections=sections,
+        overview=_overview(leaderboard, numbers) if len(sections) > 1 else (),
+        trainers=trainers,
+        numbers=numbers,
+        metrics=[(name, quantity(name).label) for name in metrics],
+        structures=list(structures),
+        methods=wording.methods(leaderboard),
+        n_records=len(leaderboard.records),
+    )
+
+
+def _environment(board: Leaderboard) -> jinja2.Environment:
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    text = environment.get_template("page.html").render(leaderboard=leaderboard, overlays=overlays)
-    write_text(path, text)
-    return path
+    environment.globals.update(
+        board=board,
+        zone=charts.ZONE,
+        count_words=count_words,
+        duration_words=duration_words,
+        p_words=wording.p_words,
+        verdict=wording.verdict,
+        thrifty=wording.thrifty,
+        explain=wording.explain,
+    )
+    return environment
+
+
+def _source(name: str, environment: jinja2.Environment) -> Any:
+    """Our own style sheet or script: the only text that is not escaped."""
+    from markupsafe import Markup
+
+    return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))
+
+
+def _section(
+    board: Leaderboard, dataset: str, numbers: Mapping[str, int], overlays: Sequence[Overlay]
+) -> Section:
+    sets = board.of(dataset)
+    rows = tuple(row for row in board.rows if row.dataset == dataset)
+    first = rows[0].entry.first
+    return Section(
+        dataset=dataset,
+        facts=tuple(wording.facts_line(sets[0])) if sets else (),
+        sets=tuple(ShownSet(View(item, numbers), ()) for item in sets),
+        rows=rows,
+        unranked=tuple(row for row in board.unranked if row.dataset == dataset),
+        changes=tuple(wording.changes(rows)),
+        overlays=tuple(overlays),
+        overlay_rule=overlays[0].rule if overlays else "",
+        by_structure=_by_structure(sets[0], numbers) if sets else None,
+        definitions=tuple(wording.definitions_of(sets[0])) if sets else (),
+        fingerprint=first.fingerprint_hash or "",
+        split=first.split_hash or "",
+    )
+
+
+def _by_structure(item: RankedSet, numbers: Mapping[str, int]) -> ByStructure | None:
+    names = item.comparable.structures
+    if len(names) < 2 or item.analysis.structure is not None:
+        return None
+    metric = item.analysis.quantity.name
+    means = [item.comparable.matrix(metric, name).mean(axis=1) for name in names]
+    lines = View(item, numbers).lines
+    return ByStructure(
+        names, tuple((line, tuple(float(column[line.index]) for column in means)) for line in lines)
+    )
+
+
+def _with_templates(sections: Sequence[Section], environment: jinja2.Environment) -> list[Section]:
+    """Render further metrics and structures, in turn over the data sets, while the page stays small."""
+    from dataclasses import replace
+    from itertools import zip_longest
+
+    from markupsafe import Markup
+
+    macro = environment.get_template("view.html").module.full  # type: ignore[attr-defined]
+    waiting = [
+        [(i, j, metric, structure) for metric, structure in wanted_views(shown.view.item)[1:]]
+        for i, section in enumerate(sections)
+        for j, shown in enumerate(section.sets)
+        if len(shown.view.lines) > 1 or j == 0
+    ]
+    left = _VIEWS_LIMIT - sum(
+        len(str(macro(shown.view, None))) for section in sections for shown in section.sets
+    )
+    rendered: dict[tuple[int, int], list[Template]] = {}
+    for turn in zip_longest(*waiting):
+        for i, j, metric, structure in (item for item in turn if item is not None):
+            if left <= 0:
+                break
+            shown = sections[i].sets[j]
+            html = str(macro(View(shown.view.item.by(metric, structure), shown.view.numbers), None))
+            left -= len(html)
+            if left > 0:
+                rendered.setdefault((i, j), []).append(Template(metric, structure or "", Markup(html)))
+    return [
+        replace(
+            section,
+            sets=tuple(
+                ShownSet(shown.view, tuple(rendered.get((i, j), ()))) for j, shown in enumerate(section.sets)
+            ),
+        )
+        for i, section in enumerate(sections)
+    ]
+
+
+def _overview(board: Leaderboard, numbers: Mapping[str, int]) -> tuple[OverviewLine, ...]:
+    by_name: dict[str, dict[str, Row]] = {}
+    for row in board.rows:
+        if row.rank is not None and row.comparable_set == 1:
+            by_name.setdefault(row.name, {})[row.dataset] = row
+    lines = []
+    for name, rows in by_name.items():
+        ranks = [row.rank for row in rows.values() if row.rank is not None]
+        lines.append(
+            OverviewLine(
+                name=name,
+                number=numbers[name],
+                rows=tuple(rows.get(dataset) for dataset in board.datasets),
+                leads=sum(bool(row.tied_with_best) for row in rows.values()),
+                present=len(rows),
+                mean_rank=sum(ranks) / len(ranks),
+                worst=-1e18 if board.quantity.higher_is_better else 1e18,
+            )
+        )
+    return tuple(sorted(lines, key=lambda line: (-line.present, line.mean_rank)))
+
+
+def _title(board: Leaderboard) -> str:
+    datasets = board.datasets
+    return datasets[0] if len(datasets) == 1 else f"{len(datasets)} data sets"
+
+
+def _lead(board: Leaderboard) -> str:
+    ranked = len({row.name for row in board.rows if row.comparable_set is not None})
+    by = board.quantity.label + (f" of {board.structure}" if board.structure else "")
+    where = board.datasets[0] if len(board.datasets) == 1 else f"{len(board.datasets)} data sets"
+    trainers = f"{ranked} trainer{'s' if ranked != 1 else ''}"
+    return f"{trainers} on {where}, ranked by {by} on cases that were held out of training."

@@ -1,10 +1,20 @@
-"""What the leaderboard knows about each metric: its name for readers, its unit and which way is up."""
+"""Metrics as readers meet them: a label, how many digits, what counts as equal, one plain sentence.
+
+What a metric means (definition, unit, direction, worst value) is its own business: `autoseg.metrics`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from autoseg.errors import UsageError
+from autoseg.metrics import ALL_STRUCTURES, METRICS
+
+__all__ = ["ALL_STRUCTURES", "HEADLINE", "SHOWN", "Quantity", "quantity", "ranked_quantity"]
+
+# The columns of the table; and what a page can switch to.
+HEADLINE = ("dice", "nsd", "hd95", "iou")
+SHOWN = (*HEADLINE, "assd", "sensitivity", "precision", "lesion_f1", "hc_absolute_error")
 
 
 @dataclass(frozen=True)
@@ -15,21 +25,25 @@ class Quantity:
         name: as in an evaluation.
         label: for readers.
         unit: empty for fractions.
-        higher_is_better: None for what is shown but never ranked on.
+        higher_is_better: None where neither direction is better.
+        best: the value of a case in which nothing was there and nothing was predicted.
         worst: the value of a missing case; None: as bad as the worst value seen.
         decimals: shown in tables.
         margin: two models whose difference lies within it are called equivalent, in the metric's unit.
         explanation: one plain sentence.
+        ranked: whether models may be ranked by it.
     """
 
     name: str
     label: str
     unit: str
     higher_is_better: bool | None
+    best: float
     worst: float | None
     decimals: int
     margin: float
     explanation: str
+    ranked: bool
 
     def text(self, value: float | None) -> str:
         """The value as tables show it, without the unit."""
@@ -41,45 +55,66 @@ class Quantity:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
 
-def _overlap(name: str, label: str, explanation: str) -> Quantity:
-    return Quantity(name, label, "", True, 0.0, 3, 0.01, explanation)
-
-
-def _distance(name: str, label: str, explanation: str) -> Quantity:
-    return Quantity(name, label, "mm", False, None, 2, 0.5, explanation)
-
-
-_KNOWN = (
-    _overlap("dice", "Dice", "Overlap of prediction and reference: 0 is none, 1 is perfect."),
-    _overlap("iou", "IoU", "Shared volume over joint volume: 0 is none, 1 is perfect; stricter than Dice."),
-    _overlap("nsd", "NSD", "Share of the two surfaces that lie within the tolerance of each other."),
-    _distance("hd95", "HD95", "Distance that 95 % of the surface points stay within; 0 is perfect."),
-    _distance("hd", "Hausdorff distance", "Distance of the surface point that is furthest off."),
-    _distance("assd", "ASSD", "Average distance between the two surfaces; 0 is perfect."),
-    _distance("masd", "MASD", "Mean of the two average surface distances; 0 is perfect."),
-    _overlap("sensitivity", "Sensitivity", "Share of the reference that the prediction finds."),
-    _overlap("precision", "Precision", "Share of the prediction that belongs to the reference."),
-    _overlap("lesion_f1", "Lesion F1", "Balance of lesions found and lesions made up."),
-    _overlap("pq", "PQ", "Panoptic quality: lesions found, times how well they are outlined."),
-)
-_BY_NAME = {quantity.name: quantity for quantity in _KNOWN} | {"hd95_mm": _KNOWN[3]}
-HEADLINE = ("dice", "nsd", "hd95", "iou")
+_LABELS = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "nsd": "NSD",
+    "nsd_voxel": "NSD (voxels)",
+    "hd95": "HD95",
+    "hd": "Hausdorff distance",
+    "assd": "ASSD",
+    "masd": "MASD",
+    "lesion_f1": "Lesion F1",
+    "lesion_sq": "Lesion SQ",
+    "lesion_pq": "Lesion PQ",
+    "hc_absolute_error": "Head circumference error",
+}
+_PLAIN = {
+    "dice": "overlap of prediction and reference; 0 is none, 1 is perfect.",
+    "iou": "shared volume over joint volume; 0 is none, 1 is perfect, always stricter than Dice.",
+    "nsd": "share of the two surfaces that lie within the tolerance of each other; 1 is perfect.",
+    "hd95": "distance that 95 % of the surface points stay within; 0 is perfect.",
+    "hd": "distance of the surface point that is furthest off; 0 is perfect.",
+    "assd": "average distance between the two surfaces; 0 is perfect.",
+    "sensitivity": "share of the reference that the prediction finds; 1 is all of it.",
+    "precision": "share of the prediction that is right; 1 is all of it.",
+    "lesion_f1": "balance of lesions found and lesions made up; 1 is perfect.",
+    "hc_absolute_error": "how far the measured head circumference is off; 0 is perfect.",
+}
+_ALIASES = {"hd95_mm": "hd95"}
 
 
 def quantity(name: str) -> Quantity:
     """What is known about a metric; an unknown one is shown, but has no direction."""
-    known = _BY_NAME.get(name)
-    return known or Quantity(name, name.replace("_", " "), "", None, None, 3, 0.0, "")
+    name = _ALIASES.get(name, name)
+    label = _LABELS.get(name, name.replace("_", " ").capitalize())
+    metric = METRICS.get(name)
+    if metric is None:
+        return Quantity(name, label, "", None, 0.0, None, 3, 0.0, "", False)
+    fraction = metric.unit == "1"
+    return Quantity(
+        name=name,
+        label=label,
+        unit="" if fraction else metric.unit,
+        higher_is_better={"higher": True, "lower": False}.get(metric.direction),
+        best=metric.best or 0.0,
+        worst=metric.worst if isinstance(metric.worst, float) else None,
+        decimals=3 if fraction else 2,
+        margin=0.01 if fraction else 0.5,
+        explanation=_PLAIN.get(name, metric.description),
+        ranked=metric.ranked,
+    )
 
 
 def ranked_quantity(name: str) -> Quantity:
-    """A metric that can be ranked on.
+    """A metric that models may be ranked by.
 
     Raises:
-        UsageError: if it is unknown or has no direction.
+        UsageError: for any other; the message lists what there is.
     """
     found = quantity(name)
-    if found.higher_is_better is None:
-        choices = ", ".join(item.name for item in _KNOWN)
-        raise UsageError(f"The leaderboard cannot rank by {name!r}. Choose one of {choices}.")
+    if not found.ranked:
+        choices = ", ".join(metric.name for metric in METRICS.values() if metric.ranked)
+        why = "is shown, but never ranked by" if name in METRICS else "is no metric"
+        raise UsageError(f"{name!r} {why}. Rank by one of {choices}.")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autoseg.leaderboard.charts import pareto, ticks
@@ -14,6 +14,10 @@ from autoseg.leaderboard.table import count_words, duration_words
 WIDTH, HEIGHT = 420, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 404, 16, 252
 _LETTER, _LINE = 6.1, 13.0
+_SECONDS = [step * 10.0**power for power in range(-4, 1) for step in (1, 2, 5)] + [10, 20, 30]
+_DURATIONS = [*_SECONDS, *(60.0 * m for m in (1, 2, 5, 10, 20, 30)), *(3600.0 * 2**k for k in range(12))]
+_COUNTS = [step * 10.0**power for power in range(2, 10) for step in (1, 2, 5)]
+_Place = Callable[[float], float]
 
 # Name of the cost, what the axis says, which words its ticks use.
 COSTS = (
@@ -30,12 +34,9 @@ class Point:
     name: str
     number: int
     look: Look
-    x: float
-    y: float
+    place: tuple[float, float]
     on_front: bool
-    text_x: float
-    text_y: float
-    anchor: str
+    label: tuple[float, float, str]
     words: str
 
 
@@ -73,19 +74,20 @@ def _scatter(item: RankedSet, numbers: dict[str, int], cost: str, title: str, wo
     costs = [float(row.cost(cost) or 0.0) for row in rows]
     values = [row.means[quantity.name] for row in rows]
     say = duration_words if words == "duration" else count_words
-    x_of, x_ticks = _log_axis(costs)
+    x_of, x_ticks = _log_axis(costs, _DURATIONS if words == "duration" else _COUNTS)
     y_of, y_ticks = _linear_axis(values, bool(quantity.higher_is_better))
     places = [(x_of(x), y_of(y)) for x, y in zip(costs, values, strict=True)]
     front = pareto(costs, values, bool(quantity.higher_is_better))
-    labels = _labels([row.name for row in rows], places, front)
+    stairs = [places[i] for i in front]
+    labels = _labels([row.name for row in rows], places, front, _stair_boxes(stairs))
     points = tuple(
         Point(
             row.name,
             numbers[row.name],
             look(numbers[row.name]),
-            *places[i],
+            places[i],
             i in front,
-            *labels[i],
+            labels[i],
             f"{quantity.text(values[i])} at {say(costs[i])}",
         )
         for i, row in enumerate(rows)
@@ -93,14 +95,14 @@ def _scatter(item: RankedSet, numbers: dict[str, int], cost: str, title: str, wo
     return Scatter(
         title,
         points,
-        _staircase([places[i] for i in front]),
+        _staircase(stairs),
         tuple(rows[i].name for i in front),
-        tuple((x_of(tick), say(tick)) for tick in x_ticks),
+        tuple((x_of(tick), say(tick).replace(".0 ", " ")) for tick in x_ticks),
         tuple((y_of(tick), f"{tick:g}") for tick in y_ticks),
     )
 
 
-def _log_axis(values: Sequence[float]):  # type: ignore[no-untyped-def]
+def _log_axis(values: Sequence[float], marks: Sequence[float]) -> tuple[_Place, list[float]]:
     low, high = math.log10(min(values)), math.log10(max(values))
     margin = max(0.12 * (high - low), 0.12)
     low, high = low - margin, high + margin
@@ -108,13 +110,12 @@ def _log_axis(values: Sequence[float]):  # type: ignore[no-untyped-def]
     def place(value: float) -> float:
         return round(_LEFT + (math.log10(value) - low) / (high - low) * (_RIGHT - _LEFT), 1)
 
-    steps = (1, 2, 5) if high - low < 2.2 else (1,)
-    exponents = range(math.floor(low), math.ceil(high) + 1)
-    marks = [step * 10.0**exponent for exponent in exponents for step in steps]
-    return place, [mark for mark in marks if low <= math.log10(mark) <= high]
+    inside = [mark for mark in marks if low <= math.log10(mark) <= high]
+    # At most six: every second or third of the round values, where there are more.
+    return place, inside[:: max(1, math.ceil(len(inside) / 6))]
 
 
-def _linear_axis(values: Sequence[float], up: bool):  # type: ignore[no-untyped-def]
+def _linear_axis(values: Sequence[float], up: bool) -> tuple[_Place, tuple[float, ...]]:
     low, high = min(values), max(values)
     margin = max(0.12 * (high - low), 1e-3)
     low, high = low - margin, high + margin
@@ -136,11 +137,25 @@ def _staircase(places: Sequence[tuple[float, float]]) -> str:
     return path + f"H{_RIGHT}"
 
 
+def _stair_boxes(stairs: Sequence[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+    """The front's lines as thin boxes, for names to keep clear of."""
+    ends = [*stairs[1:], (float(_RIGHT), 0.0)]
+    flat = [(x, y - 1, next_x, y + 1) for (x, y), (next_x, _) in zip(stairs, ends, strict=True)]
+    upright = [
+        (x - 1, y, x + 1, before)
+        for (x, y), (_, before) in zip(stairs, [(0, _BOTTOM), *stairs], strict=False)
+    ]
+    return [*flat, *upright]
+
+
 def _labels(
-    names: Sequence[str], places: Sequence[tuple[float, float]], front: Sequence[int]
+    names: Sequence[str],
+    places: Sequence[tuple[float, float]],
+    front: Sequence[int],
+    stairs: Sequence[tuple[float, float, float, float]],
 ) -> list[tuple[float, float, str]]:
     """Put each name beside its point where it covers nothing yet; those on the front choose first."""
-    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
+    taken = [*((x - 7, y - 7, x + 7, y + 7) for x, y in places), *stairs]
     chosen: dict[int, tuple[float, float, str]] = {}
     for i in (*front, *(i for i in range(len(names)) if i not in front)):
         x, y = places[i]

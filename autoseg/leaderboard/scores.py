@@ -26,7 +26,7 @@ class ScoreColumn:
     Attributes:
         metric: its name, for example ``dice``.
         structure: the label or region.
-        definition: the identifier of the exact definition, for example ``dice.voxel.v1``.
+        definition: the identifier of the exact definition, for example ``dice.v1``.
         values: one per case, in the table's order. None: not defined, and left out of the case's mean.
         raw: index of a case to its raw value, where that differs from the value.
         statuses: index of a case to its status, where that is not ``ok``.
@@ -152,9 +152,10 @@ def _compact(value: float | None) -> float | None:
 
 def _imputed(column: ScoreColumn) -> NDArray[np.float64]:
     """The values, with the worst one where the prediction is missing and no value was given."""
-    values = column.array()
+    values, facts = column.array(), quantity(column.metric)
+    if facts.higher_is_better is None:
+        return values
     for i, status in column.statuses.items():
         if np.isnan(values[i]) and status not in (EMPTY, "ok"):
-            facts = quantity(column.metric)
             values[i] = facts.worst if facts.worst is not None else np.inf
     return values

@@ -87,7 +87,7 @@ def _costs(row: Row) -> list[str]:
     return [
         count_words(row.cost("parameters")),
         duration_words(row.cost("train_s")),
-        "" if inference is None else f"{inference:.2g}",
+        "" if inference is None else f"{inference:.2g}" if inference < 100 else f"{inference:.0f}",
     ]
 
 
@@ -105,5 +105,5 @@ def duration_words(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

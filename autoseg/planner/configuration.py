@@ -21,7 +21,12 @@ _RESAMPLING: dict[str, Any] = {
     "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
     "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None},
     "resampling_fn_probabilities": _RESAMPLE,
-    "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None},
+    "resampling_fn_probabilities_kwargs": {
+        "is_seg": False,
+        "order": 1,
+        "order_z": 0,
+        "force_separate_z": None,
+    },
 }
 
 

@@ -37,13 +37,17 @@ def plan_lowres(
     threshold = common.resources.preset.lowres_below
     spacing, voxels = full_spacing.copy(), full_voxels
     covered = math.prod(fullres.patch_size) / full_voxels
-    first_covered, lowres, decisions = covered, None, []
+    first_covered = covered
+    lowres: Configuration | None = None
+    decisions: list[Decision] = []
     while covered < threshold:
         spacing = _coarser(spacing)
         shape = full_spacing / spacing * full_shape
         voxels = float(np.prod(shape))
         rounded = tuple(round(n) for n in shape.tolist())
-        lowres, decisions = plan_configuration("3d_lowres", spacing.tolist(), rounded, voxels * common.cases, common)
+        lowres, decisions = plan_configuration(
+            "3d_lowres", spacing.tolist(), rounded, voxels * common.cases, common
+        )
         covered = math.prod(lowres.patch_size) / voxels
     saving = full_voxels / voxels
     if lowres is not None and saving < LEAST_SAVING:
@@ -64,9 +68,9 @@ def _decision(lowres: Configuration | None, inputs: dict[str, object], common: C
     return Decision(
         "3d_lowres",
         "planned, with a cascade" if lowres is not None else "not planned",
-        f"planned if the full-resolution patch covers less than {common.resources.preset.lowres_below:.0%} of "
-        f"the median case; spacing grows by {STEP - 1:.0%} until its patch does; dropped if that saves less "
-        f"than {LEAST_SAVING}x voxels",
+        f"planned if the full-resolution patch covers less than {common.resources.preset.lowres_below:.0%} "
+        f"of the median case; spacing grows by {STEP - 1:.0%} until its patch does; dropped if that saves "
+        f"less than {LEAST_SAVING}x voxels",
         inputs,
         common.resources.source,
     )

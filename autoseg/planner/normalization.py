@@ -35,7 +35,10 @@ def normalization(
     masked = tuple(cropped and scheme == DEFAULT_SCHEME for scheme in schemes)
     decision = Decision(
         "normalization",
-        [f"{scheme}{' inside nonzero' if inside else ''}" for scheme, inside in zip(schemes, masked, strict=True)],
+        [
+            f"{scheme}{' inside nonzero' if inside else ''}"
+            for scheme, inside in zip(schemes, masked, strict=True)
+        ],
         f"by the channel's name (ct, noNorm, rescale_to_0_1, rgb_to_0_1, else z-score of each image); "
         f"z-scores inside the nonzero region if the crop leaves less than {MASK_BELOW:.0%} of the voxels",
         {"channels": names, "left_by_crop": fingerprint.relative_size_after_crop},

@@ -132,7 +132,9 @@ def fit_batch(patch: FittedPatch, dataset_voxels: float, resources: Resources) -
     return batch, decision
 
 
-def patch_decisions(patch: FittedPatch, median_shape: Sequence[float], resources: Resources) -> list[Decision]:
+def patch_decisions(
+    patch: FittedPatch, median_shape: Sequence[float], resources: Resources
+) -> list[Decision]:
     """Why the patch and the network are as they are."""
     topology, preset = patch.topology, resources.preset
     reference = memory.reference_values(preset, topology.dimensions, resources.memory_gb)
@@ -155,8 +157,9 @@ def patch_decisions(patch: FittedPatch, median_shape: Sequence[float], resources
         Decision(
             "topology",
             {"strides": [list(row) for row in topology.strides], "stages": topology.stages},
-            f"halve the axes within 2x of the finest spacing while at least {2 * preset.shortest_edge} voxels "
-            f"are left ({3 * preset.shortest_edge} for a single axis); kernels span 3 along them, else 1",
+            f"halve the axes within 2x of the finest spacing while at least {2 * preset.shortest_edge} "
+            f"voxels are left ({3 * preset.shortest_edge} for a single axis); kernels span 3 along "
+            f"them, else 1",
             {"spacing": list(topology.spacing), "kernel_sizes": [list(row) for row in topology.kernel_sizes]},
             resources.source,
         ),

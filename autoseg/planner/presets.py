@@ -28,7 +28,7 @@ class Preset:
         encoder_blocks: residual blocks or convolutions of each encoder stage, full resolution first.
         decoder_convolutions: convolutions of each decoder stage.
         memory_gb: GPU memory that the references stand for, and the target unless another is given.
-        reference_2d: values in the feature maps of a 2D network that uses this memory at `reference_batch_2d`.
+        reference_2d: feature map values of a 2D network that uses this memory at `reference_batch_2d`.
         reference_3d: the same in 3D at `reference_batch_3d`.
         reference_batch_2d: samples.
         reference_batch_3d: samples.

@@ -36,7 +36,8 @@ def target_spacing(
     spacings = _table(fingerprint.spacings)
     median = np.percentile(spacings, 50, 0)
     if given is not None:
-        target, rule, inputs = np.array(given, dtype=float), "as given", {"median": _numbers(median)}
+        target, rule = np.array(given, dtype=float), "as given"
+        inputs: dict[str, object] = {"median_spacing": _numbers(median)}
     else:
         target, rule, inputs = _from_data(spacings, _table(fingerprint.shapes_after_crop), median)
     if target.shape != (3,) or not (target > 0).all():
@@ -61,7 +62,7 @@ def _from_data(spacings: Floats, shapes: Floats, median: Floats) -> tuple[Floats
 
 
 def axis_order(target: Floats, transpose: bool = True) -> tuple[tuple[int, ...], Decision]:
-    """The order in which arrays are taken: the coarsest axis first, so that 2D slices are the finest plane."""
+    """The order in which axes are taken: the coarsest first, so that 2D slices are the finest plane."""
     if transpose:
         coarsest = int(np.argmax(target))
         order = (coarsest, *(axis for axis in range(3) if axis != coarsest))

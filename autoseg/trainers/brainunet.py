@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from autoseg.augmentation import brainunet_transforms
 from autoseg.losses import TverskyLoss
 from autoseg.trainers._base import Trainer
 
@@ -29,6 +30,8 @@ class brainunet(Trainer):  # noqa: N801
     warmup = 0.02
     epochs = 150
     deep_supervision = False
+
+    get_training_transforms = staticmethod(brainunet_transforms)
 
     def make_loss(self) -> nn.Module:
         """Tversky loss."""

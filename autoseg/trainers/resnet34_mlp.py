@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoseg.augmentation import resnet34_mlp_transforms
 from autoseg.trainers._base import Trainer
 
 
@@ -26,3 +27,5 @@ class resnet34_mlp(Trainer):  # noqa: N801
     warmup = 0.02
     epochs = 100
     deep_supervision = False
+
+    get_training_transforms = staticmethod(resnet34_mlp_transforms)

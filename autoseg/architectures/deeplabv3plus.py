@@ -1,0 +1,26 @@
+"""DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611), a 2D baseline of the fetal brain MRI system."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autoseg.architectures._library import OPTIONS, LibraryNetwork, library_kwargs
+from autoseg.architectures._topology import Topology
+
+__all__ = ["DIMENSIONS", "NETWORK", "OPTIONS", "kwargs_for"]
+
+DIMENSIONS = (2,)
+
+
+class DeepLabV3Plus(LibraryNetwork):
+    """Atrous pyramid pooling at 1/16 and a decoder at 1/4; needs two images per batch in training."""
+
+    design = "DeepLabV3Plus"
+
+
+NETWORK = DeepLabV3Plus
+
+
+def kwargs_for(topology: Topology, **options: Any) -> dict[str, Any]:
+    """The network for a 2D configuration; see `library_kwargs`."""
+    return library_kwargs("deeplabv3plus", 16, topology, **options)

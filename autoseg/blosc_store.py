@@ -1,0 +1,159 @@
+"""Preprocessed cases on disk: nnU-Net's CASE.b2nd, CASE_seg.b2nd and CASE.pkl.
+
+Blosc2 arrays are read chunk by chunk, so that training unpacks little more than the patch it asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.errors import RunError
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+_BLOCK_BYTES = 128 * 1024
+_CHUNK_BYTES = 6 * 1024**2
+_CHUNK_TO_PATCH = 1.5
+
+
+def case_files(folder: Path, case: str) -> tuple[Path, Path, Path]:
+    """Segmentation, properties and image of a case, in the order in which they have to appear.
+
+    The image comes last: nnU-Net takes a case to be there when it sees CASE.b2nd.
+    """
+    return folder / f"{case}_seg.b2nd", folder / f"{case}.pkl", folder / f"{case}.b2nd"
+
+
+def write_case(
+    folder: Path,
+    case: str,
+    data: NDArray[np.float32],
+    segmentation: Array,
+    properties: Mapping[str, Any],
+    patch_size: Sequence[int],
+) -> None:
+    """Write a case into `folder`, where it replaces an older one; it is never seen in part.
+
+    Args:
+        folder: of the configuration.
+        case: identifier.
+        data: (c, z, y, x).
+        segmentation: (1, z, y, x); stored as int16.
+        properties: see `preprocess_case`.
+        patch_size: the configuration's; chunks are laid out for it.
+    """
+    workshop = folder / ".autoseg" / f"writing-{os.getpid()}"
+    workshop.mkdir(parents=True, exist_ok=True)
+    made, final = case_files(workshop, case), case_files(folder, case)
+    try:
+        _write_array(made[2], data, patch_size)
+        _write_array(made[0], segmentation.astype(np.int16, copy=False), patch_size)
+        made[1].write_bytes(pickle.dumps(dict(properties)))
+        final[2].unlink(missing_ok=True)
+        for source, target in zip(made, final, strict=True):
+            os.replace(source, target)
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
+        workshop.rmdir()
+
+
+@overload
+def read_preprocessed(
+    folder: Path, case: str, array: Literal[True] = True
+) -> tuple[NDArray[np.float32], dict[str, Any]]: ...
+
+
+@overload
+def read_preprocessed(folder: Path, case: str, array: Literal[False]) -> tuple[None, dict[str, Any]]: ...
+
+
+def read_preprocessed(
+    folder: Path, case: str, array: bool = True
+) -> tuple[NDArray[np.float32] | None, dict[str, Any]]:
+    """Read a preprocessed case.
+
+    Args:
+        folder: of the configuration.
+        case: identifier.
+        array: False leaves out the array, which costs nearly all of the time.
+
+    Returns:
+        The image (c, z, y, x) or None, and the properties with ``shape``, the image's (z, y, x), beside what
+        is on disk.
+
+    Raises:
+        RunError: if the case is not there.
+    """
+    import blosc2
+
+    _, properties, image = case_files(folder, case)
+    if not (image.is_file() and properties.is_file()):
+        raise RunError(f"The case {case} is not in {folder}. Preprocess this configuration first.")
+    stored = blosc2.open(str(image), mode="r", dparams={"nthreads": 1})
+    with properties.open("rb") as file:
+        known = pickle.load(file)
+    return (stored[:] if array else None), {**known, "shape": tuple(stored.shape[1:])}
+
+
+def block_and_chunk(shape: Sequence[int], patch_size: Sequence[int], itemsize: int) -> tuple[Shape, Shape]:
+    """Blosc2's blocks and chunks for an array that is read patch by patch; nnU-Net 2.8's layout.
+
+    A block, which is unpacked as a whole, starts as the patch rounded up to powers of two and is halved along
+    its relatively longest axis until it fits 128 KiB, part of a core's cache. A chunk grows from it by whole
+    blocks along the axis that lags most, to at most 1.5 patches along an axis and 6 MiB.
+
+    Args:
+        shape: (c, z, y, x) of the array; blocks and chunks hold one channel.
+        patch_size: three axes, or two for slices.
+        itemsize: bytes per voxel.
+    """
+    image = tuple(shape[1:])
+    flat = len(patch_size) == 2
+    patch = (1, *patch_size) if flat else tuple(patch_size)
+    goal = [max(1, min(n, int(_CHUNK_TO_PATCH * p))) for n, p in zip(image, patch, strict=True)]
+    block = [min(1 << (p - 1).bit_length(), n) for n, p in zip(image, patch, strict=True)]
+    while prod(block) * itemsize > _BLOCK_BYTES:
+        axis = max((a for a in range(3) if block[a] > 1), key=lambda a: (block[a] / goal[a], a))
+        block[axis] = 1 << ((block[axis] - 1).bit_length() - 1)
+    chunk = list(block)
+    while grown := [
+        (chunk[a] / goal[a], -image[a], a, longer)
+        for a in range(3)
+        if chunk[a] < goal[a] and patch[a] > 1 and not (flat and a == 0)
+        for longer in [min(chunk[a] + block[a], goal[a])]
+        if prod(chunk) // chunk[a] * longer * itemsize <= _CHUNK_BYTES
+    ]:
+        _, _, axis, longer = min(grown)
+        chunk[axis] = longer
+    return (1, *block), (1, *chunk)
+
+
+def _write_array(path: Path, array: Array, patch_size: Sequence[int]) -> None:
+    import blosc2
+
+    blocks, chunks = block_and_chunk(array.shape, patch_size, array.itemsize)
+    # Shuffled bytes under the lightest zstd: on resampled images as small as LZ4HC at an eighth of the time.
+    cparams = {
+        "codec": blosc2.Codec.ZSTD,
+        "clevel": 1,
+        "filters": [blosc2.Filter.SHUFFLE],
+        "nthreads": 1,
+    }
+    blosc2.asarray(
+        np.ascontiguousarray(array),
+        urlpath=str(path),
+        chunks=chunks,
+        blocks=blocks,
+        cparams=cparams,
+        mode="w",
+    )

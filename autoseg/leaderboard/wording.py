@@ -1,0 +1,175 @@
+"""The page's sentences: what the numbers mean, in plain words, and a methods paragraph for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoseg import statistics
+from autoseg.leaderboard.analysis import Analysis
+from autoseg.leaderboard.comparable import fold_words
+from autoseg.leaderboard.quantities import Quantity, quantity
+from autoseg.leaderboard.ranking import Leaderboard, RankedSet, Row
+from autoseg.leaderboard.table import count_words, duration_words
+
+
+def listing(names: Sequence[str], most: int = 6) -> str:
+    """``a``, ``a and b``, ``a, b and c``; after `most` names the rest is counted."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def verdict(item: RankedSet) -> str:
+    """The answer in a sentence or two: who leads, who cannot be told from it, who is behind."""
+    rows, facts = item.rows, item.analysis.quantity
+    best = rows[0]
+    value = with_unit(facts, best.means[facts.name])
+    if len(rows) == 1:
+        return f"{best.name} is the only one with scores: mean {facts.label} {value}. Nothing to compare."
+    tied = [row.name for row in rows[1:] if row.tied_with_best]
+    behind = len(rows) - 1 - len(tied)
+    if not tied:
+        return f"{best.name} is ahead of all others: mean {facts.label} {value}, and the test confirms it."
+    text = f"{best.name} has the best mean {facts.label} ({value}), but "
+    if behind == 0:
+        return text + f"no trainer can be told from it: {listing(tied)} may be as good."
+    return text + f"{listing(tied)} cannot be told from it. {_others(behind)} measurably worse."
+
+
+def _others(count: int) -> str:
+    return "The other one is" if count == 1 else f"The other {count} are"
+
+
+def thrifty(item: RankedSet) -> str:
+    """Which of the tied is the cheapest, where that is not the leader itself; else empty."""
+    tied = [row for row in item.rows if row.tied_with_best]
+    parts = []
+    for cost, words, say in (
+        ("inference_s_per_case", "fastest", _per_case),
+        ("parameters", "smallest", _parameters),
+    ):
+        known = [row for row in tied if row.cost(cost) is not None]
+        if len(known) < 2:
+            continue
+        least = min(known, key=lambda row: row.cost(cost) or 0.0)
+        if least is not item.rows[0]:
+            parts.append(f"{least.name} is the {words} ({say(least.cost(cost) or 0.0)})")
+    return f"Of those that share the lead, {' and '.join(parts)}." if parts else ""
+
+
+def _per_case(seconds: float) -> str:
+    return f"{duration_words(seconds)} a case"
+
+
+def _parameters(count: float) -> str:
+    return f"{count_words(count)} parameters"
+
+
+def with_unit(facts: Quantity, value: float) -> str:
+    """A value with its unit."""
+    return f"{facts.text(value)} {facts.unit}".strip()
+
+
+def p_words(p: float) -> str:
+    """A p value as papers print it."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def facts_line(item: RankedSet) -> list[str]:
+    """What was compared, in a few words each."""
+    chosen, row = item.comparable, item.rows[0]
+    seeds = sorted({len(entry.seeds) for entry in chosen.entries})
+    found = [f"{len(chosen.cases)} cases", fold_words(row.folds)]
+    if chosen.groups:
+        found.append(f"{len(set(chosen.groups))} groups")
+    found.append(f"{len(chosen.structures)} structure{'s' if len(chosen.structures) > 1 else ''}")
+    if seeds != [1]:
+        found.append(f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds")
+    return found
+
+
+def methods(board: Leaderboard) -> str:
+    """A paragraph that a paper can take over: what was computed, and how."""
+    facts = board.quantity
+    first = board.sets[0] if board.sets else None
+    if first is None:
+        return "No scores to describe."
+    analysis = first.analysis
+    sentences = [
+        _scoring(facts, first, board),
+        "Out-of-fold predictions of all folds were pooled, and seeds were averaged within each case."
+        if _pooled(board)
+        else "",
+        "Cases without a prediction were given the worst possible score.",
+        f"All pairs of models were compared with the two-sided Wilcoxon signed-rank test (zeros after Pratt)"
+        f"{' on group means' if any(item.comparable.groups for item in board.sets) else ''}; "
+        f"p values were adjusted after Holm within each data set and metric, at a level of "
+        f"{statistics.ALPHA:g}.",
+        f"Intervals are 95 % bias-corrected and accelerated (BCa) bootstrap intervals of the mean"
+        f"{_draws(board, analysis)}.",
+        f"Two models were called equivalent if the 95 % interval of their mean difference lay within "
+        f"{_margin(analysis)}.",
+        "The stability of the ranking was assessed on the same resamples, as the share of resamples that "
+        "each model led, the central 95 % of its ranks, and Kendall's tau between the resampled and the "
+        "reported ranking.",
+        _versions(board),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _scoring(facts: Quantity, item: RankedSet, board: Leaderboard) -> str:
+    definitions = sorted(
+        {name for entry in item.comparable.entries for name in entry.definitions(facts.name)}
+    )
+    over = f"of {board.structure}" if board.structure else "averaged over structures"
+    return (
+        f"Each case was scored with {facts.label} ({', '.join(definitions)}) on the original image grid, "
+        f"{over} within the case; a structure absent from reference and prediction alike "
+        f"{'was left out' if _left_out(board) else 'counted as perfect'}."
+    )
+
+
+def _left_out(board: Leaderboard) -> bool:
+    """Whether scores that are not defined came as blanks, as in tables made elsewhere."""
+    columns = (column for record in board.records for column in record.scores.columns)
+    return any(column.values[i] is None for column in columns for i in column.statuses)
+
+
+def _pooled(board: Leaderboard) -> bool:
+    return any(len(row.folds) > 1 or len(row.seeds) > 1 for row in board.rows)
+
+
+def _draws(board: Leaderboard, analysis: Analysis) -> str:
+    unit = "groups of cases" if any(item.comparable.groups for item in board.sets) else "cases"
+    return f" from {analysis.resamples:,} resamples of the {unit}".replace(",", " ")
+
+
+def _margin(analysis: Analysis) -> str:
+    facts = analysis.quantity
+    return f"±{analysis.margin:g} {facts.unit}".strip()
+
+
+def _versions(board: Leaderboard) -> str:
+    versions = sorted({record.code_version for record in board.records if record.code_version})
+    return f"Evaluation and ranking: autoseg {', '.join(versions)}." if versions else ""
+
+
+def explain(facts: Quantity) -> str:
+    """A metric in one sentence, with its direction."""
+    direction = "Higher is better." if facts.higher_is_better else "Lower is better."
+    return f"{facts.label} is the {facts.explanation[0].lower()}{facts.explanation[1:]} {direction}"
+
+
+def changes(rows: Sequence[Row]) -> list[tuple[Row, tuple[str, ...]]]:
+    """Rows whose budget changed the published system, with what it changed."""
+    found = [
+        (row, tuple(dict.fromkeys(change for record in row.entry.records for change in record.changes)))
+        for row in rows
+    ]
+    return [(row, told) for row, told in found if told]
+
+
+def definitions_of(item: RankedSet) -> list[tuple[str, str]]:
+    """Each metric's label and the identifier of its definition."""
+    entry = item.comparable.entries[0]
+    return [(quantity(name).label, ", ".join(entry.definitions(name))) for name in item.comparable.metrics]

@@ -1,0 +1,154 @@
+"""Scores of one case: every metric of every structure, and what empty segmentations are worth.
+
+| reference / prediction | raw value | value in a ranking | status |
+|---|---|---|---|
+| both have the structure | the formula's | the same | `ok` |
+| neither has it | None (shares), None (distances) | the best | `empty_both` |
+| the prediction misses it | 0 for shares, None for distances | the worst | `missing_prediction_structure` |
+| the prediction invents it | 0 for shares, None for distances | the worst | `empty_reference` |
+| there is no prediction file | None | the worst | `missing_file` |
+
+The worst share is 0, the worst distance the diagonal of the image: leaving such cases out would improve the
+mean distance of a model that misses structures. Metrics without a worst value (counts, signed errors) keep
+their formula's, with a missing file counting as an empty prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import autoseg.definitions  # noqa: F401  fills the register
+from autoseg.calibration import Probabilities
+from autoseg.comparison import Comparison, Counts
+from autoseg.errors import UsageError
+from autoseg.label_maps import LabelMaps
+from autoseg.lesions import LesionRule
+from autoseg.metric import DIAGONAL, METRICS, Metric, find, select
+
+__all__ = ["METRICS", "LesionRule", "Metric", "Score", "find", "score_case", "select"]
+
+Status = Literal["ok", "empty_both", "missing_prediction_structure", "empty_reference", "missing_file"]
+Tolerance = float | Mapping[str, float]
+
+DEFAULT_TOLERANCE_MM = 2.0
+
+# What metrics of the whole case are listed under.
+ALL_STRUCTURES = "(all)"
+
+# Head circumference is measured unasked where a 2D structure has one of these names.
+HEADS = ("head", "fetal head", "fetal_head", "skull")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one structure in one case.
+
+    Attributes:
+        structure: its name; `(all)` for metrics of the whole case.
+        metric: name, such as `hd95`.
+        definition: id of the formula, such as `hd95.voxel.v1`.
+        value: what a ranking uses; always a number.
+        raw: what the formula gives; None where it is undefined.
+        status: how the two came about.
+    """
+
+    structure: str
+    metric: str
+    definition: str
+    value: float
+    raw: float | None
+    status: Status
+
+
+def score_case(
+    reference: NDArray[Any],
+    prediction: NDArray[Any] | None,
+    structures: Mapping[str, Sequence[int]],
+    spacing_mm: Sequence[float],
+    *,
+    ignore_label: int | None = None,
+    tolerance_mm: Tolerance = DEFAULT_TOLERANCE_MM,
+    metrics: Sequence[str] | None = None,
+    lesion_rule: LesionRule | None = None,
+    probabilities: Mapping[str, Probabilities] | None = None,
+) -> list[Score]:
+    """Score one case: all structures, each in one pass.
+
+    Args:
+        reference: labels, (z, y, x) or (y, x). A single slice (1, y, x) is scored in 2D.
+        prediction: labels of the same shape; None if the file is missing.
+        structures: the labels of each structure by name; several labels make a region.
+        spacing_mm: voxel size in the order of the array's axes.
+        ignore_label: reference value without a truth, left out of every metric. Surfaces end where it
+            begins instead of running along it.
+        tolerance_mm: of the surface Dice, for all structures or by name (2 mm for those not named).
+        metrics: names or definition ids; None for all that apply.
+        lesion_rule: what counts as a lesion.
+        probabilities: of each structure by name, of the reference's shape: adds calibration and ROC AUC
+            where the reference has the structure.
+
+    Raises:
+        DataError: if shapes or spacing do not fit each other, or the arrays hold no labels.
+        UsageError: if a metric is unknown or cannot be computed on this image.
+    """
+    predicted = np.zeros_like(reference) if prediction is None else prediction
+    maps = LabelMaps(reference, predicted, spacing_mm, ignore_label)
+    asked = select(metrics)
+    scores: list[Score] = []
+    for name, values in structures.items():
+        case = maps.compare(
+            name, values, tolerance_of(name, tolerance_mm), lesion_rule, (probabilities or {}).get(name)
+        )
+        status = _status(case.counts, prediction is None)
+        for metric in _applicable(asked, case, explicit=metrics is not None):
+            scores += _score(metric, case, name, status, case.diagonal)
+    counts = maps.all_counts(structures)
+    status = "ok" if prediction is not None else "missing_file"
+    for metric in (each for each in asked if each.needs == "all structures"):
+        scores += _score(metric, counts, ALL_STRUCTURES, status, maps.diagonal)
+    return scores
+
+
+def tolerance_of(structure: str, tolerance_mm: Tolerance) -> float:
+    """The tolerance that applies to a structure."""
+    if isinstance(tolerance_mm, Mapping):
+        return float(tolerance_mm.get(structure, DEFAULT_TOLERANCE_MM))
+    return float(tolerance_mm)
+
+
+def _status(counts: Counts, missing_file: bool) -> Status:
+    if missing_file:
+        return "missing_file"
+    if not counts.in_reference:
+        return "empty_reference" if counts.in_prediction else "empty_both"
+    return "ok" if counts.in_prediction else "missing_prediction_structure"
+
+
+def _applicable(metrics: Sequence[Metric], case: Comparison, explicit: bool) -> Iterator[Metric]:
+    has = {"nothing", f"{case.dimensions}d"} | ({"probabilities"} if case.whole is not None else set())
+    for metric in metrics:
+        if metric.needs == "all structures":
+            continue
+        if metric.needs not in has:
+            if explicit and metric.needs != "probabilities":
+                raise UsageError(
+                    f"{metric.name} is for {metric.needs} images; this one is {case.dimensions}d."
+                )
+        elif explicit or metric.group != "head" or case.structure.lower() in HEADS:
+            yield metric
+
+
+def _score(metric: Metric, case: Any, structure: str, status: Status, diagonal: float) -> Iterator[Score]:
+    worst = diagonal if metric.worst == DIAGONAL else metric.worst
+    missing = status == "missing_file"
+    raw = None if missing and worst is not None else metric.formula(case)
+    if raw is None and metric.needs == "probabilities":
+        return
+    value = raw if raw is not None else metric.best if status == "empty_both" else worst
+    if value is not None:
+        yield Score(structure, metric.name, metric.definition, value, None if missing else raw, status)

@@ -1,0 +1,144 @@
+"""Which prediction belongs to which reference: files of two folders, paired by case identifier."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.errors import DataError, UsageError
+from autoseg.image import READERS
+
+ENDINGS = sorted(
+    {ending for reader in READERS.values() for ending in reader.file_endings}, key=len, reverse=True
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The files of one case; the prediction is None if it is missing."""
+
+    case: str
+    reference: Path
+    prediction: Path | None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All cases of an evaluation, and the predictions that no reference belongs to."""
+
+    matched: tuple[Pair, ...]
+    unmatched: tuple[str, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Cases without a prediction."""
+        return tuple(pair.case for pair in self.matched if pair.prediction is None)
+
+
+def case_files(folder: Path) -> dict[str, list[Path]]:
+    """The images of a folder by case identifier: the file name without a known image ending.
+
+    Raises:
+        DataError: if there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}. Give the folder that the segmentations lie in.")
+    found: dict[str, list[Path]] = {}
+    for name in sorted(entry.name for entry in os.scandir(folder) if entry.is_file()):
+        ending = ending_of(name)
+        if ending and not name.startswith("."):
+            found.setdefault(name[: -len(ending)], []).append(folder / name)
+    return found
+
+
+def ending_of(name: str) -> str:
+    """The known image ending of a file name, lower case; empty if there is none."""
+    return next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
+
+
+def pair_files(
+    predictions: Path, references: Mapping[str, Path], cases: Sequence[str] | None = None
+) -> Pairs:
+    """Find the prediction of each reference.
+
+    Args:
+        predictions: a folder of segmentations.
+        references: case identifier to file.
+        cases: those to evaluate; all for None.
+
+    Raises:
+        DataError: if a case has no reference, if two predictions could be meant, or if nothing matches.
+    """
+    wanted = list(references) if cases is None else list(cases)
+    if unknown := [case for case in wanted if case not in references]:
+        raise DataError(f"There is no reference for {_some(unknown)}. Give cases that have one.")
+    found = case_files(predictions)
+    pairs = tuple(
+        Pair(case, references[case], _one(found.get(case, []), references[case])) for case in wanted
+    )
+    if not any(pair.prediction for pair in pairs):
+        raise DataError(
+            f"No file in {predictions} is named like a reference. References: {_some(wanted)}; predictions: "
+            f"{_some(list(found))}. Name each prediction CASE.ending, as its reference."
+        )
+    unmatched = () if cases is not None else tuple(case for case in found if case not in references)
+    return Pairs(pairs, unmatched)
+
+
+def reference_files(folder: Path) -> dict[str, Path]:
+    """The references of a folder by case identifier.
+
+    Raises:
+        DataError: if there are none, or a case has two.
+    """
+    found = case_files(folder)
+    if not found:
+        raise DataError(
+            f"{folder} holds no segmentation ({', '.join(ENDINGS)}). Give the references' folder."
+        )
+    for case, files in found.items():
+        if len(files) > 1:
+            raise DataError(f"{_some([f.name for f in files])} in {folder} are one case, {case}. Leave one.")
+    return {case: files[0] for case, files in found.items()}
+
+
+def read_pixel_sizes(table: Path, column: str) -> dict[str, float]:
+    """Pixel sizes of images whose format has none, such as PNG.
+
+    Args:
+        table: CSV with a column `case`.
+        column: the one with the size in mm.
+
+    Raises:
+        UsageError: if a column is missing or a size is no positive number.
+    """
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = list(rows[0]) if rows else []
+    if not {"case", column} <= set(columns):
+        raise UsageError(f"{table} has the columns {', '.join(columns)}. It needs 'case' and {column!r}.")
+    return {row["case"]: _size(row[column], table) for row in rows}
+
+
+def _size(text: str, table: Path) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise UsageError(f"{text!r} in {table} is no pixel size. Give mm, greater than 0.")
+    return size
+
+
+def _one(files: Sequence[Path], reference: Path) -> Path | None:
+    same = [path for path in files if path.name.lower() == reference.name.lower()]
+    if len(files) > 1 and len(same) != 1:
+        raise DataError(f"{_some([path.name for path in files])} could each be the prediction. Leave one.")
+    return next(iter(same or files), None)
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"

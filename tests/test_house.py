@@ -1,0 +1,92 @@
+"""The house itself: what is public, what starts fast, and what does not drag torch in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import autoseg
+from autoseg import plugins
+from autoseg.errors import AutosegError, DataError, MissingDependency, UsageError
+from autoseg.files import atomic_path, digest, read_json, write_json
+
+HEAVY = ("torch", "nnunetv2", "skimage", "matplotlib", "monai")
+
+
+def modules_after(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after some code."""
+    script = f"{code}\nimport sys; print(' '.join({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import autoseg",
+        "import autoseg.cli",
+        "from autoseg import verify, extract_fingerprint, plan_experiment, preprocess_dataset, make_folds",
+        "import autoseg.prepare, autoseg.report",
+    ],
+)
+def test_the_stages_before_training_start_without_torch(code: str) -> None:
+    assert not modules_after(code) & set(HEAVY)
+
+
+def test_every_public_name_is_there() -> None:
+    for name in autoseg.__all__:
+        assert callable(getattr(autoseg, name))
+    assert len(autoseg.__all__) <= 16
+    with pytest.raises(AttributeError):
+        autoseg.nothing_of_the_kind  # noqa: B018
+
+
+def test_help_lists_the_walk() -> None:
+    done = subprocess.run([sys.executable, "-m", "autoseg", "--help"], capture_output=True, text=True, check=True)
+    for command in ("plan-and-train", "verify", "fingerprint", "plan", "train", "predict", "leaderboard"):
+        assert command in done.stdout
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "value.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="boom"), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise ValueError("boom")
+    assert read_json(path) == {"a": 1}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    assert read_json(path) == {"a": 1}
+    assert [item.name for item in path.parent.iterdir()] == ["value.json"]
+
+
+def test_unreadable_json_says_which_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"missing\.json"):
+        read_json(tmp_path / "missing.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(DataError, match=r"bad\.json"):
+        read_json(tmp_path / "bad.json")
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_plugins_are_found_by_file_name_and_by_path(tmp_path: Path) -> None:
+    assert {"nnunet", "brainunet", "resnet34_mlp"} <= set(plugins.available("trainers"))
+    own = tmp_path / "mine.py"
+    own.write_text("VALUE = 3\n")
+    assert plugins.find("architectures", str(own)).VALUE == 3
+    with pytest.raises(UsageError, match="brainunet"):
+        plugins.find("architectures", "no_such_network")
+
+
+def test_errors_are_one_family_with_exit_statuses() -> None:
+    assert UsageError("x").exit_status == 2
+    assert DataError("x").exit_status == 1
+    assert "pip install 'autoseg[cluster]'" in str(MissingDependency("snakemake", "cluster", "The cluster engine"))
+    assert issubclass(MissingDependency, AutosegError)

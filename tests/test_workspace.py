@@ -1,0 +1,64 @@
+"""Where things lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoseg.errors import UsageError
+from autoseg.run import Run
+from autoseg.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "AUTOSEG_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("Dataset004_Hippocampus", "Dataset018_FetalHead"):
+        folder = tmp_path / "home" / "raw" / name
+        folder.mkdir(parents=True)
+        (folder / "dataset.json").write_text("{}")
+    return Workspace.locate(tmp_path / "home")
+
+
+def test_one_root_holds_all(workspace: Workspace, tmp_path: Path) -> None:
+    assert workspace.preprocessed == tmp_path / "home" / "preprocessed"
+    assert workspace.environment()["nnUNet_results"] == str(tmp_path / "home" / "results")
+
+
+def test_nnunets_variables_are_honoured_and_an_explicit_root_wins(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("AUTOSEG_WORKSPACE", str(tmp_path / "variable"))
+    located = Workspace.locate()
+    assert located.raw == tmp_path / "elsewhere"
+    assert located.results == tmp_path / "variable" / "results"
+    assert Workspace.locate(tmp_path / "home").raw == tmp_path / "home" / "raw"
+
+
+@pytest.mark.parametrize("asked", ["Dataset004_Hippocampus", "4", "004"])
+def test_a_data_set_is_found_by_name_and_id(workspace: Workspace, asked: str) -> None:
+    assert workspace.find_raw(asked).name == "Dataset004_Hippocampus"
+
+
+def test_a_data_set_is_found_by_path(workspace: Workspace, tmp_path: Path) -> None:
+    outside = tmp_path / "MyData"
+    outside.mkdir()
+    with pytest.raises(UsageError, match="no raw data set"):
+        workspace.find_raw(outside)
+    (outside / "dataset.json").write_text("{}")
+    assert workspace.find_raw(outside) == outside
+
+
+def test_what_is_not_there_is_named_with_what_is(workspace: Workspace) -> None:
+    with pytest.raises(UsageError, match=r"'7'.*Dataset004_Hippocampus, Dataset018_FetalHead"):
+        workspace.find_raw("7")
+
+
+def test_a_run_lies_where_stock_nnunet_looks(tmp_path: Path) -> None:
+    run = Run("Dataset004_Hippocampus", "nnUNetPlans", "3d_fullres", "brainunet", 2, 0, tmp_path)
+    expected = tmp_path / "Dataset004_Hippocampus" / "brainunet__nnUNetPlans__3d_fullres" / "fold_2"
+    assert run.folder == expected
+    assert run.final_checkpoint == expected / "checkpoint_final.pth"
