@@ -120,7 +120,8 @@ def _probabilities(pair: Pair, labels: Labels) -> dict[str, NDArray[np.float32]]
         heads = stored["probabilities"]
     if len(heads) != labels.num_heads:
         raise DataError(
-            f"{path} has {len(heads)} channels, the labels need {labels.num_heads}. Predict again, or remove it."
+            f"{path} has {len(heads)} channels, the labels need {labels.num_heads}. Predict again with the "
+            f"data set's labels, or remove the file."
         )
     if labels.has_regions:
         regions = {region: i for i, region in enumerate(labels.foreground)}

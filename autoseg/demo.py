@@ -1,7 +1,7 @@
 """Two small labelled data sets, generated: volumes like MR and pictures like fetal ultrasound.
 
-They need no download, are the same on every machine for the same seed, and are neither trivial nor
-impossible: what is labelled has neighbours of the same brightness, and noise of a real size.
+They need no download, are the same for the same seed, and are neither trivial nor impossible: what is
+labelled has neighbours of the same brightness, and noise of a real size.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoseg.errors import DataError
 from autoseg.files import atomic_path, read_json, write_json, write_text
 from autoseg.image import write_segmentation
 
@@ -35,6 +36,9 @@ def make_demo(folder: Path, seed: int = 0, cases: tuple[int, int] = (20, 24)) ->
         seed: the same seed gives the same voxels.
         cases: number of volumes and of pictures; two pictures make an exam.
 
+    Raises:
+        DataError: if a folder of that name holds something else.
+
     Returns:
         The folders of Dataset901_DemoMR and Dataset902_DemoUltrasound.
     """
@@ -50,9 +54,16 @@ def make_demo(folder: Path, seed: int = 0, cases: tuple[int, int] = (20, 24)) ->
 def _make(root: Path, content: Mapping[str, Any], write: Callable[[Path, int, int], None]) -> None:
     # dataset.json is written last, so where it is right everything is there.
     path = root / "dataset.json"
-    if path.is_file() and read_json(path) == content:
+    found = read_json(path) if path.is_file() else {}
+    if found == content:
         return
+    if found and found.get("generator") != content["generator"]:
+        raise DataError(
+            f"{root} holds a data set that was not generated. Choose another folder for the demo."
+        )
     path.unlink(missing_ok=True)
+    for earlier in (*root.glob("imagesTr/*"), *root.glob("labelsTr/*")):
+        earlier.unlink()
     write(root, content["seed"], content["numTraining"])
     write_json(path, content)
 
@@ -97,15 +108,15 @@ def mr_phantom(rng: np.random.Generator) -> tuple[NDArray[np.int16], Bytes]:
     grid = np.indices(MR_SHAPE, float) * np.reshape(MR_SPACING, (3, 1, 1, 1))
     grid -= grid.mean((1, 2, 3), keepdims=True)
     # A smooth displacement of the grid bends everything that is drawn on it.
-    warped = grid + np.stack([smooth_noise(rng, MR_SHAPE, 9.0 / s, 2.5) for s in (2.0, 1.0, 1.0)])
+    warped = grid + np.stack([_smooth_noise(rng, MR_SHAPE, 9.0 / s, 2.5) for s in (2.0, 1.0, 1.0)])
     depth, along = _tube(warped, rng)
     split = rng.uniform(0.36, 0.46)
     label = np.where(depth > 0, np.where(along < split, 1, 2), 0).astype(np.uint8)
 
-    image = _tissue(warped, rng)
+    image = _tissue(warped, depth, rng)
     inside, is_head = _soft(depth / 0.7), _soft((split - along) * 25)
-    image += inside * (is_head * rng.normal(118, 3) + (1 - is_head) * rng.normal(97, 3) - image)
-    image *= np.exp(smooth_noise(rng, MR_SHAPE, (8.0, 16.0, 16.0), 0.12))
+    image += inside * (is_head * rng.normal(100, 3) + (1 - is_head) * rng.normal(80, 3) - image)
+    image *= np.exp(_smooth_noise(rng, MR_SHAPE, (8.0, 16.0, 16.0), 0.12))
     # Magnitude of a complex signal with Gaussian noise: a Rician distribution.
     noise = rng.normal(0, 8.0, (2, *MR_SHAPE))
     image = np.hypot(image + noise[0], noise[1]) * rng.lognormal(1.0, 0.5)
@@ -118,22 +129,25 @@ def _tube(grid: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     bend, length = rng.uniform(5, 11), rng.uniform(30, 38)
     line = np.stack([4 * bend * (t - 0.5) ** 2 - bend / 2, length * (t - 0.5), bend * np.sin(2.5 * t)])
     line = _rotation(rng, 0.35) @ line + rng.normal(0, 2.0, (3, 1))
-    radius = np.interp(t, [0, 0.12, 0.4, 1], [4.2, 6.8, 5.0, 2.8]) * rng.uniform(0.85, 1.15)
+    radius = np.interp(t, [0, 0.12, 0.4, 1], [4.8, 7.4, 5.6, 3.4]) * rng.uniform(0.88, 1.12)
     distance = np.sqrt(((grid[..., None] - line[:, None, None, None]) ** 2).sum(0))
     nearest = (radius - distance).argmax(-1)
     return (radius - distance).max(-1), t[nearest]
 
 
-def _tissue(grid: Floats, rng: np.random.Generator) -> Floats:
-    """White matter with folds of grey matter, a ventricle, and blobs as bright as what is labelled."""
-    folds = _soft(6 * np.abs(smooth_noise(rng, MR_SHAPE, (2.2, 4.5, 4.5), 1.0)) - 2.2)
-    image = 108 + 40 * folds
-    for brightness in (38.0, 38.0, *rng.choice([97.0, 118.0], 5)):
-        radii = rng.uniform(2.5, 7.0, 3)
+def _tissue(grid: Floats, depth: Floats, rng: np.random.Generator) -> Floats:
+    """White matter with folds of grey matter, ventricles, and blobs as bright as what is labelled."""
+    white = _soft(2.2 * _smooth_noise(rng, MR_SHAPE, (2.0, 4.0, 4.0), 1.0) + 1.0)
+    # A sheath of white matter lies around the tube, with gaps where only its shape tells the border.
+    gaps = _soft(3 * _smooth_noise(rng, MR_SHAPE, (3.0, 6.0, 6.0), 1.0) + 2.0)
+    white = np.maximum(white, gaps * np.exp(-((depth / 3.0) ** 2)))
+    image = 118 + 34 * white
+    for brightness in (38.0, 38.0, 100.0, 80.0):
+        radii = rng.uniform(3.0, 7.0, 3)
         centre = rng.uniform(-0.5, 0.5, 3) * (44, 50, 50)
         turned = np.tensordot(_rotation(rng, 1.5), grid - centre[:, None, None, None], 1)
-        depth = 1 - np.sqrt(((turned / radii[:, None, None, None]) ** 2).sum(0))
-        image += _soft(depth * radii.mean() / 0.7) * (brightness - image)
+        inner = 1 - np.sqrt(((turned / radii[:, None, None, None]) ** 2).sum(0))
+        image += _soft(inner * radii.mean() / 0.7) * (brightness - image)
     return image
 
 
@@ -143,7 +157,7 @@ def _rotation(rng: np.random.Generator, spread: float) -> Floats:
     x, y, z = axis / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = rng.normal(0, spread)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
 
 
 # Pictures: a fan of beams, followed in depth as an ultrasound probe does.
@@ -194,14 +208,14 @@ def _in_ellipse(points: Floats, ellipse: tuple[Floats, Floats, float]) -> tuple[
 def _echoes(
     beams: Floats, ellipse: tuple[Floats, Floats, float], angles: Floats, rng: np.random.Generator
 ) -> Floats:
-    """What comes back from each depth (rows) of each beam (columns), after what lies before it took its part."""
+    """What comes back from each depth (rows) of each beam (columns), less what lies before it has taken."""
     radius, normal = _in_ellipse(beams, ellipse)
     distance = (radius - 1) * ellipse[1].mean()
     facing = np.abs(normal[0] * np.cos(angles) + normal[1] * np.sin(angles))
     # Bone reflects where the beam meets it upright, and swallows the beam where it grazes.
     bone = np.exp(-((distance / 2.0) ** 2))
-    tissue = np.exp(smooth_noise(rng, radius.shape, (6, 14), 0.9))
-    outside = tissue * (0.8 + 2.5 * np.exp(-((smooth_noise(rng, radius.shape, (5, 40), 1.0) / 0.15) ** 2)))
+    tissue = np.exp(_smooth_noise(rng, radius.shape, (6, 14), 0.9))
+    outside = tissue * (0.8 + 2.5 * np.exp(-((_smooth_noise(rng, radius.shape, (5, 40), 1.0) / 0.15) ** 2)))
     echo = np.where(distance > 0, outside, 0.07 * tissue)
     along = np.tensordot([np.cos(ellipse[2]), np.sin(ellipse[2])], beams - ellipse[0][:, None, None], 1)
     across = np.tensordot([-np.sin(ellipse[2]), np.cos(ellipse[2])], beams - ellipse[0][:, None, None], 1)
@@ -215,11 +229,11 @@ def _echoes(
 
 def _speckle(shape: tuple[int, ...], rng: np.random.Generator, strength: float) -> Floats:
     """Intensity of many small echoes that interfere: exponentially distributed with mean 1."""
-    parts = [smooth_noise(rng, shape, (0.7, 1.3), 1.0) for _ in range(2)]
+    parts = [_smooth_noise(rng, shape, (0.8, 1.5), 1.0) for _ in range(2)]
     return np.asarray(((parts[0] ** 2 + parts[1] ** 2) / 2 + 1e-3) ** strength)
 
 
-def smooth_noise(
+def _smooth_noise(
     rng: np.random.Generator, shape: tuple[int, ...], width: float | tuple[float, ...], deviation: float
 ) -> Floats:
     """Gaussian noise, smoothed with a Gaussian of `width` samples, of mean 0 and the given deviation."""

@@ -67,6 +67,8 @@ def evaluate(
         lesion_rule=lesion_rule or LesionRule(),
         readers={dataset.file_ending: dataset.reader} if dataset else {},
     )
+    if not rules.labels.structures:
+        raise UsageError("There is no label but the background. Give labels such as {'liver': 1}.")
     scored = _score_all(pairs, rules, _sizes(pairs, pixel_sizes or {}), workers)
     _warn(pairs, scored)
     return Evaluation(
@@ -105,8 +107,8 @@ def _sizes(pairs: Pairs, pixel_sizes: Mapping[str, float]) -> list[float | None]
     if pixel_sizes and None in sizes:
         case = pairs.matched[sizes.index(None)].case
         raise DataError(
-            f"{case} has no pixel size, but other cases have, and pixels cannot be averaged with mm. Give the "
-            f"pixel size of every case, or of none."
+            f"{case} has no pixel size, but other cases have, and pixels cannot be averaged with mm. Give "
+            f"the pixel size of every case, or of none."
         )
     return sizes
 
@@ -141,6 +143,7 @@ def _settings(rules: Rules, scored: Sequence[ScoredCase]) -> dict[str, Any]:
         "ignore_label": rules.labels.ignore,
         "definitions": {score.metric: score.definition for case in scored for score in case.scores},
         "tolerance_mm": {name: tolerance_of(name, rules.tolerance_mm) for name in structures},
+        "default_tolerance_mm": DEFAULT_TOLERANCE_MM,
         "length_unit": " and ".join(sorted(units)),
         "lesions": dict(rules.lesion_rule.to_json()),
         "calibration": {"margin_mm": MARGIN_MM, "bins": BINS},

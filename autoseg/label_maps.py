@@ -71,23 +71,33 @@ class LabelMaps:
         return np.flatnonzero(present)
 
     @cached_property
+    def _pairs(self) -> Labels:
+        """The pair of labels at each voxel, as one number."""
+        size = len(self.values)
+        kind = np.min_scalar_type(size * size - 1)
+        return np.add(self.reference * kind.type(size), self.prediction, dtype=kind)
+
+    @cached_property
     def joint(self) -> NDArray[np.int64]:
         """Voxels by (number in the reference, number in the prediction), ignored ones left out."""
         size = len(self.values)
         counts = np.zeros(size * size, np.int64)
-        for a, b in zip(_pieces(self.reference), _pieces(self.prediction), strict=True):
-            counts += np.bincount(a.astype(np.intp) * size + b, minlength=counts.size)
+        for piece in _pieces(self._pairs):
+            counts += np.bincount(piece, minlength=counts.size)
         joint = counts.reshape(size, size)
         if self.ignored is not None:
             joint[self.reference[self.ignored][0]] = 0
         return joint
 
     @cached_property
-    def _boxes(self) -> tuple[list[Box | None], list[Box | None]]:
+    def _boxes(self) -> list[tuple[int, int, Box]]:
+        """Number in the reference, number in the prediction, and where this pair lies."""
         from scipy.ndimage import find_objects
 
-        boxes: tuple[Any, Any] = find_objects(self.reference), find_objects(self.prediction)
-        return boxes
+        found: list[Box | None] = find_objects(self._pairs)
+        return [
+            (*divmod(pair, len(self.values)), box) for pair, box in enumerate(found, 1) if box is not None
+        ]
 
     @property
     def diagonal(self) -> float:
@@ -147,8 +157,7 @@ class LabelMaps:
 
     def _box(self, numbers: NDArray[np.intp]) -> Box:
         """Where any of the labels lies in either map; where voxels are ignored, one voxel more."""
-        found = [boxes[n - 1] for boxes in self._boxes for n in numbers if 0 < n <= len(boxes)]
-        present = [box for box in found if box is not None]
+        present = [box for a, b, box in self._boxes if a in numbers or b in numbers]
         if not present:
             return tuple(slice(0, 0) for _ in self.spacing_mm)
         margin = 0 if self.ignored is None else 1

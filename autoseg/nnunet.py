@@ -44,10 +44,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     import torch
 
     if not path.is_file():
-        raise RunError(f"There is no checkpoint {path}. Finish this training, or choose a fold that is trained.")
+        raise RunError(
+            f"There is no checkpoint {path}. Finish this training, or choose a fold that is trained."
+        )
     scalars = {type(np.dtype(code)) for code in ("?", "i1", "u1", "i2", "i4", "i8", "f2", "f4", "f8")}
     # The type's module has moved between numpy's versions; the object itself knows where it is.
-    reconstruct = np.float64(0).__reduce__()[0]
+    reconstruct: Any = np.float64(0).__reduce__()[0]
     try:
         with torch.serialization.safe_globals([reconstruct, np.dtype, *scalars]):
             checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -84,7 +84,7 @@ def choose_trainers(asked: Sequence[str], prepared: Prepared) -> tuple[Choice, .
             wanted = {"documented": trainer.documented, "baselines": not trainer.documented}.get(text, True)
             if wanted and dimensions & set(trainer.dimensions):
                 chosen.append(Choice(name))
-    return tuple(dict.fromkeys(chosen, None)) if all(not c.options for c in chosen) else tuple(chosen)
+    return tuple({str(choice): choice for choice in chosen}.values())
 
 
 def _train_and_rank(
@@ -247,7 +247,7 @@ def run_demo(workspace: Workspace, budget_s: float, device: str = "cpu") -> tupl
     from autoseg.leaderboard.ranking import rank
 
     volumes, images = make_demo(workspace.raw)
-    records = []
+    records: list[Record] = []
     for folder, trainers in ((volumes, ("nnunet", "brainunet")), (images, ("nnunet", "resnet34_mlp"))):
         settings = Settings(trainers=trainers, folds=(0,), budget_s=budget_s / 2, device=device)
         records += plan_and_train(folder, workspace, settings).records

@@ -69,7 +69,7 @@ class Model:
         """The segmentation of one preprocessed case on its original grid (z, y, x)."""
         began = time.perf_counter()
         labels = labels_from_json(self.dataset_json)
-        segmentation = restore_segmentation(
+        segmentation: np.ndarray = restore_segmentation(
             self.logits(data), properties, self.plan, self.configuration, labels
         )
         self.timings.append(time.perf_counter() - began)

@@ -19,7 +19,7 @@ from autoseg.folds import Fold, folds_from_json, folds_to_json, make_folds
 from autoseg.intake.verify import VerifyReport, verify
 from autoseg.plan import Plan
 from autoseg.planner import plan_experiment
-from autoseg.preprocess import PreprocessSummary, link_references, preprocess_dataset
+from autoseg.preprocess import PreprocessSummary, link_references, preprocess_configurations
 from autoseg.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def preprocessed(
 ) -> dict[str, PreprocessSummary]:
     """Preprocess a data set for configurations of nnU-Net's plan; all of them if `names` is empty.
 
-    Configurations that share their arrays (a cascade's second stage and full resolution) are one job.
+    Each case is read once for all of them.
 
     Raises:
         DataError: for a data set that cannot be read.
@@ -187,11 +187,6 @@ def preprocessed(
     plan = planned(dataset, fingerprint, workspace, "nnunet", settings.memory_gb)
     home = workspace.preprocessed_of(dataset.name)
     link_references(dataset, home / "gt_segmentations")
-    summaries, done = {}, set()
-    for name in names or plan.configurations:
-        configuration = plan.configuration(name)
-        if configuration.data_identifier not in done:
-            done.add(configuration.data_identifier)
-            folder = home / configuration.data_identifier
-            summaries[name] = preprocess_dataset(dataset, plan, configuration, folder, settings.workers)
-    return summaries
+    wanted = [plan.configuration(name) for name in names or plan.configurations]
+    folders = {each.name: home / each.data_identifier for each in wanted}
+    return preprocess_configurations(dataset, plan, folders, settings.workers)

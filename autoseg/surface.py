@@ -10,8 +10,10 @@ Two definitions of a surface, which differ on the same segmentations:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -29,6 +31,9 @@ Surface = tuple[Bools, Floats | None]
 # images with smooth surfaces on the tree.
 TREE_ELEMENTS = 300_000
 TREE_SHARE = 1 / 40
+
+# A good prediction's surface is a few voxels off: looking up so many neighbours beats any tree.
+LOOK_UPS = 200
 
 # Distances are sums of multiples of the spacing: a shift of three voxels of 0.8 mm is 2.4000000000000004.
 TIE = 1 + 1e-6
@@ -132,21 +137,52 @@ def _both_directions(a: Bools, b: Bools, spacing_mm: tuple[float, ...]) -> tuple
     elements = np.count_nonzero(a) + np.count_nonzero(b)
     if elements > max(TREE_ELEMENTS, TREE_SHARE * a.size):
         return _by_transform(a, b, spacing_mm), _by_transform(b, a, spacing_mm)
-    scale = np.asarray(spacing_mm, np.float64)
-    a_at, b_at = np.flatnonzero(a), np.flatnonzero(b)
-    a_points, b_points = (np.stack(np.unravel_index(at, a.shape), axis=1) * scale for at in (a_at, b_at))
-    # Elements of both surfaces are at distance 0, which spares a good prediction half of the queries.
-    a_shared, b_shared = b.ravel()[a_at], a.ravel()[b_at]
-    return _by_tree(a_points, a_shared, b_points), _by_tree(b_points, b_shared, a_points)
+    return _by_search(a, b, spacing_mm), _by_search(b, a, spacing_mm)
 
 
-def _by_tree(points: Floats, shared: Bools, targets: Floats) -> Floats:
+def _by_search(surface: Bools, target: Bools, spacing_mm: tuple[float, ...]) -> Floats:
+    """Distance of each element to the target: near ones are looked up on the grid, a tree finds the rest."""
+    shells = _shells(spacing_mm)
+    reach = [(n, n) for n in np.abs(np.concatenate([steps for _, steps in shells])).max(axis=0)]
+    padded, targets = np.pad(surface, reach), np.pad(target, reach)
+    strides, looked_up = np.asarray(targets.strides), targets.ravel()
+    at = np.flatnonzero(padded)
+    left = np.arange(len(at))
+    distances = np.empty(len(at))
+    for length, steps in shells:
+        hit = looked_up[at[:, None] + steps @ strides].any(axis=1)
+        distances[left[hit]] = length
+        left, at = left[~hit], at[~hit]
+        if not len(left):
+            return distances
+    distances[left] = _by_tree(at, np.flatnonzero(looked_up), padded.shape, spacing_mm)
+    return distances
+
+
+@cache
+def _shells(spacing_mm: tuple[float, ...]) -> tuple[tuple[float, NDArray[np.intp]], ...]:
+    """The shortest steps on the grid, those of equal length together: length in mm, steps in voxels."""
+    volume = LOOK_UPS * np.prod(spacing_mm)
+    radius = math.sqrt(volume / math.pi) if len(spacing_mm) == 2 else math.cbrt(volume * 3 / (4 * math.pi))
+    reach = [np.arange(-int(radius / step), int(radius / step) + 1) for step in spacing_mm]
+    steps = np.stack(np.meshgrid(*reach, indexing="ij"), axis=-1).reshape(-1, len(spacing_mm))
+    lengths = np.linalg.norm(steps * np.asarray(spacing_mm), axis=1)
+    order = np.argsort(lengths, kind="stable")[:LOOK_UPS]
+    order = order[lengths[order] <= radius]
+    starts = np.flatnonzero(np.diff(lengths[order]) > 1e-9 * radius) + 1
+    return tuple((float(lengths[shell[0]]), steps[shell]) for shell in np.split(order, starts))
+
+
+def _by_tree(
+    at: NDArray[np.intp], targets: NDArray[np.intp], shape: tuple[int, ...], spacing_mm: tuple[float, ...]
+) -> Floats:
     from scipy.spatial import cKDTree
 
-    distances = np.zeros(len(points))
-    if not shared.all():
-        tree = cKDTree(targets, balanced_tree=False)
-        distances[~shared] = tree.query(points[~shared])[0]
+    scale = np.asarray(spacing_mm)[:, None]
+    points, tree_points = ((np.stack(np.unravel_index(p, shape)) * scale).T for p in (at, targets))
+    # One query is all the tree is for: building it fast counts for more than its balance.
+    tree = cKDTree(tree_points, leafsize=32, compact_nodes=False, balanced_tree=False)
+    distances: Floats = tree.query(points)[0]
     return distances
 
 

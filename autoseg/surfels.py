@@ -46,7 +46,7 @@ def neighbour_codes(segmentation: NDArray[np.bool_], outside: bool = False) -> N
         shape = [n + (a == axis) for a, n in enumerate(codes.shape)]
         codes = np.empty(shape, np.uint8)
         corners = np.moveaxis(codes, axis, 0)
-        np.left_shift(lower, width, out=corners[1:])
+        np.multiply(lower, np.uint8(1 << width), out=corners[1:])
         corners[0] = beyond << width
         corners[:-1] |= lower
         corners[-1] |= beyond

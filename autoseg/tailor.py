@@ -225,7 +225,7 @@ class _Fitting:
     def _architecture(self, planned: Configuration, width: int | None) -> ArchitectureSpec:
         if self.trainer.architecture is None:
             spec = planned.architecture
-            if width is None or width == self.published.width and "width" not in self.options:
+            if width is None or (width == self.published.width and "width" not in self.options):
                 return spec
             features = [max(1, n * width // 32) for n in spec.kwargs["features_per_stage"]]
             return dataclasses.replace(spec, kwargs={**spec.kwargs, "features_per_stage": features})
@@ -245,13 +245,10 @@ class _Fitting:
 
         def seconds_of(shape: Shape) -> float:
             voxels = math.prod(self._at(shape.coarsening).configurations[self.name].patch_size)
-            work = shape.batch_size * voxels / probe["voxels"]
-            narrower = (
-                (shape.width / self.published.width) ** WIDTH_EXPONENT
-                if shape.width and self.published.width
-                else 1
-            )
-            return measured * work * narrower
+            work: float = shape.batch_size * voxels / probe["voxels"]
+            if shape.width and self.published.width:
+                work *= (shape.width / self.published.width) ** WIDTH_EXPONENT
+            return measured * work
 
         shape, steps = choose(offers, seconds_of, train_seconds)
         inputs = {
@@ -329,7 +326,7 @@ def _base_plan(
     plan = plan_experiment(dataset, fingerprint, preset, memory_gb=request.memory_gb)
     if coarsening == 1.0:
         return plan
-    spacing = next(iter(reversed(plan.configurations.values()))).spacing
+    spacing = list(plan.configurations.values())[-1].spacing
     whole = [999.0] * (3 - len(spacing)) + [n * coarsening for n in spacing]
     if len(spacing) == 2:
         whole[0] = plan.original_median_spacing[0]

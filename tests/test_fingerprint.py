@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 from autoseg import intensities
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.errors import DataError
 from autoseg.fingerprint import Fingerprint, extract_fingerprint
+from numpy.typing import NDArray
 
 SharedData = Callable[[str], Path]
 
@@ -29,8 +28,8 @@ LARGE = ("Dataset021_NucleiColor", "Dataset030_MSLesion")
 STOCK = """
 import sys
 if __name__ == "__main__":
-    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
-    DatasetFingerprintExtractor(sys.argv[1], 2).run(True)
+    from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
+    fingerprint_extractor.DatasetFingerprintExtractor(sys.argv[1], 2).run(True)
 """
 
 NO_HEAVY_IMPORTS = """
@@ -96,15 +95,15 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         label[4, 3:6, 4:8] = 2 if case in "ad" else 0
         label[0, 0, :5] = 1 if case == "c" else 0
         for channel in range(2):
-            path = root / "imagesTr" / f"{case}_{channel:04}.nii.gz"
+            path = root / "imagesTr" / f"{case}_{channel:04}.mha"
             write_image(path, images[channel], (1.0, 2.0, 3.0 + number))
-        write_image(root / "labelsTr" / f"{case}.nii.gz", label, (1.0, 2.0, 3.0 + number))
+        write_image(root / "labelsTr" / f"{case}.mha", label, (1.0, 2.0, 3.0 + number))
     about = {
         "channel_names": {"0": "T1", "1": "T2"},
         "labels": {"background": 0, "whole": [1, 2], "core": 2},
         "regions_class_order": [1, 2],
         "numTraining": 4,
-        "file_ending": ".nii.gz",
+        "file_ending": ".mha",
     }
     (root / "dataset.json").write_text(json.dumps(about))
     return root
@@ -147,10 +146,10 @@ def test_a_fingerprint_of_nnunet_is_read() -> None:
 
 def test_its_hash_is_that_of_the_contents(small: Path) -> None:
     before = extract_fingerprint(load_dataset(small), workers=1).hash
-    for path in small.rglob("*.nii.gz"):
+    for path in small.rglob("*.mha"):
         os.utime(path)
     assert extract_fingerprint(load_dataset(small), workers=1).hash == before
-    write_image(small / "labelsTr" / "b.nii.gz", np.ones((6, 8, 10), np.uint8), (1.0, 2.0, 4.0))
+    write_image(small / "labelsTr" / "b.mha", np.ones((6, 8, 10), np.uint8), (1.0, 2.0, 4.0))
     assert extract_fingerprint(load_dataset(small), workers=1).hash != before
 
 
@@ -159,21 +158,21 @@ def test_damage_is_named(small: Path, workers: int) -> None:
     def extract() -> Fingerprint:
         return extract_fingerprint(load_dataset(small), workers=workers)
 
-    path = small / "imagesTr" / "c_0001.nii.gz"
+    path = small / "imagesTr" / "c_0001.mha"
     write_image(path, np.full((6, 8, 10), np.nan, np.float32), (1.0, 2.0, 5.0))
     with pytest.raises(DataError, match=r"case c hold NaN"):
         extract()
     write_image(path, np.full((6, 8, 10), np.inf, np.float32), (1.0, 2.0, 5.0))
     with pytest.raises(DataError, match=r"case c are infinite"):
         extract()
-    write_image(small / "labelsTr" / "a.nii.gz", np.ones((6, 8, 9), np.uint8), (1.0, 2.0, 3.0))
-    with pytest.raises(DataError, match=r"a\.nii\.gz has the shape \(1, 6, 8, 9\)"):
+    write_image(small / "labelsTr" / "a.mha", np.ones((6, 8, 9), np.uint8), (1.0, 2.0, 3.0))
+    with pytest.raises(DataError, match=r"a\.mha has the shape \(1, 6, 8, 9\)"):
         extract()
 
 
 def test_no_foreground_anywhere_is_refused(small: Path) -> None:
     for case, depth in zip("abcd", (3, 4, 5, 6), strict=True):
-        path = small / "labelsTr" / f"{case}.nii.gz"
+        path = small / "labelsTr" / f"{case}.mha"
         write_image(path, np.zeros((6, 8, 10), np.uint8), (1.0, 2.0, float(depth)))
     with pytest.raises(DataError, match="No case of Dataset001_Small"):
         extract_fingerprint(load_dataset(small), workers=1)

@@ -109,7 +109,7 @@ def analyse(
         resamples: number of draws where `weights` is None.
         seed: of the draws.
     """
-    facts = ranked_quantity(metric)
+    facts = chosen.quantity(ranked_quantity(metric).name)
     scores = chosen.matrix(metric, structure)
     sign = 1.0 if facts.higher_is_better else -1.0
     better = sign * scores

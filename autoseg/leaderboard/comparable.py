@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.leaderboard.quantities import ALL_STRUCTURES, quantity
+from autoseg.leaderboard.quantities import ALL_STRUCTURES, Quantity, quantity
 from autoseg.leaderboard.records import UNKNOWN_FOLD, Record, Status
 
 Floats = NDArray[np.float64]
@@ -84,16 +84,34 @@ class Entry:
             parts.append(reason if len(records) == n_runs else f"{folds}: {reason}")
         return "; ".join(parts)
 
+    @property
+    def length_unit(self) -> str:
+        """``mm``, or ``px`` where images have no physical size."""
+        units = {str(record.settings.get("length_unit", "mm")) for record in self.records}
+        return " and ".join(sorted(units))
+
     def definitions(self, metric: str) -> tuple[str, ...]:
-        """How a metric was computed; the tolerance belongs to the definition of NSD."""
-        found = set()
-        for record in self.records:
-            tolerance = record.settings.get("tolerance_mm") if metric == "nsd" else None
-            found |= {
-                name if tolerance is None else f"{name} at {tolerance} mm"
-                for name in record.scores.definitions(metric)
-            }
-        return tuple(sorted(found))
+        """How a metric was computed; tolerance and unit belong to the definition of surface metrics."""
+        return tuple(
+            sorted(
+                {
+                    name + _conditions(record, metric, self.length_unit)
+                    for record in self.records
+                    for name in record.scores.definitions(metric)
+                }
+            )
+        )
+
+
+def _conditions(record: Record, metric: str, unit: str) -> str:
+    """Tolerance of NSD and unit of distances, as the end of a definition."""
+    if metric.startswith("nsd"):
+        tolerance = record.settings.get("tolerance_mm")
+        values = sorted(set(tolerance.values())) if isinstance(tolerance, Mapping) else [tolerance]
+        if len(values) > 1 and isinstance(tolerance, Mapping):
+            return " at " + ", ".join(f"{name} {value:g} {unit}" for name, value in tolerance.items())
+        return f" at {values[0]:g} {unit}" if values and values[0] is not None else ""
+    return f" in {unit}" if unit != "mm" and quantity(metric).unit == "mm" else ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +144,11 @@ class ComparableSet:
         """Metrics that every row has under one definition: only these can be compared."""
         names = dict.fromkeys(name for record in self.entries[0].records for name in record.scores.metrics)
         return tuple(name for name in names if self.disagreement(name) is None)
+
+    def quantity(self, metric: str) -> Quantity:
+        """A metric in the unit that this set has it in."""
+        facts, unit = quantity(metric), self.entries[0].length_unit
+        return replace(facts, unit=unit) if facts.unit == "mm" else facts
 
     def disagreement(self, metric: str) -> str | None:
         """Why this set's rows cannot be compared by a metric; None if they can."""

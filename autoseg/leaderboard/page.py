@@ -255,7 +255,7 @@ def _overview(board: Leaderboard, numbers: Mapping[str, int]) -> tuple[OverviewL
 
 def _title(board: Leaderboard) -> str:
     datasets = board.datasets
-    return datasets[0] if len(datasets) == 1 else f"{len(datasets)} data sets"
+    return datasets[0] if len(datasets) == 1 else f"Leaderboard over {len(datasets)} data sets"
 
 
 def _lead(board: Leaderboard) -> str:

@@ -76,7 +76,7 @@ class Row:
             "dice_ci": [dice.low, dice.high] if dice else None,
             "iou": self.means.get("iou"),
             "nsd": self.means.get("nsd"),
-            "hd95_mm": self.means.get("hd95"),
+            "hd95_mm": self.means.get("hd95") if self.entry.length_unit == "mm" else None,
             **{
                 name: self.cost(name)
                 for name in ("parameters", "checkpoint_mb", "train_s", "budget_s", "inference_s_per_case")

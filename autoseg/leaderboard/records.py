@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -160,13 +160,17 @@ class Record:
         return {"schema": SCHEMA, **content, "quality": quality, "scores": scores}
 
 
-def write_record(path: Path, record: Record) -> None:
+def write_record(path: Path, record: Record) -> Record:
     """Write a record as one JSON line, whole or not at all.
+
+    Returns:
+        The record, which now knows its file.
 
     Raises:
         ValueError: for NaN or infinity anywhere in it.
     """
     write_records(path, [record])
+    return replace(record, source=path)
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

@@ -13,7 +13,7 @@ from autoseg.leaderboard.table import count_words, duration_words
 
 WIDTH, HEIGHT = 420, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 404, 16, 252
-_LETTER, _LINE = 6.1, 13.0
+_LETTER, _LINE = 7.0, 13.0
 _SECONDS = [step * 10.0**power for power in range(-4, 1) for step in (1, 2, 5)] + [10, 20, 30]
 _DURATIONS = [*_SECONDS, *(60.0 * m for m in (1, 2, 5, 10, 20, 30)), *(3600.0 * 2**k for k in range(12))]
 _COUNTS = [step * 10.0**power for power in range(2, 10) for step in (1, 2, 5)]
@@ -140,9 +140,9 @@ def _staircase(places: Sequence[tuple[float, float]]) -> str:
 def _stair_boxes(stairs: Sequence[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
     """The front's lines as thin boxes, for names to keep clear of."""
     ends = [*stairs[1:], (float(_RIGHT), 0.0)]
-    flat = [(x, y - 1, next_x, y + 1) for (x, y), (next_x, _) in zip(stairs, ends, strict=True)]
+    flat = [(x, y - 4, next_x, y + 4) for (x, y), (next_x, _) in zip(stairs, ends, strict=True)]
     upright = [
-        (x - 1, y, x + 1, before)
+        (x - 4, y, x + 4, before)
         for (x, y), (_, before) in zip(stairs, [(0, _BOTTOM), *stairs], strict=False)
     ]
     return [*flat, *upright]

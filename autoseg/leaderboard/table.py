@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autoseg.leaderboard.comparable import fold_words
-from autoseg.leaderboard.quantities import HEADLINE, Quantity, quantity
+from autoseg.leaderboard.quantities import HEADLINE, Quantity
 from autoseg.leaderboard.ranking import Leaderboard, RankedSet, Row
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def terminal_table(leaderboard: Leaderboard) -> RenderableType:
     parts: list[RenderableType] = []
     for dataset in leaderboard.datasets:
         for item in leaderboard.of(dataset):
-            parts.append(_set_table(item, leaderboard.quantity))
+            parts.append(_set_table(item, item.analysis.quantity))
             notes = [Text(f"  {note}", style="yellow") for note in item.warnings]
             parts.extend([*notes, Text()])
         parts.extend(
@@ -49,7 +49,8 @@ def _set_table(item: RankedSet, ranked: Quantity) -> Table:
     if item.comparable.difference:
         title += f"\n(not comparable with the first table: {item.comparable.difference})"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    others = [quantity(name) for name in HEADLINE if name in first.means and name != ranked.name][:2]
+    names = [name for name in HEADLINE if name in first.means and name != ranked.name]
+    others = [item.comparable.quantity(name) for name in names[:2]]
     missing = any(row.n_missing for row in item.rows)
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("trainer", overflow="fold", min_width=18)

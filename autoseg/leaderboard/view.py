@@ -11,7 +11,7 @@ import numpy as np
 from autoseg.leaderboard import charts
 from autoseg.leaderboard.charts import Axis
 from autoseg.leaderboard.colours import Look, look
-from autoseg.leaderboard.quantities import HEADLINE, SHOWN, Quantity, quantity
+from autoseg.leaderboard.quantities import HEADLINE, SHOWN, Quantity
 from autoseg.leaderboard.ranking import RankedSet, Row
 from autoseg.leaderboard.scatter import Scatter, scatters
 from autoseg.leaderboard.wording import p_words
@@ -92,7 +92,11 @@ class View:
     def others(self) -> tuple[Quantity, ...]:
         """Further headline metrics that the table shows."""
         known = self.item.rows[0].means
-        return tuple(quantity(name) for name in HEADLINE if name in known and name != self.quantity.name)
+        return tuple(
+            self.item.comparable.quantity(name)
+            for name in HEADLINE
+            if name in known and name != self.quantity.name
+        )
 
     @property
     def any_missing(self) -> bool:

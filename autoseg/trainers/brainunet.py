@@ -9,7 +9,7 @@ from autoseg.losses import TverskyLoss
 from autoseg.trainers._base import Trainer
 
 
-class brainunet(Trainer):  # noqa: N801
+class brainunet(Trainer):
     """BrainUNet (arXiv 2509.09469).
 
     Stated there: attention gates, residual blocks, Tversky loss, flips, scaling, gamma, simulated motion and

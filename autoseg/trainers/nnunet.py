@@ -5,7 +5,7 @@ from __future__ import annotations
 from autoseg.trainers._base import Trainer
 
 
-class nnunet(Trainer):  # noqa: N801  (the file's name is the trainer's name everywhere)
+class nnunet(Trainer):
     """nnU-Net with its own plan, loss, optimiser and augmentation.
 
     Under a budget its width, batch and schedule follow the time there is, and its row says so; without one

@@ -6,7 +6,7 @@ from autoseg.augmentation import resnet34_mlp_transforms
 from autoseg.trainers._base import Trainer
 
 
-class resnet34_mlp(Trainer):  # noqa: N801
+class resnet34_mlp(Trainer):
     """ResNet-34 encoder with an MLP decoder (arXiv 2606.01293).
 
     Stated there: the encoder, the MLP decoder with bilinear upsampling, 2D slices, five folds. Defaults of

@@ -49,7 +49,7 @@ def main() -> None:
         planners = load_planners()
         for line in sys.stdin:
             try:
-                answer = {"plan": plan(json.loads(line), planners, folder)}
+                answer: dict[str, Any] = {"plan": plan(json.loads(line), planners, folder)}
             except Exception:
                 answer = {"error": traceback.format_exc()}
             answers.write(json.dumps(answer) + "\n")
