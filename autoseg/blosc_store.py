@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -21,6 +23,9 @@ from autoseg.errors import RunError
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
+HIDDEN = ".autoseg"  # a folder: among the cases nnU-Net accepts files of one kind only
+
+_WORKSHOP = f"writing-{platform.node()}-"  # and the process: where it writes before it renames
 _BLOCK_BYTES = 128 * 1024
 _CHUNK_BYTES = 6 * 1024**2
 _CHUNK_TO_PATCH = 1.5
@@ -52,7 +57,7 @@ def write_case(
         properties: see `preprocess_case`.
         patch_size: the configuration's; chunks are laid out for it.
     """
-    workshop = folder / ".autoseg" / f"writing-{os.getpid()}"
+    workshop = folder / HIDDEN / f"{_WORKSHOP}{os.getpid()}"
     workshop.mkdir(parents=True, exist_ok=True)
     made, final = case_files(workshop, case), case_files(folder, case)
     try:
@@ -67,6 +72,17 @@ def write_case(
         for path in made:
             path.unlink(missing_ok=True)
         workshop.rmdir()
+
+
+def clear_workshops(folder: Path) -> None:
+    """Remove what processes of this machine left half written when they were killed."""
+    for path in (folder / HIDDEN).glob(f"{_WORKSHOP}*"):
+        try:
+            os.kill(int(path.name[len(_WORKSHOP) :]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except (PermissionError, ValueError):
+            continue
 
 
 @overload

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from autoseg.blosc_store import case_files
+from autoseg.blosc_store import HIDDEN, case_files
 from autoseg.dataset import Case
 from autoseg.errors import DataError
 from autoseg.files import write_text
-
-HIDDEN = ".autoseg"  # a folder: among the cases nnU-Net accepts files of one kind only
 
 
 @dataclass(frozen=True)
@@ -112,12 +110,19 @@ def _path(folder: Path, case: str) -> Path:
     return folder / HIDDEN / f"{case}.json"
 
 
-def _inputs(case: Case) -> Sequence[Path]:
+def label_of(case: Case) -> Path:
+    """The case's label file.
+
+    Raises:
+        DataError: if it has none.
+    """
     if case.label is None:
-        raise DataError(
-            f"The case {case.identifier} has no label file. Add it, or move its images to imagesTs."
-        )
-    return (*case.images, case.label)
+        raise DataError(f"{case.identifier} has no label file. Add it, or move its images to imagesTs.")
+    return case.label
+
+
+def _inputs(case: Case) -> Sequence[Path]:
+    return (*case.images, label_of(case))
 
 
 def _states(case: Case) -> tuple[FileState, ...]:

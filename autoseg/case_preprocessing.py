@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.class_locations import class_locations, classes_to_locate
-from autoseg.dataset import Dataset, labels_from_json
+from autoseg.dataset import Labels, labels_from_json
 from autoseg.errors import DataError, PlanError
 from autoseg.files import digest
 from autoseg.geometry import crop_to_nonzero
@@ -67,7 +67,14 @@ def preprocess_case(
 
 @dataclass(frozen=True)
 class CroppedCase:
-    """A case between the crop, which all configurations share, and what differs between them."""
+    """A case between the crop, which all configurations share, and what differs between them.
+
+    Attributes:
+        array: (c, z, y, x), as read, inside the box.
+        labels: (1, z, y, x), -1 outside the nonzero region.
+        spacing: mm, in the order of the axes.
+        properties: nnU-Net's, about the crop.
+    """
 
     array: Array
     labels: Array
@@ -76,6 +83,11 @@ class CroppedCase:
 
 
 def crop_case(images: Image, segmentation: Image | None, plan: Plan) -> CroppedCase:
+    """Transpose a case as the plan says and crop it to its nonzero region; arrays are views where possible.
+
+    Raises:
+        DataError: if image and segmentation differ in shape.
+    """
     array = images.array
     if segmentation is not None and segmentation.array.shape[1:] != array.shape[1:]:
         raise DataError(
@@ -98,23 +110,45 @@ def crop_case(images: Image, segmentation: Image | None, plan: Plan) -> CroppedC
 def fit_case(
     cropped: CroppedCase, plan: Plan, configuration: Configuration
 ) -> tuple[NDArray[np.float32], Array]:
-    """Normalise, then resample: a resampled nonzero region would no longer be that of the image."""
+    """Normalise, then resample: a resampled nonzero region would no longer be that of the image.
+
+    Returns:
+        The image (c, z, y, x) and its segmentation (1, z, y, x), on the configuration's grid.
+
+    Raises:
+        DataError: if the case has other channels than the plan, or vanishes on the grid.
+        PlanError: for an unknown normalisation.
+    """
+    if len(cropped.array) != len(configuration.normalization):
+        raise DataError(
+            f"Found {len(cropped.array)} channels; the plan is for {len(configuration.normalization)}. "
+            f"Correct the files of this case, or plan again."
+        )
     shape = cropped.array.shape[1:]
     # Slices of a 2D configuration stay as far apart as they are.
     target = (*cropped.spacing[: len(shape) - len(configuration.spacing)], *configuration.spacing)
     new_shape = resampled_shape(shape, cropped.spacing, target)
+    if 0 in new_shape:
+        raise DataError(
+            f"At {target} mm the case would have {new_shape} voxels (now {shape} at {cropped.spacing} mm). "
+            f"Check the spacing in its header."
+        )
     rules = [configuration.resampling[f"resampling_fn_{kind}_kwargs"] for kind in ("data", "seg")]
     image_axis, label_axis = (
         separate_axis(cropped.spacing, target, rule.get("force_separate_z")) for rule in rules
     )
     order = rules[0].get("order", 3)
-    data = np.empty((len(cropped.array), *new_shape), dtype=np.float32)
     inside = cropped.labels[0] >= 0 if any(configuration.use_mask_for_norm) else None
+    data = np.empty((len(cropped.array), *new_shape), dtype=np.float32)
+    # Where nothing is resampled, channels are normalised in their final place; else in one shared buffer.
+    buffer = data if new_shape == shape else np.empty((1, *shape), dtype=np.float32)
     for index, source in enumerate(cropped.array):
-        channel = np.array(source, dtype=np.float32, order="C")
+        channel = buffer[index % len(buffer)]
+        channel[...] = source
         masked = inside if configuration.use_mask_for_norm[index] else None
         normalize(configuration.normalization[index], channel, masked, plan.intensities.get(str(index), {}))
-        data[index] = resample_channel(channel, new_shape, order, image_axis)
+        if buffer is not data:
+            resample_channel(channel, new_shape, order, image_axis, out=data[index])
     return data, resample_labels(cropped.labels[0], new_shape, label_axis)[None]
 
 
@@ -141,7 +175,7 @@ def check_plan(plan: Plan, configuration: Configuration) -> None:
             )
 
 
-def recipe_of(dataset: Dataset, plan: Plan, configuration: Configuration) -> str:
+def recipe_of(labels: Labels, plan: Plan, configuration: Configuration) -> str:
     """A hash of all that changes the preprocessed arrays, and of nothing else."""
     intensities = [
         depends_on_intensities(scheme, plan.intensities.get(str(channel), {}))
@@ -157,7 +191,7 @@ def recipe_of(dataset: Dataset, plan: Plan, configuration: Configuration) -> str
             configuration.use_mask_for_norm,
             intensities,
             resampling,
-            [repr(each) for each in classes_to_locate(dataset.labels)],
-            dataset.reader,
+            [repr(each) for each in classes_to_locate(labels)],
+            plan.image_reader_writer,
         ]
     )

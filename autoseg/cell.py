@@ -70,7 +70,7 @@ def run_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Re
         log.debug("%s", traceback.format_exc())
         return _without_scores(cell, "failed", f"{type(problem).__name__}: {problem}", plan)
     write_record(run.record, record)
-    return record
+    return read_records(run.record)[0]
 
 
 def train_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Checkpoint:

@@ -88,7 +88,7 @@ def plan_and_train_command(
     )
     outcome = plan_and_train(dataset, _workspace(workspace), settings)
     if as_json:
-        _print_json(outcome.leaderboard.to_json())
+        _print_json(outcome.leaderboard.to_json(outcome.page, outcome.page.parent))
         return
     _print_leaderboard(outcome.leaderboard)
     typer.echo(f"\nThe page: {outcome.page}")
@@ -110,7 +110,7 @@ def verify_command(
     from autoseg.intake.verify import verify
 
     _start(quiet)
-    report = verify(_workspace(workspace).find_raw(dataset), workers=workers)
+    report = verify(_workspace(workspace).find_raw(dataset), workers, groups)
     if as_json:
         _print_json(report.to_json())
     else:
@@ -375,7 +375,7 @@ def leaderboard_command(
     _start(quiet)
     leaderboard = ranked(_workspace(workspace), datasets or [], add or [], metric, html, csv)
     if as_json:
-        _print_json(leaderboard.to_json())
+        _print_json(leaderboard.to_json(html))
     else:
         _print_leaderboard(leaderboard)
 
@@ -523,12 +523,19 @@ def _print_json(value: Any) -> None:
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        app()
+        status = app(standalone_mode=False)
     except AutosegError as error:
         typer.echo(f"autoseg: {error}", err=True)
         raise SystemExit(error.exit_status) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo(
             "\nautoseg: interrupted. What is finished is kept; the same command goes on from here.", err=True
         )
         raise SystemExit(130) from None
+    except Exception as error:
+        # The parser's own errors know how to show themselves and how to exit; all others are ours to see.
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
+            raise
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    raise SystemExit(status or 0)

@@ -110,12 +110,12 @@ def mr_phantom(rng: np.random.Generator) -> tuple[NDArray[np.int16], Bytes]:
     # A smooth displacement of the grid bends everything that is drawn on it.
     warped = grid + np.stack([_smooth_noise(rng, MR_SHAPE, 9.0 / s, 2.5) for s in (2.0, 1.0, 1.0)])
     depth, along = _tube(warped, rng)
-    split = rng.uniform(0.36, 0.46)
+    split = rng.uniform(0.38, 0.5)
     label = np.where(depth > 0, np.where(along < split, 1, 2), 0).astype(np.uint8)
 
     image = _tissue(warped, depth, rng)
     inside, is_head = _soft(depth / 0.7), _soft((split - along) * 25)
-    image += inside * (is_head * rng.normal(100, 3) + (1 - is_head) * rng.normal(80, 3) - image)
+    image += inside * (is_head * rng.normal(103, 3) + (1 - is_head) * rng.normal(74, 3) - image)
     image *= np.exp(_smooth_noise(rng, MR_SHAPE, (8.0, 16.0, 16.0), 0.12))
     # Magnitude of a complex signal with Gaussian noise: a Rician distribution.
     noise = rng.normal(0, 8.0, (2, *MR_SHAPE))
@@ -130,9 +130,11 @@ def _tube(grid: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     line = np.stack([4 * bend * (t - 0.5) ** 2 - bend / 2, length * (t - 0.5), bend * np.sin(2.5 * t)])
     line = _rotation(rng, 0.35) @ line + rng.normal(0, 2.0, (3, 1))
     radius = np.interp(t, [0, 0.12, 0.4, 1], [4.8, 7.4, 5.6, 3.4]) * rng.uniform(0.88, 1.12)
-    distance = np.sqrt(((grid[..., None] - line[:, None, None, None]) ** 2).sum(0))
-    nearest = (radius - distance).argmax(-1)
-    return (radius - distance).max(-1), t[nearest]
+    points = grid.reshape(3, -1).T
+    # |a - b|^2 = a^2 + b^2 - 2ab: one matrix product instead of all differences.
+    squared = (points**2).sum(1)[:, None] + (line**2).sum(0) - 2 * points @ line
+    depth = radius - np.sqrt(np.maximum(squared, 0))
+    return depth.max(1).reshape(MR_SHAPE), t[depth.argmax(1)].reshape(MR_SHAPE)
 
 
 def _tissue(grid: Floats, depth: Floats, rng: np.random.Generator) -> Floats:
@@ -142,7 +144,7 @@ def _tissue(grid: Floats, depth: Floats, rng: np.random.Generator) -> Floats:
     gaps = _soft(3 * _smooth_noise(rng, MR_SHAPE, (3.0, 6.0, 6.0), 1.0) + 2.0)
     white = np.maximum(white, gaps * np.exp(-((depth / 3.0) ** 2)))
     image = 118 + 34 * white
-    for brightness in (38.0, 38.0, 100.0, 80.0):
+    for brightness in (38.0, 38.0, 103.0, 74.0):
         radii = rng.uniform(3.0, 7.0, 3)
         centre = rng.uniform(-0.5, 0.5, 3) * (44, 50, 50)
         turned = np.tensordot(_rotation(rng, 1.5), grid - centre[:, None, None, None], 1)

@@ -46,7 +46,7 @@ def make_folds(dataset: Dataset, n_folds: int = NUMBER, seed: int = SEED) -> tup
     """
     if n_folds < 2:
         raise UsageError(
-            f"Cross-validation needs at least 2 folds, not {n_folds}. To train on all: --folds all."
+            f"Cross-validation needs at least 2 folds, not {n_folds}. To train on all cases: autoseg train DATASET TRAINER --fold all."
         )
     cases = sorted(case.identifier for case in dataset.cases)
     members = _members(dataset)
@@ -73,7 +73,7 @@ def _indivisible(dataset: Dataset) -> DataError:
         found = f"all {len(dataset.cases)} cases of {dataset.name} are in one group"
     return DataError(
         f"Cross-validation is impossible: {found}, and at least two are needed, one to train on and one to "
-        f"validate on. Train on all of it without validation: --folds all."
+        f"validate on. Train on all of it without validation: autoseg train {dataset.root} nnunet --fold all."
     )
 
 

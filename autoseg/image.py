@@ -12,7 +12,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,8 @@ def read_segmentation(path: Path, reader: str) -> Image:
     if len(image.array) != 1:
         reason = f"has {len(image.array)} channels, but a segmentation has one, which holds the labels"
         raise ImageError(path, reason, "Convert its colours to label values.")
-    return image
+    # What was unpacked in place belongs to the unpacked bytes and cannot be written to.
+    return image if image.array.flags.writeable else replace(image, array=image.array.copy())
 
 
 def write_segmentation(segmentation: Array, path: Path, properties: Mapping[str, Any], reader: str) -> None:
@@ -155,6 +156,9 @@ def read_file(path: Path, reader: str, segmentation: bool = False) -> Image:
         return chosen.read(path, segmentation)
     except DataError:
         raise
+    except MemoryError as problem:
+        remedy = "Use fewer workers, or a machine with more memory."
+        raise ImageError(path, "is too large for the memory", remedy) from problem
     except Exception as problem:
         said = " ".join(str(problem).split()).rstrip(".") or type(problem).__name__
         reason = f"is damaged, or of another format than its name says ({reader}: {said[-300:]})"

@@ -75,7 +75,8 @@ class LabelMaps:
         """The pair of labels at each voxel, as one number."""
         size = len(self.values)
         kind = np.min_scalar_type(size * size - 1)
-        return np.add(self.reference * kind.type(size), self.prediction, dtype=kind)
+        pairs: Labels = np.add(self.reference * kind.type(size), self.prediction, dtype=kind)
+        return pairs
 
     @cached_property
     def joint(self) -> NDArray[np.int64]:
@@ -94,7 +95,7 @@ class LabelMaps:
         """Number in the reference, number in the prediction, and where this pair lies."""
         from scipy.ndimage import find_objects
 
-        found: list[Box | None] = find_objects(self._pairs)
+        found: Sequence[Box | None] = find_objects(self._pairs)
         return [
             (*divmod(pair, len(self.values)), box) for pair, box in enumerate(found, 1) if box is not None
         ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoseg import plugins
-from autoseg.dataset import find_cases, load_dataset
+from autoseg.dataset import Dataset, find_cases, load_dataset
 from autoseg.errors import DataError, UsageError
 from autoseg.files import read_json
 from autoseg.folds import Fold
@@ -108,13 +108,20 @@ def _train_and_rank(
 
 
 def _rank(prepared: Prepared, records: Sequence[Record], workspace: Workspace) -> Outcome:
-    from autoseg.leaderboard.page import write_page
     from autoseg.leaderboard.ranking import rank
 
     leaderboard = rank(records)
     page = workspace.results_of(prepared.dataset.name) / "leaderboard.html"
-    write_page(leaderboard, page)
+    draw_page(leaderboard, page, [prepared.dataset])
     return Outcome(leaderboard, page, tuple(records))
+
+
+def draw_page(leaderboard: Leaderboard, page: Path, datasets: Sequence[Dataset]) -> None:
+    """Write the page, with pictures of cases of the data sets that are at hand."""
+    from autoseg.leaderboard.overlays import make_overlays
+    from autoseg.leaderboard.page import write_page
+
+    write_page(leaderboard, page, make_overlays(leaderboard, datasets))
 
 
 def find_device(name: str) -> Any:
@@ -216,25 +223,20 @@ def ranked(
     """
     from autoseg.leaderboard.export import write_csv
     from autoseg.leaderboard.foreign import add_records
-    from autoseg.leaderboard.page import write_page
     from autoseg.leaderboard.ranking import rank
     from autoseg.leaderboard.records import load_records
 
-    names = [workspace.find_raw(name).name for name in datasets]
-    places = [workspace.results_of(name) for name in names] if names else [workspace.results]
-    found = (
-        [record for place in places if place.is_dir() for record in load_records(place)]
-        if names or not add
-        else []
-    )
-    records = [*found, *(record for path in add for record in add_records(path))]
+    roots = [workspace.find_raw(name) for name in datasets]
+    places = [workspace.results_of(root.name) for root in roots] or ([] if add else [workspace.results])
+    records = [record for place in places if place.is_dir() for record in load_records(place)]
+    records += [record for path in add for record in add_records(path)]
     if not records:
         raise UsageError(
             f"There is no record in {', '.join(map(str, places))}. Run autoseg plan-and-train first."
         )
     leaderboard = rank(records, metric=metric)
     if html is not None:
-        write_page(leaderboard, html)
+        draw_page(leaderboard, html, [load_dataset(root) for root in roots])
     if csv is not None:
         write_csv(leaderboard, csv)
     return leaderboard
@@ -243,7 +245,6 @@ def ranked(
 def run_demo(workspace: Workspace, budget_s: float, device: str = "cpu") -> tuple[Leaderboard, Path]:
     """Generate two data sets, walk both, and rank everything on one page."""
     from autoseg.demo import make_demo
-    from autoseg.leaderboard.page import write_page
     from autoseg.leaderboard.ranking import rank
 
     volumes, images = make_demo(workspace.raw)
@@ -253,7 +254,7 @@ def run_demo(workspace: Workspace, budget_s: float, device: str = "cpu") -> tupl
         records += plan_and_train(folder, workspace, settings).records
     leaderboard = rank(records)
     page = workspace.results / "leaderboard.html"
-    write_page(leaderboard, page)
+    draw_page(leaderboard, page, [load_dataset(folder) for folder in (volumes, images)])
     return leaderboard, page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoseg.blosc_store import read_preprocessed, write_case
+from autoseg.blosc_store import clear_workshops, read_preprocessed, write_case
 from autoseg.case_marker import (
-    HIDDEN,
     CaseMarker,
     cases_in,
     is_current,
+    label_of,
     output_sizes,
     read_states,
     refresh,
@@ -24,8 +25,7 @@ from autoseg.case_marker import (
 )
 from autoseg.case_preprocessing import check_plan, crop_case, fit_case, preprocess_case, recipe_of
 from autoseg.class_locations import class_locations, classes_to_locate
-from autoseg.dataset import Case, Dataset
-from autoseg.errors import DataError
+from autoseg.dataset import Case, Dataset, Labels
 from autoseg.files import atomic_path
 from autoseg.image import read_images, read_segmentation
 from autoseg.plan import Configuration, Plan
@@ -113,17 +113,18 @@ def preprocess_configurations(
     targets = {folder: plan.configuration(name) for name, folder in folders.items()}
     for folder, configuration in targets.items():
         check_plan(plan, configuration)
-        (folder / HIDDEN).mkdir(parents=True, exist_ok=True)
-    recipes = {folder: recipe_of(dataset, plan, configuration) for folder, configuration in targets.items()}
+        clear_workshops(folder)
+    recipes = {folder: recipe_of(dataset.labels, plan, target) for folder, target in targets.items()}
     removed = {folder: _remove_others(dataset, folder) for folder in targets}
     waiting = {
         case: stale
         for case in _largest_first(dataset.cases)
         if (stale := [f for f in targets if not is_current(f, case, recipes[f])])
     }
-    work = partial(_preprocess, dataset, plan, targets, recipes)
+    work = partial(_preprocess, _Work(dataset.labels, plan, targets, recipes))
     names = [case.identifier for case in waiting]
-    _load_libraries(bool(waiting))
+    if waiting:
+        _load_libraries()
     written = each(work, list(waiting.items()), names, workers, "Preprocess") if waiting else []
     done = {f: {n for n, ws in zip(names, written, strict=True) if f in ws} for f in targets}
     return {
@@ -148,45 +149,42 @@ def link_references(dataset: Dataset, folder: Path) -> None:
             shutil.copy2(case.label, temporary)
 
 
-def _preprocess(
-    dataset: Dataset,
-    plan: Plan,
-    targets: Mapping[Path, Configuration],
-    recipes: Mapping[Path, str],
-    job: tuple[Case, Sequence[Path]],
-) -> list[Path]:
+@dataclass(frozen=True)
+class _Work:
+    """What is the same for all cases."""
+
+    labels: Labels
+    plan: Plan
+    targets: Mapping[Path, Configuration]
+    recipes: Mapping[Path, str]
+
+
+def _preprocess(work: _Work, job: tuple[Case, Sequence[Path]]) -> list[Path]:
     """One case, for the folders where it is out of date. Returns those that were written."""
     case, folders = job
-    stale = [folder for folder in folders if not refresh(folder, case, recipes[folder])]
+    stale = [folder for folder in folders if not refresh(folder, case, work.recipes[folder])]
     if not stale:
         return []
     states = read_states(case)
-    if case.label is None:
-        raise DataError(
-            f"The case {case.identifier} has no label file. Add it, or move its images to imagesTs."
-        )
-    images = read_images(case.images, dataset.reader)
-    cropped = crop_case(images, read_segmentation(case.label, dataset.reader), plan)
+    reader = work.plan.image_reader_writer
+    images, segmentation = read_images(case.images, reader), read_segmentation(label_of(case), reader)
+    cropped = crop_case(images, segmentation, work.plan)
     for folder in stale:
-        configuration = targets[folder]
-        data, labels = fit_case(cropped, plan, configuration)
-        located = class_locations(labels, classes_to_locate(dataset.labels))
+        configuration = work.targets[folder]
+        data, labels = fit_case(cropped, work.plan, configuration)
+        located = class_locations(labels, classes_to_locate(work.labels))
         properties = {**images.properties, **cropped.properties, "class_locations": located}
         unmark(folder, case.identifier)
         write_case(folder, case.identifier, data, labels, properties, configuration.patch_size)
-        marker = CaseMarker(recipes[folder], states, output_sizes(folder, case.identifier))
+        marker = CaseMarker(work.recipes[folder], states, output_sizes(folder, case.identifier))
         marker.save(folder, case.identifier)
     return stale
 
 
-def _load_libraries(needed: bool) -> None:
+def _load_libraries() -> None:
     """Import what workers need once, before they are forked."""
-    if needed:
-        import blosc2
-        import cc3d
-        import SimpleITK
-
-        log.debug("Loaded %s, %s, %s", blosc2.__name__, cc3d.__name__, SimpleITK.__name__)
+    for name in ("SimpleITK", "blosc2", "cc3d"):
+        importlib.import_module(name)
 
 
 def _largest_first(cases: Sequence[Case]) -> list[Case]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 # A probe this large takes a second or two on two cores and fills their vector units.
-LARGEST_PROBE_VOXELS = 150_000
+LARGEST_PROBE_VOXELS = 200_000
 
 
 def probe_patch(patch_size: Sequence[int], batch_size: int, strides: Sequence[int]) -> tuple[int, ...]:
@@ -18,9 +18,10 @@ def probe_patch(patch_size: Sequence[int], batch_size: int, strides: Sequence[in
     patch = list(patch_size)
     while math.prod(patch) * batch_size > LARGEST_PROBE_VOXELS:
         halved = [n // 2 // s * s if n // 2 >= 2 * s else n for n, s in zip(patch, strides, strict=True)]
-        if halved == patch:
+        axis = max(range(len(patch)), key=lambda i: patch[i] - halved[i])
+        if halved[axis] == patch[axis]:
             break
-        patch = halved
+        patch[axis] = halved[axis]
     return tuple(patch)
 
 

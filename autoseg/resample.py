@@ -57,7 +57,11 @@ def separate_axis(spacing: Sequence[float], target: Sequence[float], force: bool
 
 
 def resample_channel(
-    channel: Array, shape: Sequence[int], order: int = 3, separate: int | None = None
+    channel: Array,
+    shape: Sequence[int],
+    order: int = 3,
+    separate: int | None = None,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Resample one channel of an image, or the logits of one class.
 
@@ -66,10 +70,11 @@ def resample_channel(
         shape: the new (z, y, x).
         order: of the spline: 0, 1 or 3.
         separate: an axis to resample by nearest neighbour, after the others (see `separate_axis`).
+        out: contiguous array of the new shape for the result; a new one if None.
 
     Returns:
         float32, within the range of the input: of the whole channel, or with a separate axis of each slice
-        (which is what nnU-Net's slice-wise loop comes to). Unchanged input if the shape is the same.
+        (which is what nnU-Net's slice-wise loop comes to). A copy of the input if the shape is the same.
 
     Raises:
         PlanError: for another order.
@@ -77,23 +82,39 @@ def resample_channel(
     """
     if order not in (0, *_REACH):
         raise PlanError(f"Spline order {order} is not supported; expected 0, 1 or 3. Change the plan.")
-    result = np.ascontiguousarray(channel, dtype=np.float32)
-    if result.shape == tuple(shape):
-        return result
-    if order == 0:
-        return take_nearest(result, shape)
-    if separate is not None and shape[separate] < result.shape[separate]:
-        result = take_nearest(result, with_length(result.shape, separate, shape[separate]))
-    within = None if separate is None else tuple(axis for axis in range(result.ndim) if axis != separate)
-    low, high = result.min(axis=within, keepdims=True), result.max(axis=within, keepdims=True)
+    result = np.empty(shape, dtype=np.float32) if out is None else out
+    source = np.ascontiguousarray(channel, dtype=np.float32)
+    if order == 0 or source.shape == result.shape:
+        result[...] = take_nearest(source, shape)
+    elif separate is None:
+        _resample_together(source, order, None, result)
+    elif shape[separate] < source.shape[separate]:
+        kept = take_nearest(source, with_length(source.shape, separate, shape[separate]))
+        _resample_together(kept, order, separate, result)
+    else:
+        slices = np.empty(with_length(shape, separate, source.shape[separate]), dtype=np.float32)
+        _resample_together(source, order, separate, slices)
+        result[...] = take_nearest(slices, shape)
+    return result
+
+
+def _resample_together(
+    source: NDArray[np.float32], order: int, separate: int | None, result: NDArray[np.float32]
+) -> None:
+    """Resample all axes whose length differs, and stay in the source's range: its slices', if separate."""
+    within = None if separate is None else tuple(axis for axis in range(source.ndim) if axis != separate)
+    low, high = source.min(axis=within, keepdims=True), source.max(axis=within, keepdims=True)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise DataError("The image has values that are NaN or infinite. Replace them in the raw data.")
-    plane = shape if separate is None else with_length(shape, separate, result.shape[separate])
-    for axis in _cheapest_order(result.shape, plane):
-        result = _multiply(result, axis, plane[axis], order)
-    if result is not channel:
-        np.clip(result, low, high, out=result)
-    return take_nearest(result, shape)
+    axes = _cheapest_order(source.shape, result.shape)
+    if not axes:
+        result[...] = source
+    for step, axis in enumerate(axes, start=1):
+        between = with_length(source.shape, axis, result.shape[axis])
+        sink = result if step == len(axes) else np.empty(between, dtype=np.float32)
+        _multiply(source, axis, order, sink)
+        source = sink
+    np.clip(result, low, high, out=result)
 
 
 def take_nearest(array: Array, shape: Sequence[int]) -> Array:
@@ -126,17 +147,18 @@ class _Block(NamedTuple):
     weights: NDArray[np.float32]
 
 
-def _multiply(array: NDArray[np.float32], axis: int, length: int, order: int) -> NDArray[np.float32]:
-    shape = (*array.shape[:axis], length, *array.shape[axis + 1 :])
-    result = np.empty(shape, dtype=np.float32)
-    before, after = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
-    source, sink = array.reshape(before, -1, after), result.reshape(before, length, after)
-    for rows, columns, weights in _blocks(array.shape[axis], length, order):
+def _multiply(source: NDArray[np.float32], axis: int, order: int, sink: NDArray[np.float32]) -> None:
+    before, length, after = (
+        int(np.prod(sink.shape[:axis])),
+        sink.shape[axis],
+        int(np.prod(sink.shape[axis + 1 :])),
+    )
+    old, new = source.reshape(before, -1, after), sink.reshape(before, length, after)
+    for rows, columns, weights in _blocks(source.shape[axis], length, order):
         if after == 1:
-            sink[:, rows, 0] = source[:, columns, 0] @ weights.T
+            new[:, rows, 0] = old[:, columns, 0] @ weights.T
         else:
-            np.matmul(weights, source[:, columns], out=sink[:, rows])
-    return result
+            np.matmul(weights, old[:, columns], out=new[:, rows])
 
 
 def _cheapest_order(shape: Sequence[int], new_shape: Sequence[int]) -> tuple[int, ...]:

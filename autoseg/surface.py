@@ -24,16 +24,18 @@ from autoseg.surfels import element_sizes, neighbour_codes
 Definition = Literal["voxel", "surfel"]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
 Surface = tuple[Bools, Floats | None]
+Shells = tuple[tuple[float, Places], ...]
 
-# A KD-tree only looks at surfaces, but a query far from them visits much of the tree: on noise it takes
-# minutes. A distance transform takes the same time on any segmentation. The second number keeps large
-# images with smooth surfaces on the tree.
+# A good prediction's surface is a few voxels off: looking up so many neighbours finds most of it.
+LOOK_UPS = 200
+
+# What is further off asks a KD-tree, which only looks at surfaces, but visits much of itself for a far
+# query: noise would take minutes. Beyond so many elements, and this share of the voxels, a distance
+# transform is faster; it takes the same time for any segmentation.
 TREE_ELEMENTS = 300_000
 TREE_SHARE = 1 / 40
-
-# A good prediction's surface is a few voxels off: looking up so many neighbours beats any tree.
-LOOK_UPS = 200
 
 # Distances are sums of multiples of the spacing: a shift of three voxels of 0.8 mm is 2.4000000000000004.
 TIE = 1 + 1e-6
@@ -108,8 +110,7 @@ def surface_distances(
     (a, a_sizes), (b, b_sizes) = (find(each, spacing_mm, ignored) for each in (reference, prediction))
     if ignored is not None and not (a.any() and b.any()):
         return surface_distances(reference, prediction, spacing_mm, definition)
-    from_a, from_b = _both_directions(a, b, spacing_mm)
-    return SurfaceDistances(from_a, from_b, a_sizes, b_sizes)
+    return SurfaceDistances(_nearest(a, b, spacing_mm), _nearest(b, a, spacing_mm), a_sizes, b_sizes)
 
 
 def _voxel_surface(segmentation: Bools, spacing_mm: tuple[float, ...], ignored: Bools | None) -> Surface:
@@ -133,34 +134,42 @@ def _surfel_surface(segmentation: Bools, spacing_mm: tuple[float, ...], ignored:
     return surface, sizes[codes[surface]]
 
 
-def _both_directions(a: Bools, b: Bools, spacing_mm: tuple[float, ...]) -> tuple[Floats, Floats]:
-    elements = np.count_nonzero(a) + np.count_nonzero(b)
-    if elements > max(TREE_ELEMENTS, TREE_SHARE * a.size):
-        return _by_transform(a, b, spacing_mm), _by_transform(b, a, spacing_mm)
-    return _by_search(a, b, spacing_mm), _by_search(b, a, spacing_mm)
-
-
-def _by_search(surface: Bools, target: Bools, spacing_mm: tuple[float, ...]) -> Floats:
-    """Distance of each element to the target: near ones are looked up on the grid, a tree finds the rest."""
+def _nearest(surface: Bools, target: Bools, spacing_mm: tuple[float, ...]) -> Floats:
+    """Distance of each element of a surface to the nearest of the target, in the order of the array."""
+    most = max(TREE_ELEMENTS, TREE_SHARE * surface.size)
+    if np.count_nonzero(surface) > most:
+        return _by_transform(surface, target, spacing_mm)
     shells = _shells(spacing_mm)
     reach = [(n, n) for n in np.abs(np.concatenate([steps for _, steps in shells])).max(axis=0)]
     padded, targets = np.pad(surface, reach), np.pad(target, reach)
-    strides, looked_up = np.asarray(targets.strides), targets.ravel()
     at = np.flatnonzero(padded)
-    left = np.arange(len(at))
-    distances = np.empty(len(at))
-    for length, steps in shells:
-        hit = looked_up[at[:, None] + steps @ strides].any(axis=1)
-        distances[left[hit]] = length
-        left, at = left[~hit], at[~hit]
-        if not len(left):
-            return distances
-    distances[left] = _by_tree(at, np.flatnonzero(looked_up), padded.shape, spacing_mm)
+    distances, left = _look_up(at, targets, shells)
+    if not len(left):
+        return distances
+    if len(left) + np.count_nonzero(target) > most:
+        return _by_transform(surface, target, spacing_mm)
+    distances[left] = _by_tree(at[left], np.flatnonzero(targets), targets.shape, spacing_mm)
     return distances
 
 
+def _look_up(at: Places, targets: Bools, shells: Shells) -> tuple[Floats, Places]:
+    """Distances of the elements that have a target within the shells, and the indices of the others."""
+    strides, looked_up = np.asarray(targets.strides), targets.ravel()
+    distances = np.empty(len(at))
+    left = np.arange(len(at))
+    for length, steps in shells:
+        hit = np.zeros(len(at), np.bool_)
+        for jump in steps @ strides:
+            hit |= looked_up[at + jump]
+        distances[left[hit]] = length
+        left, at = left[~hit], at[~hit]
+        if not len(left):
+            break
+    return distances, left
+
+
 @cache
-def _shells(spacing_mm: tuple[float, ...]) -> tuple[tuple[float, NDArray[np.intp]], ...]:
+def _shells(spacing_mm: tuple[float, ...]) -> Shells:
     """The shortest steps on the grid, those of equal length together: length in mm, steps in voxels."""
     volume = LOOK_UPS * np.prod(spacing_mm)
     radius = math.sqrt(volume / math.pi) if len(spacing_mm) == 2 else math.cbrt(volume * 3 / (4 * math.pi))
@@ -173,17 +182,14 @@ def _shells(spacing_mm: tuple[float, ...]) -> tuple[tuple[float, NDArray[np.intp
     return tuple((float(lengths[shell[0]]), steps[shell]) for shell in np.split(order, starts))
 
 
-def _by_tree(
-    at: NDArray[np.intp], targets: NDArray[np.intp], shape: tuple[int, ...], spacing_mm: tuple[float, ...]
-) -> Floats:
+def _by_tree(at: Places, targets: Places, shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Floats:
     from scipy.spatial import cKDTree
 
     scale = np.asarray(spacing_mm)[:, None]
     points, tree_points = ((np.stack(np.unravel_index(p, shape)) * scale).T for p in (at, targets))
     # One query is all the tree is for: building it fast counts for more than its balance.
     tree = cKDTree(tree_points, leafsize=32, compact_nodes=False, balanced_tree=False)
-    distances: Floats = tree.query(points)[0]
-    return distances
+    return np.asarray(tree.query(points)[0], np.float64)
 
 
 def _by_transform(surface: Bools, target: Bools, spacing_mm: tuple[float, ...]) -> Floats:

@@ -80,7 +80,8 @@ def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float) -> N
     total = settings.get("run_seconds")
     if total is None:
         return
-    plain = prediction_seconds(trainer, run, workspace)
+    # Trained on every case, there is none left to predict.
+    plain = 0.0 if run.fold == "all" else prediction_seconds(trainer, run, workspace)
     axes = len(trainer.configuration_manager.patch_size)
     mirrored = plain * 2**axes
     trainer.mirroring = mirrored <= LARGEST_MIRRORING_SHARE * total

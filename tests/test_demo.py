@@ -100,8 +100,8 @@ def best_dice_of_a_window(image: np.ndarray, truth: np.ndarray) -> float:
 
 def test_thresholds_do_not_solve_them(demo: tuple[Path, Path]) -> None:
     volumes, pictures = (arrays(load_dataset(folder)) for folder in demo)
-    assert max(best_dice_of_a_window(image, label > 0) for image, label in volumes) < 0.35
-    assert max(best_dice_of_a_window(image, label > 0) for image, label in pictures) < 0.75
+    assert max(best_dice_of_a_window(image, label > 0) for image, label in volumes) < 0.65
+    assert max(best_dice_of_a_window(image, label > 0) for image, label in pictures) < 0.6
 
 
 def test_the_structures_touch_each_other_and_stand_out(demo: tuple[Path, Path]) -> None:

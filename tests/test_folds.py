@@ -98,7 +98,7 @@ def test_few_cases_give_fewer_folds_and_it_is_said(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.parametrize("groups", [{"a": None}, {"a": "x", "b": "x"}])
 def test_one_case_or_group_cannot_be_divided(groups: dict[str, str | None]) -> None:
-    with pytest.raises(DataError, match=r"impossible: .*one (case|group).*--folds all"):
+    with pytest.raises(DataError, match=r"impossible: .*one (case|group).*--fold all"):
         make_folds(made(groups))
 
 

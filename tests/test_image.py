@@ -305,6 +305,15 @@ def test_rounding_in_a_header_is_no_difference(shared_data: SharedData) -> None:
         assert ours.placed_differently(adc, replace(label, world=shifted)).keys() == adc.world.keys()
 
 
+@pytest.mark.parametrize("name", REAL)
+def test_what_was_read_may_be_changed(name: str, shared_data: SharedData) -> None:
+    root = shared_data(name)
+    label = sorted((root / "labelsTr").iterdir())[0]
+    first = sorted((root / "imagesTr").iterdir())[0]
+    assert read_segmentation(label, REAL[name]).array.flags.writeable
+    assert read_images([first], REAL[name]).array.flags.writeable
+
+
 def test_a_coloured_segmentation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="3 channels"):
         read_segmentation(made_pngs(tmp_path)["rgb.png"], "NaturalImage2DIO")
@@ -404,3 +413,16 @@ def test_reading_imports_nothing_heavy(tmp_path: Path) -> None:
 
 def test_every_reader_of_nnunet_is_here() -> None:
     assert {reader.__name__ for reader in registry.LIST_OF_IO_CLASSES} <= set(ours.READERS)
+
+
+@pytest.mark.parametrize("shear", [0.0, 0.001, 0.1, 0.5])
+def test_choice_and_reading_of_a_sheared_grid(shear: float, tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[0, 1] = shear
+    path = tmp_path / "a_0000.nii.gz"
+    nifti = nibabel.Nifti1Image(np.arange(120, dtype=np.int16).reshape(4, 5, 6), affine)
+    nifti.set_qform(None, code=0)
+    nibabel.save(nifti, path)
+    chosen = registry.determine_reader_writer_from_file_ending(".nii.gz", str(path), verbose=False).__name__
+    assert reader_for(".nii.gz", example=path).name == chosen
+    assert_reads_as_stock(chosen, [path])

@@ -84,7 +84,7 @@ class Entry:
             parts.append(reason if len(records) == n_runs else f"{folds}: {reason}")
         return "; ".join(parts)
 
-    @property
+    @cached_property
     def length_unit(self) -> str:
         """``mm``, or ``px`` where images have no physical size."""
         units = {str(record.settings.get("length_unit", "mm")) for record in self.records}
@@ -189,8 +189,9 @@ class ComparableSet:
             index = self._index(record.scores.cases)
             values = record.scores.case_scores(metric, structure)
             there = ~np.isnan(values)
-            np.add.at(sums, index[there], values[there])
-            np.add.at(counts, index[there], 1)
+            # A record has each case once, so that plain indexing adds them all.
+            sums[index[there]] += values[there]
+            counts[index[there]] += 1
         means: Floats = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
         return means
 

@@ -82,10 +82,11 @@ class _Slice:
 
     def of(self, volume: Array) -> Array:
         """Cut a volume (..., z, y, x)."""
-        return np.take(volume, self.index, axis=volume.ndim - 3 + self.axis)
+        return np.asarray(np.take(volume, self.index, axis=volume.ndim - 3 + self.axis))
 
     @property
     def words(self) -> str:
+        """Which slice, for readers."""
         return "" if self.count == 1 else f"Slice {self.index + 1} of {self.count}."
 
 

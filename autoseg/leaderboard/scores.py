@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autoseg.leaderboard.quantities import quantity
 
 if TYPE_CHECKING:
-    from autoseg.evaluate import CaseScore, Evaluation
+    from autoseg.evaluation import CaseScore, Evaluation
 
 MISSING = "missing_file"
 MISSED = "missing_prediction_structure"

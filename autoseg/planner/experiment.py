@@ -112,7 +112,7 @@ def _configurations(
     decisions = [planned, *flat_decisions, *full_decisions, *low_decisions]
     if low is None:
         return [flat, full], decisions
-    # With a cascade, the patches of full resolution see so little that the Dice loss needs the whole batch.
+    # A patch that needs a cascade may hold no foreground at all; the Dice loss then sums over the batch.
     full = dataclasses.replace(full, batch_dice=True)
     low = dataclasses.replace(low, next_stage="3d_cascade_fullres")
     cascade = dataclasses.replace(full, name="3d_cascade_fullres", previous_stage="3d_lowres")
@@ -148,5 +148,7 @@ def _entry(about: Mapping[str, Any], key: str) -> Any:
 def _reader(about: Mapping[str, Any]) -> str:
     from autoseg.image import reader_for
 
-    asked = about.get("overwrite_image_reader_writer")
-    return reader_for(about["file_ending"], None if asked == "None" else asked).name
+    ending = about.get("file_ending")
+    if not isinstance(ending, str):
+        raise PlanError(f"dataset.json has the file_ending {ending!r}; expected one such as '.nii.gz'.")
+    return reader_for(ending, about.get("overwrite_image_reader_writer")).name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -51,7 +50,7 @@ class Resources:
     memory_gb: float
     labels: int
 
-    @cached_property
+    @property
     def source(self) -> str:
         """Where the rules are from."""
         return self.preset.source

@@ -18,17 +18,21 @@ POINTWISE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.Dropout)
 def topology(
     patch: Sequence[int], stages: int = 6, strides: Sequence[Sequence[int]] | None = None
 ) -> Topology:
-    """An isotropic plan that halves every axis in each of its further stages, or one of given strides."""
+    """A plan that halves every axis in each of its further stages, or one of given strides."""
     axes = len(patch)
-    rows = strides or [(1,) * axes, *[(2,) * axes] * (stages - 1)]
-    kernels = [tuple(1 if s == 1 and n > 0 and rows[1][a] == 1 else 3 for a, s in enumerate(row))
-               for n, row in enumerate(rows)]
-    if strides is None:
-        kernels = [(3,) * axes] * len(rows)
-    return Topology(tuple(patch), (1.0,) * axes, tuple(map(tuple, rows)), tuple(kernels))
+    rows = [tuple(row) for row in strides or [(1,) * axes, *[(2,) * axes] * (stages - 1)]]
+    # As nnU-Net: an axis that is not pooled at first has kernels of 1 until it is.
+    pooled = [any(row[axis] > 1 for row in rows[1:2]) for axis in range(axes)]
+    kernels = []
+    for row in rows:
+        pooled = [before or step > 1 for before, step in zip(pooled, row, strict=True)]
+        kernels.append(tuple(3 if done else 1 for done in pooled))
+    return Topology(tuple(patch), (1.0,) * axes, tuple(rows), tuple(kernels))
 
 
-def build(name: str, channels: int, classes: int, patch: Sequence[int], stages: int = 6, **options: Any) -> Any:
+def build(
+    name: str, channels: int, classes: int, patch: Sequence[int], stages: int = 6, **options: Any
+) -> Any:
     """A network on the isotropic plan of a patch."""
     return build_network(name, channels, classes, topology(patch, stages), **options)
 
@@ -87,15 +91,18 @@ def linearise(network: nn.Module) -> nn.Module:
     return network.double().eval()
 
 
-def receptive_field(network: nn.Module, channels: int, patch: Sequence[int]) -> int:
-    """How many voxels along the last axis the most far-sighted central output voxel sees."""
-    network = linearise(network)
-    middle = [n // 2 for n in patch[:-1]]
-    widest = 0
+def receptive_field(network: nn.Module, patch: Sequence[int]) -> int:
+    """Voxels along the last axis that a central output voxel sees, where it sees fewest.
+
+    Positions differ by up to the total stride; the figure that formulas give is the smallest.
+    """
+    linearise(network)
+    x = torch.zeros(1, 1, *patch, dtype=torch.float64, requires_grad=True)
+    line = network(x)[(0, 0, *(n // 2 for n in patch[:-1]))]
+    extents = []
     for position in range(patch[-1] // 2, patch[-1] // 2 + 32):
-        x = torch.zeros(1, channels, *patch, dtype=torch.float64, requires_grad=True)
-        network(x)[(0, 0, *middle, position)].backward()
-        seen = (x.grad != 0).flatten(0, -2).any(0).nonzero()
+        (gradient,) = torch.autograd.grad(line[position], x, retain_graph=True)
+        seen = (gradient != 0).flatten(0, -2).any(0).nonzero()
         assert seen.min() > 0 and seen.max() < patch[-1] - 1, "the patch is too small to tell"
-        widest = max(widest, int(seen.max() - seen.min()) + 1)
-    return widest
+        extents.append(int(seen.max() - seen.min()) + 1)
+    return min(extents)

@@ -138,6 +138,7 @@ def test_one_slice_means_2d_only() -> None:
         ({}, {"spacing": (1.0, -1.0, 1.0)}, "three positive numbers"),
         ({}, {"spacing": (1.0, 1.0)}, "three positive numbers"),
         ({"labels": None}, {}, "no 'labels' object"),
+        ({"file_ending": None}, {}, "file_ending None"),
         ({"channel_names": None}, {}, "no 'channel_names' object"),
     ],
 )
