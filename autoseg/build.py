@@ -52,7 +52,7 @@ def build_network(
         num_classes,
         topology,
         supervised,
-        **options,
+        **{**found.architecture_options, **options},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoseg import plugins
@@ -57,14 +58,16 @@ def _architecture(name: str) -> dict[str, Any]:
     }
 
 
-def _parameters(architecture: str) -> dict[str, int]:
+def _parameters(
+    architecture: str, dimensions: Sequence[int] = (), options: Mapping[str, Any] | None = None
+) -> dict[str, int]:
     import torch
 
     found = {}
-    for dimensions in plugins.find("architectures", architecture).DIMENSIONS:
+    for each in dimensions or plugins.find("architectures", architecture).DIMENSIONS:
         with torch.device("meta"):
-            network = build_network(architecture, 1, 2, reference_topology(dimensions))
-        found[f"{dimensions}d"] = sum(p.numel() for p in network.parameters())
+            network = build_network(architecture, 1, 2, reference_topology(each), **(options or {}))
+        found[f"{each}d"] = sum(p.numel() for p in network.parameters())
     return found
 
 
@@ -73,7 +76,7 @@ def _trainer(name: str) -> dict[str, Any]:
 
     trainer = nnunet.trainer_class(name)
     architecture = trainer.architecture or trainer.planned_architecture
-    parameters = _parameters(architecture)
+    parameters = _parameters(architecture, trainer.dimensions, trainer.architecture_options)
     return {
         "name": name,
         "dimensions": list(trainer.dimensions),

@@ -218,9 +218,27 @@ def wilcoxon(differences: Floats) -> Floats:
     for rows, method in ((exact, "exact"), (normal, "asymptotic")):
         if rows.any():
             p[rows] = test(snapped[rows], axis=1, zero_method="pratt", method=method).pvalue
-    for row in np.flatnonzero(some & ~exact & ~normal):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            p[row] = test(snapped[row], zero_method="pratt", method="auto").pvalue
+    signs = some & ~exact & ~normal
+    if signs.any():
+        p[signs] = _all_sign_changes(snapped[signs])
+    return p
+
+
+def _all_sign_changes(differences: Floats) -> Floats:
+    """Exact two-sided p values by trying every sign of every difference: 2 to the power of the cases.
+
+    scipy does the same one row at a time, which takes minutes for the pairs of thirty models.
+    """
+    from scipy.stats import rankdata
+
+    n = differences.shape[1]
+    positive = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    weights = np.where(differences == 0, 0.0, rankdata(np.abs(differences), axis=1))
+    observed = np.where(differences > 0, weights, 0.0).sum(axis=1)
+    sums = positive @ weights.T
+    at_least = (sums >= observed - 1e-9).mean(axis=0)
+    at_most = (sums <= observed + 1e-9).mean(axis=0)
+    p: Floats = np.minimum(1.0, 2 * np.minimum(at_least, at_most))
     return p
 
 

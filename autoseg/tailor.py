@@ -223,18 +223,14 @@ class _Fitting:
         )
 
     def _architecture(self, planned: Configuration, width: int | None) -> ArchitectureSpec:
-        if self.trainer.architecture is None:
-            spec = planned.architecture
-            if width is None or (width == self.published.width and "width" not in self.options):
-                return spec
-            features = [max(1, n * width // 32) for n in spec.kwargs["features_per_stage"]]
-            return dataclasses.replace(spec, kwargs={**spec.kwargs, "features_per_stage": features})
-        topology = topology_of(planned)
-        return ArchitectureSpec(
-            class_path(self.trainer.architecture),
-            network_kwargs(self.trainer.architecture, topology, **self.options),
-            requires_import(self.trainer.architecture),
-        )
+        name = self.trainer.architecture or self.trainer.planned_architecture
+        options = {**self.trainer.architecture_options, **self.options}
+        if width is not None:
+            options["width"] = width
+        if self.trainer.architecture is None and not options:
+            return planned.architecture
+        kwargs = network_kwargs(name, topology_of(planned), **options)
+        return ArchitectureSpec(class_path(name), kwargs, requires_import(name))
 
     def fit(self, run_seconds: float) -> tuple[Shape, list[Decision]]:
         """Choose the shape that makes enough steps in the time there is."""
@@ -353,12 +349,6 @@ def _split_options(
 
     hyperparameters = {key: value for key, value in options.items() if key in HYPERPARAMETERS}
     rest = {key: value for key, value in options.items() if key not in HYPERPARAMETERS}
-    allowed = {"width"} if trainer.architecture is None else None
-    if allowed is not None and (unknown := sorted(set(rest) - allowed)):
-        raise UsageError(
-            f"{trainer.__name__} has no option {', '.join(unknown)}. "
-            f"Choose from {', '.join(sorted(allowed | set(HYPERPARAMETERS)))}."
-        )
     return hyperparameters, rest
 
 

@@ -12,10 +12,11 @@ import argparse
 import contextlib
 import gc
 import io
+import itertools
 import json
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,10 +70,9 @@ def stock_window(network: nn.Module, image: Tensor, patch_size: Sequence[int], a
     return predictor.predict_sliding_window_return_logits(image)
 
 
-def bench_window(repeats: int) -> list[Row]:
+def bench_window(repeats: int) -> Iterator[Row]:
     """Mirrored prediction of one image, 3D and 2D, in float32 and bfloat16."""
-    rows = []
-    for patch_size, shape in (((40, 56, 40), (40, 70, 50)), ((128, 128), (4, 170, 150))):
+    for patch_size, shape in (((40, 56, 40), (40, 56, 50)), ((128, 128), (2, 170, 150))):
         network, image = u_net(len(patch_size), 16, 3), torch.randn(1, *shape)
         axes = tuple(range(len(patch_size)))
         for dtype in (torch.float32, torch.bfloat16):
@@ -87,8 +87,7 @@ def bench_window(repeats: int) -> list[Row]:
             name = (
                 f"sliding window {len(patch_size)}D, patch {patch_size}, {str(dtype).removeprefix('torch.')}"
             )
-            rows.append(compare(name, stock, ours, repeats) | {"voxels_equal": agreement})
-    return rows
+            yield compare(name, stock, ours, repeats) | {"voxels_equal": agreement}
 
 
 def organs(heads: int, shape: Sequence[int]) -> Tensor:
@@ -102,7 +101,7 @@ def organs(heads: int, shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(logits)
 
 
-def bench_restore(repeats: int) -> list[Row]:
+def bench_restore(repeats: int) -> Iterator[Row]:
     """Logits of 3 and of 40 heads from 1.5 mm to 1 mm."""
     from nnunetv2.inference.export_prediction import (
         convert_predicted_logits_to_segmentation_with_correct_shape as convert,
@@ -110,7 +109,7 @@ def bench_restore(repeats: int) -> list[Row]:
     from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-    rows, shape, new_shape = [], (64, 80, 72), (96, 120, 108)
+    shape, new_shape = (64, 80, 72), (96, 120, 108)
     properties = {
         "spacing": [1.0, 1.0, 1.0],
         "shape_after_cropping_and_before_resampling": new_shape,
@@ -139,8 +138,7 @@ def bench_restore(repeats: int) -> list[Row]:
         row = compare(f"restore {heads} heads, {shape} to {new_shape}", stock, ours, repeats)
         row["voxels_equal"] = float((ours() == stock()).mean())
         row["stock_peak_MiB"], row["autoseg_peak_MiB"] = peak_mib(stock), peak_mib(ours)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def compare(name: str, stock: Callable[[], Any], ours: Callable[[], Any], repeats: int) -> Row:
@@ -183,9 +181,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    rows = [*bench_restore(arguments.repeats), *bench_window(arguments.repeats)]
-    for row in rows:
-        print({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()})
+    rows = []
+    for row in itertools.chain(bench_restore(arguments.repeats), bench_window(arguments.repeats)):
+        rows.append({key: round(each, 4) if isinstance(each, float) else each for key, each in row.items()})
+        print(rows[-1], flush=True)
     if arguments.output:
         document = {"threads": torch.get_num_threads(), "torch": torch.__version__, "rows": rows}
         arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 from autoseg.errors import DataError, UsageError
 from autoseg.metric import METRICS, Scale, find, metric, select
 from autoseg.metrics import ALL_STRUCTURES, Score, score_case
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -147,6 +147,7 @@ def test_case_metrics_weigh_structures_and_count_the_background() -> None:
     assert found["label_accuracy"].value == pytest.approx(1 - 4 / reference.size)
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     arrays(np.uint8, (4, 5, 6), elements=st.integers(0, 3)),
     arrays(np.uint8, (4, 5, 6), elements=st.integers(0, 3)),

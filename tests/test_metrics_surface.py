@@ -152,7 +152,7 @@ def brute_force(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> tup
     return apart.min(axis=1), apart.min(axis=0)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(pairs())
 def test_distances_equal_brute_force(case: tuple[np.ndarray, np.ndarray, tuple[float, ...]]) -> None:
     a, b, spacing = case
@@ -163,7 +163,7 @@ def test_distances_equal_brute_force(case: tuple[np.ndarray, np.ndarray, tuple[f
         np.testing.assert_allclose(ours, true, rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(pairs(), st.floats(0.1, 5.0))
 def test_scores_are_symmetric_bounded_and_free_of_padding(
     case: tuple[np.ndarray, np.ndarray, tuple[float, ...]], tau: float

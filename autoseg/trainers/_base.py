@@ -36,6 +36,7 @@ HYPERPARAMETERS = (
     "learning_rate",
     "weight_decay",
     "momentum",
+    "epsilon",
     "schedule",
     "epochs",
     "steps_per_epoch",
@@ -52,6 +53,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
     Attributes:
         architecture: the name of the network's file, or None for the network that the plan names.
         planned_architecture: the name of the network that the plan names, where `architecture` is None.
+        architecture_options: what this trainer asks of the network beyond its defaults.
         dimensions: of the configurations it can train.
         preferred_dimension: of the documented system; None follows the data.
         documented: whether this is one of the five documented systems.
@@ -65,6 +67,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
 
     architecture: ClassVar[str | None] = None
     planned_architecture: ClassVar[str] = "nnunet"
+    architecture_options: ClassVar[Mapping[str, Any]] = {}
     dimensions: ClassVar[tuple[int, ...]] = (2, 3)
     preferred_dimension: ClassVar[int | None] = None
     documented: ClassVar[bool] = False
@@ -76,6 +79,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
     learning_rate: float = 1e-2
     weight_decay: float = 3e-5
     momentum: float = 0.99
+    epsilon: float = 1e-8
     schedule: Literal["poly", "cosine"] = "poly"
     warmup: float = 0.0
     epochs: int = 1000
@@ -145,7 +149,11 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
                     strides=tuple(map(tuple, configuration_manager.pool_op_kernel_sizes)),
                     kernel_sizes=tuple(map(tuple, kwargs["kernel_sizes"])),
                 )
-                class_path, kwargs, requires_import = own_path, module.kwargs_for(topology), ()
+                class_path, kwargs, requires_import = (
+                    own_path,
+                    module.kwargs_for(topology, **cls.architecture_options),
+                    (),
+                )
         network: nn.Module = get_network_from_plans(
             class_path,
             kwargs,
@@ -210,9 +218,9 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
                 parameters, rate, momentum=self.momentum, weight_decay=decay, nesterov=True, fused=True
             )
         elif self.optimizer_name == "adam":
-            optimizer = torch.optim.Adam(parameters, rate, weight_decay=decay, fused=True)
+            optimizer = torch.optim.Adam(parameters, rate, eps=self.epsilon, weight_decay=decay, fused=True)
         else:
-            optimizer = torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
+            optimizer = torch.optim.AdamW(parameters, rate, eps=self.epsilon, weight_decay=decay, fused=True)
         return optimizer, EpochSchedule(self, optimizer)
 
     def set_learning_rate(self, progress: float) -> float:

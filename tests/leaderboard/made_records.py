@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
 from autoseg.leaderboard.records import Cost, Record
 from autoseg.leaderboard.scores import MISSING, ScoreColumn, ScoreTable
 
