@@ -13,7 +13,7 @@ from autoseg.dataset import Labels
 from autoseg.errors import DataError
 from autoseg.evaluation import CaseScore
 from autoseg.image import Image, describe_grid, placed_differently, read_segmentation, reader_for
-from autoseg.metrics import LesionRule, Tolerance, score_case
+from autoseg.metrics import LesionRule, Score, Tolerance, score_case
 from autoseg.pairing import Pair, ending_of
 
 # The reader of formats without a physical pixel size.
@@ -76,7 +76,18 @@ def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> Sc
     spacing, unit = reference.spacing, "px" if reader == PLAIN_IMAGES else "mm"
     if unit == "px" and pixel_size is not None:
         spacing, unit = (spacing[0], pixel_size, pixel_size), "mm"
-    scores = score_case(
+    try:
+        scores = _scores(rules, pair, reference, prediction, spacing)
+    except DataError as problem:
+        raise DataError(f"{pair.case}: {problem}") from None
+    displaced = prediction is not None and bool(placed_differently(reference, prediction))
+    return ScoredCase(tuple(CaseScore(**asdict(s), case=pair.case) for s in scores), unit, displaced)
+
+
+def _scores(
+    rules: Rules, pair: Pair, reference: Image, prediction: Image | None, spacing: tuple[float, ...]
+) -> list[Score]:
+    return score_case(
         reference.array[0],
         None if prediction is None else prediction.array[0],
         rules.labels.structures,
@@ -87,8 +98,6 @@ def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> Sc
         lesion_rule=rules.lesion_rule,
         probabilities=_probabilities(pair, rules.labels),
     )
-    displaced = prediction is not None and bool(placed_differently(reference, prediction))
-    return ScoredCase(tuple(CaseScore(**asdict(s), case=pair.case) for s in scores), unit, displaced)
 
 
 def _reader(path: Path, rules: Rules) -> str:

@@ -31,7 +31,7 @@ Index = tuple[int | slice, ...]
 Item = TypeVar("Item")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict_logits(
     network: nn.Module,
     image: Tensor,
@@ -64,7 +64,7 @@ def predict_logits(
         Logits (heads, z, y, x), in main memory.
 
     Raises:
-        UsageError: for a step size or mirror axes out of range, or an image that does not have 4 axes.
+        UsageError: for arguments out of range.
         RunError: if the logits are not finite.
     """
     check_arguments(image, patch_size, step_size, mirror_axes)
@@ -73,7 +73,7 @@ def predict_logits(
         network, tuple(patch_size), step_size, mirrorings(mirror_axes), gaussian, batch_size, device
     )
     padded, inner = pad_to_patch(image, patch_size)
-    # One context around all tiles: within it, autocast converts the weights once.
+    # One context around all tiles: within it, autocast converts the weights once (not in inference mode).
     with _autocast(device, dtype):
         try:
             logits = window.slide(padded, device, result_dtype)

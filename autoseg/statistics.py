@@ -215,12 +215,13 @@ def wilcoxon(differences: Floats) -> Floats:
     some = (snapped != 0).any(axis=1)
     exact = some & ~tied & (n <= 50)
     normal = some & ~exact & (n > 13)
-    for rows, method in ((exact, "exact"), (normal, "asymptotic")):
-        if rows.any():
-            p[rows] = test(snapped[rows], axis=1, zero_method="pratt", method=method).pvalue
-    signs = some & ~exact & ~normal
-    if signs.any():
-        p[signs] = _all_sign_changes(snapped[signs])
+    for chosen, method in ((exact, "exact"), (normal, "asymptotic")):
+        if chosen.any():
+            p[chosen] = test(snapped[chosen], axis=1, zero_method="pratt", method=method).pvalue
+    signs = np.flatnonzero(some & ~exact & ~normal)
+    for start in range(0, len(signs), BLOCK):
+        rows = signs[start : start + BLOCK]
+        p[rows] = _all_sign_changes(snapped[rows])
     return p
 
 

@@ -24,6 +24,7 @@ from autoseg.planner.budget import (
     FEWEST_STEPS,
     NARROWEST_STRUCTURE,
     SOURCE,
+    STEPS_FOR_MIRRORING,
     Shape,
     choose,
     shapes,
@@ -127,6 +128,8 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     if request.run_seconds is not None:
         shape, more = fitting.fit(request.run_seconds)
         decisions += more
+        if trainer.adaptive_width and "mirroring" not in hyperparameters:
+            decisions.append(_mirroring(more[0], hyperparameters))
     plan = fitting.plan(shape)
     training = {
         "trainer": choice.name,
@@ -136,7 +139,10 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
         "run_seconds": request.run_seconds,
         # Under stock nnU-Net nobody measures the prediction; this leaves time for it.
         "train_seconds": None if request.run_seconds is None else request.run_seconds * TRAINING_SHARE,
-        "changes": list(shape.changes(published)),
+        "changes": [
+            *shape.changes(published),
+            *(["no mirroring"] if hyperparameters.get("mirroring") is False else []),
+        ],
     }
     if request.run_seconds is None:
         del training["train_seconds"]
@@ -146,6 +152,15 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
         decisions=(*plan.decisions, *decisions),
         provenance={**plan.provenance, "training": training, "configuration": name},
     )
+
+
+def _mirroring(fitted: Decision, hyperparameters: dict[str, Any]) -> Decision:
+    """Leave mirroring out of a short training, in `hyperparameters`, and say so."""
+    steps = fitted.inputs["predicted_steps"]
+    if steps < STEPS_FOR_MIRRORING:
+        hyperparameters["mirroring"] = False
+    rule = f"samples are mirrored from {STEPS_FOR_MIRRORING} steps on: fewer do not teach every pose"
+    return Decision("mirroring", steps >= STEPS_FOR_MIRRORING, rule, {"predicted_steps": steps}, SOURCE)
 
 
 def choose_configuration(plan: Plan, trainer: type[Trainer], asked: str) -> tuple[str, Decision]:

@@ -82,17 +82,16 @@ def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float) -> N
         return
     # Trained on every case, there is none left to predict.
     plain = 0.0 if run.fold == "all" else prediction_seconds(trainer, run, workspace)
-    axes = len(trainer.configuration_manager.patch_size)
-    mirrored = plain * 2**axes
-    trainer.mirroring = mirrored <= LARGEST_MIRRORING_SHARE * total
-    reserved = mirrored if trainer.mirroring else plain
+    mirrored = plain * 2 ** len(trainer.configuration_manager.patch_size)
+    trainer.mirrored_prediction = trainer.mirroring and mirrored <= LARGEST_MIRRORING_SHARE * total
+    reserved = mirrored if trainer.mirrored_prediction else plain
     trainer.budget_s = max(total - reserved - CLOSING_SECONDS - (time.monotonic() - began), 0.1 * total)
     log.info(
         "%s: %.0f s for training, %.0f s for predicting the fold%s.",
         run.name,
         trainer.budget_s,
         reserved,
-        "" if trainer.mirroring else " (without mirroring, which would take more than 12 % of the time)",
+        "" if trainer.mirrored_prediction else " (without mirrored copies)",
     )
 
 
@@ -143,7 +142,7 @@ def _write_cost(run: Run, trainer: Any, spent_before: float, seconds: float) -> 
             "peak_memory_mb": round(_peak_memory_mb(trainer.device), 1),
             "device": device_name(trainer.device),
             "precision": str(autocast_dtype(trainer.device) or torch.float32).removeprefix("torch."),
-            "mirroring": bool(getattr(trainer, "mirroring", True)),
+            "mirrored_prediction": trainer.mirrored_prediction,
         },
     )
 

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from autoseg.augmentation import nnunet_transforms
+from torch import Tensor
 
 Row = dict[str, Any]
 # patch size, labels, share of the samples to run

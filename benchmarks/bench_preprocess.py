@@ -179,11 +179,11 @@ def _report(results: list[dict[str, Any]]) -> str:
     lines = [
         "# From raw data to preprocessed cases, beside nnU-Net",
         "",
-        "Verification, fingerprint, plan and preprocessing as whole processes on the same files. autoseg runs",
-        "its four commands one after the other; stock is `nnUNetv2_plan_and_preprocess",
-        f"--verify_dataset_integrity -np {cores()}`, stock_2 the same with `-npfp {cores()}`: as many processes for",
-        "the fingerprint, which are 8 otherwise. Memory is the peak of the process tree, sampled every 0.1 s: PSS",
-        "counts shared memory once, RSS in each process. Medians over the repeats.",
+        "Verification, fingerprint, plan and preprocessing as whole processes on the same files. autoseg",
+        "runs its four commands one after the other; stock is `nnUNetv2_plan_and_preprocess",
+        f"--verify_dataset_integrity -np {cores()}`, stock_2 the same with `-npfp {cores()}`: as many processes",
+        "for the fingerprint, where stock takes 8. Memory is the peak of the process tree, sampled every 0.1 s:",
+        "PSS counts shared memory once, RSS in each process. Medians over the repeats.",
     ]
     for each in results:
         lines += [
@@ -212,7 +212,7 @@ def _agreement_lines(agreement: dict[str, Any]) -> list[str]:
     lines = [
         f"Fingerprint equal: {agreement['fingerprint_equal']}. Plan equal: {agreement['plan_equal']}.",
         "",
-        "| folder | cases | largest difference / range | differing label voxels | same properties | disk MB |",
+        "| folder | cases | largest difference / range | differing labels | same properties | disk MB |",
         "|---|---|---|---|---|---|",
     ]
     for name, found in agreement["cases"].items():

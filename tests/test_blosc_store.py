@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +19,12 @@ from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, inf
 lengths = st.one_of(st.integers(1, 5), st.integers(1, 700))
 
 
-@given(
-    st.tuples(st.integers(1, 4), lengths, lengths, lengths),
-    st.lists(lengths, min_size=2, max_size=3),
-    st.sampled_from([2, 4]),
-)
-@settings(max_examples=300, deadline=None)
+shapes = st.tuples(st.integers(1, 4), lengths, lengths, lengths)
+patches = st.lists(lengths, min_size=2, max_size=3)
+
+
+@given(shapes, patches, st.sampled_from([2, 4]))
+@settings(max_examples=200, deadline=None)
 def test_blocks_and_chunks_are_nnunets(shape: tuple[int, ...], patch: list[int], itemsize: int) -> None:
     assert block_and_chunk(shape, patch, itemsize) == comp_blosc2_params(shape, patch, itemsize)
 
@@ -57,21 +61,11 @@ def test_a_case_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_only_workshops_of_the_dead_are_cleared(tmp_path: Path) -> None:
-    import os
-    import platform
-    import subprocess
-    import sys
-
-    dead = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
-    )
-    names = {
-        number: tmp_path / HIDDEN / f"writing-{platform.node()}-{number}"
-        for number in (int(dead.stdout), os.getpid())
-    }
-    for path in names.values():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [f"{platform.node()}-{ended.pid}", f"{platform.node()}-{os.getpid()}", "another.machine-1"]
+    workshops = [tmp_path / HIDDEN / f"writing-{name}" for name in names]
+    for path in workshops:
         path.mkdir(parents=True)
-    other = tmp_path / HIDDEN / "writing-another.machine-1"
-    other.mkdir()
     clear_workshops(tmp_path)
-    assert [path.exists() for path in (*names.values(), other)] == [False, True, True]
+    assert [path.exists() for path in workshops] == [False, True, True]

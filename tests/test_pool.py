@@ -57,7 +57,7 @@ def test_results_come_in_order_and_errors_with_the_case(workers: int) -> None:
 
 
 def test_the_case_of_a_killed_worker_is_named_and_no_other() -> None:
-    with pytest.raises(RunError, match="died over case_4: .* fewer workers") as caught:
+    with pytest.raises(RunError, match=r"died over case_4: .* fewer workers") as caught:
         each(_die, range(6), NAMES, 2, "Test")
     assert not [name for name in NAMES if name != "case_4" and name in str(caught.value)]
 

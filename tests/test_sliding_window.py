@@ -120,6 +120,20 @@ def test_lower_precision_is_close():
         assert 0 < float((found.float() - exact).abs().max()) < 0.1
 
 
+def test_autocast_converts_the_weights_once():
+    """Not once a tile, which costs more than a small tile itself."""
+    network, conversions = Small(3).eval(), []
+    for length in (10, 50):
+        network.inputs.clear()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            image = torch.randn(2, 8, 12, length)
+            predict_logits(network, image, (8, 12, 10), batch_size=1, dtype=torch.bfloat16)
+        conversions.append(sum(e.count for e in profile.key_averages() if e.key == "aten::_to_copy"))
+    assert len(network.inputs) == 9
+    # Each of 8 further tiles converts data at its layers, but none of the four tensors of weights.
+    assert conversions[1] - conversions[0] < 8 * 4
+
+
 def test_the_first_of_several_outputs_counts():
     inner = Small(3).eval()
 

@@ -23,11 +23,11 @@ def _scores(seed: int, models: int, cases: int, gap: float = 0.0) -> np.ndarray:
 # --- the signed-rank test ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cases", [5, 12, 13, 14, 30, 50, 51, 200])
+@pytest.mark.parametrize("cases", [5, 9, 13, 14, 30, 50, 51, 200])
 @pytest.mark.parametrize("kind", ["plain", "zeros", "ties", "zeros and ties"])
 def test_wilcoxon_is_scipys_choice_row_by_row(cases: int, kind: str) -> None:
     generator = np.random.default_rng(cases)
-    rows = generator.normal(0.2, 1, (6, cases))
+    rows = generator.normal(0.2, 1, (2 if cases < 14 else 6, cases))  # scipy's sign changes take seconds
     if "ties" in kind:
         rows = np.round(rows, 1) + 0.05
     if "zeros" in kind:

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 ENOUGH_STEPS = 1500
 FEWEST_STEPS = 400
 NARROWEST = 8
+# Mirrored samples make a network learn each structure in up to eight poses, and those of structures that
+# differ only by their place (head and tail, left and right) last. Below this, it does not get that far.
+STEPS_FOR_MIRRORING = 5000
 COARSENINGS = (1.0, 1.25, 1.5, 2.0)
 # A structure narrower than this loses its shape when the grid gets coarser.
 NARROWEST_STRUCTURE = 24.0

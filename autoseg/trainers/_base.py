@@ -44,6 +44,7 @@ HYPERPARAMETERS = (
     "gradient_clip",
     "foreground_oversampling",
     "warmup",
+    "mirroring",
 )
 
 
@@ -63,6 +64,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         schedule: how the learning rate falls: ``poly`` (power 0.9) or ``cosine``.
         gradient_clip: largest norm of the gradient.
         foreground_oversampling: part of a batch that is certain to hold foreground.
+        mirroring: whether training samples are mirrored, and predictions averaged over mirrored copies.
     """
 
     architecture: ClassVar[str | None] = None
@@ -87,6 +89,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
     deep_supervision: bool = True
     gradient_clip: float = 12.0
     foreground_oversampling: float = 0.33
+    mirroring: bool = True
 
     def __init__(
         self,
@@ -112,8 +115,8 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         self.elapsed_s = 0.0
         self.steps_done = 0
         self.autocast_dtype = autocast_dtype(self.device)
-        # Whether predictions are averaged over mirrored copies; a short budget may not have the time.
-        self.mirroring = True
+        # Averaging predictions over mirrored copies is also left out where a budget has no time for it.
+        self.mirrored_prediction = self.mirroring
 
     def initialize(self) -> None:
         """Build network, optimiser and loss, from the run's seed."""
@@ -189,6 +192,15 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
 
     # nnU-Net's augmentation, draw for draw, at a fraction of the processor's time.
     get_training_transforms = staticmethod(nnunet_transforms)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
+        """nnU-Net's ranges of augmentation; without mirroring, no axis may be mirrored at prediction either."""
+        rotation, dummy_2d, initial_patch, axes = (
+            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        if not self.mirroring:
+            axes = self.inference_allowed_mirroring_axes = None
+        return rotation, dummy_2d, initial_patch, axes
 
     def make_loss(self) -> nn.Module | None:
         """The loss of one output; None stands for nnU-Net's Dice + cross-entropy."""
@@ -293,7 +305,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
 
     def on_train_end(self) -> None:
         """Write the final checkpoint, which also says whether to mirror at prediction."""
-        if not self.mirroring:
+        if not self.mirrored_prediction:
             self.inference_allowed_mirroring_axes = None
         super().on_train_end()
 
