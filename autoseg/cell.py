@@ -88,7 +88,7 @@ def train_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> 
 def plan_for(
     dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request, workspace: Workspace
 ) -> Plan:
-    """A trainer's plan: made once for all folds, then from disk, so that a measured choice stays as it was."""
+    """A trainer's plan: made once for all folds, then from disk, so that a measured choice stays."""
     path = workspace.plan_of(dataset.name, plan_name(choice, request, fingerprint))
     if path.is_file():
         return Plan.load(path)

@@ -12,6 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autoseg import progress
+from autoseg.arguments import (
+    Budget,
+    DatasetName,
+    Device,
+    Epochs,
+    Groups,
+    Json,
+    Memory,
+    Quiet,
+    Root,
+    Seed,
+    Workers,
+    parse_duration,
+    parse_fold,
+    parse_folds,
+    parse_memory,
+)
 from autoseg.errors import AutosegError, UsageError
 
 if TYPE_CHECKING:
@@ -26,23 +43,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-
-Root = Annotated[
-    Path | None,
-    typer.Option("--workspace", envvar="AUTOSEG_WORKSPACE", help="Root of raw, preprocessed and results."),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")]
-DatasetName = Annotated[
-    str, typer.Argument(metavar="DATASET", help="A name, an id or the path of a raw folder.")
-]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core if not given.")]
-Groups = Annotated[Path | None, typer.Option(help="Table of case and group: a group never spans two folds.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Budget = Annotated[str | None, typer.Option(help="Wall clock for all runs together: 90s, 30m, 2h.")]
-Memory = Annotated[str | None, typer.Option(help="Memory target of the planner: 8GB.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of initialisation, sampling and augmentation.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs, instead of a budget.")]
 
 
 @app.command("plan-and-train")
@@ -68,7 +68,7 @@ def plan_and_train_command(
 
     Run again, it goes on where it stopped.
 
-    Example: `autoseg plan-and-train Dataset004_Hippocampus --trainers nnunet,brainunet --folds 0 --budget 20m`
+    Example: `autoseg plan-and-train Dataset004_Hippocampus --trainers nnunet,brainunet --budget 20m`
     """
     from autoseg.pipeline import plan_and_train
     from autoseg.prepare import Settings
@@ -422,72 +422,6 @@ def demo_command(
     leaderboard, page = run_demo(_workspace(workspace), parse_duration(budget) or 180.0)
     _print_leaderboard(leaderboard)
     typer.echo(f"\nThe page: {page}")
-
-
-def parse_duration(text: str | None) -> float | None:
-    """Seconds of ``90s``, ``30m``, ``2h`` or ``1h30m``; a bare number is minutes.
-
-    Raises:
-        UsageError: for anything else, or nothing left of it.
-    """
-    import re
-
-    if text is None:
-        return None
-    bare = re.fullmatch(r"\d+(\.\d+)?", text)
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
-    if bare:
-        seconds = float(text) * 60
-    elif parts and "".join(number + unit for number, unit in parts) == text:
-        seconds = sum(float(number) * {"s": 1, "m": 60, "h": 3600}[unit] for number, unit in parts)
-    else:
-        raise UsageError(f"{text!r} is no duration. Write 90s, 30m, 2h or 1h30m.")
-    if seconds <= 0:
-        raise UsageError(f"The budget {text!r} is nothing. Give a time above zero, such as 10m.")
-    return seconds
-
-
-def parse_memory(text: str | None) -> float | None:
-    """Gigabytes of ``8GB`` or ``8``.
-
-    Raises:
-        UsageError: for anything else.
-    """
-    if text is None:
-        return None
-    number = text.strip().upper().removesuffix("GB").strip()
-    try:
-        value = float(number)
-    except ValueError:
-        value = 0.0
-    if value <= 0:
-        raise UsageError(f"{text!r} is no amount of memory. Write 8GB.")
-    return value
-
-
-def parse_folds(text: str) -> tuple[int, ...] | None:
-    """Indices of ``0`` or ``0,1``; None for ``all``.
-
-    Raises:
-        UsageError: for anything else.
-    """
-    if text == "all":
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{text!r} names no folds. Write 0, or 0,1, or all.") from None
-
-
-def parse_fold(text: str) -> int | str:
-    """An index, or ``all``.
-
-    Raises:
-        UsageError: for anything else.
-    """
-    if text == "all" or text.isdigit():
-        return text if text == "all" else int(text)
-    raise UsageError(f"{text!r} is no fold. Write an index such as 0, or all.")
 
 
 def _workspace(root: Path | None) -> Workspace:

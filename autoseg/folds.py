@@ -46,7 +46,8 @@ def make_folds(dataset: Dataset, n_folds: int = NUMBER, seed: int = SEED) -> tup
     """
     if n_folds < 2:
         raise UsageError(
-            f"Cross-validation needs at least 2 folds, not {n_folds}. To train on all cases: autoseg train DATASET TRAINER --fold all."
+            f"Cross-validation needs at least 2 folds, not {n_folds}. "
+            f"To train on all cases: autoseg train DATASET TRAINER --fold all."
         )
     cases = sorted(case.identifier for case in dataset.cases)
     members = _members(dataset)

@@ -25,9 +25,8 @@ def describe_fingerprint(dataset: Dataset, fingerprint: Fingerprint) -> str:
     shapes, spacings = np.array(fingerprint.shapes_after_crop), np.array(fingerprint.spacings)
     lines = [
         f"{dataset.name}: {len(dataset.cases)} cases, channels {', '.join(dataset.channels)}",
-        f"shape     median {_row(np.median(shapes, 0))}, from {_row(shapes.min(0))} to {_row(shapes.max(0))} "
-        f"(kept by the crop: {fingerprint.relative_size_after_crop:.0%})",
-        f"spacing   median {_row(np.median(spacings, 0))}, from {_row(spacings.min(0))} to {_row(spacings.max(0))}",
+        f"shape     {_spread(shapes)} (kept by the crop: {fingerprint.relative_size_after_crop:.0%})",
+        f"spacing   {_spread(spacings)}",
     ]
     for channel, values in fingerprint.intensities.items():
         name = dataset.channels[int(channel)]
@@ -114,6 +113,10 @@ def labels_of(dataset_json: Path | None, references: Path) -> Labels:
         f"There is no dataset.json in {', '.join(str(place.parent) for place in places)}. "
         f"Name it: --dataset-json FILE."
     )
+
+
+def _spread(rows: np.ndarray[Any, Any]) -> str:
+    return f"median {_row(np.median(rows, 0))}, from {_row(rows.min(0))} to {_row(rows.max(0))}"
 
 
 def _row(values: Sequence[float] | Any) -> str:

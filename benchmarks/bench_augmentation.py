@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from autoseg.augmentation import nnunet_transforms
 from torch import Tensor
+
+from autoseg.augmentation import nnunet_transforms
 
 Row = dict[str, Any]
 # patch size, labels, share of the samples to run

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from _machine import machine, write_results
 
 SHAPE, SPACING, TOLERANCE = (192, 192, 160), (0.8, 0.8, 2.5), 2.0

@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from autoseg.dataset import Labels
 from autoseg.restore import restore_segmentation
 from autoseg.sliding_window import predict_logits
-from torch import Tensor, nn
 
 Row = dict[str, Any]
 OPTIONS = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}

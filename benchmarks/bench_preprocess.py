@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from _machine import cores, machine, write_results
 from _phantoms import PHANTOMS, write_phantoms
 from _processes import Cost, measure

@@ -9,6 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from batchgeneratorsv2.transforms.intensity.contrast import BGContrast
+from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
 from autoseg import augmentation
 from autoseg.augmentation import nnunet_transforms
 from autoseg.augmentation_intensity import BlurTransform, ContrastCurveTransform, blur_axis
@@ -22,13 +30,6 @@ from autoseg.augmentation_mri import (
 from autoseg.augmentation_sampling import locate, sample_labels, sample_linear
 from autoseg.augmentation_spatial import AffineTransform, FlipTransform, rotation_matrix, shear_matrix
 from autoseg.augmentation_targets import RegionsTransform, nearest
-from batchgeneratorsv2.transforms.intensity.contrast import BGContrast
-from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
-from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
-from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 
 PIPELINES = [
     augmentation.nnunet_transforms,

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from plans_documents import plans_document
+
 from autoseg.case_preprocessing import preprocess_case, recipe_of
 from autoseg.dataset import labels_from_json, load_dataset
 from autoseg.errors import DataError, PlanError
 from autoseg.image import Image, read_images, read_segmentation
 from autoseg.plan import Plan
-from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-from plans_documents import plans_document
 
 
 def compare(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autoseg.cli import parse_duration, parse_fold, parse_folds, parse_memory
+from autoseg.arguments import parse_duration, parse_fold, parse_folds, parse_memory
 from autoseg.errors import UsageError
 from autoseg.tailor import Choice
 
@@ -22,7 +22,8 @@ def autoseg(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("1.5m", 90), ("10", 600)]
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("1.5m", 90), ("10", 600)],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -93,7 +94,12 @@ def test_json_is_alone_on_standard_output(tmp_path: Path, shared_data: Callable[
 def test_a_plan_from_a_published_fingerprint_without_images(shared_data: Callable[[str], Path]) -> None:
     folder = shared_data("msd_reference/002_Heart")
     done = autoseg(
-        "plan", "--fingerprint", folder / "dataset_fingerprint.json", "--dataset-json", folder / "dataset.json", "--explain"
+        "plan",
+        "--fingerprint",
+        folder / "dataset_fingerprint.json",
+        "--dataset-json",
+        folder / "dataset.json",
+        "--explain",
     )
     assert done.returncode == 0
     assert "3d_fullres.patch_size = " in done.stdout and "rule:" in done.stdout

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from autoseg.dataset import (
     DatasetJsonError,
     GroupsError,
@@ -21,8 +24,6 @@ from autoseg.dataset import (
     read_groups,
 )
 from autoseg.errors import DataError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SharedData = Callable[[str], Path]
 VALID: dict[str, Any] = {

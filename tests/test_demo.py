@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
+
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.demo import MR_SHAPE, MR_SPACING, US_SHAPE, make_demo, mr_phantom, ultrasound_phantom
 from autoseg.errors import DataError
 from autoseg.folds import make_folds
 from autoseg.image import read_images, read_segmentation
 from autoseg.intake.verify import verify
-from scipy.ndimage import binary_dilation
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from autoseg.dataset import Labels, load_dataset
 from autoseg.errors import DataError, UsageError
 from autoseg.evaluate import Evaluation, evaluate

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from autoseg import intensities
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.errors import DataError
 from autoseg.fingerprint import Fingerprint, extract_fingerprint
-from numpy.typing import NDArray
 
 SharedData = Callable[[str], Path]
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from autoseg.dataset import Case, Dataset, Labels, load_dataset
 from autoseg.errors import DataError, UsageError
 from autoseg.folds import Fold, folds_from_json, folds_to_json, make_folds
-from hypothesis import given
-from hypothesis import strategies as st
 
 SharedData = Callable[[str], Path]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
-from autoseg.geometry import crop_to_nonzero, nonzero_box, padding_to, paste
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero as stock_crop
+
+from autoseg.geometry import crop_to_nonzero, nonzero_box, padding_to, paste
 
 shapes = st.tuples(*[st.integers(1, 9)] * 3)
 

@@ -45,7 +45,9 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_help_lists_the_walk() -> None:
-    done = subprocess.run([sys.executable, "-m", "autoseg", "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "autoseg", "--help"], capture_output=True, text=True, check=True
+    )
     for command in ("plan-and-train", "verify", "fingerprint", "plan", "train", "predict", "leaderboard"):
         assert command in done.stdout
 
@@ -88,5 +90,7 @@ def test_plugins_are_found_by_file_name_and_by_path(tmp_path: Path) -> None:
 def test_errors_are_one_family_with_exit_statuses() -> None:
     assert UsageError("x").exit_status == 2
     assert DataError("x").exit_status == 1
-    assert "pip install 'autoseg[cluster]'" in str(MissingDependency("snakemake", "cluster", "The cluster engine"))
+    assert "pip install 'autoseg[cluster]'" in str(
+        MissingDependency("snakemake", "cluster", "The cluster engine")
+    )
     assert issubclass(MissingDependency, AutosegError)

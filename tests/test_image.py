@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from autoseg import image as ours
 from autoseg.errors import DataError
 from autoseg.image import READERS, read_file, read_images, read_segmentation, reader_for, write_segmentation

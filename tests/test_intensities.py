@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from autoseg import intensities
-from autoseg.workers import Workers, forked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from autoseg import intensities
+from autoseg.workers import Workers, forked
 
 Singles = NDArray[np.float32]
 

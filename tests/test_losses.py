@@ -7,6 +7,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
 from autoseg.losses import (
     DeepMRSegLoss,
     DiceBinaryCrossEntropyLoss,
@@ -15,9 +19,6 @@ from autoseg.losses import (
     SegmentationLoss,
     TverskyLoss,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 
 LOSSES = [TverskyLoss, DiceCrossEntropyLoss, DiceBinaryCrossEntropyLoss, DeepMRSegLoss]
 HEADS = 3

@@ -8,12 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-from autoseg.errors import DataError, UsageError
-from autoseg.metric import METRICS, Scale, find, metric, select
-from autoseg.metrics import ALL_STRUCTURES, Score, score_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from autoseg.errors import DataError, UsageError
+from autoseg.metric import METRICS, Scale, find, metric, select
+from autoseg.metrics import ALL_STRUCTURES, Score, score_case
 
 SPACING = (2.5, 0.8, 0.8)
 SHAPE = (6, 10, 12)

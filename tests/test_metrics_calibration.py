@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from autoseg.calibration import calibration, roc_auc
 from autoseg.metrics import score_case
 

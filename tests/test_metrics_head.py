@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 import pytest
+
 from autoseg.head_circumference import ellipse_circumference, head_circumference
 from autoseg.metrics import score_case
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from autoseg.errors import UsageError
 from autoseg.lesions import LesionRule, match_lesions
 from autoseg.metrics import score_case

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
 from autoseg import surface
 from autoseg.metrics import score_case
 from autoseg.surface import surface_distances
 from autoseg.surfels import element_sizes, neighbour_codes
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 SPACING = (2.5, 0.8, 0.9)
 ALL = (

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from autoseg.errors import PlanError
 from autoseg.plan import Decision, Plan
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from autoseg.dataset import DatasetJsonError
 from autoseg.errors import DataError, PlanError, RunError
 from autoseg.pool import each

@@ -14,6 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from plans_documents import plans_document
+
 from autoseg import blosc_store
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.errors import DataError, PlanError
@@ -24,11 +29,6 @@ from autoseg.preprocess import (
     preprocess_dataset,
     read_preprocessed,
 )
-from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-from plans_documents import plans_document
 
 CASES = ("a", "b", "c", "d")
 

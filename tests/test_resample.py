@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from autoseg.errors import DataError, PlanError
-from autoseg.resample import resample_channel, resampled_shape, separate_axis
-from autoseg.resample_labels import resample_labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunetv2.preprocessing.resampling.default_resampling import (
@@ -16,6 +13,10 @@ from nnunetv2.preprocessing.resampling.default_resampling import (
     determine_do_sep_z_and_axis,
     resample_data_or_seg_to_shape,
 )
+
+from autoseg.errors import DataError, PlanError
+from autoseg.resample import resample_channel, resampled_shape, separate_axis
+from autoseg.resample_labels import resample_labels
 
 shapes = st.tuples(*[st.integers(1, 13)] * 3)
 large_shapes = st.tuples(*[st.integers(1, 150)] * 2)

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from autoseg import restore
 from autoseg.configuration import Configuration
 from autoseg.dataset import Labels
 from autoseg.errors import PlanError
 from autoseg.plan import Plan
 from autoseg.restore import resampling_axis, restore_segmentation
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 OPTIONS = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
 

@@ -8,6 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from autoseg.errors import RunError, UsageError
 from autoseg.sliding_window import (
     importance,
@@ -17,9 +21,6 @@ from autoseg.sliding_window import (
     tile_starts,
     tiles,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor, nn
 
 
 class Small(nn.Module):

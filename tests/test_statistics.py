@@ -6,11 +6,12 @@ import time
 
 import numpy as np
 import pytest
-from autoseg import statistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
+
+from autoseg import statistics
 
 
 def _scores(seed: int, models: int, cases: int, gap: float = 0.0) -> np.ndarray:

@@ -49,7 +49,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def walked(root: Path) -> dict[str, object]:
     """What `--json` gave for three trainers on one fold within 36 s."""
     done = subprocess.run(
-        walk(root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "36s", "--json"),
+        walk(
+            root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "36s", "--json"
+        ),
         capture_output=True,
         text=True,
         check=False,
@@ -76,7 +78,9 @@ def test_run_again_it_repeats_nothing(walked: dict[str, object], root: Path) -> 
     before = tree(root / "results") | tree(root / "preprocessed")
     began = time.monotonic()
     done = subprocess.run(
-        walk(root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "36s", "--json"),
+        walk(
+            root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "36s", "--json"
+        ),
         capture_output=True,
         text=True,
         check=True,
@@ -96,6 +100,7 @@ def test_stock_nnunet_predicts_what_autoseg_trained(walked: dict[str, object], r
     from autoseg.image import read_segmentation
 
     workspace = Workspace.locate(root)
+    options = ["-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1"]
     for model in sorted((root / "results" / "Dataset901_DemoMR").glob("*__autosegPlans_*")):
         mine = sorted((model / "fold_0" / "validation").glob("*.nii.gz"))[:1]
         source, output = root / f"in_{model.name}", root / f"out_{model.name}"
@@ -105,8 +110,7 @@ def test_stock_nnunet_predicts_what_autoseg_trained(walked: dict[str, object], r
             image = root / "raw" / "Dataset901_DemoMR" / "imagesTr" / f"{case}_0000.nii.gz"
             (source / image.name).symlink_to(image)
         subprocess.run(
-            [BIN / "nnUNetv2_predict_from_modelfolder", "-i", source, "-o", output, "-m", model, "-f", "0"]
-            + ["-device", "cpu", "-npp", "1", "-nps", "1"],
+            [BIN / "nnUNetv2_predict_from_modelfolder", "-i", source, "-o", output, "-m", model, *options],
             env=environment(workspace),
             check=True,
             capture_output=True,
@@ -124,7 +128,15 @@ def test_stock_nnunet_trains_our_trainers(root: Path) -> None:
 
     workspace = Workspace.locate(root)
     subprocess.run(
-        [BIN / "autoseg", "preprocess", "Dataset901_DemoMR", "--workspace", root, "--configuration", "3d_fullres"],
+        [
+            BIN / "autoseg",
+            "preprocess",
+            "Dataset901_DemoMR",
+            "--workspace",
+            root,
+            "--configuration",
+            "3d_fullres",
+        ],
         check=True,
         capture_output=True,
     )
@@ -137,7 +149,18 @@ def test_stock_nnunet_trains_our_trainers(root: Path) -> None:
     path.with_name("shortPlans.json").write_text(json.dumps(document))
     for trainer in ("nnunet", "brainunet"):
         subprocess.run(
-            [BIN / "nnUNetv2_train", "901", "3d_fullres", "0", "-tr", trainer, "-p", "shortPlans", "-device", "cpu"],
+            [
+                BIN / "nnUNetv2_train",
+                "901",
+                "3d_fullres",
+                "0",
+                "-tr",
+                trainer,
+                "-p",
+                "shortPlans",
+                "-device",
+                "cpu",
+            ],
             env=environment(workspace),
             check=True,
             capture_output=True,

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+
 from autoseg.errors import DataError, RunError
 from autoseg.workers import SharedArray, Workers, forked
 

@@ -194,7 +194,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
     get_training_transforms = staticmethod(nnunet_transforms)
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
-        """nnU-Net's ranges of augmentation; without mirroring, no axis may be mirrored at prediction either."""
+        """nnU-Net's ranges; without mirroring in training, none at prediction either."""
         rotation, dummy_2d, initial_patch, axes = (
             super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )

@@ -11,9 +11,9 @@ from autoseg.trainers._base import Trainer
 class mednext_s(Trainer):
     """MedNeXt S with 3x3x3 kernels, its topology following the plan.
 
-    Stated in the paper: AdamW at 1e-3, nnU-Net's loss, schedule, epochs and deep supervision. From the authors'
-    repository: epsilon 1e-4. Ours: strides per axis from the plan (the published network halves every axis
-    four times), and 2D.
+    Stated in the paper: AdamW at 1e-3, nnU-Net's loss, schedule, epochs and deep supervision. From the
+    authors' repository: epsilon 1e-4. Ours: strides per axis from the plan (the published network halves
+    every axis four times), and 2D.
     """
 
     architecture = "mednext"

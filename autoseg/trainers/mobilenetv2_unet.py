@@ -13,7 +13,7 @@ class mobilenetv2_unet(Trainer):
     """U-Net with a MobileNetV2 encoder (Wang, Silvestre and Curran, arXiv 2407.20086).
 
     Stated there: the encoder and nine fine-tuning strategies. From the authors' repository: decoder
-    256-128-64-32-16, cross-entropy alone, Adam at 1e-4, batch 10, 20 epochs, rotation by 25 degrees and flips.
+    256-128-64-32-16, cross-entropy alone, Adam at 1e-4, batch 10, 20 epochs, rotation by 25 degrees, flips.
     Ours: Adam at 1e-3 with a cosine schedule where the encoder starts from random weights, as it does here;
     the strategies and ImageNet weights are not here yet.
     """

@@ -12,9 +12,9 @@ from autoseg.trainers._base import Trainer
 class resnet50_unet(Trainer):
     """U-Net with a ResNet-50 encoder (Patel, Matheson, Bdaiwi and Woods, poster).
 
-    Stated there: the encoder, decoder 256-128-64-32-16, binary cross-entropy plus Dice, Adam at 1e-3, rotation
-    by 15 degrees, translation and zoom by 10 %. Ours: batch 8, 100 epochs and a cosine schedule in place of
-    its reduction on a plateau and early stopping, which are not here yet.
+    Stated there: the encoder, decoder 256-128-64-32-16, binary cross-entropy plus Dice, Adam at 1e-3,
+    rotation by 15 degrees, translation and zoom by 10 %. Ours: batch 8, 100 epochs and a cosine schedule
+    in place of its reduction on a plateau and early stopping, which are not here yet.
     """
 
     architecture = "resnet50_unet"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from autoseg import image as reading
 from autoseg.dataset import load_dataset
 from autoseg.intake import case_checks

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from autoseg.leaderboard.records import Cost, Record
 from autoseg.leaderboard.scores import MISSING, ScoreColumn, ScoreTable
 

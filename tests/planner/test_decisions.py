@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from autoseg.architectures import Topology
 from autoseg.errors import PlanError, UsageError
 from autoseg.fingerprint import Fingerprint
@@ -18,8 +21,6 @@ from autoseg.planner.patch import FittedPatch, Resources, fit_batch, fit_patch
 from autoseg.planner.presets import PRESETS, find_preset
 from autoseg.planner.spacing import axis_order, resampled_shapes, target_spacing
 from autoseg.planner.topology import divisors, pooled
-from hypothesis import given
-from hypothesis import strategies as st
 
 Triple = tuple[float, float, float]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from autoseg.errors import PlanError, UsageError
 from autoseg.fingerprint import Fingerprint
 from autoseg.plan import Plan

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from autoseg.fingerprint import Fingerprint
-from autoseg.planner import PRESETS, plan_experiment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from autoseg.fingerprint import Fingerprint
+from autoseg.planner import PRESETS, plan_experiment
 
 SharedData = Callable[[str], Path]
 Stock = Callable[..., dict[str, Any]]

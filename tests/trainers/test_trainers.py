@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -44,7 +45,7 @@ def test_the_learning_rate_falls_from_one_to_nothing(schedule: str) -> None:
     factors = [schedule_factor(schedule, step / 100) for step in range(101)]
     assert factors[0] == pytest.approx(1.0)
     assert factors[-1] == pytest.approx(0.0, abs=1e-9)
-    assert all(later <= earlier for earlier, later in zip(factors, factors[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(factors))
 
 
 def test_warmup_rises_to_the_full_rate() -> None:
