@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Literal
 
 from autoseg.calibration import roc_auc as area_under_curve
-from autoseg.comparison import CaseCounts, Comparison
+from autoseg.comparison import CaseCounts, Comparison, Counts
 from autoseg.head_circumference import head_circumference
 from autoseg.metric import DIAGONAL, Scale, metric
 from autoseg.surface import SurfaceDistances
@@ -220,6 +220,12 @@ def weighted_f1(case: CaseCounts) -> float | None:
 def label_accuracy(case: CaseCounts) -> float | None:
     """Share of voxels, background included, whose label is right."""
     return _divide(case.agreeing, case.voxels)
+
+
+@metric("pooled_dice.v1", SHARE, group="secondary", ranked=False, needs="all cases")
+def pooled_dice(n: Counts) -> float | None:
+    """Dice of all cases' voxels together, which large cases dominate."""
+    return _divide(2 * n.tp, 2 * n.tp + n.fp + n.fn)
 
 
 @metric("roc_auc.v1", SHARE, group="probabilities", ranked=False, needs="probabilities")

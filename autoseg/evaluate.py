@@ -63,7 +63,7 @@ def evaluate(
     rules = Rules(
         labels=_as_labels(dataset, labels),
         tolerance_mm=tolerance_mm,
-        metrics=None if metrics is None else tuple(metric.name for metric in select(metrics)),
+        metrics=None if metrics is None else _names(metrics),
         lesion_rule=lesion_rule or LesionRule(),
         readers={dataset.file_ending: dataset.reader} if dataset else {},
     )
@@ -100,6 +100,13 @@ def _as_labels(dataset: Dataset | None, labels: Labels | Mapping[str, Region] | 
     if dataset is None:
         raise UsageError("The labels' names are not known. Give a data set, or labels such as {'liver': 1}.")
     return dataset.labels
+
+
+def _names(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Names of the metrics, with the counts that one of all cases together is made from."""
+    chosen = select(metrics)
+    counts = ("tp", "fp", "fn", "tn") if any(each.needs == "all cases" for each in chosen) else ()
+    return tuple(each.name for each in chosen) + counts
 
 
 def _sizes(pairs: Pairs, pixel_sizes: Mapping[str, float]) -> list[float | None]:

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autoseg.comparison import Counts
 from autoseg.errors import DataError, UsageError
 from autoseg.files import read_json, write_json, write_text
 from autoseg.metrics import ALL_STRUCTURES, METRICS, Score
 
 FORMAT = 1
-POOLED = ("pooled_dice", "pooled_dice.v1")
+POOLED = METRICS["pooled_dice"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class Evaluation:
         table: dict[str, dict[str, list[CaseScore]]] = {}
         for score in self.scores:
             table.setdefault(score.structure, {}).setdefault(score.metric, []).append(score)
-        means = {name: {m: _entry(scores) for m, scores in row.items()} for name, row in table.items()}
+        unit = self.settings.get("length_unit", "mm")
+        means = {name: {m: _entry(scores, unit) for m, scores in row.items()} for name, row in table.items()}
         for name, row in table.items():
             means[name].update(_pooled(row))
         whole = means.pop(ALL_STRUCTURES, {})
@@ -168,24 +170,27 @@ def _mean(values: Iterable[float]) -> float:
     return sum(kept) / len(kept)
 
 
-def _entry(scores: list[CaseScore]) -> dict[str, Any]:
+def _entry(scores: list[CaseScore], length_unit: str) -> dict[str, Any]:
     first = scores[0]
     known = METRICS.get(first.metric)
     return {
         "definition": first.definition,
-        "unit": known.unit if known else None,
+        "unit": known.unit.replace("mm", length_unit) if known else None,
         "mean": _mean(score.value for score in scores),
         "n": len(scores),
     }
 
 
 def _pooled(row: Mapping[str, list[CaseScore]]) -> dict[str, dict[str, Any]]:
-    if not {"tp", "fp", "fn"} <= row.keys():
+    names = ("tp", "fp", "fn", "tn")
+    if not row.keys() >= set(names):
         return {}
-    tp, fp, fn = (sum(score.value for score in row[name]) for name in ("tp", "fp", "fn"))
-    name, definition = POOLED
-    pooled = 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
-    return {name: {"definition": definition, "unit": "1", "mean": pooled, "n": len(row["tp"])}}
+    sums = Counts(*(int(sum(score.value for score in row[name])) for name in names))
+    value = POOLED.formula(sums)
+    mean = POOLED.best if value is None else value
+    return {
+        POOLED.name: {"definition": POOLED.definition, "unit": POOLED.unit, "mean": mean, "n": len(row["tp"])}
+    }
 
 
 def _overall(means: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from autoseg.errors import UsageError
 
 Direction = Literal["higher", "lower", "zero", "none"]
 Group = Literal["counts", "overlap", "surface", "volume", "lesions", "head", "secondary", "probabilities"]
-Needs = Literal["nothing", "2d", "3d", "probabilities", "all structures"]
+Needs = Literal["nothing", "2d", "3d", "probabilities", "all structures", "all cases"]
 Formula = TypeVar("Formula", bound=Callable[..., float | None])
 
 # The worst distance is no number but the diagonal of the image at hand.
@@ -50,8 +50,8 @@ class Metric:
         group: which metrics it is listed with.
         needs: what it cannot be computed without.
         description: one line.
-        formula: from a `Comparison` (from `CaseCounts`, if it needs all structures) to the value; None
-            where it is undefined.
+        formula: from a `Comparison` to the value, None where it is undefined. One that needs all structures
+            takes `CaseCounts`; one that needs all cases takes their summed `Counts`.
     """
 
     name: str

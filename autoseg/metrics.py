@@ -132,7 +132,7 @@ def _status(counts: Counts, missing_file: bool) -> Status:
 def _applicable(metrics: Sequence[Metric], case: Comparison, explicit: bool) -> Iterator[Metric]:
     has = {"nothing", f"{case.dimensions}d"} | ({"probabilities"} if case.whole is not None else set())
     for metric in metrics:
-        if metric.needs == "all structures":
+        if metric.needs in ("all structures", "all cases"):
             continue
         if metric.needs not in has:
             if explicit and metric.needs != "probabilities":

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from autoseg.errors import UsageError
+
 if TYPE_CHECKING:
     from autoseg.evaluation import Evaluation
 
@@ -25,13 +27,15 @@ def nnunet_summary(evaluation: Evaluation) -> dict[str, Any]:
     A missing prediction counts as an empty one, so that leaving out cases does not improve the means.
 
     Raises:
-        KeyError: if the evaluation does not have the voxel counts.
+        UsageError: if the evaluation does not have the voxel counts.
     """
     keys = {name: _key(values) for name, values in evaluation.settings["structures"].items()}
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for score in evaluation.scores:
         if score.metric in COUNTS:
             counts.setdefault((score.case, score.structure), {})[score.metric] = int(score.value)
+    if not all(row.keys() >= set(COUNTS) for row in counts.values()) or not counts:
+        raise UsageError(f"The summary needs the metrics {', '.join(COUNTS)}. Evaluate with them.")
     rows = {case: {key: _row(counts[case, name]) for name, key in keys.items()} for case in evaluation.cases}
     means = {key: _means([row[key] for row in rows.values()]) for key in keys.values()}
     return {

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -168,7 +168,7 @@ def _look_up(at: Places, targets: Bools, shells: Shells) -> tuple[Floats, Places
     return distances, left
 
 
-@cache
+@lru_cache(maxsize=64)
 def _shells(spacing_mm: tuple[float, ...]) -> Shells:
     """The shortest steps on the grid, those of equal length together: length in mm, steps in voxels."""
     volume = LOOK_UPS * np.prod(spacing_mm)

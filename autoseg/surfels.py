@@ -14,7 +14,7 @@ Nikolov et al. (2021, doi:10.2196/26151). The pieces follow from two rules, so t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
@@ -54,7 +54,7 @@ def neighbour_codes(segmentation: NDArray[np.bool_], outside: bool = False) -> N
     return codes
 
 
-@cache
+@lru_cache(maxsize=64)
 def element_sizes(spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
     """Size of the boundary inside a neighbourhood, by its code.
 

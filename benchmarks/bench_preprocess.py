@@ -180,9 +180,9 @@ def _report(results: list[dict[str, Any]]) -> str:
         "",
         "Verification, fingerprint, plan and preprocessing as whole processes on the same files. autoseg",
         "runs its four commands one after the other; stock is `nnUNetv2_plan_and_preprocess",
-        f"--verify_dataset_integrity -np {cores()}`, stock_2 the same with `-npfp {cores()}`: as many processes",
-        "for the fingerprint, where stock takes 8. Memory is the peak of the process tree, sampled every 0.1 s:",
-        "PSS counts shared memory once, RSS in each process. Medians over the repeats.",
+        f"--verify_dataset_integrity -np {cores()}`, stock_2 the same with `-npfp {cores()}`: as many",
+        "processes for the fingerprint, where stock takes 8. Memory is the peak of the process tree, sampled",
+        "every 0.1 s: PSS counts shared memory once, RSS in each process. Medians over the repeats.",
     ]
     for each in results:
         lines += [

@@ -93,6 +93,10 @@ def test_pooled_dice_has_its_own_name(tmp_path: Path) -> None:
     assert summary["overall"]["dice"]["mean"] == 0.5
     assert summary["overall"]["pooled_dice"]["mean"] == pytest.approx(800 / 801)
     assert summary["overall"]["pooled_dice"]["definition"] == "pooled_dice.v1"
+    alone = evaluate(
+        tmp_path / "p", references=tmp_path / "r", labels={"a": 1}, metrics=["pooled_dice"], workers=1
+    )
+    assert alone.summary()["overall"]["pooled_dice"] == summary["overall"]["pooled_dice"]
 
 
 def test_workers_change_nothing(folders: tuple[Path, Path]) -> None:
@@ -231,6 +235,7 @@ def test_lengths_are_pixels_where_images_have_no_size(flat: tuple[Path, Path]) -
     evaluation = evaluate(flat[0], references=flat[1], labels={"head": 1}, workers=1)
     assert evaluation.settings["length_unit"] == "px"
     assert evaluation.mean("hd", "head") == pytest.approx(2.0)
+    assert evaluation.summary()["overall"]["area_error"]["unit"] == "px^2"
     assert "hc_error" in evaluation.settings["definitions"]
 
 
@@ -316,6 +321,12 @@ def test_summary_json_equals_nnunets(
     assert ours["foreground_mean"] == pytest.approx(stock["foreground_mean"])
     assert ours["mean"].keys() == stock["mean"].keys()
     theirs.load_summary_json(str(tmp_path / "ours.json"))
+
+
+def test_summary_json_needs_the_counts(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    evaluation = evaluate(folders[0], references=folders[1], labels=LABELS, metrics=["dice"], workers=1)
+    with pytest.raises(UsageError, match="tp, fp, fn, tn"):
+        evaluation.save_nnunet_summary(tmp_path / "summary.json")
 
 
 def test_probabilities_beside_predictions(folders: tuple[Path, Path]) -> None:

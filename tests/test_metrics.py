@@ -170,6 +170,16 @@ def test_many_and_large_labels() -> None:
     assert wide == narrow
 
 
+def test_more_labels_than_bytes_can_hold() -> None:
+    rng = np.random.default_rng(0)
+    known = np.concatenate([[0], rng.choice(np.arange(1, 60_000), 300, replace=False)])
+    reference, prediction = rng.choice(known, (2, 12, 20, 20))
+    chosen = [int(known[7]), int(known[200])]
+    wide = scores(reference, prediction, structures={"a": chosen})
+    masks = [np.isin(labels, chosen).astype(np.uint8) for labels in (reference, prediction)]
+    assert wide == scores(*masks)
+
+
 def test_a_single_slice_is_scored_in_2d() -> None:
     reference, prediction = FULL[2:3], np.roll(FULL[2:3], 1, axis=1)
     as_slice = scores(reference, prediction, spacing_mm=(999, 1, 1))

@@ -232,9 +232,9 @@ def test_holm_keeps_the_family_wise_error() -> None:
     weights = statistics.resample(40, n_resamples=50)
     wrong = [
         any(pair.significant for pair in statistics.compare_pairs(generator.normal(size=(5, 40)), weights))
-        for _ in range(600)
+        for _ in range(400)
     ]
-    assert np.mean(wrong) < 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 600)
+    assert np.mean(wrong) < 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 400)
 
 
 @pytest.mark.slow

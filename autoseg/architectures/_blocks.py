@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoseg.architectures._convolution import Conv2d, Conv3d
 from autoseg.architectures._cpu import (
     InstanceNorm2d,
     InstanceNorm3d,
@@ -47,7 +48,7 @@ class Operators:
 
 _OPERATORS = {
     2: Operators(
-        conv=nn.Conv2d,
+        conv=Conv2d,
         transposed=TransposedConv2d,
         max_pool=nn.MaxPool2d,
         dropout=nn.Dropout2d,
@@ -56,7 +57,7 @@ _OPERATORS = {
         linear_mode="bilinear",
     ),
     3: Operators(
-        conv=nn.Conv3d,
+        conv=Conv3d,
         transposed=TransposedConv3d,
         max_pool=nn.MaxPool3d,
         dropout=nn.Dropout3d,

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoseg.architectures._convolution import is_misjudged
+
 GROUP = 16
 SMALLEST_GROUP = 4
 
@@ -79,6 +81,8 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Sequen
     group = gcd(channels, GROUP)
     if group < SMALLEST_GROUP or (axes == 2 and max(kernel) <= 3):  # where the library is fast
         group = 1
+    if x.dtype == torch.bfloat16 and is_misjudged(x.shape[2:], kernel, stride):
+        gradient, x = gradient.float(), x.float()
     grouped = torch.empty((channels, group, *kernel), dtype=x.dtype, device=x.device)
     _, result, _ = torch.ops.aten.convolution_backward(
         gradient,
@@ -94,7 +98,7 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Sequen
         [False, True, False],
     )
     blocks = result.view(channels // group, group, group, *kernel).diagonal(dim1=1, dim2=2)
-    gathered: Tensor = blocks.movedim(-1, 1).reshape(weight.shape)
+    gathered: Tensor = blocks.movedim(-1, 1).reshape(weight.shape).to(weight.dtype)
     return gathered
 
 

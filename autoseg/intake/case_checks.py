@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.dataset import Case, Dataset
-from autoseg.image import Array, Image, ImageError, describe_grid, placed_differently, read_file
+from autoseg.grid import Array, Image, ImageError, describe_grid, placed_differently
+from autoseg.image import read_file
 from autoseg.intake.findings import Finding, error, warning
 from autoseg.intake.label_checks import check_label, count_labels
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from autoseg.dataset import Case, Dataset
-from autoseg.image import Array, Image
+from autoseg.grid import Array, Image
 from autoseg.intake.findings import Finding, error, warning
 
 # Counted a piece at a time, since bincount widens its input to 64 bits.

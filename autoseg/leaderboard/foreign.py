@@ -155,9 +155,8 @@ def _number(text: str, metric: str, path: Path, number: int) -> float | None:
         raise DataError(f"{where}: {text!r} is not finite. Leave it blank, or give the image's diagonal.")
     fraction = quantity(metric).worst == 0.0
     if value < 0 or (fraction and value > 1):
-        raise DataError(
-            f"{where}: {text} lies outside {'0 to 1' if fraction else 'what is possible'}. Correct it."
-        )
+        possible = "0 to 1" if fraction else "0 and more"
+        raise DataError(f"{where}: {text}, expected {possible}. Correct it, or divide per cent by 100.")
     return value
 
 

@@ -48,7 +48,9 @@ def _set_table(item: RankedSet, ranked: Quantity) -> Table:
     title = f"{first.dataset}: {first.n_cases} cases, {fold_words(first.folds)}"
     if item.comparable.difference:
         title += f"\n(not comparable with the first table: {item.comparable.difference})"
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     names = [name for name in HEADLINE if name in first.means and name != ranked.name]
     others = [item.comparable.quantity(name) for name in names[:2]]
     missing = any(row.n_missing for row in item.rows)
@@ -56,8 +58,8 @@ def _set_table(item: RankedSet, ranked: Quantity) -> Table:
     table.add_column("trainer", overflow="fold", min_width=18)
     table.add_column(f"{ranked.title} [95 %]", justify="right", no_wrap=True)
     for other in others:
-        table.add_column(other.title, justify="right", no_wrap=True)
-    for name in (*(("missing",) if missing else ()), "params", "train", "s/case"):
+        table.add_column(f"{other.label} {other.unit}".strip(), justify="right", no_wrap=True)
+    for name in (*(("miss",) if missing else ()), "params", "train", "s/case"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in item.rows:
         values = [other.text(row.means[other.name]) for other in others]
@@ -97,7 +99,7 @@ def count_words(value: float | None) -> str:
     if value is None:
         return ""
     if value >= 1e6:
-        return f"{value / 1e6:.1f} M"
+        return f"{value / 1e6:.1f} M" if value < 1e8 else f"{value / 1e6:.0f} M"
     return f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.0f}"
 
 
@@ -107,4 +109,5 @@ def duration_words(seconds: float | None) -> str:
         return ""
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+    value, unit = (seconds / 60, "min") if seconds < 3600 else (seconds / 3600, "h")
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"

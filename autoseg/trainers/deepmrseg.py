@@ -15,7 +15,8 @@ class deepmrseg(Trainer):
     Stated there: residual inception blocks, 1x1 convolutions in place of pooling, 2D slices. From the
     authors' repository: 16 features, depth 4, the loss 50 IoU + 50 (exponential error + cross-entropy),
     batch 8, augmentation, no deep supervision. Ours: AdamW at 1e-3 (the repository's Adam at 0.05 with
-    epsilon 0.1 is fragile) and a cosine schedule. Not here yet: averaging the best checkpoints and the three orientations.
+    epsilon 0.1 is fragile) and a cosine schedule. Not here yet: averaging the best checkpoints and the
+    three orientations.
     """
 
     architecture = "deepmrseg"

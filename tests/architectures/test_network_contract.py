@@ -15,7 +15,7 @@ from autoseg.architectures import (
     build_network,
     class_path,
     network_kwargs,
-    quicken,
+    prepare_for_cpu,
     requires_import,
 )
 from autoseg.errors import PlanError
@@ -172,7 +172,7 @@ def test_every_parameter_learns_in_bf16(name: str, axes: int) -> None:
     layout = torch.channels_last if axes == 2 else torch.channels_last_3d
     torch.manual_seed(3)
     built = build_network(name, 2, 3, topology(PATCH[axes], 5), deep_supervision=True, **NARROW.get(name, {}))
-    quicken(built)
+    prepare_for_cpu(built)
     built = built.to(memory_format=layout).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         result = outputs(built(image(PATCH[axes]).to(memory_format=layout)))

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,16 @@ FLAGS = (
     "--force-color-profile=srgb",
     "--remote-debugging-pipe",
 )
+
+# The browser reads from descriptor 3 and writes to 4. A shell would do, but dash takes one digit only.
+LAUNCH = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for end, place in zip(ends, (3, 4)):
+    os.dup2(end, place)
+    os.close(end)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_chromium() -> str | None:
@@ -97,9 +108,11 @@ class Chromium:
 
     def __init__(self, program: str, profile: Path) -> None:
         (to_read, self._write), (self._read, to_write) = os.pipe(), os.pipe()
-        command = f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}'
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", command, program, *FLAGS, f"--user-data-dir={profile}"],
+            [
+                *(sys.executable, "-c", LAUNCH, str(to_read), str(to_write)),
+                *(program, *FLAGS, f"--user-data-dir={profile}"),
+            ],
             pass_fds=(to_read, to_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

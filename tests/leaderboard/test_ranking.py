@@ -211,6 +211,7 @@ def test_missing_a_structure_never_improves_any_metric() -> None:
             rank(
                 [record("honest", scores=honest), record("sly", scores=replace(honest, columns=columns))],
                 metric=m,
+                resamples=50,
             )
             for m in ("dice", "iou", "nsd", "hd95")
         ]
