@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.dataset import Dataset
-from autoseg.errors import AutosegError, PlanError
+from autoseg.errors import PlanError
 from autoseg.evaluate import Evaluation, evaluate
 from autoseg.files import digest, read_json
 from autoseg.fingerprint import Fingerprint
@@ -64,7 +64,8 @@ def run_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Re
         return read_records(run.record)[0]
     try:
         record = _walk(cell, run, plan, workspace, workers)
-    except (AutosegError, RuntimeError, ValueError, MemoryError) as problem:
+    except Exception as problem:
+        # Whatever a trainer raises is its row's, not the other rows' end.
         # Not recorded on disk: whoever runs the cell again wants it tried again.
         log.error("%s failed: %s", run.name, problem)
         log.debug("%s", traceback.format_exc())

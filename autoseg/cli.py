@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from autoseg.plan import Plan
     from autoseg.workspace import Workspace
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="autoseg",
     help="Self-configuring medical image segmentation: drop a data set in, read a leaderboard.",
@@ -462,14 +464,15 @@ def main() -> None:
         typer.echo(f"autoseg: {error}", err=True)
         raise SystemExit(error.exit_status) from None
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo(
-            "\nautoseg: interrupted. What is finished is kept; the same command goes on from here.", err=True
-        )
-        raise SystemExit(130) from None
+        status = INTERRUPTED
     except Exception as error:
         # The parser's own errors know how to show themselves and how to exit; all others are ours to see.
         if not (hasattr(error, "show") and hasattr(error, "exit_code")):
             raise
         error.show()
         raise SystemExit(error.exit_code) from None
+    if status == INTERRUPTED:  # the parser turns an interrupt into this number by itself
+        typer.echo(
+            "\nautoseg: interrupted. What is finished is kept; the same command goes on from here.", err=True
+        )
     raise SystemExit(status or 0)

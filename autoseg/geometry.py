@@ -81,15 +81,6 @@ def paste(crop: Array, box: Sequence[Sequence[int]], shape: Sequence[int], fill:
     return full
 
 
-def padding_to(shape: Sequence[int], minimum: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """How much to pad (before, after) each axis so that none is shorter than `minimum`.
-
-    The odd voxel goes behind, as in nnU-Net's sliding window.
-    """
-    missing = [max(0, least - length) for length, least in zip(shape, minimum, strict=True)]
-    return tuple((total // 2, total - total // 2) for total in missing)
-
-
 def _nonzero(array: Array) -> NDArray[np.bool_]:
     mask: NDArray[np.bool_] = array[0] != 0
     for channel in array[1:]:

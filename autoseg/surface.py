@@ -29,7 +29,7 @@ Surface = tuple[Bools, Floats | None]
 Shells = tuple[tuple[float, Places], ...]
 
 # A good prediction's surface is a few voxels off: looking up so many neighbours finds most of it.
-LOOK_UPS = 200
+LOOK_UPS = 400
 
 # What is further off asks a KD-tree, which only looks at surfaces, but visits much of itself for a far
 # query: noise would take minutes. Beyond so many elements, and this share of the voxels, a distance

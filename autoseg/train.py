@@ -54,7 +54,7 @@ def train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
             try:
                 trainer.run_training()
             except KeyboardInterrupt:
-                _save_for_resume(trainer, run)
+                _save_for_resume(trainer)
                 raise
     _write_cost(run, trainer, spent_before, time.monotonic() - began)
     return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
@@ -95,9 +95,9 @@ def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float) -> N
     )
 
 
-def _save_for_resume(trainer: Any, run: Run) -> None:
+def _save_for_resume(trainer: Any) -> None:
     if trainer.steps_done:
-        trainer.save_checkpoint(str(run.latest_checkpoint))
+        trainer.save_for_resuming()
 
 
 @contextlib.contextmanager

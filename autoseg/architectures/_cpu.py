@@ -132,16 +132,19 @@ def _better(module: nn.Module) -> type[nn.Module] | None:
     if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d):
         return None if module.track_running_stats else _NORMS.get(kind)
     if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):
-        plain = module.groups == 1 and not any(module.padding) and not any(module.output_padding)
-        tiled = module.kernel_size in (module.stride, (1,) * len(module.stride)) and all(
-            d == 1 for d in module.dilation
-        )
-        return _TRANSPOSED.get(kind) if plain and tiled else None
-    if isinstance(module, nn.Conv2d | nn.Conv3d):
-        depthwise = 1 < module.groups == module.in_channels == module.out_channels
-        centred = module.padding_mode == "zeros" and module.padding == tuple(
-            k // 2 for k in module.kernel_size
-        )
-        odd = all(k % 2 for k in module.kernel_size) and all(d == 1 for d in module.dilation)
-        return _DEPTHWISE.get(kind) if depthwise and centred and odd else None
+        return _TRANSPOSED.get(kind) if _is_plain_transposed(module) else None
+    if isinstance(module, nn.Conv2d | nn.Conv3d) and module.padding_mode == "zeros":
+        return (_DEPTHWISE if _is_centred_depthwise(module) else _CONVOLUTIONS).get(kind)
     return None
+
+
+def _is_plain_transposed(module: nn.ConvTranspose2d | nn.ConvTranspose3d) -> bool:
+    plain = module.groups == 1 and not any(module.padding) and not any(module.output_padding)
+    apart = module.kernel_size in (module.stride, (1,) * len(module.stride))
+    return plain and apart and max(module.dilation) == 1
+
+
+def _is_centred_depthwise(module: nn.Conv2d | nn.Conv3d) -> bool:
+    depthwise = 1 < module.groups == module.in_channels == module.out_channels
+    centred = module.padding == tuple(k // 2 for k in module.kernel_size)
+    return depthwise and centred and all(k % 2 for k in module.kernel_size) and max(module.dilation) == 1

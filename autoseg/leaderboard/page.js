@@ -2,6 +2,7 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const form = document.querySelector(".filters");
+  const { dataset: datasets, metric, structure } = form.elements;
   const banner = document.querySelector(".filtered");
 
   // Sorting: the heads become buttons only here, so that a page without scripts shows no dead ones.
@@ -54,19 +55,21 @@
     set.append(home);
   });
 
-  function chosenView(set, metric, structure) {
+  const atHome = () => metric.selectedIndex === 0 && structure.selectedIndex === 0;
+
+  function chosenView(set) {
     const templates = all(":scope > template", set);
-    if (metric === form.metric.options[0].value && structure === "") return templates.find((t) => t.dataset.home);
-    return templates.find((t) => t.dataset.metric === metric && t.dataset.structure === structure);
+    if (atHome()) return templates.find((t) => t.dataset.home);
+    return templates.find((t) => t.dataset.metric === metric.value && t.dataset.structure === structure.value);
   }
 
-  function showViews(metric, structure) {
+  function showViews() {
     all(".set").forEach((set) => {
       const view = set.querySelector(".view");
-      const wanted = `${metric}|${structure}`;
-      if ((set.dataset.shown ?? `${form.metric.options[0].value}|`) === wanted) return;
+      const wanted = atHome() ? "home" : `${metric.value}|${structure.value}`;
+      if ((set.dataset.shown ?? "home") === wanted) return;
       set.dataset.shown = wanted;
-      const template = chosenView(set, metric, structure);
+      const template = chosenView(set);
       if (template) view.replaceChildren(template.content.cloneNode(true));
       else view.innerHTML = "<p class='verdict absent'>This choice is not in this page for this data set.</p>";
       all("table.sortable", view).forEach(makeSortable);
@@ -74,10 +77,11 @@
   }
 
   function apply() {
-    const dataset = form.dataset?.value ?? "";
+    const dataset = datasets?.value ?? "";
     const boxes = all("input[name=trainer]", form);
     const hidden = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
-    showViews(form.metric.value, form.structure.value);
+    showViews();
+    all(".overview").forEach((overview) => (overview.hidden = dataset !== ""));
     all("details.dataset").forEach((section, i) => {
       section.hidden = dataset !== "" && String(i) !== dataset;
       if (String(i) === dataset) section.open = true;
@@ -94,9 +98,9 @@
   function tell(dataset, shown, total) {
     const parts = [];
     if (shown < total) parts.push(`${shown} of ${total} trainers`);
-    if (dataset !== "") parts.push(`data set ${form.dataset.selectedOptions[0].textContent} only`);
-    if (form.metric.selectedIndex > 0) parts.push(`by ${form.metric.selectedOptions[0].textContent}`);
-    if (form.structure.value !== "") parts.push(`structure ${form.structure.value} only`);
+    if (dataset !== "") parts.push(`data set ${datasets.selectedOptions[0].textContent} only`);
+    if (metric.selectedIndex > 0) parts.push(`by ${metric.selectedOptions[0].textContent}`);
+    if (structure.selectedIndex > 0) parts.push(`structure ${structure.value} only`);
     banner.hidden = parts.length === 0;
     const kept = shown < total ? " Ranks, ties, adjusted p values and the Pareto front are still those of all trainers." : "";
     banner.textContent = parts.length ? `Filtered view: ${parts.join(", ")}.${kept}` : "";
@@ -106,6 +110,9 @@
   form.addEventListener("change", apply);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(apply));
+  const chooser = form.querySelector(".choose");
+  document.addEventListener("click", (event) => chooser.contains(event.target) || (chooser.open = false));
+  chooser.addEventListener("keydown", (event) => event.key === "Escape" && (chooser.open = false));
   all("table.sortable").forEach(makeSortable);
 
   // Pointing at a dot shows the same case for every trainer.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from autoseg.files import write_text
 from autoseg.leaderboard import charts, wording
@@ -116,8 +119,8 @@ def render(leaderboard: Leaderboard, overlays: Sequence[Overlay] = ()) -> str:
     return environment.get_template("page.html").render(
         title=_title(leaderboard),
         lead=_lead(leaderboard),
-        css=_source("page.css", environment),
-        js=_source("page.js", environment),
+        css=_source("page.css"),
+        js=_source("page.js"),
         sections=sections,
         overview=_overview(leaderboard, numbers) if len(sections) > 1 else (),
         trainers=trainers,
@@ -152,10 +155,8 @@ def _environment(board: Leaderboard) -> jinja2.Environment:
     return environment
 
 
-def _source(name: str, environment: jinja2.Environment) -> Any:
+def _source(name: str) -> Markup:
     """Our own style sheet or script: the only text that is not escaped."""
-    from markupsafe import Markup
-
     return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))
 
 
@@ -195,37 +196,27 @@ def _by_structure(item: RankedSet, numbers: Mapping[str, int]) -> ByStructure | 
 
 def _with_templates(sections: Sequence[Section], environment: jinja2.Environment) -> list[Section]:
     """Render further metrics and structures, in turn over the data sets, while the page stays small."""
-    from dataclasses import replace
-    from itertools import zip_longest
+    parts: Any = environment.get_template("view.html").module
 
-    from markupsafe import Markup
+    def rendered(view: View, first: bool) -> str:
+        return str(parts.full(view) if first or len(view.lines) > 1 else parts.alone(view))
 
-    macro = environment.get_template("view.html").module.full  # type: ignore[attr-defined]
-    waiting = [
-        [(i, j, metric, structure) for metric, structure in wanted_views(shown.view.item)[1:]]
-        for i, section in enumerate(sections)
-        for j, shown in enumerate(section.sets)
-        if len(shown.view.lines) > 1 or j == 0
-    ]
-    left = _VIEWS_LIMIT - sum(
-        len(str(macro(shown.view, None))) for section in sections for shown in section.sets
-    )
-    rendered: dict[tuple[int, int], list[Template]] = {}
-    for turn in zip_longest(*waiting):
-        for i, j, metric, structure in (item for item in turn if item is not None):
-            if left <= 0:
-                break
-            shown = sections[i].sets[j]
-            html = str(macro(View(shown.view.item.by(metric, structure), shown.view.numbers), None))
-            left -= len(html)
-            if left > 0:
-                rendered.setdefault((i, j), []).append(Template(metric, structure or "", Markup(html)))
+    places = [(i, j) for i, section in enumerate(sections) for j in range(len(section.sets))]
+    views = {(i, j): sections[i].sets[j].view for i, j in places}
+    left = _VIEWS_LIMIT - sum(len(rendered(view, j == 0)) for (_, j), view in views.items())
+    found: dict[tuple[int, int], list[Template]] = {place: [] for place in places}
+    turns = zip_longest(*(product([place], wanted_views(view.item)[1:]) for place, view in views.items()))
+    for place, (metric, structure) in (item for turn in turns for item in turn if item is not None):
+        if left <= 0:
+            break
+        view = View(views[place].item.by(metric, structure), views[place].numbers)
+        html = rendered(view, place[1] == 0)
+        left -= len(html)
+        if left > 0:
+            found[place].append(Template(metric, structure or "", Markup(html)))
     return [
         replace(
-            section,
-            sets=tuple(
-                ShownSet(shown.view, tuple(rendered.get((i, j), ()))) for j, shown in enumerate(section.sets)
-            ),
+            section, sets=tuple(ShownSet(views[i, j], tuple(found[i, j])) for j in range(len(section.sets)))
         )
         for i, section in enumerate(sections)
     ]

@@ -41,20 +41,19 @@ def _others(count: int) -> str:
 
 
 def thrifty(item: RankedSet) -> str:
-    """Which of the tied is the cheapest, where that is not the leader itself; else empty."""
+    """Which of the tied is the fastest and which the smallest, where that is not the leader; else empty."""
     tied = [row for row in item.rows if row.tied_with_best]
-    parts = []
+    praise: dict[str, list[str]] = {}
     for cost, words, say in (
-        ("inference_s_per_case", "fastest", _per_case),
-        ("parameters", "smallest", _parameters),
+        ("inference_s_per_case", "the fastest", _per_case),
+        ("parameters", "the smallest", _parameters),
     ):
-        known = [row for row in tied if row.cost(cost) is not None]
-        if len(known) < 2:
-            continue
-        least = min(known, key=lambda row: row.cost(cost) or 0.0)
-        if least is not item.rows[0]:
-            parts.append(f"{least.name} is the {words} ({say(least.cost(cost) or 0.0)})")
-    return f"Of those that share the lead, {' and '.join(parts)}." if parts else ""
+        known = {row.name: row.cost(cost) or 0.0 for row in tied if row.cost(cost) is not None}
+        least = min(known, key=lambda name: known[name], default="")
+        if len(known) > 1 and least != item.rows[0].name:
+            praise.setdefault(least, []).append(f"{words} ({say(known[least])})")
+    parts = [f"{name} is {' and '.join(words)}" for name, words in praise.items()]
+    return f"Of those that share the lead, {', '.join(parts)}." if parts else ""
 
 
 def _per_case(seconds: float) -> str:

@@ -91,6 +91,8 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
     foreground_oversampling: float = 0.33
     mirroring: bool = True
 
+    my_init_kwargs: dict[str, Any]
+
     def __init__(
         self,
         plans: dict[str, Any],
@@ -298,7 +300,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         """Write nnU-Net's checkpoint, whole or not at all, with the time used so far."""
         path = Path(filename)
         temporary = path.with_name(f".{path.name}")
-        self.my_init_kwargs: dict[str, Any] = {**self.my_init_kwargs, "autoseg": self._progress_state()}
+        self.my_init_kwargs = {**self.my_init_kwargs, "autoseg": self._progress_state()}
         super().save_checkpoint(str(temporary))
         if temporary.exists():
             temporary.replace(path)
@@ -313,9 +315,25 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         return {"elapsed_s": self.elapsed_s, "steps": self.steps_done, "saved_at": time.time()}
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """Load a checkpoint and go on from the time that it had used."""
+        """Load a checkpoint and go on from the step and the time that it had come to.
+
+        Raises:
+            RunError: if the file is no checkpoint.
+        """
         given = filename_or_checkpoint
-        super().load_checkpoint(read_checkpoint(Path(given)) if isinstance(given, str) else given)
+        checkpoint = read_checkpoint(Path(given)) if isinstance(given, str) else given
+        if not self.was_initialized:
+            self.initialize()
+        weights = {key.removeprefix("module."): value for key, value in checkpoint["network_weights"].items()}
+        self._bare_network().load_state_dict(weights)
+        self.optimizer.load_state_dict(checkpoint["optimizer_state"])
+        if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
+            self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
+        self.logger.load_checkpoint(checkpoint["logging"])
+        self.my_init_kwargs = checkpoint["init_args"]
+        self.current_epoch = checkpoint["current_epoch"]
+        self._best_ema = checkpoint["_best_ema"]
+        self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
         state = self.my_init_kwargs.get("autoseg", {})
         self.elapsed_s = float(state.get("elapsed_s", 0.0))
         self.steps_done = int(state.get("steps", 0))

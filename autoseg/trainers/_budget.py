@@ -52,8 +52,15 @@ class BudgetedLoop:
             self._one_part(clock, advance)
             self.elapsed_s = clock.elapsed
             if time.monotonic() - saved > CHECKPOINT_EVERY_S:
-                self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
+                self.save_for_resuming()
                 saved = time.monotonic()
+
+    def save_for_resuming(self) -> None:
+        """Write the checkpoint that a restart goes on from."""
+        # nnU-Net saves before it counts the epoch, and so adds one; here the part is counted already.
+        self.current_epoch -= 1
+        self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
+        self.current_epoch += 1
 
     def _one_part(self, clock: Clock, advance: Callable[..., None]) -> None:
         part = int(clock.progress * PARTS)

@@ -41,7 +41,14 @@ ANISOTROPIC = {
     3: [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2)],
 }
 
-pytestmark = pytest.mark.parametrize(("name", "axes"), CASES)
+# Volumes through a ResNet take seconds to initialise alone.
+HEAVY = {("resnet34_mlp", 3), ("resnet34_unet", 3), ("resnet50_unet", 3)}
+
+every = pytest.mark.parametrize(("name", "axes"), CASES)
+every_but_slowly = pytest.mark.parametrize(
+    ("name", "axes"),
+    [pytest.param(*case, marks=pytest.mark.slow if case in HEAVY else ()) for case in CASES],
+)
 
 
 @functools.cache
@@ -59,6 +66,7 @@ def outputs(result: Any) -> list[torch.Tensor]:
     return result if isinstance(result, list) else [result]
 
 
+@every
 def test_output_has_the_size_of_the_input(name: str, axes: int) -> None:
     patches = [PATCH[axes], *(ODD[axes] if (name, axes) in OWN else [])]
     for patch in patches:
@@ -67,6 +75,7 @@ def test_output_has_the_size_of_the_input(name: str, axes: int) -> None:
         assert logits.shape == (1, 3, *patch)
 
 
+@every
 @pytest.mark.parametrize(("channels", "classes"), [(1, 1), (4, 5)])
 def test_anisotropic_plan_and_any_number_of_channels_and_classes(
     name: str, axes: int, channels: int, classes: int
@@ -78,6 +87,7 @@ def test_anisotropic_plan_and_any_number_of_channels_and_classes(
     assert logits.shape == (2, classes, *PATCH[axes])
 
 
+@every
 def test_kwargs_survive_json_and_build_the_same_network_in_nnunet(name: str, axes: int) -> None:
     get_network_from_plans = pytest.importorskip(
         "nnunetv2.utilities.get_network_from_plans"
@@ -94,6 +104,7 @@ def test_kwargs_survive_json_and_build_the_same_network_in_nnunet(name: str, axe
     assert {key: value.shape for key, value in built.state_dict().items()} == ours
 
 
+@every
 def test_unknown_option_and_dimension_are_refused(name: str, axes: int) -> None:
     with pytest.raises(PlanError, match="has no option 'wings'"):
         network_kwargs(name, topology(PATCH[axes]), wings=2)
@@ -102,6 +113,7 @@ def test_unknown_option_and_dimension_are_refused(name: str, axes: int) -> None:
             network_kwargs(name, topology(PATCH[other]))
 
 
+@every
 def test_every_option_says_what_it_means(name: str, axes: int) -> None:
     defaults = {key: option.default for key, option in MODULES[name].OPTIONS.items()}
     assert all(option.meaning for option in MODULES[name].OPTIONS.values())
@@ -109,6 +121,7 @@ def test_every_option_says_what_it_means(name: str, axes: int) -> None:
     assert network_kwargs(name, plan, **defaults) == network_kwargs(name, plan)
 
 
+@every
 def test_deep_supervision_is_a_switch_and_not_another_network(name: str, axes: int) -> None:
     plan = topology(PATCH[axes], 5)
     with torch.device("meta"):
@@ -127,6 +140,7 @@ def test_deep_supervision_is_a_switch_and_not_another_network(name: str, axes: i
         assert isinstance(supervised(torch.zeros(2, 2, *PATCH[axes])), torch.Tensor)
 
 
+@every_but_slowly
 def test_weights_are_saved_and_loaded(name: str, axes: int, tmp_path: Any) -> None:
     torch.save(network(name, axes).state_dict(), tmp_path / "weights.pth")
     torch.manual_seed(7)
@@ -139,6 +153,7 @@ def test_weights_are_saved_and_loaded(name: str, axes: int, tmp_path: Any) -> No
         assert torch.equal(other(x), expected)
 
 
+@every_but_slowly
 def test_a_seed_decides_weights_and_training(name: str, axes: int) -> None:
     def gradients() -> list[torch.Tensor]:
         torch.manual_seed(3)
@@ -153,7 +168,8 @@ def test_a_seed_decides_weights_and_training(name: str, axes: int) -> None:
     assert all(torch.isfinite(gradient).all() for gradient in first)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@every_but_slowly
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)])
 def test_mixed_precision_in_channels_last_is_close_to_full_precision(
     name: str, axes: int, dtype: torch.dtype
 ) -> None:
@@ -168,6 +184,7 @@ def test_mixed_precision_in_channels_last_is_close_to_full_precision(
     assert error < (0.05 if dtype == torch.bfloat16 else 0.01)
 
 
+@every_but_slowly
 def test_every_parameter_learns_in_bf16(name: str, axes: int) -> None:
     layout = torch.channels_last if axes == 2 else torch.channels_last_3d
     torch.manual_seed(3)

@@ -189,18 +189,18 @@ def _visible(page: Page, selector: str) -> int:
 
 def test_filters_count_hide_and_say_that_the_view_is_filtered(page: Page) -> None:
     trainers = len(QUALITIES) + 2
-    assert _visible(page, "#d0 .set:first-of-type .ranking tbody tr") == 4
+    assert _visible(page, "#d0 div.set .ranking tbody tr") == 4
     assert _visible(page, ".filtered") == 0
     _tick(page, 1, False)
-    assert _visible(page, "#d0 .set:first-of-type .ranking tbody tr") == 3
-    assert _visible(page, "#d0 .set:first-of-type .strips tbody tr") == 3
-    assert _visible(page, "#d0 .set:first-of-type .matrix tbody tr") == 3
+    assert _visible(page, "#d0 div.set .ranking tbody tr") == 3
+    assert _visible(page, "#d0 div.set .strips tbody tr") == 3
+    assert _visible(page, "#d0 div.set .matrix tbody tr") == 3
     assert _texts(page, ".filters .count") == [f"{trainers - 1} of {trainers}"]
     (banner,) = _texts(page, ".filtered")
     assert banner.startswith(f"Filtered view: {trainers - 1} of {trainers} trainers.")
     assert "still those of all trainers" in banner
     _choose(page, "metric", "hd95")
-    assert _visible(page, "#d0 .set:first-of-type .ranking tbody tr") == 3
+    assert _visible(page, "#d0 div.set .ranking tbody tr") == 3
     _choose(page, "dataset", "1")
     assert _visible(page, "details.dataset") == 1
     assert "data set Dataset901_Other only, by HD95" in _texts(page, ".filtered")[0]
@@ -239,7 +239,7 @@ def test_without_scripts_everything_is_there_and_nothing_is_dead(browser: Chromi
     assert page.run("document.querySelectorAll('th button').length") == 0
     assert _visible(page, "#d0 .ranking tbody tr") == 5
     assert _visible(page, "#d0 .dots") > 0 and _visible(page, "#d0 .scatter .marker") > 0
-    text = page.run("document.body.innerText")
+    text = page.run("document.body.textContent")
     for words in (
         "nnunet has the best mean Dice",
         "Not compared with the rows above: late",

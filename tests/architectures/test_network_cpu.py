@@ -1,0 +1,162 @@
+"""The layers that are fast, and right in bf16, on a CPU compute what torch's compute."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from network_facts import build
+from torch import Tensor, nn
+
+from autoseg.architectures import prepare_for_cpu
+from autoseg.architectures._convolution import Conv2d, Conv3d
+from autoseg.architectures._cpu import InstanceNorm3d, TransposedConv2d, TransposedConv3d
+from autoseg.architectures._depthwise import (
+    DepthwiseConv2d,
+    DepthwiseConv3d,
+    DepthwiseTransposed2d,
+    DepthwiseTransposed3d,
+)
+
+LAYOUT = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def run(layer: nn.Module, x: Tensor) -> list[Tensor]:
+    """The result and all gradients of a layer, in float32."""
+    x = x.clone().requires_grad_()
+    layer.zero_grad()
+    y = layer(x)
+    weights = torch.linspace(-1, 1, y.numel()).view_as(y)
+    (y.float() * weights).sum().backward()
+    gradients = [p.grad.clone() for p in layer.parameters() if p.grad is not None]
+    return [y.detach().float(), x.grad.float(), *gradients]
+
+
+def agree(ours: nn.Module, theirs: nn.Module, x: Tensor, **tolerance: float) -> None:
+    ours.load_state_dict(theirs.state_dict())
+    for a, b in zip(run(ours, x), run(theirs, x), strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+
+
+@pytest.mark.parametrize("channels", [6, 24, 32])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [(1, 1, 1), (2, 2, 2), (1, 2, 2)])
+@pytest.mark.parametrize("last", [True, False])
+def test_depthwise_convolutions(channels: int, kernel: int, stride: Any, last: bool) -> None:
+    torch.manual_seed(0)
+    for axes in (2, 3):
+        step = stride[:axes]
+        size = (5, 8, 7)[:axes]
+        args = (channels, channels, kernel, step, kernel // 2)
+        kinds: Any = {
+            2: [(DepthwiseConv2d, nn.Conv2d), (DepthwiseTransposed2d, nn.ConvTranspose2d)],
+            3: [(DepthwiseConv3d, nn.Conv3d), (DepthwiseTransposed3d, nn.ConvTranspose3d)],
+        }[axes]
+        x = torch.randn(2, channels, *size)
+        if last:
+            x = x.to(memory_format=LAYOUT[x.ndim])
+        for ours, theirs in kinds:
+            agree(ours(*args, groups=channels), theirs(*args, groups=channels), x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_instance_norm(batch: int) -> None:
+    torch.manual_seed(0)
+    theirs = nn.InstanceNorm3d(6, affine=True)
+    nn.init.normal_(theirs.weight)
+    x = torch.randn(batch, 6, 4, 5, 3).to(memory_format=torch.channels_last_3d)
+    agree(InstanceNorm3d(6, affine=True), theirs, x, rtol=1e-4, atol=1e-4)
+    assert InstanceNorm3d(6, affine=True)(x).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_instance_norm_of_one_voxel_is_its_bias() -> None:
+    layer = InstanceNorm3d(3, affine=True)
+    nn.init.constant_(layer.bias, 0.5)
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        x = torch.randn(1, 3, 1, 1, 1).to(memory_format=layout)
+        torch.testing.assert_close(layer(x), torch.full_like(x, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride"), [((2, 2, 2), (2, 2, 2)), ((1, 2, 2), (1, 2, 2)), (1, (2, 2, 2))]
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_transposed_convolutions_in_bf16(kernel: Any, stride: Any, bias: bool) -> None:
+    torch.manual_seed(0)
+    for ours, theirs, axes in (
+        (TransposedConv3d, nn.ConvTranspose3d, 3),
+        (TransposedConv2d, nn.ConvTranspose2d, 2),
+    ):
+        args = (8, 6, kernel if kernel == 1 else kernel[-axes:], stride[-axes:])
+        x = torch.randn(2, 8, *(4, 5, 3)[:axes])
+        x = x.to(memory_format=LAYOUT[x.ndim])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            agree(ours(*args, bias=bias), theirs(*args, bias=bias), x, rtol=0.02, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        (lambda: Conv3d(16, 16, 3, padding=1), (2, 4, 4)),
+        (lambda: Conv3d(16, 16, 5, padding=2), (4, 6, 6)),
+        (lambda: Conv3d(16, 16, 3, stride=2, padding=1), (8, 2, 1)),
+        (lambda: Conv2d(16, 16, 3, stride=2, padding=1), (8, 1)),
+        (lambda: DepthwiseConv3d(16, 16, 3, padding=1, groups=16), (2, 4, 4)),
+        (lambda: DepthwiseConv3d(16, 16, 5, padding=2, groups=16), (3, 4, 4)),
+    ],
+)
+def test_gradients_in_bf16_are_right_where_the_library_is_wrong(make: Any, size: Any) -> None:
+    torch.manual_seed(0)
+    layer = make()
+    x = torch.randn(2, 16, *size)
+    x = x.to(memory_format=LAYOUT[x.ndim])
+    expected = run(layer, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = run(layer, x)
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).norm() < 0.02 * b.norm()
+
+
+def test_a_foreign_network_keeps_its_names_and_its_results() -> None:
+    torch.manual_seed(0)
+    network = build("nnunet", 1, 3, (16, 16, 16), stages=3, width=8)
+    prepared = copy.deepcopy(network)
+    # 10 convolutions of 2 per stage, each with a norm; 2 transposed; 2 heads.
+    assert prepare_for_cpu(prepared) == 10 + 10 + 2 + 2
+    assert prepare_for_cpu(prepared) == 0
+    assert list(prepared.state_dict()) == list(network.state_dict())
+    x = torch.randn(2, 1, 16, 16, 16).to(memory_format=torch.channels_last_3d)
+    for a, b in zip(run(prepared, x), run(network, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_layers_of_other_settings_are_left_alone() -> None:
+    layers = nn.Sequential(
+        nn.InstanceNorm3d(4, track_running_stats=True),
+        nn.ConvTranspose3d(4, 4, 3, stride=2),
+        nn.ConvTranspose3d(4, 4, 2, stride=2, groups=2),
+        nn.Conv3d(4, 4, 3, padding=1, padding_mode="reflect"),
+        nn.BatchNorm3d(4),
+    )
+    assert prepare_for_cpu(layers) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["brainunet", "mednext", "resnet34_mlp"])
+def test_compiled_networks_compute_the_same(name: str) -> None:
+    torch.manual_seed(0)
+    options = {} if name == "resnet34_mlp" else {"width": 8}
+    network = build(name, 1, 2, (32, 48), **options).eval()
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    x = torch.randn(2, 1, 32, 48)
+    torch.testing.assert_close(compiled(x), network(x), rtol=1e-4, atol=1e-4)
+    network.train()
+    gradients = []
+    for each in (network, compiled):
+        network.zero_grad()
+        each(x).square().mean().backward()
+        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
