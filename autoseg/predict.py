@@ -190,7 +190,7 @@ def prediction_seconds(trainer: Any, run: Run, workspace: Workspace) -> float:
     trainer.set_deep_supervision_enabled(False)
     network = trainer.network.eval()
     times = []
-    with torch.inference_mode(), torch.autocast(trainer.device.type, dtype=dtype, enabled=dtype is not None):
+    with torch.no_grad(), torch.autocast(trainer.device.type, dtype=dtype, enabled=dtype is not None):
         for _ in range(3):
             began = time.perf_counter()
             network(data)

@@ -120,7 +120,7 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     hyperparameters, options = _split_options(trainer, choice.options)
     if request.epochs is not None:
         hyperparameters["epochs"] = request.epochs
-    base = _base_plan(dataset, fingerprint, choice, request, 1.0)
+    base = _base_plan(dataset, fingerprint, choice, request)
     name, decision = choose_configuration(base, trainer, request.configuration)
     published = Shape(base.configurations[name].batch_size, _published_width(trainer, options), 1.0)
     fitting = _Fitting(dataset, fingerprint, choice, request, trainer, options, name, published)
@@ -141,6 +141,7 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
         "train_seconds": None if request.run_seconds is None else request.run_seconds * TRAINING_SHARE,
         "changes": [
             *shape.changes(published),
+            *_smaller_patch(base.configurations[name], plan.configurations[name], shape),
             *(["no mirroring"] if hyperparameters.get("mirroring") is False else []),
         ],
     }
@@ -152,6 +153,14 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
         decisions=(*plan.decisions, *decisions),
         provenance={**plan.provenance, "training": training, "configuration": name},
     )
+
+
+def _smaller_patch(before: Configuration, after: Configuration, shape: Shape) -> list[str]:
+    """The change of the patch in words, where it is not a matter of spacing."""
+    if shape.memory_share == 1.0 or before.patch_size == after.patch_size:
+        return []
+    sizes = ("x".join(map(str, each.patch_size)) for each in (before, after))
+    return [f"patch {' -> '.join(sizes)}"]
 
 
 def _mirroring(fitted: Decision, hyperparameters: dict[str, Any]) -> Decision:
@@ -211,24 +220,23 @@ class _Fitting:
     options: Mapping[str, Any]
     name: str
     published: Shape
-    _plans: dict[float, Plan] = field(default_factory=dict)
+    _plans: dict[tuple[float, float], Plan] = field(default_factory=dict)
 
     def plan(self, shape: Shape) -> Plan:
         """The plan of a shape, with the one configuration that is trained."""
-        base = self._at(shape.coarsening)
+        base = self._at(shape)
         configuration = self.configuration(shape)
         return dataclasses.replace(base, configurations={self.name: configuration})
 
-    def _at(self, coarsening: float) -> Plan:
-        if coarsening not in self._plans:
-            self._plans[coarsening] = _base_plan(
-                self.dataset, self.fingerprint, self.choice, self.request, coarsening
-            )
-        return self._plans[coarsening]
+    def _at(self, shape: Shape) -> Plan:
+        key = (shape.coarsening, shape.memory_share)
+        if key not in self._plans:
+            self._plans[key] = _base_plan(self.dataset, self.fingerprint, self.choice, self.request, *key)
+        return self._plans[key]
 
     def configuration(self, shape: Shape) -> Configuration:
         """The configuration of a shape: the planner's at that spacing, with this batch and network."""
-        planned = self._at(shape.coarsening).configurations[self.name]
+        planned = self._at(shape).configurations[self.name]
         suffix = "" if shape.coarsening == 1.0 else f"_x{shape.coarsening:g}"
         return dataclasses.replace(
             planned,
@@ -255,7 +263,7 @@ class _Fitting:
         train_seconds = run_seconds * TRAINING_SHARE
 
         def seconds_of(shape: Shape) -> float:
-            voxels = math.prod(self._at(shape.coarsening).configurations[self.name].patch_size)
+            voxels = math.prod(self._at(shape).configurations[self.name].patch_size)
             work: float = shape.batch_size * voxels / probe["voxels"]
             if shape.width and self.published.width:
                 work *= (shape.width / self.published.width) ** WIDTH_EXPONENT
@@ -279,12 +287,12 @@ class _Fitting:
                 else " (the documented size of the network is kept)"
             )
             + f"; below {FEWEST_STEPS} steps the spacing grows while the smallest structure stays wider "
-            f"than {NARROWEST_STRUCTURE:g} voxels"
+            f"than {NARROWEST_STRUCTURE:g} voxels, and then the patch shrinks"
         )
         return shape, [Decision("budget", dataclasses.asdict(shape), rule, inputs, SOURCE)]
 
     def _planned(self) -> Configuration:
-        return self._at(1.0).configurations[self.name]
+        return self._at(self.published).configurations[self.name]
 
     def _measure(self) -> tuple[float, dict[str, Any]]:
         """Seconds of a step on a small patch, and what it was measured on."""
@@ -294,7 +302,7 @@ class _Fitting:
         batch = min(2, configuration.batch_size)
         strides = [math.prod(column) for column in zip(*topology_of(self._planned()).strides, strict=True)]
         patch = probe_patch(configuration.patch_size, batch, strides)
-        plan = dataclasses.replace(self._at(1.0), configurations={self.name: configuration})
+        plan = dataclasses.replace(self._at(self.published), configurations={self.name: configuration})
         network = build(self.trainer, plan, self.name, self.dataset).to(self.request.device).train()
         dtype = autocast_dtype(self.request.device)
         seconds = step_seconds(
@@ -331,10 +339,18 @@ def topology_of(configuration: Configuration) -> Topology:
 
 
 def _base_plan(
-    dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request, coarsening: float
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    choice: Choice,
+    request: Request,
+    coarsening: float = 1.0,
+    memory_share: float = 1.0,
 ) -> Plan:
     preset = choice.name if choice.name in PRESETS else "nnunet"
-    plan = plan_experiment(dataset, fingerprint, preset, memory_gb=request.memory_gb)
+    memory_gb = request.memory_gb
+    if memory_share != 1.0:
+        memory_gb = (memory_gb or PRESETS[preset].memory_gb) * memory_share
+    plan = plan_experiment(dataset, fingerprint, preset, memory_gb=memory_gb)
     if coarsening == 1.0:
         return plan
     spacing = list(plan.configurations.values())[-1].spacing
@@ -342,7 +358,7 @@ def _base_plan(
     if len(spacing) == 2:
         whole[0] = plan.original_median_spacing[0]
     array_order = [whole[plan.transpose_backward[axis]] for axis in range(3)]
-    return plan_experiment(dataset, fingerprint, preset, memory_gb=request.memory_gb, spacing=array_order)
+    return plan_experiment(dataset, fingerprint, preset, memory_gb=memory_gb, spacing=array_order)
 
 
 def _published_width(trainer: type[Trainer], options: Mapping[str, Any]) -> int | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero as stock_crop
 
-from autoseg.geometry import crop_to_nonzero, nonzero_box, padding_to, paste
+from autoseg.geometry import crop_to_nonzero, nonzero_box, paste
 
 shapes = st.tuples(*[st.integers(1, 9)] * 3)
 
@@ -61,13 +59,3 @@ def test_paste_undoes_a_crop(shape: tuple[int, ...], seed: int) -> None:
     cropped, _, box = crop_to_nonzero(array)
     np.testing.assert_array_equal(paste(cropped, box, shape), array)
     np.testing.assert_array_equal(paste(cropped[0], box, shape), array[0])
-
-
-@pytest.mark.parametrize(
-    ("shape", "minimum"), [((5, 9, 4), (8, 8, 8)), ((3, 3), (4, 2)), ((6, 7, 8), (2, 2, 2))]
-)
-def test_padding_is_nnunets(shape: tuple[int, ...], minimum: tuple[int, ...]) -> None:
-    padded, inner = pad_nd_image(np.ones(shape), minimum, return_slicer=True)
-    padding = padding_to(shape, minimum)
-    assert [before for before, _ in padding] == [part.start for part in inner]
-    assert np.pad(np.ones(shape), padding).shape == padded.shape

@@ -6,8 +6,10 @@ the JSON-able arguments of that class for one configuration of a plan.
 
 from __future__ import annotations
 
+import functools
 import pydoc
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from autoseg import plugins
@@ -27,6 +29,11 @@ __all__ = [
 ]
 
 
+@functools.cache
+def _module(architecture: str) -> ModuleType:
+    return plugins.find("architectures", architecture)
+
+
 def network_kwargs(architecture: str, topology: Topology, **options: Any) -> dict[str, Any]:
     """The JSON-able arguments of a network for one configuration.
 
@@ -34,19 +41,19 @@ def network_kwargs(architecture: str, topology: Topology, **options: Any) -> dic
         PlanError: for an unknown option or a dimension that the network does not support.
         UsageError: for an unknown architecture.
     """
-    kwargs: dict[str, Any] = plugins.find("architectures", architecture).kwargs_for(topology, **options)
+    kwargs: dict[str, Any] = _module(architecture).kwargs_for(topology, **options)
     return kwargs
 
 
 def class_path(architecture: str) -> str:
     """The dotted path under which a plan names the class."""
-    network = plugins.find("architectures", architecture).NETWORK
+    network = _module(architecture).NETWORK
     return f"{network.__module__}.{network.__qualname__}"
 
 
 def requires_import(architecture: str) -> tuple[str, ...]:
     """The arguments that name a class, which the builder imports first (nnU-Net's own networks)."""
-    return tuple(getattr(plugins.find("architectures", architecture), "REQUIRES_IMPORT", ()))
+    return tuple(getattr(_module(architecture), "REQUIRES_IMPORT", ()))
 
 
 def build_network(
@@ -72,7 +79,7 @@ def build_network(
         UsageError: for an unknown architecture.
     """
     kwargs = network_kwargs(architecture, topology, **options)
-    network = plugins.find("architectures", architecture).NETWORK(
+    network = _module(architecture).NETWORK(
         input_channels=input_channels,
         num_classes=num_classes,
         deep_supervision=bool(deep_supervision),

@@ -1,117 +1,20 @@
-"""Which rows may be compared: runs pooled into rows, and rows into sets of like with like."""
+"""Which rows may be compared: sets of like with like, and in words what tells one set from another."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoseg.leaderboard.entries import Entry, fold_words
 from autoseg.leaderboard.quantities import ALL_STRUCTURES, Quantity, quantity
-from autoseg.leaderboard.records import UNKNOWN_FOLD, Record, Status
+from autoseg.leaderboard.records import UNKNOWN_FOLD
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One row: all folds and seeds of one trainer in one configuration.
-
-    Attributes:
-        name: what the row is called: the trainer, and whatever tells it from another row of this data set.
-        records: the runs that have scores.
-        without: the runs that have none: failed, impossible.
-    """
-
-    name: str
-    records: tuple[Record, ...]
-    without: tuple[Record, ...]
-
-    @property
-    def first(self) -> Record:
-        """Any run of the row, for what all its runs share."""
-        return (self.records or self.without)[0]
-
-    @property
-    def folds(self) -> tuple[int | str, ...]:
-        """Folds with scores, sorted; numbers before names."""
-        return sorted_folds({record.fold for record in self.records})
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of all runs, sorted."""
-        return tuple(sorted({record.seed for record in self.records or self.without}))
-
-    @cached_property
-    def cases(self) -> frozenset[str]:
-        """Every case that was to be predicted."""
-        return frozenset(case for record in self.records for case in record.scores.cases)
-
-    @cached_property
-    def missing(self) -> frozenset[str]:
-        """Cases without a prediction, in any seed."""
-        return frozenset(case for record in self.records for case in record.scores.missing)
-
-    @cached_property
-    def empty(self) -> frozenset[str]:
-        """Cases in which some structure is rightly absent."""
-        return frozenset(case for record in self.records for case in record.scores.empty)
-
-    @property
-    def status(self) -> Status:
-        """Of the whole row."""
-        if not self.records:
-            return self.without[0].status
-        statuses = {record.status for record in self.records}
-        if self.without or "partial" in statuses:
-            return "partial"
-        return "foreign" if "foreign" in statuses else "ok"
-
-    @property
-    def reason(self) -> str:
-        """Why the status is not ok, fold by fold where they differ."""
-        told = [record for record in (*self.without, *self.records) if record.reason]
-        by_reason: dict[str, list[Record]] = {}
-        for record in told:
-            by_reason.setdefault(record.reason, []).append(record)
-        n_runs = len(self.records) + len(self.without)
-        parts = []
-        for reason, records in by_reason.items():
-            folds = fold_words(sorted_folds({record.fold for record in records}))
-            parts.append(reason if len(records) == n_runs else f"{folds}: {reason}")
-        return "; ".join(parts)
-
-    @cached_property
-    def length_unit(self) -> str:
-        """``mm``, or ``px`` where images have no physical size."""
-        units = {str(record.settings.get("length_unit", "mm")) for record in self.records}
-        return " and ".join(sorted(units))
-
-    def definitions(self, metric: str) -> tuple[str, ...]:
-        """How a metric was computed; tolerance and unit belong to the definition of surface metrics."""
-        return tuple(
-            sorted(
-                {
-                    name + _conditions(record, metric, self.length_unit)
-                    for record in self.records
-                    for name in record.scores.definitions(metric)
-                }
-            )
-        )
-
-
-def _conditions(record: Record, metric: str, unit: str) -> str:
-    """Tolerance of NSD and unit of distances, as the end of a definition."""
-    if metric.startswith("nsd"):
-        tolerance = record.settings.get("tolerance_mm")
-        values = sorted(set(tolerance.values())) if isinstance(tolerance, Mapping) else [tolerance]
-        if len(values) > 1 and isinstance(tolerance, Mapping):
-            return " at " + ", ".join(f"{name} {value:g} {unit}" for name, value in tolerance.items())
-        return f" at {values[0]:g} {unit}" if values and values[0] is not None else ""
-    return f" in {unit}" if unit != "mm" and quantity(metric).unit == "mm" else ""
 
 
 @dataclass(frozen=True)
@@ -207,88 +110,6 @@ class ComparableSet:
         if cases not in self._indices:
             self._indices[cases] = np.array([self._position[case] for case in cases], dtype=np.intp)
         return self._indices[cases]
-
-
-def sorted_folds(folds: Iterable[int | str]) -> tuple[int | str, ...]:
-    """Numbers in order, then names."""
-    return tuple(sorted(folds, key=lambda fold: (isinstance(fold, str), fold)))
-
-
-def fold_words(folds: Sequence[int | str]) -> str:
-    """``fold 0``, ``folds 0 to 4``, ``folds 0, 2``."""
-    if len(folds) == 1:
-        return {"all": "all cases", UNKNOWN_FOLD: "unknown folds"}.get(str(folds[0]), f"fold {folds[0]}")
-    numbers = [fold for fold in folds if isinstance(fold, int)]
-    if len(numbers) == len(folds) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
-        return f"folds {numbers[0]} to {numbers[-1]}"
-    return "folds " + ", ".join(str(fold) for fold in folds)
-
-
-def pool(records: Iterable[Record]) -> dict[str, list[Entry]]:
-    """Pool the folds and seeds of each trainer into one row; per data set, in the order of appearance.
-
-    Of several records of one fold and seed the latest counts.
-    """
-    rows: dict[str, dict[tuple[str, ...], dict[tuple[str, int], Record]]] = {}
-    for record in records:
-        run = rows.setdefault(record.dataset, {}).setdefault(_key(record), {})
-        slot = (str(record.fold), record.seed)
-        if slot not in run or record.created >= run[slot].created:
-            run[slot] = record
-    return {dataset: _entries(found) for dataset, found in rows.items()}
-
-
-def _key(record: Record) -> tuple[str, ...]:
-    return (
-        record.label,
-        record.configuration,
-        record.initialisation,
-        record.plan,
-        record.plan_hash or "",
-        record.fingerprint_hash or "",
-    )
-
-
-def _entries(rows: dict[tuple[str, ...], dict[tuple[str, int], Record]]) -> list[Entry]:
-    rows = _adopted(rows)
-    names = _names(list(rows))
-    entries = []
-    for key, runs in rows.items():
-        ordered = sorted(runs.values(), key=lambda record: (str(record.fold), record.seed))
-        scored = tuple(record for record in ordered if record.scores.columns)
-        without = tuple(record for record in ordered if not record.scores.columns)
-        entries.append(Entry(names[key], scored, without))
-    return entries
-
-
-def _adopted(
-    rows: dict[tuple[str, ...], dict[tuple[str, int], Record]],
-) -> dict[tuple[str, ...], dict[tuple[str, int], Record]]:
-    """Give runs without scores, which may not have come as far as a plan, to the one row of their trainer."""
-    scored = {key for key, runs in rows.items() if any(run.scores.columns for run in runs.values())}
-    found = {key: dict(runs) for key, runs in rows.items() if key in scored}
-    for key, runs in rows.items():
-        if key in scored:
-            continue
-        parents = [parent for parent in scored if parent[0] == key[0]]
-        target = found.setdefault(parents[0] if len(parents) == 1 else key, {})
-        for slot, run in runs.items():
-            target.setdefault(slot, run)
-    return found
-
-
-def _names(keys: list[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """The trainer, and of configuration, initialisation, plan and hashes the first that tells rows apart."""
-    names = {}
-    for key in keys:
-        alike = [other for other in keys if other[0] == key[0] and other != key]
-        parts = [key[0]]
-        for position in range(1, len(key)):
-            if any(other[position] != key[position] for other in alike):
-                parts.append(key[position][:12] or "unknown")
-                alike = [other for other in alike if other[position] == key[position]]
-        names[key] = " · ".join(parts)
-    return names
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from typing import Any
 
 from autoseg.evaluation import CaseScore, Evaluation
 from autoseg.files import write_text
-from autoseg.leaderboard.comparable import fold_words
+from autoseg.leaderboard.entries import fold_words
 from autoseg.leaderboard.quantities import quantity
-from autoseg.leaderboard.ranking import Leaderboard, RankedSet, Row
+from autoseg.leaderboard.ranking import Leaderboard, RankedSet
+from autoseg.leaderboard.rows import Row
 from autoseg.leaderboard.scores import ScoreTable
 from autoseg.leaderboard.table import count_words, duration_words
 

@@ -19,8 +19,9 @@ from autoseg.errors import AutosegError
 from autoseg.image import read_images, read_segmentation
 from autoseg.leaderboard.analysis import Analysis
 from autoseg.leaderboard.drawing import Frame, Picture, draw, frame_around
-from autoseg.leaderboard.ranking import Leaderboard, RankedSet, Row
+from autoseg.leaderboard.ranking import Leaderboard, RankedSet
 from autoseg.leaderboard.records import Record
+from autoseg.leaderboard.rows import Row
 
 log = logging.getLogger(__name__)
 

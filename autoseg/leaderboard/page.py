@@ -13,7 +13,8 @@ from markupsafe import Markup
 from autoseg.files import write_text
 from autoseg.leaderboard import charts, wording
 from autoseg.leaderboard.quantities import quantity
-from autoseg.leaderboard.ranking import Leaderboard, RankedSet, Row
+from autoseg.leaderboard.ranking import Leaderboard, RankedSet
+from autoseg.leaderboard.rows import Row
 from autoseg.leaderboard.table import count_words, duration_words
 from autoseg.leaderboard.view import Line, View, wanted_views
 

@@ -6,94 +6,17 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from autoseg import statistics
 from autoseg.errors import UsageError
 from autoseg.leaderboard.analysis import Analysis, analyse, warnings
-from autoseg.leaderboard.comparable import ComparableSet, Entry, comparable_sets, pool
+from autoseg.leaderboard.comparable import ComparableSet, comparable_sets
+from autoseg.leaderboard.entries import Entry, pool
 from autoseg.leaderboard.quantities import Quantity, ranked_quantity
-from autoseg.leaderboard.records import Record, Status
+from autoseg.leaderboard.records import Record
+from autoseg.leaderboard.rows import Row
 from autoseg.statistics import Interval
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the ranking: a trainer on a data set, its folds and seeds pooled.
-
-    Attributes:
-        rank: by the mean, within its comparable set; None without scores or without anyone to compare with.
-        tied_with_best: the adjusted test does not tell it from the set's best; None where there is no rank.
-        dataset, trainer, configuration: what was trained; `trainer` with its options.
-        name: what the page calls it: the trainer, and whatever tells it from another row.
-        folds, seeds: that have scores.
-        status, reason: see `Record`.
-        comparable_set: rows with the same number may be compared; 1 is the data set's first.
-        n_cases, n_missing, n_empty: cases, cases without a prediction, cases with a rightly empty structure.
-        means: metric to its mean over cases.
-        intervals: metric to the interval of its mean; always there for the ranked metric.
-        entry: the records behind it.
-    """
-
-    rank: int | None
-    tied_with_best: bool | None
-    dataset: str
-    trainer: str
-    configuration: str
-    name: str
-    folds: tuple[int | str, ...]
-    seeds: tuple[int, ...]
-    status: Status
-    reason: str
-    comparable_set: int | None
-    n_cases: int
-    n_missing: int
-    n_empty: int
-    means: dict[str, float]
-    intervals: dict[str, Interval]
-    entry: Entry
-
-    def cost(self, name: str) -> float | None:
-        """A cost, as its mean over the row's runs; None where no run measured it."""
-        return mean_cost(self.entry, name)
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as the command line's ``--json`` gives it."""
-        dice = self.intervals.get("dice")
-        return {
-            "rank": self.rank,
-            "tied_with_best": self.tied_with_best,
-            "dataset": self.dataset,
-            "trainer": self.trainer,
-            "configuration": self.configuration,
-            "folds": list(self.folds),
-            "seed": self.seeds[0] if len(self.seeds) == 1 else list(self.seeds),
-            "status": self.status,
-            "n_cases": self.n_cases,
-            "n_missing": self.n_missing,
-            "dice": self.means.get("dice"),
-            "dice_ci": [dice.low, dice.high] if dice else None,
-            "iou": self.means.get("iou"),
-            "nsd": self.means.get("nsd"),
-            "hd95_mm": self.means.get("hd95") if self.entry.length_unit == "mm" else None,
-            **{
-                name: self.cost(name)
-                for name in ("parameters", "checkpoint_mb", "train_s", "budget_s", "inference_s_per_case")
-            },
-            "reason": self.reason,
-            "comparable_set": self.comparable_set,
-        }
-
-
-def mean_cost(entry: Entry, name: str) -> float | None:
-    """Mean of a cost over the runs that measured it; parameters stay whole numbers."""
-    values = [getattr(record.cost, name) for record in (*entry.records, *entry.without)]
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    mean = fmean(known)
-    return round(mean) if isinstance(known[0], int) and mean == round(mean) else mean
 
 
 @dataclass(frozen=True)

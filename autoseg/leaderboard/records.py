@@ -8,8 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
+from autoseg import statistics
 from autoseg.errors import DataError
 from autoseg.files import atomic_path
+from autoseg.leaderboard.quantities import quantity
 from autoseg.leaderboard.scores import ScoreTable
 
 SCHEMA = 1
@@ -57,12 +61,14 @@ class Quality:
 
     Attributes:
         value: mean over cases of the mean over structures; None without a case.
+        interval: its 95 % BCa interval; None with fewer than two cases, and where neither way is better.
         n_cases: cases that were to be predicted.
         n_missing: of these, without a prediction (they count with the worst value).
         n_empty: cases in which some structure is rightly absent.
     """
 
     value: float | None
+    interval: tuple[float, float] | None
     n_cases: int
     n_missing: int
     n_empty: int
@@ -138,18 +144,26 @@ class Record:
     @property
     def quality(self) -> dict[str, Quality]:
         """Each metric over this record's cases."""
-        n_missing, n_empty = len(self.scores.missing), len(self.scores.empty)
-        return {
-            metric: Quality(self._mean(metric), len(self.scores.cases), n_missing, n_empty)
-            for metric in self.scores.metrics
-        }
+        return {metric: self._quality(metric) for metric in self.scores.metrics}
 
-    def _mean(self, metric: str) -> float | None:
-        import numpy as np
-
-        values = self.scores.case_scores(metric)
-        values = values[np.isfinite(values)]
-        return float(f"{values.mean():.9g}") if len(values) else None
+    def _quality(self, metric: str) -> Quality:
+        table, counts = (
+            self.scores,
+            (len(self.scores.cases), len(self.scores.missing), len(self.scores.empty)),
+        )
+        values = table.case_scores(metric)
+        known = np.isfinite(values)
+        if not known.any():
+            return Quality(None, None, *counts)
+        mean, values = _short(values[known].mean()), values[known][None]
+        if len(values[0]) < 2 or quantity(metric).higher_is_better is None:
+            return Quality(mean, None, *counts)
+        groups = (
+            [group for group, used in zip(table.groups, known, strict=True) if used] if table.groups else None
+        )
+        weights = statistics.resample(values.shape[1], groups)
+        (found,) = statistics.mean_intervals(values, weights, groups)
+        return Quality(mean, (_short(found.low, 6), _short(found.high, 6)), *counts)
 
     def to_json(self) -> dict[str, Any]:
         """The record as one JSON object; ``quality`` is derived, for whoever reads the file without us."""
@@ -158,6 +172,10 @@ class Record:
         scores = content.pop("scores")
         quality = {metric: asdict(value) for metric, value in self.quality.items()}
         return {"schema": SCHEMA, **content, "quality": quality, "scores": scores}
+
+
+def _short(value: float, digits: int = 9) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def write_record(path: Path, record: Record) -> Record:

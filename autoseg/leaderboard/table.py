@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autoseg.leaderboard.comparable import fold_words
+from autoseg.leaderboard.entries import fold_words
 from autoseg.leaderboard.quantities import HEADLINE, Quantity
-from autoseg.leaderboard.ranking import Leaderboard, RankedSet, Row
+from autoseg.leaderboard.ranking import Leaderboard, RankedSet
+from autoseg.leaderboard.rows import Row
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,7 +12,8 @@ from autoseg.leaderboard import charts
 from autoseg.leaderboard.charts import Axis
 from autoseg.leaderboard.colours import Look, look
 from autoseg.leaderboard.quantities import HEADLINE, SHOWN, Quantity
-from autoseg.leaderboard.ranking import RankedSet, Row
+from autoseg.leaderboard.ranking import RankedSet
+from autoseg.leaderboard.rows import Row
 from autoseg.leaderboard.scatter import Scatter, scatters
 from autoseg.leaderboard.wording import p_words
 from autoseg.statistics import Difference, Interval

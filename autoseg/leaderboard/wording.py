@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from autoseg import statistics
 from autoseg.leaderboard.analysis import Analysis
-from autoseg.leaderboard.comparable import fold_words
+from autoseg.leaderboard.entries import fold_words
 from autoseg.leaderboard.quantities import Quantity, quantity
-from autoseg.leaderboard.ranking import Leaderboard, RankedSet, Row
+from autoseg.leaderboard.ranking import Leaderboard, RankedSet
+from autoseg.leaderboard.rows import Row
 from autoseg.leaderboard.table import count_words, duration_words
 
 

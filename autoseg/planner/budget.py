@@ -2,7 +2,8 @@
 
 A network that sees too few batches learns nothing, however good it is. The rule spends as little of the
 published system as it can to reach enough steps: first the batch shrinks, then (only where the trainer
-declares it) the width, then the spacing grows, as long as the smallest structure stays large enough to see.
+declares it) the width, then the spacing grows, as long as the smallest structure stays large enough to see,
+and at last the patch shrinks, as the planner shrinks it for a smaller memory.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ NARROWEST = 8
 # differ only by their place (head and tail, left and right) last. Below this, it does not get that far.
 STEPS_FOR_MIRRORING = 5000
 COARSENINGS = (1.0, 1.25, 1.5, 2.0)
+MEMORY_SHARES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 # A structure narrower than this loses its shape when the grid gets coarser.
 NARROWEST_STRUCTURE = 24.0
 SOURCE = "autoseg, measured on two CPU cores"
@@ -33,11 +35,13 @@ class Shape:
         batch_size: samples per step.
         width: features of the first stage; None where the network's size is not to be touched.
         coarsening: factor on the plan's spacing.
+        memory_share: factor on the planner's memory target, which a smaller patch follows.
     """
 
     batch_size: int
     width: int | None
     coarsening: float
+    memory_share: float = 1.0
 
     def changes(self, published: Shape) -> tuple[str, ...]:
         """What differs from the published system, in words."""
@@ -64,9 +68,11 @@ def shapes(published: Shape, smallest_batch: int, structure_width: float) -> Ite
     for width in widths:
         for batch in batches:
             yield Shape(batch, width, 1.0), ENOUGH_STEPS
-    for factor in COARSENINGS:
-        if factor == 1.0 or structure_width / factor >= NARROWEST_STRUCTURE:
-            yield Shape(batches[-1], widths[-1], factor), FEWEST_STEPS
+    bearable = [f for f in COARSENINGS if f == 1.0 or structure_width / f >= NARROWEST_STRUCTURE]
+    for factor in bearable:
+        yield Shape(batches[-1], widths[-1], factor), FEWEST_STEPS
+    for share in MEMORY_SHARES:
+        yield Shape(batches[-1], widths[-1], bearable[-1], share), FEWEST_STEPS
 
 
 def choose(

@@ -24,6 +24,7 @@ from torch import nn
 from autoseg import plugins
 from autoseg.architectures import Topology
 from autoseg.augmentation import nnunet_transforms
+from autoseg.losses import SegmentationLoss
 from autoseg.nnunet import read_checkpoint
 from autoseg.trainers._budget import BudgetedLoop
 from autoseg.trainers._data import HeldDataset, loaders
@@ -204,21 +205,20 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
             axes = self.inference_allowed_mirroring_axes = None
         return rotation, dummy_2d, initial_patch, axes
 
-    def make_loss(self) -> nn.Module | None:
+    def make_loss(self) -> SegmentationLoss | None:
         """The loss of one output; None stands for nnU-Net's Dice + cross-entropy."""
         return None
 
     def _build_loss(self) -> nn.Module:
         loss = self.make_loss()
         if loss is None:
-            loss = super()._build_loss()
-            assert isinstance(loss, nn.Module)
-            return loss
+            stock: nn.Module = super()._build_loss()
+            return stock
         if not self.enable_deep_supervision:
             return loss
-        scales = self._get_deep_supervision_scales() or []
-        weights = np.array([1 / 2**level for level in range(len(scales))])
-        wrapped: nn.Module = DeepSupervisionWrapper(loss, weights / weights.sum())
+        outputs = len(self._get_deep_supervision_scales() or [])
+        weights = np.array(loss.output_weights(outputs))
+        wrapped: nn.Module = DeepSupervisionWrapper(loss, weights)
         return wrapped
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:

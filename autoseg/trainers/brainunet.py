@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from autoseg.augmentation import brainunet_transforms
-from autoseg.losses import TverskyLoss
+from autoseg.losses import SegmentationLoss, TverskyLoss
 from autoseg.trainers._base import Trainer
 
 
@@ -33,6 +31,6 @@ class brainunet(Trainer):
 
     get_training_transforms = staticmethod(brainunet_transforms)
 
-    def make_loss(self) -> nn.Module:
+    def make_loss(self) -> SegmentationLoss:
         """Tversky loss."""
         return TverskyLoss(self.label_manager, alpha=0.3, beta=0.7)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from autoseg.augmentation import deepmrseg_transforms
-from autoseg.losses import DeepMRSegLoss
+from autoseg.losses import DeepMRSegLoss, SegmentationLoss
 from autoseg.trainers._base import Trainer
 
 
@@ -32,19 +30,11 @@ class deepmrseg(Trainer):
     warmup = 0.02
     epochs = 100
     deep_supervision = False
+    gradient_clip = 1200.0
+    mirroring = False
 
     get_training_transforms = staticmethod(deepmrseg_transforms)
 
-    def make_loss(self) -> nn.Module:
-        """DeepMRSeg's loss, divided by 100 so that gradients have the size that the clip expects."""
-        return _Scaled(DeepMRSegLoss(self.label_manager), 0.01)
-
-
-class _Scaled(nn.Module):
-    def __init__(self, loss: nn.Module, factor: float) -> None:
-        super().__init__()
-        self.loss, self.factor = loss, factor
-
-    def forward(self, logits: object, target: object) -> object:
-        """The loss of one output, scaled."""
-        return self.loss(logits, target) * self.factor
+    def make_loss(self) -> SegmentationLoss:
+        """DeepMRSeg's loss; its scale of 100 is no matter to AdamW, but the clip is."""
+        return DeepMRSegLoss(self.label_manager)

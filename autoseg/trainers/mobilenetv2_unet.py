@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from autoseg.augmentation import fetal_head_transforms
-from autoseg.losses import DiceCrossEntropyLoss
+from autoseg.losses import DiceCrossEntropyLoss, SegmentationLoss
 from autoseg.trainers._base import Trainer
 
 
@@ -34,6 +32,6 @@ class mobilenetv2_unet(Trainer):
 
     get_training_transforms = staticmethod(fetal_head_transforms)
 
-    def make_loss(self) -> nn.Module:
+    def make_loss(self) -> SegmentationLoss:
         """Cross-entropy; of one foreground class it is the binary one of the repository."""
         return DiceCrossEntropyLoss(self.label_manager, dice_weight=0.0)

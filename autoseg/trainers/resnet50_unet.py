@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from autoseg.augmentation import affine_transforms
-from autoseg.losses import DiceBinaryCrossEntropyLoss
+from autoseg.losses import DiceBinaryCrossEntropyLoss, SegmentationLoss
 from autoseg.trainers._base import Trainer
 
 
@@ -30,9 +28,10 @@ class resnet50_unet(Trainer):
     warmup = 0.02
     epochs = 100
     deep_supervision = False
+    mirroring = False
 
     get_training_transforms = staticmethod(affine_transforms)
 
-    def make_loss(self) -> nn.Module:
+    def make_loss(self) -> SegmentationLoss:
         """Binary cross-entropy plus Dice."""
         return DiceBinaryCrossEntropyLoss(self.label_manager)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from autoseg.architectures import Topology, build_network
@@ -37,9 +38,18 @@ def build(
     return build_network(name, channels, classes, topology(patch, stages), **options)
 
 
+class _Numberless(TorchFunctionMode):
+    """Skip the drawing of random numbers, which torch plays through in Python on the meta device."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
 def on_meta(name: str, channels: int, classes: int, patch: Sequence[int], **options: Any) -> Any:
     """The same without its numbers."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Numberless():
         return build(name, channels, classes, patch, **options)
 
 

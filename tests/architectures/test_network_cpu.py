@@ -129,7 +129,7 @@ def test_a_foreign_network_keeps_its_names_and_its_results() -> None:
     assert list(prepared.state_dict()) == list(network.state_dict())
     x = torch.randn(2, 1, 16, 16, 16).to(memory_format=torch.channels_last_3d)
     for a, b in zip(run(prepared, x), run(network, x), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+        assert (a - b).norm() < 1e-3 * b.norm() + 1e-5
 
 
 def test_layers_of_other_settings_are_left_alone() -> None:
