@@ -11,8 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoseg.blosc_store import clear_workshops, read_preprocessed, write_case
-from autoseg.case_marker import (
+from autoseg.dataset import Case, Dataset, Labels
+from autoseg.files import atomic_path
+from autoseg.image import read_images, read_segmentation
+from autoseg.plan import Configuration, Plan
+from autoseg.pool import each
+from autoseg.preprocessing.blosc_store import clear_workshops, read_preprocessed, write_case
+from autoseg.preprocessing.case_marker import (
     CaseMarker,
     cases_in,
     is_current,
@@ -23,13 +28,14 @@ from autoseg.case_marker import (
     remove_case,
     unmark,
 )
-from autoseg.case_preprocessing import check_plan, crop_case, fit_case, preprocess_case, recipe_of
-from autoseg.class_locations import class_locations, classes_to_locate
-from autoseg.dataset import Case, Dataset, Labels
-from autoseg.files import atomic_path
-from autoseg.image import read_images, read_segmentation
-from autoseg.plan import Configuration, Plan
-from autoseg.pool import each
+from autoseg.preprocessing.case_preprocessing import (
+    check_plan,
+    crop_case,
+    fit_case,
+    preprocess_case,
+    recipe_of,
+)
+from autoseg.preprocessing.class_locations import class_locations, classes_to_locate
 
 __all__ = [
     "PreprocessSummary",

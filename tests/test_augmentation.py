@@ -19,17 +19,17 @@ from torch import Tensor
 
 from autoseg import augmentation
 from autoseg.augmentation import nnunet_transforms
-from autoseg.augmentation_intensity import BlurTransform, ContrastCurveTransform, blur_axis
-from autoseg.augmentation_mri import (
+from autoseg.augmentation.intensity import BlurTransform, ContrastCurveTransform, blur_axis
+from autoseg.augmentation.mri import (
     BiasFieldTransform,
     GhostingTransform,
     MotionTransform,
     filter_axis,
     polynomial,
 )
-from autoseg.augmentation_sampling import locate, sample_labels, sample_linear
-from autoseg.augmentation_spatial import AffineTransform, FlipTransform, rotation_matrix, shear_matrix
-from autoseg.augmentation_targets import RegionsTransform, nearest
+from autoseg.augmentation.sampling import locate, sample_labels, sample_linear
+from autoseg.augmentation.spatial import AffineTransform, FlipTransform, rotation_matrix, shear_matrix
+from autoseg.augmentation.targets import RegionsTransform, nearest
 
 PIPELINES = [
     augmentation.nnunet_transforms,

@@ -14,8 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, infer_dataset_class
 
-from autoseg.blosc_store import HIDDEN, block_and_chunk, clear_workshops, read_preprocessed, write_case
 from autoseg.errors import RunError
+from autoseg.preprocessing.blosc_store import (
+    HIDDEN,
+    block_and_chunk,
+    clear_workshops,
+    read_preprocessed,
+    write_case,
+)
 
 lengths = st.one_of(st.integers(1, 5), st.integers(1, 700))
 

@@ -14,11 +14,11 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from plans_documents import plans_document
 
-from autoseg.case_preprocessing import preprocess_case, recipe_of
 from autoseg.dataset import labels_from_json, load_dataset
 from autoseg.errors import DataError, PlanError
 from autoseg.image import Image, read_images, read_segmentation
 from autoseg.plan import Plan
+from autoseg.preprocessing.case_preprocessing import preprocess_case, recipe_of
 
 
 def compare(

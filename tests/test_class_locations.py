@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from autoseg.class_locations import class_locations, classes_to_locate
 from autoseg.dataset import Labels, Region
+from autoseg.preprocessing.class_locations import class_locations, classes_to_locate
 
 CLASSES: list[list[Region]] = [[1, 2, 3, 7], [(1, 2), (3,), (7, 2), (9,)], [(2, 1), 3, (-1, 0, 1, 2, 3)]]
 

@@ -19,7 +19,6 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from plans_documents import plans_document
 
-from autoseg import blosc_store
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.errors import DataError, PlanError
 from autoseg.plan import Plan
@@ -29,6 +28,7 @@ from autoseg.preprocess import (
     preprocess_dataset,
     read_preprocessed,
 )
+from autoseg.preprocessing import blosc_store
 
 CASES = ("a", "b", "c", "d")
 

@@ -21,10 +21,10 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.pseudo2d import Convert2DTo3DTransform, Convert3DTo2DTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
-from autoseg.augmentation_intensity import BlurTransform, BrightnessShiftTransform, ContrastCurveTransform
-from autoseg.augmentation_mri import BiasFieldTransform, GhostingTransform, MotionTransform
-from autoseg.augmentation_spatial import AffineTransform, FlipTransform, Range, SliceCropTransform
-from autoseg.augmentation_targets import Scales, TargetOptions, target_transforms
+from autoseg.augmentation.intensity import BlurTransform, BrightnessShiftTransform, ContrastCurveTransform
+from autoseg.augmentation.mri import BiasFieldTransform, GhostingTransform, MotionTransform
+from autoseg.augmentation.spatial import AffineTransform, FlipTransform, Range, SliceCropTransform
+from autoseg.augmentation.targets import Scales, TargetOptions, target_transforms
 
 Transforms = list[BasicTransform]
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from autoseg.blosc_store import HIDDEN, case_files
 from autoseg.dataset import Case
 from autoseg.errors import DataError
 from autoseg.files import write_text
+from autoseg.preprocessing.blosc_store import HIDDEN, case_files
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 from torch import Tensor
 
-from autoseg.augmentation_sampling import Matrix, locate, sample_linear
-from autoseg.augmentation_spatial import rotation_matrix
+from autoseg.augmentation.sampling import Matrix, locate, sample_linear
+from autoseg.augmentation.spatial import rotation_matrix
 
 
 class MotionTransform(ImageOnlyTransform):  # type: ignore[misc]

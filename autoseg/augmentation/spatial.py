@@ -14,7 +14,7 @@ from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.cropping import center_crop
 from torch import Tensor
 
-from autoseg.augmentation_sampling import Matrix, locate, sample_labels, sample_linear
+from autoseg.augmentation.sampling import Matrix, locate, sample_labels, sample_linear
 
 Range = float | tuple[float, float]
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.class_locations import class_locations, classes_to_locate
 from autoseg.dataset import Labels, labels_from_json
 from autoseg.errors import DataError, PlanError
 from autoseg.files import digest
 from autoseg.geometry import crop_to_nonzero
 from autoseg.image import Image
-from autoseg.normalization import depends_on_intensities, normalize
 from autoseg.plan import Configuration, Plan
+from autoseg.preprocessing.class_locations import class_locations, classes_to_locate
+from autoseg.preprocessing.normalization import depends_on_intensities, normalize
 from autoseg.resample import resample_channel, resampled_shape, separate_axis
 from autoseg.resample_labels import resample_labels
 
