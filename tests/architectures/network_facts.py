@@ -42,7 +42,7 @@ class _Numberless(TorchFunctionMode):
     """Skip the drawing of random numbers, which torch plays through in Python on the meta device."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+        if args and getattr(func, "__name__", "") in ("normal_", "uniform_"):
             return args[0]
         return func(*args, **(kwargs or {}))
 
