@@ -24,6 +24,7 @@ __all__ = [
     "build_network",
     "class_path",
     "network_kwargs",
+    "parts_of",
     "prepare_for_cpu",
     "requires_import",
 ]
@@ -112,3 +113,14 @@ def prepare_for_cpu(network: nn.Module) -> int:
     from autoseg.architectures._cpu import prepare_for_cpu as prepare
 
     return prepare(network)
+
+
+def parts_of(network: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Names of all parameters, by part: "encoder", "decoder1" (next to the bottleneck) and on, "head".
+
+    Raises:
+        PlanError: for a network whose parts are not known.
+    """
+    from autoseg.architectures._parts import parts_of as find
+
+    return find(network)

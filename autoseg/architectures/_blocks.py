@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,9 +130,24 @@ class SegmentationNetwork(nn.Module):
         """Per-axis total strides of the outputs under deep supervision, largest output first."""
         return list(self._output_strides)
 
+    @property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        """Submodules of "encoder", "decoder1" (next to the bottleneck) and on, and "head"."""
+        raise NotImplementedError
+
     def arrange(self, logits: Tensor, auxiliary: Callable[[], Sequence[Tensor]]) -> Tensor | list[Tensor]:
         """The forward result; `auxiliary` (largest first) is only called under deep supervision."""
         return [logits, *auxiliary()] if self.deep_supervision else logits
+
+
+def level_parts(
+    encoder: Sequence[str], levels: int, lists: Sequence[str], head: Sequence[str]
+) -> dict[str, Sequence[str]]:
+    """The parts of a U-Net whose decoder lies in lists of modules, full resolution first."""
+    blocks = {
+        f"decoder{number}": [f"{name}.{levels - number}" for name in lists] for number in range(1, levels + 1)
+    }
+    return {"encoder": encoder, **blocks, "head": head}
 
 
 def he_normal(negative_slope: float) -> Callable[[nn.Module], None]:

@@ -6,7 +6,7 @@ ImageNet encoders of that library load. In 3D it is its twin with cubic kernels 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -118,6 +118,11 @@ class EncoderUNet(SegmentationNetwork):
             nn.init.zeros_(self.segmentation_head[0].bias)
         widths = DECODER[-2 : -2 - auxiliary_heads : -1]
         self.auxiliary = nn.ModuleList(ops.conv(width, num_classes, 1) for width in widths)
+
+    @property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        blocks = {f"decoder{n + 1}": [f"decoder.blocks.{n}"] for n in range(LEVELS)}
+        return {"encoder": ["encoder"], **blocks, "head": ["segmentation_head", "auxiliary"]}
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(b, input_channels, *s) -> (b, num_classes, *s), or a list of them."""

@@ -5,6 +5,7 @@ The parameter names are the library's, so its checkpoints load.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -50,6 +51,10 @@ class LibraryNetwork(SegmentationNetwork):
         self.decoder = network.decoder
         self.segmentation_head = network.segmentation_head
         self.multiple = multiple
+
+    @property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        return {"encoder": ["encoder"], "decoder1": ["decoder"], "head": ["segmentation_head"]}
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(b, input_channels, y, x) -> (b, num_classes, y, x), or a list of one."""

@@ -7,7 +7,7 @@ al. 2018 (arXiv 1804.03999), by default in its popular form at equal resolution.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from autoseg.architectures._blocks import (
     Sizes,
     crop_to,
     he_normal,
+    level_parts,
     operators,
     resize,
     same_padding,
@@ -203,6 +204,10 @@ class BrainUNet(SegmentationNetwork):
         if kind == "grid" and level > 0:
             return GridGate(ops, features[level], features[level + 1], strides[level + 1], norm)
         return nn.Identity()
+
+    @property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        return level_parts(["encoder"], len(self.ups), ["ups", "gates", "decoder"], ["head", "auxiliary"])
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(b, input_channels, *s) -> (b, num_classes, *s), or a list of them."""

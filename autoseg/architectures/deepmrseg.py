@@ -7,7 +7,7 @@ convolutions on a quarter of the features each. Written from descriptions of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from autoseg.architectures._blocks import (
     SegmentationNetwork,
     Sizes,
     crop_to,
+    level_parts,
     operators,
     pad_to_multiple,
 )
@@ -200,6 +201,12 @@ class DeepMRSeg(SegmentationNetwork):
     ) -> nn.Sequential:
         drop = [nn.Dropout(rate)] if rate else []
         return nn.Sequential(*drop, *(kind(ops, channels, norm) for _ in range(layers)))
+
+    @property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        encoder = ["project", "pre", "downs", "encoder"]
+        found = level_parts(encoder, len(self.ups), ["ups", "decoder"], ["head", "auxiliary"])
+        return {**found, f"decoder{len(self.ups) + 1}": ["post"]}
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(b, input_channels, *s) -> (b, num_classes, *s), or a list of them."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from autoseg.architectures._blocks import Operators, SegmentationNetwork, Sizes, operators
+from autoseg.architectures._blocks import Operators, SegmentationNetwork, Sizes, level_parts, operators
 from autoseg.architectures._depthwise import (
     DepthwiseConv2d,
     DepthwiseConv3d,
@@ -184,6 +184,10 @@ class MedNeXt(SegmentationNetwork):
         self.decoder = nn.ModuleList(stage(n, decoder_blocks, decoder_expansions) for n in levels[:-1])
         self.heads = nn.ModuleList(ops.conv(features[n], num_classes, 1) for n in levels)
         self.checkpointing = checkpointing
+
+    @property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        return level_parts(["stem", "encoder", "downs"], len(self.ups), ["ups", "decoder"], ["heads"])
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(b, input_channels, *s) -> (b, num_classes, *s), or a list of them."""

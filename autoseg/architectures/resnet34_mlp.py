@@ -8,7 +8,7 @@ perceptron refines each skip on the way up, and `decoder="segformer"`, the all-M
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -188,6 +188,14 @@ class ResNet34MLP(SegmentationNetwork):
             ops.conv(width, num_classes, 1) for width in widths[1 : auxiliary_heads + 1]
         )
         self.mode = ops.linear_mode
+
+    @property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        if isinstance(self.decoder, StagewiseDecoder):
+            blocks = {f"decoder{n + 1}": [f"decoder.stages.{n}"] for n in range(len(self.decoder.stages))}
+        else:
+            blocks = {"decoder1": ["decoder"]}
+        return {"encoder": ["encoder"], **blocks, "head": ["head", "auxiliary"]}
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(b, input_channels, *s) -> (b, num_classes, *s), or a list of them."""

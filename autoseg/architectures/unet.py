@@ -5,7 +5,7 @@ Five levels of 64 to 1024 features, max-pooling and transposed convolutions; con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from autoseg.architectures._blocks import (
     Sizes,
     crop_to,
     he_normal,
+    level_parts,
     operators,
     same_padding,
 )
@@ -96,6 +97,10 @@ class UNet(SegmentationNetwork):
             ops.conv(width, num_classes, 1) for width in features[1 : auxiliary_heads + 1]
         )
         self.apply(he_normal(0.0))
+
+    @property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        return level_parts(["encoder"], len(self.ups), ["ups", "decoder"], ["head", "auxiliary"])
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(b, input_channels, *s) -> (b, num_classes, *s), or a list of them."""

@@ -14,6 +14,10 @@ from autoseg.leaderboard.quantities import Quantity, ranked_quantity
 from autoseg.statistics import Difference, Interval, Stability
 
 
+# The interval of a handful of cases is too narrow to show that two models are alike.
+_FEWEST_FOR_EQUIVALENCE = 10
+
+
 @dataclass(frozen=True)
 class Analysis:
     """What the scores of comparable rows say; every sequence follows the rows' order.
@@ -30,6 +34,7 @@ class Analysis:
         stability: None for a single row.
         margin: of equivalence, in the metric's unit.
         resamples: how often the cases were drawn.
+        units: what was drawn: groups where there are groups, else cases.
     """
 
     quantity: Quantity
@@ -43,6 +48,7 @@ class Analysis:
     stability: Stability | None
     margin: float
     resamples: int
+    units: int
 
     @cached_property
     def means(self) -> Floats:
@@ -85,7 +91,8 @@ class Analysis:
         """One of ``a``, ``b`` (which is better), ``equivalent`` and ``undecided``."""
         if pair.significant:
             return "a" if pair.lean > 0 else "b"
-        return "equivalent" if pair.equivalent(self.margin) else "undecided"
+        narrow = self.units >= _FEWEST_FOR_EQUIVALENCE and pair.equivalent(self.margin)
+        return "equivalent" if narrow else "undecided"
 
 
 def analyse(
@@ -129,6 +136,7 @@ def analyse(
         stability=statistics.rank_stability(better, weights) if len(better) > 1 else None,
         margin=facts.margin if margin is None else margin,
         resamples=len(weights),
+        units=len(set(chosen.groups)) if chosen.groups else len(chosen.cases),
     )
 
 
@@ -147,19 +155,7 @@ def _flipped(pair: Difference) -> Difference:
 
 def warnings(chosen: ComparableSet, analysis: Analysis) -> list[str]:
     """What a reader must know before believing the numbers, in plain sentences."""
-    found = []
-    units = len(set(chosen.groups)) if chosen.groups else len(chosen.cases)
-    unit = "groups" if chosen.groups else "cases"
-    if units < statistics.FEW_CASES:
-        found.append(
-            f"Only {units} {unit}: intervals are likely too narrow. (With 15 cases and skewed Dice, 95 % "
-            f"intervals have been seen to hold the truth only 74 to 78 % of the time.)"
-        )
-    n_pairs = len(analysis.pairs)
-    if n_pairs and n_pairs * 2.0 ** (1 - units) >= statistics.ALPHA:
-        found.append(
-            f"With {units} {unit} and {n_pairs} pairs no difference, however large, can reach p < 0.05."
-        )
+    found = _few(analysis.units, len(analysis.pairs), "group" if chosen.groups else "case")
     folds = {fold for entry in chosen.entries for fold in entry.folds}
     if len(folds) == 1 and folds != {"all"} and all(isinstance(fold, int) for fold in folds):
         found.append(f"One fold only (fold {next(iter(folds))}): how training sets vary is not seen.")
@@ -177,4 +173,20 @@ def warnings(chosen: ComparableSet, analysis: Analysis) -> list[str]:
     known = [budget for budget in budgets if budget]
     if known and max(known) > 1.1 * min(known):
         found.append(f"Budgets differ: {min(known):.0f} s to {max(known):.0f} s for each run.")
+    return found
+
+
+def _few(units: int, pairs: int, unit: str) -> list[str]:
+    if units == 1:
+        return [f"One {unit} only: its scores say nothing about others, and intervals have no width."]
+    found = []
+    if units < statistics.FEW_CASES:
+        found.append(
+            f"Only {units} {unit}s: intervals are likely too narrow. (With 15 cases and skewed Dice, 95 % "
+            f"intervals have been seen to hold the truth only 74 to 78 % of the time.)"
+        )
+    # The least two-sided p value of the signed-rank test is 2 to the power of 1 - n.
+    if pairs and pairs * 2.0 ** (1 - units) >= statistics.ALPHA:
+        among = "" if pairs == 1 else f" among {pairs} pairs"
+        found.append(f"With {units} {unit}s no difference{among}, however large, can reach p < 0.05.")
     return found

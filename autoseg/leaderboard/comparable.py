@@ -147,9 +147,9 @@ def _case_words(mine: frozenset[str], theirs: frozenset[str]) -> str:
     extra, absent = sorted(mine - theirs), sorted(theirs - mine)
     parts = []
     if absent:
-        parts.append(f"{len(absent)} cases are not in it, {absent[0]} for one")
+        parts.append(f"{len(absent)} not in it, {absent[0]} for one")
     if extra:
-        parts.append(f"{len(extra)} cases are only in it, {extra[0]} for one")
+        parts.append(f"{len(extra)} only in it, {extra[0]} for one")
     return "other cases: " + ", ".join(parts)
 
 

@@ -57,6 +57,11 @@ def thrifty(item: RankedSet) -> str:
     return f"Of those that share the lead, {', '.join(parts)}." if parts else ""
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def _per_case(seconds: float) -> str:
     return f"{duration_words(seconds)} a case"
 
@@ -79,10 +84,10 @@ def facts_line(item: RankedSet) -> list[str]:
     """What was compared, in a few words each."""
     chosen, row = item.comparable, item.rows[0]
     seeds = sorted({len(entry.seeds) for entry in chosen.entries})
-    found = [f"{len(chosen.cases)} cases", fold_words(row.folds)]
+    found = [counted(len(chosen.cases), "case"), fold_words(row.folds)]
     if chosen.groups:
-        found.append(f"{len(set(chosen.groups))} groups")
-    found.append(f"{len(chosen.structures)} structure{'s' if len(chosen.structures) > 1 else ''}")
+        found.append(counted(len(set(chosen.groups)), "group"))
+    found.append(counted(len(chosen.structures), "structure"))
     if seeds != [1]:
         found.append(f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds")
     return found

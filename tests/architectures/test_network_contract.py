@@ -15,6 +15,7 @@ from autoseg.architectures import (
     build_network,
     class_path,
     network_kwargs,
+    parts_of,
     prepare_for_cpu,
     requires_import,
 )
@@ -138,6 +139,21 @@ def test_deep_supervision_is_a_switch_and_not_another_network(name: str, axes: i
         ]
         supervised.deep_supervision = False
         assert isinstance(supervised(torch.zeros(2, 2, *PATCH[axes])), torch.Tensor)
+
+
+@every
+def test_every_parameter_is_in_one_part(name: str, axes: int) -> None:
+    parts = parts_of(network(name, axes))
+    assert list(parts)[0] == "encoder"
+    assert "decoder1" in parts
+    assert "head" in parts
+    named = [parameter for names in parts.values() for parameter in names]
+    assert sorted(named) == sorted(key for key, _ in network(name, axes).named_parameters())
+    shapes = dict(network(name, axes).named_parameters())
+    assert shapes[parts["head"][0]].shape[0] == 3
+    # Block 1 is the one next to the bottleneck, the widest.
+    widest = [max(shapes[key].shape[0] for key in keys) for part, keys in parts.items() if part != "encoder"]
+    assert widest[0] == max(widest)
 
 
 @every_but_slowly

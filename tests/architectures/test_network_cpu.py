@@ -128,8 +128,11 @@ def test_a_foreign_network_keeps_its_names_and_its_results() -> None:
     assert prepare_for_cpu(prepared) == 0
     assert list(prepared.state_dict()) == list(network.state_dict())
     x = torch.randn(2, 1, 16, 16, 16).to(memory_format=torch.channels_last_3d)
-    for a, b in zip(run(prepared, x), run(network, x), strict=True):
-        assert (a - b).norm() < 1e-3 * b.norm() + 1e-5
+    ours, theirs = run(prepared, x), run(network, x)
+    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-4, atol=1e-4)
+    # All at once: the gradient of a bias before a norm is zero but for rounding.
+    a, b = (torch.cat([gradient.flatten() for gradient in each[1:]]) for each in (ours, theirs))
+    assert (a - b).norm() < 1e-4 * b.norm()
 
 
 def test_layers_of_other_settings_are_left_alone() -> None:

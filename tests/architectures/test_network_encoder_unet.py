@@ -9,7 +9,7 @@ import torch
 from network_facts import build, children, giga_macs, on_meta, parameters, receptive_field, topology
 from torch import nn
 
-from autoseg.architectures import build_network, network_kwargs
+from autoseg.architectures import build_network, network_kwargs, parts_of
 from autoseg.architectures._resnet import Bottleneck
 from autoseg.errors import PlanError
 
@@ -45,6 +45,15 @@ def test_parameters_of_every_part(name: str, encoder: int, blocks: list[int], he
     assert parameters(network.encoder) == encoder
     assert [parameters(block) for block in network.decoder.blocks] == blocks
     assert parameters(network.segmentation_head) == head
+
+
+def test_parts_of_the_nine_strategies() -> None:
+    network = on_meta("mobilenetv2_unet", 3, 1, IMAGE)
+    shapes = dict(network.named_parameters())
+    sizes = {part: sum(shapes[n].numel() for n in names) for part, names in parts_of(network).items()}
+    decoder = [3_761_152, 479_744, 124_672, 32_384, 6_976]
+    assert list(sizes.values()) == [2_223_872, *decoder, 145]
+    assert [len(names) for names in parts_of(network).values()] == [156, 6, 6, 6, 6, 6, 2]
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(1, 2), (4, 5)])

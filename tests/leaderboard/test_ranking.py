@@ -159,10 +159,7 @@ def test_other_cases_are_not_compared() -> None:
         record("b", scores=table(["x", "z"], {"organ": [0.9, 0.8]})),
     ]
     board = rank(records)
-    assert (
-        "other cases: 1 cases are not in it, y for one, 1 cases are only in it, z for one"
-        in board.rows[1].reason
-    )
+    assert "other cases: 1 not in it, y for one, 1 only in it, z for one" in board.rows[1].reason
 
 
 def test_another_definition_or_tolerance_is_another_metric() -> None:
@@ -306,13 +303,24 @@ def test_warnings_name_what_weakens_the_numbers() -> None:
 
     few = experiment({"a": 0.9, "b": 0.8}, n_cases=10, n_folds=2)
     assert "Only 10 cases" in notes(few)
-    assert "can reach p < 0.05" in notes(experiment({"a": 0.9, "b": 0.8, "c": 0.7}, n_cases=6, n_folds=2))
+    assert "among 3 pairs, however large, can reach p < 0.05" in notes(
+        experiment({"a": 0.9, "b": 0.8, "c": 0.7}, n_cases=6, n_folds=2)
+    )
     assert "One fold only (fold 0)" in notes([r for r in few if r.fold == 0])
     assert "served to choose" in notes([replace(r, selection=True) for r in few])
     dear = [replace(r, cost=replace(r.cost, budget_s=900.0)) if r.trainer == "b" else r for r in few]
     assert "Budgets differ: 600 s to 900 s" in notes(dear)
     many = notes(experiment({"a": 0.9, "b": 0.8}, n_cases=60))
     assert many == ""
+
+
+def test_one_case_shows_nothing_and_a_handful_no_equivalence() -> None:
+    board = rank([record(name, scores=table(["only"], {"organ": [0.9]})) for name in "ab"])
+    assert any("One case only" in note for note in board.sets[0].warnings)
+    assert board.comparisons()[0]["verdict"] == "undecided"
+    alike = experiment({"a": 0.9}, n_cases=12, n_folds=2)
+    board = rank([*alike, *(replace(r, trainer="b", run_id="b" + r.run_id) for r in alike)])
+    assert board.comparisons()[0]["verdict"] == "equivalent"
 
 
 def test_disagreement_of_the_two_rankings_is_told() -> None:
