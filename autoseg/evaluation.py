@@ -13,6 +13,7 @@ from autoseg.comparison import Counts
 from autoseg.errors import DataError, UsageError
 from autoseg.files import read_json, write_json, write_text
 from autoseg.metrics import ALL_STRUCTURES, METRICS, Score
+from autoseg.nnunet_summary import COUNTS, nnunet_summary
 
 FORMAT = 1
 POOLED = METRICS["pooled_dice"]
@@ -159,10 +160,16 @@ class Evaluation:
         return cls.from_json(read_json(path))
 
     def save_nnunet_summary(self, path: Path) -> None:
-        """Write the counts, Dice and IoU in the format of nnU-Net's summary.json."""
-        from autoseg.nnunet_summary import nnunet_summary
+        """Write counts, Dice and IoU in the format of nnU-Net's summary.json.
 
-        write_json(path, nnunet_summary(self))
+        Raises:
+            UsageError: if the evaluation has no voxel counts.
+        """
+        counts: dict[tuple[str, str], dict[str, int]] = {}
+        for score in self.scores:
+            if score.metric in COUNTS:
+                counts.setdefault((score.case, score.structure), {})[score.metric] = int(score.value)
+        write_json(path, nnunet_summary(self.settings["structures"], counts, self.files))
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -182,10 +189,9 @@ def _entry(scores: list[CaseScore], length_unit: str) -> dict[str, Any]:
 
 
 def _pooled(row: Mapping[str, list[CaseScore]]) -> dict[str, dict[str, Any]]:
-    names = ("tp", "fp", "fn", "tn")
-    if not row.keys() >= set(names):
+    if not row.keys() >= set(COUNTS):
         return {}
-    sums = Counts(*(int(sum(score.value for score in row[name])) for name in names))
+    sums = Counts(*(int(sum(score.value for score in row[name])) for name in COUNTS))
     value = POOLED.formula(sums)
     mean = POOLED.best if value is None else value
     return {

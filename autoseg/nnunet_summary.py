@@ -9,45 +9,49 @@ have) is null here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autoseg.errors import UsageError
 
-if TYPE_CHECKING:
-    from autoseg.evaluation import Evaluation
-
 Row = dict[str, float | int | None]
+Files = tuple[str, str | None]
 
 COUNTS = ("tp", "fp", "fn", "tn")
 
 
-def nnunet_summary(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation in the format of nnU-Net's summary.json.
+def nnunet_summary(
+    structures: Mapping[str, Sequence[int]],
+    counts: Mapping[tuple[str, str], Mapping[str, int]],
+    files: Mapping[str, Files],
+) -> dict[str, Any]:
+    """Scores in the format of nnU-Net's summary.json.
 
     A missing prediction counts as an empty one, so that leaving out cases does not improve the means.
 
+    Args:
+        structures: labels of each structure by name.
+        counts: by case and structure, the voxels: tp, fp, fn, tn.
+        files: by case, reference and prediction.
+
     Raises:
-        UsageError: if the evaluation does not have the voxel counts.
+        UsageError: if voxel counts are missing.
     """
-    keys = {name: _key(values) for name, values in evaluation.settings["structures"].items()}
-    counts: dict[tuple[str, str], dict[str, int]] = {}
-    for score in evaluation.scores:
-        if score.metric in COUNTS:
-            counts.setdefault((score.case, score.structure), {})[score.metric] = int(score.value)
-    if not all(row.keys() >= set(COUNTS) for row in counts.values()) or not counts:
+    if not counts or not all(row.keys() >= set(COUNTS) for row in counts.values()):
         raise UsageError(f"The summary needs the metrics {', '.join(COUNTS)}. Evaluate with them.")
-    rows = {case: {key: _row(counts[case, name]) for name, key in keys.items()} for case in evaluation.cases}
+    keys = {name: _key(values) for name, values in structures.items()}
+    cases = dict.fromkeys(case for case, _ in counts)
+    rows = {case: {key: _row(counts[case, name]) for name, key in keys.items()} for case in cases}
     means = {key: _means([row[key] for row in rows.values()]) for key in keys.values()}
     return {
         "foreground_mean": _means(list(means.values())),
         "mean": means,
         "metric_per_case": [
             {
-                "metrics": rows[case],
-                "prediction_file": evaluation.files.get(case, (None, None))[1],
-                "reference_file": evaluation.files.get(case, (None, None))[0],
+                "metrics": row,
+                "prediction_file": files.get(case, ("", None))[1],
+                "reference_file": files.get(case, ("", None))[0],
             }
-            for case in evaluation.cases
+            for case, row in rows.items()
         ],
     }
 

@@ -68,7 +68,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _mirror(weight: Tensor) -> Tensor:
-    return weight.flip(*range(2, weight.ndim))
+    return weight.flip([axis for axis in range(weight.ndim) if axis > 1])
 
 
 def _input_gradient(gradient: Tensor, weight: Tensor, stride: Sequence[int], size: Sequence[int]) -> Tensor:

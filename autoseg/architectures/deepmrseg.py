@@ -22,6 +22,7 @@ from autoseg.architectures._blocks import (
     operators,
     pad_to_multiple,
 )
+from autoseg.architectures._cpu import Dropout
 from autoseg.architectures._topology import (
     Option,
     Topology,
@@ -199,7 +200,7 @@ class DeepMRSeg(SegmentationNetwork):
         layers: int,
         rate: float,
     ) -> nn.Sequential:
-        drop = [nn.Dropout(rate)] if rate else []
+        drop = [Dropout(rate)] if rate else []
         return nn.Sequential(*drop, *(kind(ops, channels, norm) for _ in range(layers)))
 
     @property

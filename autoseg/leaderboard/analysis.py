@@ -13,7 +13,6 @@ from autoseg.leaderboard.comparable import ComparableSet, Floats
 from autoseg.leaderboard.quantities import Quantity, ranked_quantity
 from autoseg.statistics import Difference, Interval, Stability
 
-
 # The interval of a handful of cases is too narrow to show that two models are alike.
 _FEWEST_FOR_EQUIVALENCE = 10
 

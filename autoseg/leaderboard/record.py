@@ -57,7 +57,7 @@ class Quality:
 
     Attributes:
         value: mean over cases of the mean over structures; None without a case.
-        interval: its 95 % BCa interval; None with fewer than two cases, and where neither way is better.
+        interval: its 95 % BCa interval; None for a single case or group, and where neither way is better.
         n_cases: cases that were to be predicted.
         n_missing: of these, without a prediction (they count with the worst value).
         n_empty: cases in which some structure is rightly absent.
@@ -152,11 +152,12 @@ class Record:
         if not known.any():
             return Quality(None, None, *counts)
         mean, values = _short(values[known].mean()), values[known][None]
-        if len(values[0]) < 2 or quantity(metric).higher_is_better is None:
-            return Quality(mean, None, *counts)
         groups = (
             [group for group, used in zip(table.groups, known, strict=True) if used] if table.groups else None
         )
+        units = len(set(groups)) if groups else values.shape[1]
+        if units < 2 or quantity(metric).higher_is_better is None:
+            return Quality(mean, None, *counts)
         weights = statistics.resample(values.shape[1], groups)
         (found,) = statistics.mean_intervals(values, weights, groups)
         return Quality(mean, (_short(found.low, 6), _short(found.high, 6)), *counts)

@@ -13,7 +13,7 @@ from autoseg.leaderboard.table import count_words, duration_words
 
 WIDTH, HEIGHT = 420, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 404, 16, 252
-_LETTER, _LINE = 7.0, 13.0
+_LETTER, _LINE = 7.4, 13.0
 _SECONDS = [step * 10.0**power for power in range(-4, 1) for step in (1, 2, 5)] + [10, 20, 30]
 _DURATIONS = [*_SECONDS, *(60.0 * m for m in (1, 2, 5, 10, 20, 30)), *(3600.0 * 2**k for k in range(12))]
 _COUNTS = [step * 10.0**power for power in range(2, 10) for step in (1, 2, 5)]

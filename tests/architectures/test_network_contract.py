@@ -144,7 +144,7 @@ def test_deep_supervision_is_a_switch_and_not_another_network(name: str, axes: i
 @every
 def test_every_parameter_is_in_one_part(name: str, axes: int) -> None:
     parts = parts_of(network(name, axes))
-    assert list(parts)[0] == "encoder"
+    assert next(iter(parts)) == "encoder"
     assert "decoder1" in parts
     assert "head" in parts
     named = [parameter for names in parts.values() for parameter in names]

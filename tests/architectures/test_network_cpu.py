@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autoseg.architectures import prepare_for_cpu
 from autoseg.architectures._convolution import Conv2d, Conv3d
-from autoseg.architectures._cpu import InstanceNorm3d, TransposedConv2d, TransposedConv3d
+from autoseg.architectures._cpu import Dropout, InstanceNorm3d, TransposedConv2d, TransposedConv3d
 from autoseg.architectures._depthwise import (
     DepthwiseConv2d,
     DepthwiseConv3d,
@@ -119,6 +119,26 @@ def test_gradients_in_bf16_are_right_where_the_library_is_wrong(make: Any, size:
         assert (a - b).norm() < 0.02 * b.norm()
 
 
+@pytest.mark.parametrize("rate", [0.25, 0.5, 0.3])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_dropout(rate: float, layout: torch.memory_format) -> None:
+    layer = Dropout(rate)
+    x = torch.ones(2, 5, 101, 103).to(memory_format=layout).requires_grad_()
+    torch.manual_seed(0)
+    y = layer(x)
+    y.sum().backward()
+    assert torch.equal(x.grad, y)
+    assert y.stride() == x.stride()
+    assert set(y.unique().tolist()) == {0.0, torch.tensor(1 / (1 - rate)).item()}
+    # Within five standard deviations of the rate, and as often in the halves of the image.
+    for part in (y, y[:, :, :50], y[:, :, 51:]):
+        dropped = (part == 0).float().mean().item()
+        assert abs(dropped - rate) < 5 * (rate * (1 - rate) / part.numel()) ** 0.5
+    torch.manual_seed(0)
+    assert torch.equal(layer(x), y)
+    assert layer.eval()(x) is x
+
+
 def test_a_foreign_network_keeps_its_names_and_its_results() -> None:
     torch.manual_seed(0)
     network = build("nnunet", 1, 3, (16, 16, 16), stages=3, width=8)
@@ -160,6 +180,7 @@ def test_compiled_networks_compute_the_same(name: str) -> None:
     for each in (network, compiled):
         network.zero_grad()
         each(x).square().mean().backward()
-        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    assert gradients[0]
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)

@@ -340,6 +340,20 @@ def test_methods_say_what_was_done() -> None:
         assert words in text
 
 
+def test_several_data_sets_are_described_not_tested() -> None:
+    records = [
+        *experiment({"steady": 0.9, "moody": 0.8}),
+        *experiment({"steady": 0.75, "moody": 0.7}, dataset="Dataset901_Other"),
+        *experiment({"absent": 0.75}, dataset="Dataset901_Other"),
+    ]
+    text = render(rank(records, resamples=200))
+    overview = text[text.index('<section class="overview">') : text.index("</section>")]
+    rows = [row.split("<td")[0].rsplit(">", 2)[1].split("<")[0] for row in overview.split("<tr ")[1:]]
+    assert rows == ["steady", "moody", "absent"]
+    assert "2 of 2" in overview and "1 of 1" not in overview.split("<tr ")[1]
+    assert "2 data sets are too few to test across" in overview
+
+
 @pytest.mark.slow
 def test_thirty_trainers_on_twenty_data_sets_open_at_once(browser: Chromium, tmp_path: Path) -> None:
     qualities = {f"trainer_{i:02d}": 0.9 - 0.002 * i for i in range(30)}

@@ -131,3 +131,32 @@ def test_missing_without_a_value_counts_as_the_worst() -> None:
     assert ScoreTable(("a", "b"), (column,)).case_scores("dice").tolist() == [0.0, 0.9]
     far = replace(column, metric="hd95")
     assert ScoreTable(("a", "b"), (far,)).case_scores("hd95").tolist() == [float("inf"), 0.9]
+
+
+# Written by schema 1. It is never edited: old records must stay readable.
+GOLDEN = (
+    '{"schema":1,"run_id":"Dataset900_Made/nnunet__p__2d/fold_1","dataset":"Dataset900_Made","trainer":"nnunet",'
+    '"configuration":"2d","fold":1,"seed":3,"status":"partial","reason":"interrupted","options":{"width":16},'
+    '"plan":"p","plan_hash":"ab","fingerprint_hash":"cd","split_hash":"ef","grid":"original","selection":false,'
+    '"changes":["width 16 instead of 32"],"initialisation":"imagenet","checkpoint_sha256":"12",'
+    '"settings":{"tolerance_mm":{"organ":2.0},"length_unit":"mm"},"code_version":"0.1.0","code_dirty":true,'
+    '"environment":{"python":"3.11"},"device":"cpu","created":"2026-01-01T00:00:00+00:00",'
+    '"cost":{"parameters":7,"trainable_parameters":7,"checkpoint_mb":1.5,"flops_per_patch":10.0,'
+    '"flops_per_case":null,"peak_memory_mb":20.0,"train_s":30.0,"budget_s":60.0,"inference_s_per_case":0.5,'
+    '"inference_s_per_case_p95":0.6,"training_steps":100,"epochs":2},'
+    '"quality":{"dice":{"value":0.45,"interval":[0.0,0.9],"n_cases":2,"n_missing":1,"n_empty":0}},'
+    '"scores":{"cases":["a","b"],"columns":[{"metric":"dice","structure":"organ","definition":"dice.v1",'
+    '"values":[0.9,0.0],"raw":{"1":null},"statuses":{"1":"missing_file"}}],"groups":["x","y"]}}'
+)
+
+
+def test_records_of_schema_one_stay_readable(tmp_path: Path) -> None:
+    (tmp_path / "record.jsonl").write_text(GOLDEN + "\n")
+    (found,) = load_records(tmp_path)
+    assert (found.fold, found.seed, found.status, found.label) == (1, 3, "partial", "nnunet:width=16")
+    assert found.changes == ("width 16 instead of 32",)
+    assert found.cost.train_s == 30.0 and found.cost.flops_per_case is None
+    assert found.scores.groups == ("x", "y")
+    (column,) = found.scores.columns
+    assert column.values == (0.9, 0.0) and column.raw == {1: None} and column.statuses == {1: MISSING}
+    assert json.loads(json.dumps(found.to_json())) == json.loads(GOLDEN)
