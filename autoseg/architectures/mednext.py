@@ -30,7 +30,10 @@ from autoseg.architectures._topology import (
     cumulative,
     require_dimensions,
 )
+from autoseg.architectures._upkern import upkern
 from autoseg.errors import PlanError
+
+__all__ = ["DIMENSIONS", "NETWORK", "OPTIONS", "MedNeXt", "kwargs_for", "upkern"]
 
 DIMENSIONS = (2, 3)
 LEVELS = 5
@@ -253,44 +256,3 @@ def kwargs_for(topology: Topology, **options: Any) -> dict[str, Any]:
         "kernel": chosen["kernel"],
         "checkpointing": automatic or chosen["checkpointing"] == "on",
     }
-
-
-def upkern(source: Mapping[str, Tensor], network: nn.Module, how: str = "trilinear") -> dict[str, Tensor]:
-    """Weights for a network with larger depthwise kernels, from one trained with smaller ones.
-
-    Args:
-        source: state dict of the same network with smaller kernels.
-        network: the network to initialise; it is loaded in place.
-        how: "trilinear" resizes the kernels (published; bilinear in 2D), which changes the function;
-            "zero" pads them with zeros, which keeps it.
-
-    Returns:
-        The state dict that was loaded.
-
-    Raises:
-        PlanError: if the two networks differ in more than the size of their kernels.
-    """
-    if how not in ("trilinear", "zero"):
-        raise PlanError(f"upkern: how is {how!r}; expected 'trilinear' or 'zero'.")
-    target = network.state_dict()
-    if set(source) != set(target):
-        odd = sorted(set(source) ^ set(target))[0]
-        raise PlanError(f"upkern: {odd} is in one of the two networks only. Use the same variant and plan.")
-    grown = {name: _grow(name, value, target[name].shape, how) for name, value in source.items()}
-    network.load_state_dict(grown)
-    return grown
-
-
-def _grow(name: str, value: Tensor, shape: torch.Size, how: str) -> Tensor:
-    if value.shape == shape:
-        return value
-    size = shape[2:]
-    if value.shape[:2] != shape[:2] or any(n < m for n, m in zip(size, value.shape[2:], strict=True)):
-        raise PlanError(
-            f"upkern: {name} has shape {tuple(value.shape)} and the network needs {tuple(shape)}. "
-            "Only larger kernels can be filled."
-        )
-    if how == "trilinear":
-        return functional.interpolate(value, size=size, mode={4: "bilinear", 5: "trilinear"}[value.ndim])
-    margins = [(n - m) // 2 for n, m in zip(size, value.shape[2:], strict=True)]
-    return functional.pad(value, [side for n in reversed(margins) for side in (n, n)])
