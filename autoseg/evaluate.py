@@ -14,7 +14,7 @@ from autoseg.case_scoring import Rules, ScoredCase, score_files
 from autoseg.dataset import Dataset, Labels, Region
 from autoseg.errors import DataError, UsageError
 from autoseg.evaluation import CaseScore, Evaluation
-from autoseg.metrics import DEFAULT_TOLERANCE_MM, LesionRule, Tolerance, select, tolerance_of
+from autoseg.metrics import COUNTS, DEFAULT_TOLERANCE_MM, LesionRule, Tolerance, select, tolerance_of
 from autoseg.pairing import Pairs, pair_files, reference_files
 from autoseg.workers import forked
 
@@ -105,7 +105,7 @@ def _as_labels(dataset: Dataset | None, labels: Labels | Mapping[str, Region] | 
 def _names(metrics: Sequence[str]) -> tuple[str, ...]:
     """Names of the metrics, with the counts that one of all cases together is made from."""
     chosen = select(metrics)
-    counts = ("tp", "fp", "fn", "tn") if any(each.needs == "all cases" for each in chosen) else ()
+    counts = COUNTS if any(each.needs == "all cases" for each in chosen) else ()
     return tuple(each.name for each in chosen) + counts
 
 

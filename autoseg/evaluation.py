@@ -12,8 +12,8 @@ from typing import Any
 from autoseg.comparison import Counts
 from autoseg.errors import DataError, UsageError
 from autoseg.files import read_json, write_json, write_text
-from autoseg.metrics import ALL_STRUCTURES, METRICS, Score
-from autoseg.nnunet_summary import COUNTS, nnunet_summary
+from autoseg.metrics import ALL_STRUCTURES, COUNTS, METRICS, Score
+from autoseg.nnunet_summary import nnunet_summary
 
 FORMAT = 1
 POOLED = METRICS["pooled_dice"]

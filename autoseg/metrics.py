@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,12 +31,25 @@ from autoseg.label_maps import LabelMaps
 from autoseg.lesions import LesionRule
 from autoseg.metric import DIAGONAL, METRICS, Metric, find, select
 
-__all__ = ["METRICS", "LesionRule", "Metric", "Score", "find", "score_case", "select"]
+__all__ = [
+    "COUNTS",
+    "METRICS",
+    "LesionRule",
+    "Metric",
+    "Score",
+    "find",
+    "score_case",
+    "score_counts",
+    "select",
+]
 
 Status = Literal["ok", "empty_both", "missing_prediction_structure", "empty_reference", "missing_file"]
 Tolerance = float | Mapping[str, float]
 
 DEFAULT_TOLERANCE_MM = 2.0
+
+# The voxel counts that all overlaps follow from.
+COUNTS = ("tp", "fp", "fn", "tn")
 
 # What metrics of the whole case are listed under.
 ALL_STRUCTURES = "(all)"
@@ -112,6 +126,14 @@ def score_case(
     for metric in (each for each in asked if each.needs == "all structures"):
         scores += _score(metric, counts, ALL_STRUCTURES, status, maps.diagonal)
     return scores
+
+
+def score_counts(structure: str, counts: Counts) -> list[Score]:
+    """Score one structure from its voxel counts alone: the counts themselves and the overlaps."""
+    status = _status(counts, missing_file=False)
+    case = SimpleNamespace(counts=counts)
+    known = (metric for metric in METRICS.values() if metric.group in ("counts", "overlap"))
+    return [score for metric in known for score in _score(metric, case, structure, status, 0.0)]
 
 
 def tolerance_of(structure: str, tolerance_mm: Tolerance) -> float:

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoseg.errors import UsageError
+from autoseg.metrics import COUNTS
 
 Row = dict[str, float | int | None]
 Files = tuple[str, str | None]
-
-COUNTS = ("tp", "fp", "fn", "tn")
 
 
 def nnunet_summary(

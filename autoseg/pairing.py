@@ -105,6 +105,29 @@ def reference_files(folder: Path) -> dict[str, Path]:
     return {case: files[0] for case, files in found.items()}
 
 
+def find_pixel_sizes(text: str) -> dict[str, float]:
+    """Pixel sizes from what the command line is given: ``FILE`` or ``FILE:COLUMN``.
+
+    Raises:
+        UsageError: if there is no such file, or no column is named and not exactly one is meant.
+    """
+    table, column = Path(text), ""
+    if not table.is_file():
+        name, _, column = text.rpartition(":")
+        table = Path(name)
+    if not table.is_file():
+        raise UsageError(f"There is no table {text}. Give a CSV file with the columns case and pixel_mm.")
+    with table.open(encoding="utf-8-sig", newline="") as stream:
+        columns = next(csv.reader(stream), [])
+    sizes = [name for name in columns if name.lower().startswith("pixel")]
+    if not column and len(sizes) != 1:
+        raise UsageError(
+            f"{table} has {len(sizes)} columns of pixel sizes ({', '.join(sizes or columns)}). "
+            f"Name the right one: {table.name}:{sizes[0] if sizes else 'COLUMN'}"
+        )
+    return read_pixel_sizes(table, column or sizes[0])
+
+
 def read_pixel_sizes(table: Path, column: str) -> dict[str, float]:
     """Pixel sizes of images whose format has none, such as PNG.
 

@@ -12,12 +12,17 @@ from autoseg.dataset import Dataset, Labels, labels_from_json
 from autoseg.errors import UsageError
 from autoseg.files import read_json
 from autoseg.fingerprint import Fingerprint
+from autoseg.metrics import COUNTS, METRICS
 from autoseg.plan import Configuration, Decision, Plan
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from autoseg.evaluate import Evaluation
+
+HEADLINES = ("dice", "iou", "nsd", "hd95", "hc_absolute_error")
+MOST_CASES, FEW_CASES, MOST_STRUCTURES = 40, 10, 6
 
 
 def describe_fingerprint(dataset: Dataset, fingerprint: Fingerprint) -> str:
@@ -74,27 +79,85 @@ def _decision_lines(decision: Decision) -> list[str]:
     return [*lines, f"  source: {decision.source}"]
 
 
-def describe_evaluation(evaluation: Evaluation) -> Table:
-    """Means per structure and metric, as a table."""
+def describe_evaluation(evaluation: Evaluation) -> RenderableType:
+    """Headline scores of each case, or of the worst where there are many, and means of everything."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [_case_table(evaluation), _structure_table(evaluation)]
+    whole = evaluation.summary()["case"]
+    if whole:
+        told = ", ".join(f"{name} {entry['mean']:.4g}" for name, entry in whole.items())
+        parts.append(Text(f"Of whole cases: {told}."))
+    parts.append(Text(_tolerance_words(evaluation)))
+    if evaluation.missing:
+        names = ", ".join(evaluation.missing[:MOST_CASES])
+        parts.append(Text(f"Without a prediction, with the worst scores: {names}."))
+    return Group(*parts)
+
+
+def _tolerance_words(evaluation: Evaluation) -> str:
+    tolerances = evaluation.settings.get("tolerance_mm", {})
+    unit = evaluation.settings.get("length_unit", "mm")
+    told = ", ".join(f"{value:g} {unit} ({name})" for name, value in tolerances.items())
+    if len(set(tolerances.values())) == 1:
+        told = f"{next(iter(tolerances.values())):g} {unit}"
+    default = set(tolerances.values()) == {evaluation.settings.get("default_tolerance_mm")}
+    return f"Tolerance of NSD: {told}{', the default' if default else ''}." if told else ""
+
+
+def _case_table(evaluation: Evaluation) -> Table:
+    """Means over structures of the headline metrics; with many cases only the worst by the first of them."""
     from rich.table import Table
 
-    metrics = list(dict.fromkeys(score.metric for score in evaluation.scores))
-    structures = list(dict.fromkeys(score.structure for score in evaluation.scores))
-    table = Table(title=f"{len(evaluation.cases)} cases, {len(evaluation.missing)} missing")
-    table.add_column("structure")
-    for metric in metrics:
-        table.add_column(metric, justify="right")
-    for structure in structures:
-        cells = []
-        for metric in metrics:
-            values = [
-                s.value
-                for s in evaluation.scores
-                if (s.structure, s.metric) == (structure, metric) and s.value is not None
-            ]
-            cells.append(f"{np.mean(values):.4g}" if values else "")
-        table.add_row(structure, *cells)
+    there = {score.metric for score in evaluation.scores}
+    columns = {name: evaluation.values(name) for name in HEADLINES if name in there}
+    cases = list(evaluation.cases)
+    title = f"{len(cases)} case{'s' if len(cases) != 1 else ''}, {len(evaluation.missing)} missing"
+    if len(cases) > MOST_CASES and columns:
+        first = next(iter(columns))
+        cases = sorted(cases, key=columns[first].__getitem__)[:FEW_CASES]
+        title += f"; the {FEW_CASES} worst by {first} (--json has all)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("case", overflow="fold")
+    for name in columns:
+        table.add_column(_with_unit(name, evaluation), justify="right")
+    for case in cases:
+        table.add_row(case, *(f"{column[case]:.4g}" if case in column else "" for column in columns.values()))
     return table
+
+
+def _structure_table(evaluation: Evaluation) -> Table:
+    """Means over cases: a line per metric, or with many structures a line per structure."""
+    from rich.table import Table
+
+    means = evaluation.summary()["structures"]
+    names = [name for name in dict.fromkeys(m for row in means.values() for m in row) if name not in COUNTS]
+    table = Table(title="Means over cases", title_justify="left")
+
+    def value(structure: str, metric: str) -> str:
+        entry = means[structure].get(metric)
+        return "" if entry is None else f"{entry['mean']:.4g}"
+
+    if len(means) <= MOST_STRUCTURES:
+        for title in ("metric", *means):
+            table.add_column(title, overflow="fold", justify="left" if title == "metric" else "right")
+        for name in names:
+            table.add_row(_with_unit(name, evaluation), *(value(structure, name) for structure in means))
+        return table
+    chosen = [name for name in HEADLINES if name in names]
+    table.add_column("structure", overflow="fold")
+    for name in chosen:
+        table.add_column(_with_unit(name, evaluation), justify="right")
+    for structure in means:
+        table.add_row(structure, *(value(structure, name) for name in chosen))
+    return table
+
+
+def _with_unit(name: str, evaluation: Evaluation) -> str:
+    known = METRICS.get(name)
+    unit = known.unit.replace("mm", evaluation.settings.get("length_unit", "mm")) if known else "1"
+    return name if unit == "1" else f"{name} ({unit})"
 
 
 def labels_of(dataset_json: Path | None, references: Path) -> Labels:

@@ -5,7 +5,7 @@ Records come in (`records`, `foreign`), are pooled into rows and sorted into set
 (`page`, with pictures from `overlays`) and files for other programs (`export`).
 """
 
-from autoseg.leaderboard.foreign import add_records, records_from_csv
+from autoseg.leaderboard.foreign import Addition, RawData, add_records, records_from_csv
 from autoseg.leaderboard.page import write_page
 from autoseg.leaderboard.ranking import Leaderboard, rank
 from autoseg.leaderboard.records import Cost, Record, load_records, write_record
@@ -13,8 +13,10 @@ from autoseg.leaderboard.scores import ScoreTable
 from autoseg.leaderboard.table import terminal_table
 
 __all__ = [
+    "Addition",
     "Cost",
     "Leaderboard",
+    "RawData",
     "Record",
     "ScoreTable",
     "add_records",

@@ -86,12 +86,15 @@ class Analysis:
     def _by_rows(self) -> dict[tuple[int, int], Difference]:
         return {(pair.a, pair.b): pair for pair in self.pairs}
 
+    def negligible(self, pair: Difference) -> bool:
+        """Whether the whole interval of a difference lies within the margin, significant or not."""
+        return self.units >= _FEWEST_FOR_EQUIVALENCE and pair.equivalent(self.margin)
+
     def verdict(self, pair: Difference) -> str:
         """One of ``a``, ``b`` (which is better), ``equivalent`` and ``undecided``."""
         if pair.significant:
             return "a" if pair.lean > 0 else "b"
-        narrow = self.units >= _FEWEST_FOR_EQUIVALENCE and pair.equivalent(self.margin)
-        return "equivalent" if narrow else "undecided"
+        return "equivalent" if self.negligible(pair) else "undecided"
 
 
 def analyse(

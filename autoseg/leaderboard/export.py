@@ -10,20 +10,59 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from autoseg.errors import UsageError
 from autoseg.evaluation import CaseScore, Evaluation
 from autoseg.files import write_text
 from autoseg.leaderboard.entries import fold_words
 from autoseg.leaderboard.quantities import quantity
 from autoseg.leaderboard.ranking import Leaderboard, RankedSet
+from autoseg.leaderboard.records import Record, write_records
 from autoseg.leaderboard.rows import Row
 from autoseg.leaderboard.scores import ScoreTable
 from autoseg.leaderboard.table import count_words, duration_words
+from autoseg.metrics import COUNTS
 
 log = logging.getLogger(__name__)
 
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
 _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "\N{MIDDLE DOT}": r"$\cdot$", "\N{EN DASH}": "--"}
+
+
+def write_exports(
+    leaderboard: Leaderboard,
+    csv: Path | None = None,
+    files: Sequence[Path] = (),
+    challenger: Path | None = None,
+    nnunet_summary: Path | None = None,
+) -> None:
+    """Write what the command line asks for.
+
+    Args:
+        leaderboard: from `rank`.
+        csv: for the rows.
+        files: by ending a Markdown (.md) or LaTeX (.tex) table, or all records (.jsonl), which ``--add``
+            reads elsewhere.
+        challenger: for every case's score, in challengeR's columns.
+        nnunet_summary: folder for nnU-Net's summaries.
+
+    Raises:
+        UsageError: for another ending, before anything is written.
+    """
+    for path in files:
+        if path.suffix not in (".md", ".tex", ".jsonl"):
+            raise UsageError(f"{path}: the ending {path.suffix!r} is not known. Give .md, .tex or .jsonl.")
+    for path in files:
+        if path.suffix == ".jsonl":
+            write_records(path, leaderboard.records)
+        else:
+            write_text(path, (markdown if path.suffix == ".md" else latex)(leaderboard))
+    if csv is not None:
+        write_csv(leaderboard, csv)
+    if challenger is not None:
+        write_scores(leaderboard, challenger)
+    if nnunet_summary is not None and not write_nnunet_summaries(leaderboard, nnunet_summary):
+        raise UsageError("No row has the voxel counts that nnU-Net's summary.json needs. Nothing is written.")
 
 
 def write_csv(leaderboard: Leaderboard, path: Path) -> Path:
@@ -70,7 +109,7 @@ def _lines(objects: Sequence[dict[str, Any]]) -> list[list[object]]:
 
 def _cell(value: object) -> object:
     if isinstance(value, list):
-        return " ".join(str(item) for item in value)
+        return ("; " if value and isinstance(value[0], str) else " ").join(str(item) for item in value)
     return "" if value is None else value
 
 
@@ -158,31 +197,38 @@ def _line(row: Row, item: RankedSet, others: Sequence[str]) -> list[str]:
 
 
 def write_nnunet_summaries(leaderboard: Leaderboard, folder: Path) -> tuple[Path, ...]:
-    """Write nnU-Net's summary.json for each row that has voxel counts: all folds pooled, the first seed.
+    """Write nnU-Net's summary.json for each run that has voxel counts, and for each row with all folds.
 
     Returns:
-        The files, ``folder/DATASET/ROW/summary.json``.
+        The files: ``folder/DATASET/ROW/summary.json`` with all folds pooled (of the first seed), and
+        ``folder/DATASET/ROW/fold_K/summary.json`` of each run, with ``_seed_N`` where there are several.
     """
     written = []
     for row in leaderboard.rows:
-        evaluation = _evaluation(row)
-        if evaluation is None:
-            log.warning("%s on %s has no voxel counts: no summary.json.", row.name, row.dataset)
-            continue
-        path = folder / _file_name(row.dataset) / _file_name(row.name) / "summary.json"
-        evaluation.save_nnunet_summary(path)
-        written.append(path)
+        home = folder / _file_name(row.dataset) / _file_name(row.name)
+        runs = {home / _run_name(record, row): [record] for record in row.entry.records}
+        first = [record for record in row.entry.records if record.seed == row.seeds[0]]
+        for place, records in {home: first, **runs}.items():
+            evaluation = _evaluation(records)
+            if evaluation is None:
+                log.warning("%s on %s has no voxel counts: no summary.json.", row.name, row.dataset)
+                break
+            evaluation.save_nnunet_summary(place / "summary.json")
+            written.append(place / "summary.json")
     return tuple(written)
+
+
+def _run_name(record: Record, row: Row) -> str:
+    return f"fold_{record.fold}" + (f"_seed_{record.seed}" if len(row.seeds) > 1 else "")
 
 
 def _file_name(name: str) -> str:
     return re.sub(r"[^\w.=,-]+", "_", name) or "_"
 
 
-def _evaluation(row: Row) -> Evaluation | None:
-    """What the row's records say, as one evaluation; None without counts or labels."""
-    records = [record for record in row.entry.records if record.seed == row.seeds[0]]
-    if not records or not all({"tp", "fp", "fn", "tn"} <= set(r.scores.metrics) for r in records):
+def _evaluation(records: Sequence[Record]) -> Evaluation | None:
+    """What records say, as one evaluation; None without counts or labels."""
+    if not records or not all(set(COUNTS) <= set(r.scores.metrics) for r in records):
         return None
     settings = records[0].settings
     if "structures" not in settings:
@@ -190,7 +236,9 @@ def _evaluation(row: Row) -> Evaluation | None:
     scores = [score for record in records for score in _scores(record.scores)]
     cases = [case for record in records for case in record.scores.cases]
     missing = [case for record in records for case in record.scores.missing]
-    return Evaluation(tuple(scores), tuple(cases), tuple(missing), settings)
+    # A record knows no files; names are what a reader tells the cases by.
+    files = {case: (case, None if case in missing else case) for case in cases}
+    return Evaluation(tuple(scores), tuple(cases), tuple(missing), settings, files)
 
 
 def _scores(table: ScoreTable) -> Iterable[CaseScore]:

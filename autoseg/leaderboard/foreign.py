@@ -1,196 +1,144 @@
-"""Scores made elsewhere: a table of trainers, cases and labels becomes records."""
+"""Scores made elsewhere become records, whatever they come as.
+
+| given | read as |
+|---|---|
+| ``.csv``, ``.tsv`` | a table of scores, long or wide: `foreign_table`, `foreign_wide` |
+| ``.jsonl`` | records of another autoseg |
+| ``.json`` | nnU-Net's summary.json: `foreign_summary`; or autoseg's evaluation.json |
+| a folder with record.jsonl or summary.json below it | all of them |
+| a folder of segmentations | predictions, evaluated here on the data set's references |
+
+Tables carry what another program computed, under a definition of its own. Voxel counts and predictions are
+scored by our formulas, so that only they can be compared with our own runs.
+"""
 
 from __future__ import annotations
 
-import csv
-import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.errors import DataError
+from autoseg.errors import DataError, UsageError
+from autoseg.evaluation import Evaluation
 from autoseg.files import read_json
-from autoseg.leaderboard.quantities import quantity
-from autoseg.leaderboard.records import UNKNOWN_FOLD, Record, load_records
-from autoseg.leaderboard.scores import EMPTY, MISSED, MISSING, ScoreColumn, ScoreTable
+from autoseg.leaderboard.foreign_origin import Origin, RawData
+from autoseg.leaderboard.foreign_summary import records_from_summary
+from autoseg.leaderboard.foreign_table import records_from_csv
+from autoseg.leaderboard.records import FILE_NAME, Record, load_records
+from autoseg.leaderboard.scores import ScoreTable
 
-_NEEDED = ("trainer", "case")
-_KEYS = (*_NEEDED, "fold", "seed", "label", "structure", "dataset", "configuration", "group", "definition")
-_Run = tuple[str, str, str, str, int]
-_Evidence = tuple[dict[tuple[str, str], set[str]], dict[tuple[str, str], set[str]]]
+__all__ = ["Addition", "RawData", "add_records", "records_from_csv", "records_from_summary"]
 
-
-@dataclass
-class _Gathered:
-    """The cells of one run while the table is read: (metric, structure) -> case -> value."""
-
-    cells: dict[tuple[str, str], dict[str, float | None]] = field(default_factory=dict)
-    groups: dict[str, str] = field(default_factory=dict)
-    definition: str = ""
+_SUMMARY = "summary.json"
 
 
-def add_records(path: Path, dataset: str | None = None) -> tuple[Record, ...]:
-    """Read records made elsewhere: a CSV table, or JSON lines as autoseg writes them."""
-    return records_from_csv(path, dataset) if path.suffix.lower() == ".csv" else load_records(path)
+@dataclass(frozen=True)
+class Addition:
+    """What to add, and under which name.
+
+    Attributes:
+        path: a file or a folder.
+        trainer: its trainer's name; None: what the file or its path says.
+    """
+
+    path: Path
+    trainer: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Addition:
+        """``PATH`` or ``NAME=PATH``."""
+        name, equals, path = text.partition("=")
+        if equals and name and not Path(text).exists() and "/" not in name:
+            return cls(Path(path), name)
+        return cls(Path(text))
 
 
-def records_from_csv(path: Path, dataset: str | None = None) -> tuple[Record, ...]:
-    """Read a table with one row per trainer, case and label.
-
-    Columns: ``trainer`` and ``case``; ``label`` or ``structure`` for several structures; optionally ``fold``,
-    ``seed``, ``configuration``, ``dataset``, ``group`` and ``definition`` (how the metric was computed, for
-    example ``dice.v1``; without it the rows are compared only with others of this kind). Every other
-    column that is a known metric or a voxel count (tp, fp, fn, tn) is read. A blank cell is a score that is
-    not defined, as nnU-Net leaves it where reference and prediction are both empty: it is left out of the
-    case's mean.
+def add_records(
+    addition: Addition | Path,
+    datasets: Mapping[str, RawData] | None = None,
+    workers: int | None = None,
+) -> tuple[Record, ...]:
+    """Read scores made elsewhere.
 
     Args:
-        path: the CSV file.
-        dataset: its data set's name; without it and without a column of that name, the folder's name. A
-            dataset.json beside the file names the labels.
+        addition: a file or folder, with or without a name for the trainer.
+        datasets: data sets at hand by name: they name labels, folds and, for predictions, references.
+        workers: processes that evaluate predictions.
 
     Raises:
-        DataError: naming the file, the line and what is wrong.
+        DataError: if the file is at fault, or is nothing that is read; the message says what is.
+        UsageError: if a data set or a name is needed and not given, or given and not needed.
     """
-    lines, columns = _read(path)
-    metrics = [name for name in columns if name not in _KEYS and _is_score(name)]
-    if not any(quantity(name).ranked for name in metrics):
-        raise DataError(
-            f"{path}: no column holds a known metric (columns: {', '.join(columns)}). "
-            f"Name one dice, iou, nsd, hd95, ..."
+    if isinstance(addition, Path):
+        addition = Addition(addition)
+    path, raw = addition.path, _raw_data(addition.path, datasets or {})
+    if path.is_dir():
+        return _from_folder(addition, raw, workers)
+    if not path.is_file():
+        raise UsageError(f"There is no file or folder {path} to add. Check the path.")
+    kind = path.suffix.lower()
+    if kind in (".csv", ".tsv"):
+        return records_from_csv(path, raw.dataset.name if raw else None, addition.trainer)
+    if kind in (".jsonl", ".ndjson"):
+        _refuse_name(addition)
+        return load_records(path)
+    if kind == ".json":
+        return _from_json(addition, raw)
+    raise DataError(
+        f"{path} is no file of scores. Give a table (.csv, .tsv), records (.jsonl), nnU-Net's summary.json, "
+        f"or a folder of predictions."
+    )
+
+
+def _raw_data(path: Path, datasets: Mapping[str, RawData]) -> RawData | None:
+    """The data set that the path names, or the only one; None if that is not clear."""
+    named = [raw for name, raw in datasets.items() if name in path.resolve().parts]
+    candidates = named or list(datasets.values())
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _refuse_name(addition: Addition) -> None:
+    if addition.trainer is not None:
+        raise UsageError(
+            f"The records in {addition.path} name their trainers. Leave out {addition.trainer}= in front."
         )
-    names = _label_names(path.parent / "dataset.json")
-    gathered: dict[_Run, _Gathered] = {}
-    for number, line in lines:
-        run = _run_of(line, path, number, dataset or path.resolve().parent.name)
-        entry = gathered.setdefault(run, _Gathered())
-        entry.definition = line.get("definition") or entry.definition
-        label = line.get("structure") or line.get("label") or "foreground"
-        for metric in metrics:
-            cell = entry.cells.setdefault((metric, names.get(label, label)), {})
-            if line["case"] in cell:
-                raise DataError(
-                    f"{path}, line {number}: case {line['case']!r}, label {label!r} of {line['trainer']!r} "
-                    f"is there twice. Keep one of the lines, or tell them apart by fold or seed."
-                )
-            cell[line["case"]] = _number(line[metric], metric, path, number)
-        if line.get("group"):
-            entry.groups[line["case"]] = line["group"]
-    evidence = _evidence(gathered)
-    return tuple(_record(run, entry, evidence, path) for run, entry in gathered.items())
 
 
-def _evidence(gathered: dict[_Run, _Gathered]) -> _Evidence:
-    """What some run of a data set shows to be there: cases of its folds, and structures with an overlap.
-
-    A blank or absent score of another run is then no empty structure but one that it missed.
-    """
-    cases: dict[tuple[str, str], set[str]] = {}
-    present: dict[tuple[str, str], set[str]] = {}
-    for (dataset, _, _, fold, _), entry in gathered.items():
-        for (metric, structure), cell in entry.cells.items():
-            cases.setdefault((dataset, fold), set()).update(cell)
-            if quantity(metric).worst == 0.0:
-                seen = {case for case, value in cell.items() if value}
-                present.setdefault((dataset, structure), set()).update(seen)
-    return cases, present
+def _from_json(addition: Addition, raw: RawData | None) -> tuple[Record, ...]:
+    path = addition.path
+    origin = Origin.of(path, addition.trainer, raw.dataset.name if raw else None)
+    content = read_json(path)
+    if isinstance(content, dict) and {"format", "scores"} <= content.keys():
+        evaluation = Evaluation.from_json(content)
+        table = ScoreTable.from_evaluation(evaluation, raw.groups if raw else None)
+        reason = f"scores read from {path.name}; how the predictions were made is not known here"
+        fold = next(iter(origin.by_fold(evaluation.cases, raw)))[0]
+        return (origin.record(fold, table, evaluation.settings, reason, path),)
+    return records_from_summary(path, origin, raw)
 
 
-def _read(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
-    if not path.is_file():
-        raise DataError(f"There is no file {path}. Give a CSV file of scores.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        absent = [name for name in _NEEDED if name not in columns]
-        if absent:
-            raise DataError(
-                f"{path}: there is no column {' or '.join(absent)} (columns: {', '.join(columns)}). "
-                f"Each line needs a trainer, a case and a metric."
-            )
-        reader.fieldnames = columns
-        lines = [(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in reader]
-    if not lines:
-        raise DataError(f"{path} has a head and no line. Give a file with scores.")
-    return lines, columns
+def _from_folder(addition: Addition, raw: RawData | None, workers: int | None) -> tuple[Record, ...]:
+    folder = addition.path
+    if any(folder.rglob(FILE_NAME)):
+        _refuse_name(addition)
+        return load_records(folder)
+    summaries = _summaries(folder)
+    if summaries:
+        parts = [_from_json(Addition(path, addition.trainer), raw) for path in summaries]
+        return tuple(record for records in parts for record in records)
+    from autoseg.leaderboard.foreign_predictions import records_from_predictions
+
+    if raw is None:
+        raise UsageError(
+            f"The predictions in {folder} need a data set to be compared with. Name it: "
+            f"autoseg leaderboard DATASET --add {addition.trainer or 'NAME'}={folder}"
+        )
+    origin = Origin.of(folder, addition.trainer, raw.dataset.name)
+    return records_from_predictions(folder, origin, raw, workers)
 
 
-def _is_score(name: str) -> bool:
-    return quantity(name).higher_is_better is not None or name in ("tp", "fp", "fn", "tn")
-
-
-def _label_names(path: Path) -> dict[str, str]:
-    """Label value to name, where a dataset.json says so."""
-    if not path.is_file():
-        return {}
-    labels = read_json(path).get("labels", {})
-    return {str(value): str(name) for name, value in labels.items() if isinstance(value, int)}
-
-
-def _run_of(line: dict[str, str], path: Path, number: int, dataset: str) -> _Run:
-    for name in _NEEDED:
-        if not line.get(name):
-            raise DataError(f"{path}, line {number}: no {name}. Fill it in or remove the line.")
-    seed = line.get("seed") or "0"
-    if not seed.isdigit():
-        raise DataError(f"{path}, line {number}: seed {seed!r} is not a whole number. Correct it.")
-    configuration = line.get("configuration") or "unknown"
-    return (
-        line.get("dataset") or dataset,
-        line["trainer"],
-        configuration,
-        line.get("fold") or UNKNOWN_FOLD,
-        int(seed),
-    )
-
-
-def _number(text: str, metric: str, path: Path, number: int) -> float | None:
-    if text == "" or text.lower() in ("nan", "none", "null", "na"):
-        return None
-    where = f"{path}, line {number}: {metric}"
-    try:
-        value = float(text)
-    except ValueError:
-        raise DataError(f"{where}: {text!r} is not a number. Correct it, or leave it blank.") from None
-    if not math.isfinite(value):
-        raise DataError(f"{where}: {text!r} is not finite. Leave it blank, or give the image's diagonal.")
-    fraction = quantity(metric).worst == 0.0
-    if value < 0 or (fraction and value > 1):
-        possible = "0 to 1" if fraction else "0 and more"
-        raise DataError(f"{where}: {text}, expected {possible}. Correct it, or divide per cent by 100.")
-    return value
-
-
-def _record(run: _Run, entry: _Gathered, evidence: _Evidence, path: Path) -> Record:
-    dataset, trainer, configuration, fold, seed = run
-    expected, present = evidence
-    cases = sorted(expected[dataset, fold])
-    columns = []
-    for (metric, structure), cell in entry.cells.items():
-        definition = entry.definition if entry.definition.startswith(f"{metric}.") else f"{metric}.foreign"
-        values = tuple(cell.get(case) for case in cases)
-        there = present.get((dataset, structure), set())
-        statuses = {i: _blank(case, cell, there) for i, case in enumerate(cases) if cell.get(case) is None}
-        columns.append(ScoreColumn(metric, structure, definition, values, {}, statuses))
-    return Record(
-        run_id=f"{path.name}/{dataset}/{trainer}__{configuration}/fold_{fold}/seed_{seed}",
-        dataset=dataset,
-        trainer=trainer,
-        configuration=configuration,
-        fold=int(fold) if fold.isdigit() else fold,
-        seed=seed,
-        status="foreign",
-        reason=f"read from {path.name}: how it was made is not known here",
-        scores=ScoreTable(
-            tuple(cases),
-            tuple(columns),
-            tuple(entry.groups.get(case, case) for case in cases) if entry.groups else None,
-        ),
-        source=path,
-    )
-
-
-def _blank(case: str, cell: dict[str, float | None], present: set[str]) -> str:
-    """The status of a score that is not there."""
-    if case not in cell:
-        return MISSING
-    return MISSED if case in present else EMPTY
+def _summaries(folder: Path) -> list[Path]:
+    """nnU-Net's summaries below a folder: those of the folds, or else one of all folds together."""
+    found = sorted(folder.rglob(_SUMMARY))
+    folds = [path for path in found if any(part.startswith("fold_") for part in path.parts)]
+    return folds or found

@@ -136,7 +136,11 @@ def chosen_cases(item: RankedSet) -> list[tuple[str, str]]:
 
 
 def _beside(record: Record, case: str, ending: str) -> Path | None:
-    return record.source.parent / "validation" / f"{case}{ending}" if record.source else None
+    if record.source is None:
+        return None
+    # The source of predictions that were only scored here is their own folder.
+    folder = record.source if record.source.is_dir() else record.source.parent / "validation"
+    return folder / f"{case}{ending}"
 
 
 def _overlay(item: RankedSet, dataset: Dataset, title: str, case: str, find: FindPrediction) -> Overlay:

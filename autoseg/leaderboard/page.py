@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from autoseg.files import write_text
 from autoseg.leaderboard import charts, wording
+from autoseg.leaderboard.overview import decided, overview
 from autoseg.leaderboard.quantities import quantity
 from autoseg.leaderboard.ranking import Leaderboard, RankedSet
 from autoseg.leaderboard.rows import Row
@@ -75,19 +76,6 @@ class Section:
     split: str
 
 
-@dataclass(frozen=True)
-class OverviewLine:
-    """A trainer over all data sets."""
-
-    name: str
-    number: int
-    rows: tuple[Row | None, ...]
-    leads: int
-    present: int
-    mean_rank: float
-    worst: float
-
-
 def write_page(leaderboard: Leaderboard, path: Path, overlays: Sequence[Overlay] = ()) -> Path:
     """Write the page as one file that needs no network, whole or not at all.
 
@@ -115,6 +103,7 @@ def render(leaderboard: Leaderboard, overlays: Sequence[Overlay] = ()) -> str:
     sections = _with_templates(sections, environment)
     shown = [(item.view.quantity.name, item.view.structure) for section in sections for item in section.sets]
     shown += [(t.metric, t.structure) for s in sections for item in s.sets for t in item.templates]
+    wins = list(decided(leaderboard))
     metrics = dict.fromkeys(name for name, _ in shown)
     structures = dict.fromkeys(name for _, name in shown if name)
     return environment.get_template("page.html").render(
@@ -123,7 +112,9 @@ def render(leaderboard: Leaderboard, overlays: Sequence[Overlay] = ()) -> str:
         css=_source("page.css"),
         js=_source("page.js"),
         sections=sections,
-        overview=_overview(leaderboard, numbers) if len(sections) > 1 else (),
+        overview=overview(leaderboard, numbers, wins) if len(sections) > 1 else (),
+        wins=wins,
+        n_pairs=sum(len(item.analysis.pairs) for item in leaderboard.sets),
         trainers=trainers,
         numbers=numbers,
         metrics=[(name, quantity(name).label) for name in metrics],
@@ -221,28 +212,6 @@ def _with_templates(sections: Sequence[Section], environment: jinja2.Environment
         )
         for i, section in enumerate(sections)
     ]
-
-
-def _overview(board: Leaderboard, numbers: Mapping[str, int]) -> tuple[OverviewLine, ...]:
-    by_name: dict[str, dict[str, Row]] = {}
-    for row in board.rows:
-        if row.rank is not None and row.comparable_set == 1:
-            by_name.setdefault(row.name, {})[row.dataset] = row
-    lines = []
-    for name, rows in by_name.items():
-        ranks = [row.rank for row in rows.values() if row.rank is not None]
-        lines.append(
-            OverviewLine(
-                name=name,
-                number=numbers[name],
-                rows=tuple(rows.get(dataset) for dataset in board.datasets),
-                leads=sum(bool(row.tied_with_best) for row in rows.values()),
-                present=len(rows),
-                mean_rank=sum(ranks) / len(ranks),
-                worst=-1e18 if board.quantity.higher_is_better else 1e18,
-            )
-        )
-    return tuple(sorted(lines, key=lambda line: (-line.present, line.mean_rank)))
 
 
 def _title(board: Leaderboard) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoseg.errors import UsageError
-from autoseg.metrics import ALL_STRUCTURES, METRICS
+from autoseg.metrics import ALL_STRUCTURES, COUNTS, METRICS
 
-__all__ = ["ALL_STRUCTURES", "HEADLINE", "SHOWN", "Quantity", "quantity", "ranked_quantity"]
+__all__ = ["ALL_STRUCTURES", "HEADLINE", "SHOWN", "Quantity", "is_score", "quantity", "ranked_quantity"]
 
 # The columns of the table; and what a page can switch to.
 HEADLINE = ("dice", "nsd", "hd95", "iou")
@@ -118,3 +118,8 @@ def ranked_quantity(name: str) -> Quantity:
         why = "is shown, but never ranked by" if name in METRICS else "is no metric"
         raise UsageError(f"{name!r} {why}. Rank by one of {choices}.")
     return found
+
+
+def is_score(name: str) -> bool:
+    """Whether a column of this name holds scores: a metric with a direction, or a voxel count."""
+    return quantity(name).higher_is_better is not None or name in COUNTS

@@ -176,6 +176,7 @@ def _ranked(number: int, item: ComparableSet, analysis: Analysis, resamples: int
     means = {name: item.matrix(name, analysis.structure).mean(axis=1) for name in shown}
     # Alone in a set that is not the main one, a row is first among nobody.
     alone = number > 1 and len(item.entries) == 1
+    stability = None if alone else analysis.stability
     rows = []
     for i in analysis.order:
         entry = item.entries[i]
@@ -190,6 +191,7 @@ def _ranked(number: int, item: ComparableSet, analysis: Analysis, resamples: int
                 means=values,
                 intervals={analysis.quantity.name: analysis.intervals[i]},
                 reason="; ".join(filter(None, (_unlike(item), entry.reason))),
+                stability=(stability.p_best[i], stability.rank_interval[i]) if stability else (None, None),
             )
         )
     return RankedSet(number, item, analysis, tuple(rows), tuple(warnings(item, analysis)), resamples, seed)
@@ -212,6 +214,7 @@ def _row(
     means: dict[str, float],
     intervals: dict[str, Interval],
     reason: str,
+    stability: tuple[float | None, Interval | None] = (None, None),
 ) -> Row:
     first = entry.first
     return Row(
@@ -232,4 +235,6 @@ def _row(
         means=means,
         intervals=intervals,
         entry=entry,
+        leads_in=stability[0],
+        rank_interval=stability[1],
     )

@@ -27,6 +27,8 @@ class Row:
         means: metric to its mean over cases.
         intervals: metric to the interval of its mean; always there for the ranked metric.
         entry: the records behind it.
+        leads_in: share of the bootstrap draws of the cases in which it leads; None without anyone to compare.
+        rank_interval: the central 95 % of its ranks in these draws.
     """
 
     rank: int | None
@@ -46,6 +48,25 @@ class Row:
     means: dict[str, float]
     intervals: dict[str, Interval]
     entry: Entry
+    leads_in: float | None = None
+    rank_interval: Interval | None = None
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What a budget changed in the published system, over all runs."""
+        runs = (*self.entry.records, *self.entry.without)
+        return tuple(dict.fromkeys(change for record in runs for change in record.changes))
+
+    @property
+    def foreign(self) -> bool:
+        """Whether some of its scores were made elsewhere."""
+        return any(record.status == "foreign" for record in self.entry.records)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where foreign scores come from, in words."""
+        foreign = (record.reason for record in self.entry.records if record.status == "foreign")
+        return tuple(dict.fromkeys(foreign))
 
     def cost(self, name: str) -> float | None:
         """A cost, as its mean over the row's runs; None where no run measured it."""
@@ -74,6 +95,9 @@ class Row:
                 name: self.cost(name)
                 for name in ("parameters", "checkpoint_mb", "train_s", "budget_s", "inference_s_per_case")
             },
+            "leads_in": self.leads_in,
+            "rank_ci": [self.rank_interval.low, self.rank_interval.high] if self.rank_interval else None,
+            "changes": list(self.changes),
             "reason": self.reason,
             "comparable_set": self.comparable_set,
         }

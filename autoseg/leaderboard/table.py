@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autoseg.leaderboard.entries import fold_words
@@ -12,6 +13,10 @@ from autoseg.leaderboard.rows import Row
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+
+# The costs that a terminal has room for, and what their columns are called.
+COSTS = {"parameters": "params", "train_s": "train", "inference_s_per_case": "s/case"}
 
 
 def terminal_table(leaderboard: Leaderboard) -> RenderableType:
@@ -26,9 +31,11 @@ def terminal_table(leaderboard: Leaderboard) -> RenderableType:
     parts: list[RenderableType] = []
     for dataset in leaderboard.datasets:
         for item in leaderboard.of(dataset):
-            parts.append(_set_table(item, item.analysis.quantity))
-            notes = [Text(f"  {note}", style="yellow") for note in item.warnings]
-            parts.extend([*notes, Text()])
+            notes = _notes(item.rows)
+            parts.append(_set_table(item, item.analysis.quantity, notes))
+            parts.extend(Text(f"  ({number}) {text}") for text, number in notes.items())
+            parts.extend(Text(f"  {warning}", style="yellow") for warning in item.warnings)
+            parts.append(Text())
         parts.extend(
             Text(f"  {row.name} on {row.dataset}: {row.status}. {row.reason}", style="red")
             for row in leaderboard.unranked
@@ -40,7 +47,21 @@ def terminal_table(leaderboard: Leaderboard) -> RenderableType:
     return Group(*parts)
 
 
-def _set_table(item: RankedSet, ranked: Quantity) -> Table:
+def _notes(rows: Sequence[Row]) -> dict[str, int]:
+    """Footnotes of a table by their text, numbered from 1."""
+    texts = dict.fromkeys(text for row in rows for text in _notes_of(row))
+    return {text: number for number, text in enumerate(texts, 1)}
+
+
+def _notes_of(row: Row) -> list[str]:
+    """What tells a row from a run of the published system, made here."""
+    told = [f"differs from the published system: {'; '.join(row.changes)}"] if row.changes else []
+    if row.foreign:
+        told.append(f"made elsewhere: {'; '.join(row.sources)}")
+    return told
+
+
+def _set_table(item: RankedSet, ranked: Quantity, notes: Mapping[str, int]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -60,12 +81,14 @@ def _set_table(item: RankedSet, ranked: Quantity) -> Table:
     table.add_column(f"{ranked.title} [95 %]", justify="right", no_wrap=True)
     for other in others:
         table.add_column(f"{other.label} {other.unit}".strip(), justify="right", no_wrap=True)
-    for name in (*(("miss",) if missing else ()), "params", "train", "s/case"):
+    costs = [name for name in COSTS if any(row.cost(name) is not None for row in item.rows)]
+    for name in (*(("miss",) if missing else ()), *(COSTS[name] for name in costs)):
         table.add_column(name, justify="right", no_wrap=True)
     for row in item.rows:
         values = [other.text(row.means[other.name]) for other in others]
         gaps = [str(row.n_missing)] if missing else []
-        cells = [_rank(row), _name(row), _interval(row, ranked), *values, *gaps, *_costs(row)]
+        cells = [_rank(row), _name(row, notes), _interval(row, ranked), *values, *gaps]
+        cells += [cell for cell, name in zip(_costs(row), COSTS, strict=True) if name in costs]
         table.add_row(*(Text(cell) for cell in cells), style="bold" if row.tied_with_best else "")
     return table
 
@@ -76,8 +99,9 @@ def _rank(row: Row) -> str:
     return f"{row.rank} =" if row.tied_with_best and row.rank != 1 else f"{row.rank}  "
 
 
-def _name(row: Row) -> str:
-    return row.name if row.status in ("ok", "foreign") else f"{row.name} ({row.status})"
+def _name(row: Row, notes: Mapping[str, int]) -> str:
+    name = row.name if row.status in ("ok", "foreign") else f"{row.name} ({row.status})"
+    return " ".join([name, *(f"({notes[text]})" for text in _notes_of(row))])
 
 
 def _interval(row: Row, ranked: Quantity) -> str:

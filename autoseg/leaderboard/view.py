@@ -15,6 +15,7 @@ from autoseg.leaderboard.quantities import HEADLINE, SHOWN, Quantity
 from autoseg.leaderboard.ranking import RankedSet
 from autoseg.leaderboard.rows import Row
 from autoseg.leaderboard.scatter import Scatter, scatters
+from autoseg.leaderboard.table import COSTS
 from autoseg.leaderboard.wording import p_words
 from autoseg.statistics import Difference, Interval
 
@@ -99,6 +100,11 @@ class View:
             if name in known and name != self.quantity.name
         )
 
+    @cached_property
+    def costs(self) -> tuple[str, ...]:
+        """Costs that some trainer has: a column of dashes says nothing."""
+        return tuple(name for name in COSTS if any(line.row.cost(name) is not None for line in self.lines))
+
     @property
     def any_missing(self) -> bool:
         """Whether some trainer gave no prediction for some case."""
@@ -157,12 +163,14 @@ class View:
             f"{a.row.name} minus {b.row.name}: {self.signed(pair.mean)} "
             f"[{self.signed(pair.interval.low)}, {self.signed(pair.interval.high)}], "
             f"p after Holm {p_words(pair.p_holm)}: {_WORDS[kind]}"
+            f"{', within the margin' if kind in 'ab' and analysis.negligible(pair) else ''}"
         )
         return Cell({"a": "better", "b": "worse"}.get(kind, kind), _SYMBOLS[kind], short, words)
 
     def signed(self, value: float) -> str:
-        """A difference with its sign."""
-        return f"{value:+.{self.quantity.decimals}f}".replace("-", "\N{MINUS SIGN}")
+        """A difference with its sign, one digit finer than scores: they differ by little."""
+        text = f"{value:+.{self.quantity.decimals + 1}f}"
+        return (text if float(text) else text[1:]).replace("-", "\N{MINUS SIGN}")
 
     @property
     def comparisons(self) -> Iterator[tuple[Line, Line, Difference, str]]:
@@ -173,7 +181,8 @@ class View:
                 pair = analysis.pair(a.index, b.index)
                 verdict = analysis.verdict(pair)
                 name = {"a": f"{a.row.name} better", "b": f"{b.row.name} better"}.get(verdict)
-                yield a, b, pair, name or _WORDS[verdict]
+                small = ", within the margin" if name and analysis.negligible(pair) else ""
+                yield a, b, pair, (name or _WORDS[verdict]) + small
             if len(self.lines) > _MANY_ROWS:
                 return
 

@@ -11,6 +11,7 @@ from autoseg.leaderboard.quantities import Quantity, quantity
 from autoseg.leaderboard.ranking import Leaderboard, RankedSet
 from autoseg.leaderboard.rows import Row
 from autoseg.leaderboard.table import count_words, duration_words
+from autoseg.metrics import COUNTS
 
 
 def listing(names: Sequence[str], most: int = 6) -> str:
@@ -28,17 +29,36 @@ def verdict(item: RankedSet) -> str:
     if len(rows) == 1:
         return f"{best.name} is the only one with scores: mean {facts.label} {value}. Nothing to compare."
     tied = [row.name for row in rows[1:] if row.tied_with_best]
-    behind = len(rows) - 1 - len(tied)
+    behind = [row.name for row in rows[1:] if not row.tied_with_best]
     if not tied:
-        return f"{best.name} is ahead of all others: mean {facts.label} {value}, and the test confirms it."
+        return (
+            f"{best.name} is ahead of all others: mean {facts.label} {value}, and the test confirms it."
+            + _small_lead(item)
+        )
     text = f"{best.name} has the best mean {facts.label} ({value}), but "
-    if behind == 0:
+    if not behind:
         return text + f"no trainer can be told from it: {listing(tied)} may be as good."
     return text + f"{listing(tied)} cannot be told from it. {_others(behind)} measurably worse."
 
 
-def _others(count: int) -> str:
-    return "The other one is" if count == 1 else f"The other {count} are"
+def _small_lead(item: RankedSet) -> str:
+    """That a lead, though measurable, is too small to matter by the stated margin; else empty."""
+    analysis = item.analysis
+    first, *others = analysis.order
+    behind = zip(others, item.rows[1:], strict=True)
+    small = [row.name for other, row in behind if analysis.negligible(analysis.pair(first, other))]
+    if not small:
+        return ""
+    whom = "the others" if len(small) == len(others) > 1 else listing(small)
+    return (
+        f" Its lead over {whom} is measurable but small: the interval lies within {margin_words(analysis)}."
+    )
+
+
+def _others(names: Sequence[str]) -> str:
+    if len(names) > 3:
+        return f"The other {len(names)} are"
+    return f"{listing(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def thrifty(item: RankedSet) -> str:
@@ -113,7 +133,7 @@ def methods(board: Leaderboard) -> str:
         f"Intervals are 95 % bias-corrected and accelerated (BCa) bootstrap intervals of the mean"
         f"{_draws(board, analysis)}.",
         f"Two models were called equivalent if the 95 % interval of their mean difference lay within "
-        f"{_margin(analysis)}.",
+        f"{margin_words(analysis)}.",
         "The stability of the ranking was assessed on the same resamples, as the share of resamples that "
         "each model led, the central 95 % of its ranks, and Kendall's tau between the resampled and the "
         "reported ranking.",
@@ -123,14 +143,18 @@ def methods(board: Leaderboard) -> str:
 
 
 def _scoring(facts: Quantity, item: RankedSet, board: Leaderboard) -> str:
+    absent = "was left out" if _left_out(board) else "counted as perfect"
+    absent = f"a structure absent from reference and prediction alike {absent}."
+    if all(row.foreign for row in item.rows):
+        sources = "; ".join(dict.fromkeys(source for row in item.rows for source in row.sources))
+        return f"The {facts.label} of each case and structure was made elsewhere ({sources}); {absent}"
     definitions = sorted(
         {name for entry in item.comparable.entries for name in entry.definitions(facts.name)}
     )
     over = f"of {board.structure}" if board.structure else "averaged over structures"
     return (
         f"Each case was scored with {facts.label} ({', '.join(definitions)}) on the original image grid, "
-        f"{over} within the case; a structure absent from reference and prediction alike "
-        f"{'was left out' if _left_out(board) else 'counted as perfect'}."
+        f"{over} within the case; {absent}"
     )
 
 
@@ -149,7 +173,8 @@ def _draws(board: Leaderboard, analysis: Analysis) -> str:
     return f" from {analysis.resamples:,} resamples of the {unit}".replace(",", " ")
 
 
-def _margin(analysis: Analysis) -> str:
+def margin_words(analysis: Analysis) -> str:
+    """The margin of equivalence with its unit."""
     facts = analysis.quantity
     return f"±{analysis.margin:g} {facts.unit}".strip()
 
@@ -167,14 +192,11 @@ def explain(facts: Quantity) -> str:
 
 def changes(rows: Sequence[Row]) -> list[tuple[Row, tuple[str, ...]]]:
     """Rows whose budget changed the published system, with what it changed."""
-    found = [
-        (row, tuple(dict.fromkeys(change for record in row.entry.records for change in record.changes)))
-        for row in rows
-    ]
-    return [(row, told) for row, told in found if told]
+    return [(row, row.changes) for row in rows if row.changes]
 
 
 def definitions_of(item: RankedSet) -> list[tuple[str, str]]:
     """Each metric's label and the identifier of its definition."""
     entry = item.comparable.entries[0]
-    return [(quantity(name).label, ", ".join(entry.definitions(name))) for name in item.comparable.metrics]
+    names = [name for name in item.comparable.metrics if name not in COUNTS]
+    return [(quantity(name).label, ", ".join(entry.definitions(name))) for name in names]

@@ -82,14 +82,19 @@ def test_nnunet_summary_is_that_of_the_pooled_evaluation(tmp_path: Path) -> None
         found = evaluate(tmp_path / "prediction", cases=cases, **arguments)
         scores = ScoreTable.from_evaluation(found)
         records.append(record("ours/odd name", fold, settings=found.settings, scores=scores))
-    (path,) = export.write_nnunet_summaries(rank(records, resamples=200), tmp_path / "out")
-    assert path == tmp_path / "out" / "Dataset900_Made" / "ours_odd_name" / "summary.json"
+    path, *folds = export.write_nnunet_summaries(rank(records, resamples=200), tmp_path / "out")
+    home = tmp_path / "out" / "Dataset900_Made" / "ours_odd_name"
+    assert path == home / "summary.json"
+    assert folds == [home / "fold_0" / "summary.json", home / "fold_1" / "summary.json"]
     written, expected = (json.loads(p.read_text()) for p in (path, tmp_path / "expected.json"))
     assert written["foreground_mean"] == expected["foreground_mean"]
     assert written["mean"] == expected["mean"]
     assert [c["metrics"] for c in written["metric_per_case"]] == [
         c["metrics"] for c in expected["metric_per_case"]
     ]
+    assert [c["reference_file"] for c in written["metric_per_case"]] == ["c0", "c1", "c2", "c3"]
+    second = json.loads(folds[1].read_text())
+    assert second["metric_per_case"] == written["metric_per_case"][2:]
 
 
 def test_rows_without_counts_have_no_summary(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from made_records import experiment, record
 from rich.console import Console
 
 from autoseg.leaderboard.ranking import rank
-from autoseg.leaderboard.records import Record
+from autoseg.leaderboard.records import Cost, Record
 from autoseg.leaderboard.table import count_words, duration_words, terminal_table
 
 
@@ -48,6 +48,27 @@ def test_ties_missing_cases_and_failures_are_said_in_words() -> None:
     assert "1  " in text and "=" in text
     assert "c on Dataset900_Made: failed. out of memory" in " ".join(text.split())
     assert "not comparable with the first table: folds 0 to 2 instead of folds 0 to 4" in text
+
+
+def test_what_a_budget_changed_and_what_was_made_elsewhere_are_numbered_notes() -> None:
+    made = experiment({"nnunet": 0.9, "brainunet": 0.85, "unet": 0.8, "swin": 0.7})
+    changes = {"brainunet": ("width 32 -> 16", "mirroring off"), "unet": ("width 32 -> 16", "mirroring off")}
+    made = [replace(r, changes=changes.get(r.trainer, ())) for r in made]
+    made = [
+        replace(r, status="foreign", reason="read from x.csv") if r.trainer == "swin" else r for r in made
+    ]
+    lines = _text(made).splitlines()
+    notes = {
+        name: line.split("(")[1][0] if "(" in line else "" for line in lines for name in line.split()[1:2]
+    }
+    assert [notes[name] for name in ("nnunet", "brainunet", "unet", "swin")] == ["", "1", "1", "2"]
+    assert "  (1) differs from the published system: width 32 -> 16; mirroring off" in map(str.rstrip, lines)
+    assert "  (2) made elsewhere: read from x.csv" in map(str.rstrip, lines)
+
+
+def test_costs_that_nobody_has_take_no_column() -> None:
+    bare = [replace(r, cost=Cost(parameters=5)) for r in experiment({"a": 0.9, "b": 0.8})]
+    assert "params" in _text(bare) and "s/case" not in _text(bare) and "train " not in _text(bare)
 
 
 def test_markup_in_names_is_only_text() -> None:

@@ -1,0 +1,252 @@
+"""Peak memory of trainings, predicted before they start and measured: every trainer on three data sets.
+
+    AUTOSEG_TEST_DATA=DIR python benchmarks/bench_memory.py [--trainers NAME ...] [--datasets NAME ...]
+
+Each trainer gets the largest patch and batch that the estimate allows within a target (2 GB), trains a few
+real steps in a process of its own with its real loaders, every case in memory, and its peak resident set is
+compared with the prediction. One process at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+DATASETS = ("Dataset004_Hippocampus", "Dataset018_FetalHead", "Dataset030_MSLesion")
+TARGET_GB = 2.0
+STEPS = 2
+WITHIN = 0.15
+
+
+def raw(name: str) -> Path:
+    """The folder of a data set."""
+    root = os.environ.get("AUTOSEG_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+    return Path(root) / name
+
+
+def peak_bytes() -> int:
+    """Largest resident set of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(plan: Path, configuration: str, trainer: str, workspace: Path) -> dict[str, Any]:
+    """Train a few steps and say what they took; in a process of its own."""
+    import torch
+
+    from autoseg import nnunet
+    from autoseg.files import read_json
+    from autoseg.plan import Plan
+    from autoseg.workspace import Workspace
+
+    torch.set_num_threads(2)
+    nnunet.activate(Workspace.locate(workspace))
+    found = Plan.load(plan)
+    peaks = {}
+    built = nnunet.trainer_class(trainer)
+    peaks["imported"] = peak_bytes()
+    dataset_json = read_json(plan.parent / "dataset.json")
+    running = built(found.to_json(), configuration, "all", dict(dataset_json), torch.device("cpu"))
+    running.initialize()
+    peaks["initialised"] = peak_bytes()
+    running.on_train_start()
+    for loader in (running.dataloader_train, running.dataloader_val):
+        data = getattr(loader, "_data", None)
+        for identifier in getattr(data, "identifiers", ()):
+            data.load_case(identifier)
+    peaks["loaded"] = peak_bytes()
+    running.network.train()
+    began = time.monotonic()
+    for _ in range(STEPS):
+        running.train_step(next(running.dataloader_train))
+        peaks.setdefault("first_step", peak_bytes())
+    peaks["trained"] = peak_bytes()
+    initial = running.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
+    return {
+        "peaks": peaks,
+        "seconds": round(time.monotonic() - began, 1),
+        "initial_patch": [int(n) for n in initial],
+    }
+
+
+def prepare(name: str, workspace: Path) -> Any:
+    """Fingerprint, plan and preprocess a data set; gives it with its plan and the shapes of its cases."""
+    from autoseg.dataset import load_dataset
+    from autoseg.fingerprint import Fingerprint
+    from autoseg.planner import plan_experiment
+    from autoseg.preprocess import link_references, preprocess_dataset
+    from autoseg.workspace import Workspace
+
+    place = Workspace.locate(workspace)
+    dataset = load_dataset(raw(name))
+    reference = Path(__file__).resolve().parents[1] / "plans" / "reference" / name / "fingerprint.json"
+    fingerprint = Fingerprint.load(reference)
+    plan = plan_experiment(dataset, fingerprint)
+    home = place.preprocessed_of(dataset.name)
+    link_references(dataset, home / "gt_segmentations")
+    fingerprint.save(place.fingerprint_of(dataset.name))
+    (home / "dataset.json").write_text(json.dumps(dict(dataset.dataset_json)), encoding="utf-8")
+    for each in plan.configurations.values():
+        if each.name in ("2d", "3d_fullres"):
+            preprocess_dataset(dataset, plan, each, home / each.data_identifier, 2)
+    return dataset, fingerprint, plan, home
+
+
+def case_voxels(fingerprint: Any, plan: Any, configuration: Any) -> list[float]:
+    """Voxels of each preprocessed case of a configuration."""
+    spacing = list(configuration.spacing)
+    flat = len(spacing) == 2
+    found = []
+    for shape, old in zip(fingerprint.shapes_after_crop, fingerprint.spacings, strict=True):
+        ordered = [(shape[axis], old[axis]) for axis in plan.transpose]
+        rest = ordered[1:] if flat else ordered
+        resampled = [n * step / new for (n, step), new in zip(rest, spacing, strict=True)]
+        found.append(math.prod(resampled) * (ordered[0][0] if flat else 1))
+    return found
+
+
+def fitted(trainer: str, dataset: Any, fingerprint: Any, plan: Any, calibration: Any) -> Any:
+    """The configuration that a trainer gets within the target, and its predicted footprint."""
+    import torch
+
+    from autoseg import nnunet
+    from autoseg.architectures import class_path, network_kwargs, requires_import
+    from autoseg.plan import ArchitectureSpec
+    from autoseg.planner.fit import Constraints, largest_patch_batch
+    from autoseg.trainers._base import autocast_dtype
+    from autoseg.trainers._data import HOLD_BELOW_BYTES
+    from autoseg.training_memory import TrainingMemory
+
+    built = nnunet.trainer_class(trainer)
+    wanted = built.preferred_dimension or (3 if "3d_fullres" in plan.configurations else 2)
+    name = "3d_fullres" if wanted == 3 and "3d_fullres" in plan.configurations else "2d"
+    planned = plan.configuration(name)
+    if planned.dimensions not in built.dimensions:
+        return None
+    device = torch.device("cpu")
+    memory = TrainingMemory(
+        built,
+        {},
+        len(dataset.channels),
+        dataset.labels.num_heads,
+        case_voxels(fingerprint, plan, planned),
+        device,
+        autocast_dtype(device),
+        calibration,
+        HOLD_BELOW_BYTES,
+    )
+    limits = Constraints(built.smallest_batch, max(planned.batch_size, built.smallest_batch))
+    fit = largest_patch_batch(memory, planned.spacing, planned.median_shape, TARGET_GB, limits)
+    architecture = built.architecture or built.planned_architecture
+    kwargs = network_kwargs(architecture, fit.topology, **built.architecture_options)
+    spec = ArchitectureSpec(class_path(architecture), kwargs, requires_import(architecture))
+    configuration = dataclasses.replace(
+        planned, patch_size=fit.topology.patch_size, batch_size=fit.batch_size, architecture=spec
+    )
+    document = dataclasses.replace(plan, name=f"bench_{trainer}", configurations={name: configuration})
+    return document, configuration, fit
+
+
+def run_all(names: list[str], trainers: list[str], workspace: Path, done: Path) -> list[dict[str, Any]]:
+    """Predict and measure; one line of `done` for each."""
+    from autoseg.errors import PlanError
+    from autoseg.memory_calibration import calibrate
+
+    calibration = calibrate(workspace / "calibration.json")
+    rows = []
+    for name in names:
+        dataset, fingerprint, plan, home = prepare(name, workspace)
+        for trainer in trainers:
+            row: dict[str, Any] = {"dataset": name, "trainer": trainer}
+            try:
+                began = time.monotonic()
+                found = fitted(trainer, dataset, fingerprint, plan, calibration)
+            except PlanError as problem:
+                rows.append({**row, "note": str(problem)})
+                continue
+            if found is None:
+                continue
+            document, configuration, fit = found
+            row |= {"fit_s": round(time.monotonic() - began, 1), "predicted": fit.footprint.to_json()}
+            row |= {"patch": list(configuration.patch_size), "batch": configuration.batch_size}
+            row |= {"configuration": configuration.name}
+            path = home / f"{document.name}.json"
+            document.save(path)
+            arguments = ["--one", str(path), configuration.name, trainer, str(workspace)]
+            process = subprocess.run(
+                [sys.executable, __file__, *arguments], capture_output=True, text=True, timeout=900
+            )
+            if process.returncode:
+                row["note"] = process.stderr.strip().splitlines()[-1][:300]
+            else:
+                row |= json.loads(process.stdout.strip().splitlines()[-1])
+                measured = row["peaks"]["trained"]
+                row["measured_gb"] = round(measured / 1e9, 3)
+                row["error"] = round(fit.footprint.total / measured - 1, 3)
+            rows.append(row)
+            with done.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+    return rows
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The table."""
+    measured = [row for row in rows if "error" in row]
+    inside = [row for row in measured if abs(row["error"]) <= WITHIN]
+    lines = [
+        "# Peak memory of trainings: predicted and measured",
+        "",
+        f"Each trainer's largest patch and batch within {TARGET_GB} GB by the estimate; {STEPS} real steps "
+        f"in a process of its own, all cases in memory. Peak resident set, GB. {len(inside)} of "
+        f"{len(measured)} predictions lie within {WITHIN:.0%}.",
+        "",
+        "| data set | trainer | configuration | patch | batch | predicted | measured | error |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in measured:
+        patch = "x".join(map(str, row["patch"]))
+        lines.append(
+            f"| {row['dataset']} | {row['trainer']} | {row['configuration']} | {patch} | {row['batch']} | "
+            f"{row['predicted']['total']:.2f} | {row['measured_gb']:.2f} | {row['error']:+.0%} |"
+        )
+    lines += ["", *(f"- {row['dataset']}, {row['trainer']}: {row['note']}" for row in rows if "note" in row)]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure everything, or one training."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--datasets", nargs="+", default=list(DATASETS))
+    parser.add_argument("--trainers", nargs="+")
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--workspace", type=Path, help="kept between runs; a temporary one if not given")
+    arguments = parser.parse_args()
+    if arguments.one:
+        plan, configuration, trainer, workspace = arguments.one
+        print(json.dumps(measure(Path(plan), configuration, trainer, Path(workspace))))
+        return
+    from _machine import machine, write_results
+
+    from autoseg import plugins
+
+    where = machine(packages=("torch", "nnunetv2"))
+    with tempfile.TemporaryDirectory() as temporary:
+        workspace = arguments.workspace or Path(temporary)
+        workspace.mkdir(parents=True, exist_ok=True)
+        trainers = arguments.trainers or list(plugins.available("trainers"))
+        rows = run_all(arguments.datasets, trainers, workspace, workspace / "rows.jsonl")
+    write_results("memory", where, rows, report(rows))
+
+
+if __name__ == "__main__":
+    main()
