@@ -1,50 +1,33 @@
 """One cell of a benchmark: one trainer on one fold, from the plan to its record.
 
-A cell never takes others down with it: what fails or cannot run becomes a record that says so.
+A cell never takes others down with it: what fails or cannot run becomes a record that says so. Where a
+trainer is an ensemble of orientations, a cell trains one run for each of them and is still one row.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
-import platform
-import subprocess
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from autoseg.cell_record import Cell, Member, record_of, without_scores
 from autoseg.dataset import Dataset
+from autoseg.ensemble import predict_validation, save_ensemble
 from autoseg.errors import PlanError
 from autoseg.evaluate import Evaluation, evaluate
-from autoseg.files import digest, read_json
 from autoseg.fingerprint import Fingerprint
-from autoseg.folds import Fold, folds_to_json
-from autoseg.leaderboard.records import Cost, Record, read_records, write_record
-from autoseg.leaderboard.scores import ScoreTable
+from autoseg.leaderboard.records import Record, read_records, write_record
 from autoseg.plan import Plan
-from autoseg.predict import predict_validation
 from autoseg.preprocess import preprocess_dataset
 from autoseg.run import Checkpoint, Run
-from autoseg.tailor import Choice, Request, plan_name, tailor
-from autoseg.train import device_name, train
+from autoseg.tailor import Choice, Request, member_requests, plan_name, tailor_members
+from autoseg.train import train
 from autoseg.workspace import Workspace
 
+__all__ = ["Cell", "Member", "members_of", "plan_for", "plans_for", "run_cell", "train_cell"]
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is trained on what."""
-
-    dataset: Dataset
-    fingerprint: Fingerprint
-    folds: tuple[Fold, ...]
-    choice: Choice
-    fold: Fold
-    request: Request
 
 
 def run_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Record:
@@ -54,55 +37,90 @@ def run_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Re
         KeyboardInterrupt: after an interrupt; everything finished so far is kept.
     """
     try:
-        plan = plan_for(cell.dataset, cell.fingerprint, cell.choice, cell.request, workspace)
+        members = members_of(cell, workspace)
     except PlanError as problem:
         log.warning("%s cannot run on %s: %s", cell.choice, cell.dataset.name, problem)
-        return _without_scores(cell, "impossible", str(problem))
-    run = _run(cell, plan, workspace)
-    if run.record.is_file():
-        log.info("%s is done.", run.name)
-        return read_records(run.record)[0]
+        return without_scores(cell, "impossible", str(problem))
+    row = _row(cell, members, workspace)
+    if row.record.is_file():
+        log.info("%s is done.", row.name)
+        return read_records(row.record)[0]
     try:
-        record = _walk(cell, run, plan, workspace, workers)
+        record = _walk(cell, row, members, workspace, workers)
     except Exception as problem:
         # Whatever a trainer raises is its row's, not the other rows' end.
         # Not recorded on disk: whoever runs the cell again wants it tried again.
-        log.error("%s failed: %s", run.name, problem)
+        log.error("%s failed: %s", row.name, problem)
         log.debug("%s", traceback.format_exc())
-        return _without_scores(cell, "failed", f"{type(problem).__name__}: {problem}", plan)
-    write_record(run.record, record)
-    return read_records(run.record)[0]
+        return without_scores(cell, "failed", f"{type(problem).__name__}: {problem}", row.configuration)
+    write_record(row.record, record)
+    return read_records(row.record)[0]
 
 
 def train_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Checkpoint:
     """Plan, preprocess and train a cell, without predicting or evaluating.
 
+    Returns:
+        The checkpoint; of an ensemble, the file that names its members.
+
     Raises:
         AutosegError: whatever stands in the way.
     """
-    plan = plan_for(cell.dataset, cell.fingerprint, cell.choice, cell.request, workspace)
-    run = _run(cell, plan, workspace)
-    _preprocess(cell, run, plan, workspace, workers)
-    return train(run, workspace, cell.request.device)
+    members = members_of(cell, workspace)
+    row = _row(cell, members, workspace)
+    *_, last = _train(cell, row, members, workspace, workers)
+    return last if len(members) == 1 else Checkpoint(row, row.ensemble, last.epoch)
 
 
 def plan_for(
     dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request, workspace: Workspace
 ) -> Plan:
-    """A trainer's plan: made once for all folds, then from disk, so that a measured choice stays."""
-    path = workspace.plan_of(dataset.name, plan_name(choice, request, fingerprint))
-    if path.is_file():
-        return Plan.load(path)
-    plan = tailor(dataset, fingerprint, choice, request)
-    plan.save(path)
-    return plan
+    """A trainer's plan, or of an ensemble the first member's."""
+    return plans_for(dataset, fingerprint, choice, request, workspace)[0]
 
 
-def _run(cell: Cell, plan: Plan, workspace: Workspace) -> Run:
+def plans_for(
+    dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request, workspace: Workspace
+) -> tuple[Plan, ...]:
+    """A trainer's plans, one for each member: made once for all folds, then from disk.
+
+    So a measured choice stays.
+
+    Raises:
+        PlanError: if the trainer cannot train on the data.
+    """
+    requests = member_requests(dataset, fingerprint, choice, request)
+    for asked in ((request,), requests):
+        paths = [workspace.plan_of(dataset.name, plan_name(choice, each, fingerprint)) for each in asked]
+        if all(path.is_file() for path in paths):
+            return tuple(Plan.load(path) for path in paths)
+    plans = tailor_members(dataset, fingerprint, choice, request)
+    for plan in plans:
+        plan.save(workspace.plan_of(dataset.name, plan.name))
+    return plans
+
+
+def members_of(cell: Cell, workspace: Workspace) -> tuple[Member, ...]:
+    """The trainings that a cell consists of."""
+    plans = plans_for(cell.dataset, cell.fingerprint, cell.choice, cell.request, workspace)
+    return tuple(
+        Member(_run(cell, plan.name, plan.provenance["configuration"], workspace), plan) for plan in plans
+    )
+
+
+def _row(cell: Cell, members: Sequence[Member], workspace: Workspace) -> Run:
+    """Where the cell's predictions and record go: its only run's folder, or one for the ensemble."""
+    if len(members) == 1:
+        return members[0].run
+    name = plan_name(cell.choice, cell.request, cell.fingerprint)
+    return _run(cell, name, members[0].run.configuration, workspace)
+
+
+def _run(cell: Cell, plan: str, configuration: str, workspace: Workspace) -> Run:
     return Run(
         dataset=cell.dataset.name,
-        plan=plan.name,
-        configuration=plan.provenance["configuration"],
+        plan=plan,
+        configuration=configuration,
         trainer=cell.choice.name,
         fold=cell.fold.index if cell.fold.index >= 0 else "all",
         seed=cell.request.seed,
@@ -110,18 +128,32 @@ def _run(cell: Cell, plan: Plan, workspace: Workspace) -> Run:
     )
 
 
-def _walk(cell: Cell, run: Run, plan: Plan, workspace: Workspace, workers: int | None) -> Record:
-    _preprocess(cell, run, plan, workspace, workers)
-    checkpoint = train(run, workspace, cell.request.device)
-    predictions = predict_validation(run, workspace, cell.request.device, cell.fold.validation)
-    evaluation = _evaluated(cell, run, predictions, workers)
-    return _record(cell, run, plan, checkpoint, evaluation)
+def _walk(
+    cell: Cell, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
+) -> Record:
+    _train(cell, row, members, workspace, workers)
+    runs = [member.run for member in members]
+    predictions = predict_validation(row, runs, workspace, cell.request.device, cell.fold.validation)
+    evaluation = _evaluated(cell, row, predictions, workers)
+    return record_of(cell, row, members, evaluation)
 
 
-def _preprocess(cell: Cell, run: Run, plan: Plan, workspace: Workspace, workers: int | None) -> None:
-    configuration = plan.configuration(run.configuration)
-    folder = workspace.preprocessed_of(run.dataset) / configuration.data_identifier
-    preprocess_dataset(cell.dataset, plan, configuration, folder, workers)
+def _train(
+    cell: Cell, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
+) -> list[Checkpoint]:
+    checkpoints = []
+    for member in members:
+        _preprocess(cell, member, workspace, workers)
+        checkpoints.append(train(member.run, workspace, cell.request.device))
+    if len(members) > 1:
+        save_ensemble(row, [member.run for member in members])
+    return checkpoints
+
+
+def _preprocess(cell: Cell, member: Member, workspace: Workspace, workers: int | None) -> None:
+    configuration = member.plan.configuration(member.run.configuration)
+    folder = workspace.preprocessed_of(member.run.dataset) / configuration.data_identifier
+    preprocess_dataset(cell.dataset, member.plan, configuration, folder, workers)
 
 
 def _evaluated(cell: Cell, run: Run, predictions: Path, workers: int | None) -> Evaluation:
@@ -130,92 +162,3 @@ def _evaluated(cell: Cell, run: Run, predictions: Path, workers: int | None) -> 
     evaluation = evaluate(predictions, cell.dataset, cases=cell.fold.validation, workers=workers)
     evaluation.save(run.evaluation)
     return evaluation
-
-
-def _record(cell: Cell, run: Run, plan: Plan, checkpoint: Checkpoint, evaluation: Evaluation) -> Record:
-    cost = read_json(run.cost)
-    inference = read_json(run.folder / "inference.json")
-    training = plan.provenance["training"]
-    groups = {case.identifier: case.group for case in cell.dataset.cases if case.group}
-    return Record(
-        run_id=run.name,
-        **_identity(cell, plan),
-        configuration=run.configuration,
-        plan=plan.name,
-        plan_hash=digest(plan.to_json()),
-        changes=tuple(training["changes"]),
-        checkpoint_sha256=checkpoint.sha256(),
-        settings=evaluation.settings,
-        cost=Cost(
-            **{key: cost[key] for key in _COSTS},
-            train_s=round(cost["train_s"] + inference["predict_s"], 2),
-            training_steps=cost["steps"],
-            budget_s=training["run_seconds"],
-            inference_s_per_case=inference["inference_s_per_case"],
-            inference_s_per_case_p95=inference["inference_s_per_case_p95"],
-        ),
-        scores=ScoreTable.from_evaluation(evaluation, groups),
-    )
-
-
-_COSTS = (
-    "parameters",
-    "trainable_parameters",
-    "checkpoint_mb",
-    "flops_per_patch",
-    "peak_memory_mb",
-    "epochs",
-)
-
-
-def _without_scores(cell: Cell, status: Any, reason: str, plan: Plan | None = None) -> Record:
-    name = plan.provenance["configuration"] if plan else cell.request.configuration
-    return Record(
-        run_id=f"{cell.dataset.name}/{cell.choice}/fold_{cell.fold.index}",
-        **_identity(cell, plan),
-        configuration=name,
-        status=status,
-        reason=reason,
-    )
-
-
-def _identity(cell: Cell, plan: Plan | None) -> dict[str, Any]:
-    version, dirty = code_version()
-    return {
-        "dataset": cell.dataset.name,
-        "trainer": cell.choice.name,
-        "options": dict(cell.choice.options),
-        "fold": cell.fold.index,
-        "seed": cell.request.seed,
-        "fingerprint_hash": cell.fingerprint.hash,
-        "split_hash": digest(folds_to_json(cell.folds)),
-        "code_version": version,
-        "code_dirty": dirty,
-        "environment": environment(),
-        "device": device_name(cell.request.device),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def code_version() -> tuple[str, bool | None]:
-    """autoseg's version with the commit where it runs from a checkout, and whether that has changes."""
-    version = importlib.metadata.version("autoseg")
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return version, None
-    try:
-        commit = _git(root, "rev-parse", "--short=12", "HEAD")
-        return f"{version}+{commit}", bool(_git(root, "status", "--porcelain", "--", "autoseg"))
-    except (OSError, subprocess.CalledProcessError):
-        return version, None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def environment() -> Mapping[str, str]:
-    """Versions of what a result depends on."""
-    names: Sequence[str] = ("torch", "nnunetv2", "numpy", "scipy", "SimpleITK")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}

@@ -308,20 +308,26 @@ def predict_command(
         Path, typer.Argument(metavar="INPUT", help="A folder of images, channels as _0000, ...")
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder.")],
+    more: Annotated[
+        list[Path] | None,
+        typer.Option("--model", help="A further model, averaged with the first; repeatable."),
+    ] = None,
     mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
     step_size: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, in patches.")] = 0.5,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Segment images with a trained model; several folds of it are averaged.
+    """Segment images with a trained model, or with several; folds and models are averaged.
 
     Example: `autoseg predict autoseg_workspace/results/Dataset004_Hippocampus/nnunet__... images/ out/`
     """
     from autoseg.pipeline import predict_folder
 
     _start(quiet)
-    files = predict_folder(model, source, output, device=device, mirroring=mirroring, step_size=step_size)
+    files = predict_folder(
+        model, source, output, device=device, mirroring=mirroring, step_size=step_size, more=more or []
+    )
     if as_json:
         _print_json({"predictions": [str(path) for path in files]})
     else:
@@ -334,21 +340,35 @@ def evaluate_command(
     references: Annotated[Path, typer.Argument(metavar="REFERENCES")],
     dataset_json: Annotated[Path | None, typer.Option(help="Names of the labels, and regions.")] = None,
     tolerance_mm: Annotated[float, typer.Option(min=0, help="Of the normalised surface Dice.")] = 2.0,
+    pixel_sizes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:COLUMN]",
+            help="Table of case and pixel size in mm, for 2D images without one, such as PNG.",
+        ),
+    ] = None,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score predictions against references, case by case.
 
+    Where PREDICTIONS has nnU-Net's probabilities (CASE.npz), calibration and ROC AUC are added.
+
     Example: `autoseg evaluate predictions/ labelsTr/ --dataset-json dataset.json`
     """
     from autoseg.evaluate import evaluate
+    from autoseg.pairing import find_pixel_sizes
     from autoseg.report import describe_evaluation, labels_of
 
     _start(quiet)
-    labels = labels_of(dataset_json, references)
     evaluation = evaluate(
-        predictions, references=references, labels=labels, tolerance_mm=tolerance_mm, workers=workers
+        predictions,
+        references=references,
+        labels=labels_of(dataset_json, references),
+        tolerance_mm=tolerance_mm,
+        pixel_sizes=find_pixel_sizes(pixel_sizes) if pixel_sizes else None,
+        workers=workers,
     )
     if as_json:
         document = evaluation.to_json()
@@ -362,20 +382,42 @@ def leaderboard_command(
     datasets: Annotated[list[str] | None, typer.Argument(metavar="[DATASET]...")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the rows as CSV.")] = None,
-    add: Annotated[list[Path] | None, typer.Option(help="Records made elsewhere, CSV or JSON lines.")] = None,
+    export: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write a table (.md, .tex) or the records (.jsonl) here; repeatable."),
+    ] = None,
+    challenger: Annotated[
+        Path | None, typer.Option(help="Write every case's score as the CSV that challengeR reads.")
+    ] = None,
+    nnunet_summary: Annotated[
+        Path | None, typer.Option(help="Write nnU-Net's summary.json of each run below this folder.")
+    ] = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]PATH",
+            help="Scores made elsewhere: CSV, JSON lines, summary.json, a folder of predictions; repeatable.",
+        ),
+    ] = None,
     metric: Annotated[str, typer.Option(help="What is ranked by.")] = "dice",
+    structure: Annotated[str | None, typer.Option(help="One structure instead of the mean over all.")] = None,
+    folds: Annotated[str, typer.Option(help="0, 0,1 or all.")] = "all",
     workspace: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Rank all runs of the workspace, or of some data sets, with intervals and ties.
 
-    Example: `autoseg leaderboard Dataset004_Hippocampus --html leaderboard.html`
+    Example: `autoseg leaderboard Dataset004_Hippocampus --html leaderboard.html --add swin=predictions/`
     """
+    from autoseg.leaderboard.export import write_exports
     from autoseg.pipeline import ranked
 
     _start(quiet)
-    leaderboard = ranked(_workspace(workspace), datasets or [], add or [], metric, html, csv)
+    leaderboard = ranked(
+        _workspace(workspace), datasets or [], add or [], metric, structure, parse_folds(folds), html
+    )
+    write_exports(leaderboard, csv, export or [], challenger, nnunet_summary)
     if as_json:
         _print_json(leaderboard.to_json(html))
     else:
@@ -401,11 +443,10 @@ def list_command(
 
         typer.echo(shim_folder())
         return
-    entries = catalogue.entries(family)
     if as_json:
-        _print_json({family: entries})
+        _print_json(catalogue.document(family))
     else:
-        _console().print(catalogue.table(family, entries))
+        _console().print(catalogue.table(family, catalogue.entries(family)))
 
 
 @app.command("demo")

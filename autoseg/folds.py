@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 # nnU-Net's seed and number, so that its splits and ours are the same file.
 SEED = 12345
 NUMBER = 5
+# Of a fold's training cases, what watches a training that chooses by its validation loss.
+WATCHING_SHARE = 0.125
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,39 @@ def make_folds(dataset: Dataset, n_folds: int = NUMBER, seed: int = SEED) -> tup
         Fold(index, tuple(case for case in cases if case not in part), tuple(sorted(part)))
         for index, part in enumerate(parts)
     )
+
+
+def watching_cases(
+    training: Sequence[str], groups: Mapping[str, str], seed: int = SEED
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Set cases apart that a training may look at, so that the fold's held-out cases stay unseen.
+
+    Early stopping, a plateau's schedule and the choice of the best checkpoints all choose by a validation
+    loss; taken from the cases that are reported, they would flatter the result.
+
+    Args:
+        training: the fold's training cases.
+        groups: group of each case; a case without one is a group of its own. No group is divided.
+        seed: of the draw.
+
+    Returns:
+        The cases to train on and those to watch, about `WATCHING_SHARE` of all and at least one group;
+        of a single group, the same cases twice, for there is nothing to set apart.
+    """
+    members: dict[tuple[str, str], list[str]] = {}
+    for case in sorted(training):
+        key = ("group", groups[case]) if case in groups else ("case", case)
+        members.setdefault(key, []).append(case)
+    if len(members) < 2:
+        logger.warning("All training cases are of one group: the training is watched on what it learns from.")
+        return tuple(sorted(training)), tuple(sorted(training))
+    each, watching = list(members.values()), set[str]()
+    for index in _shuffled(len(each), seed):
+        if len(watching) + len(each[index]) <= WATCHING_SHARE * len(training):
+            watching.update(each[index])
+    watching = watching or set(each[int(np.argmin([len(group) for group in each]))])
+    rest = tuple(case for case in sorted(training) if case not in watching)
+    return rest, tuple(sorted(watching))
 
 
 def _indivisible(dataset: Dataset) -> DataError:

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from autoseg import plugins
 from autoseg.dataset import Dataset, find_cases, load_dataset
-from autoseg.errors import DataError, UsageError
+from autoseg.errors import DataError, PlanError, UsageError
 from autoseg.files import read_json
-from autoseg.folds import Fold
+from autoseg.folds import Fold, folds_from_json
 from autoseg.plan import Plan
 from autoseg.prepare import Prepared, Settings, chosen_folds, fingerprinted, planned, prepare
 from autoseg.preprocess import link_references
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autoseg.leaderboard.foreign import RawData
     from autoseg.leaderboard.ranking import Leaderboard
     from autoseg.leaderboard.records import Record
     from autoseg.run import Checkpoint
@@ -66,17 +67,17 @@ def choose_trainers(asked: Sequence[str], prepared: Prepared) -> tuple[Choice, .
     """Trainers by name or by group; of a group, those that can train this data set.
 
     Raises:
-        UsageError: for an unknown trainer.
+        UsageError: for an unknown trainer, or a training that it does not have.
     """
     from autoseg import nnunet
-    from autoseg.tailor import Choice
+    from autoseg.tailor import Choice, is_stock
 
     dimensions = {each.dimensions for each in prepared.plan.configurations.values()}
     chosen: list[Choice] = []
     for text in asked:
         if text not in ("auto", "documented", "baselines", "all"):
             choice = Choice.parse(text)
-            nnunet.trainer_class(choice.name)
+            is_stock(nnunet.trainer_class(choice.name), choice)
             chosen.append(choice)
             continue
         for name in plugins.available("trainers"):
@@ -85,6 +86,18 @@ def choose_trainers(asked: Sequence[str], prepared: Prepared) -> tuple[Choice, .
             if wanted and dimensions & set(trainer.dimensions):
                 chosen.append(Choice(name))
     return tuple({str(choice): choice for choice in chosen}.values())
+
+
+def is_runnable(choice: Choice, plan: Plan, configuration: str = "auto") -> bool:
+    """Whether the plan has a configuration of a dimension that the trainer can train."""
+    from autoseg import nnunet
+    from autoseg.tailor import choose_configuration
+
+    try:
+        choose_configuration(plan, nnunet.trainer_class(choice.name), configuration)
+    except PlanError:
+        return False
+    return True
 
 
 def _train_and_rank(
@@ -96,7 +109,9 @@ def _train_and_rank(
 ) -> Outcome:
     from autoseg.cell import Cell, run_cell
 
-    share = None if settings.budget_s is None else settings.budget_s / (len(choices) * len(folds))
+    # A trainer that cannot train on these data takes no time from those that can.
+    runs = len(folds) * sum(is_runnable(choice, prepared.plan, settings.configuration) for choice in choices)
+    share = None if settings.budget_s is None else settings.budget_s / max(runs, 1)
     request = _request(settings, share)
     link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
     records = []
@@ -189,57 +204,82 @@ def planned_from_disk(root: Path, workspace: Workspace, settings: Settings, pres
 
 
 def predict_folder(
-    model: Path, source: Path, output: Path, *, device: str, mirroring: bool = True, step_size: float = 0.5
+    model: Path,
+    source: Path,
+    output: Path,
+    *,
+    device: str,
+    mirroring: bool = True,
+    step_size: float = 0.5,
+    more: Sequence[Path] = (),
 ) -> list[Path]:
-    """Segment every case of a folder with all trained folds of a model.
+    """Segment every case of a folder with all trained folds of a model, or of several together.
 
     Raises:
         DataError: if the folder holds no case of the model's file ending.
-        RunError: if the model is not complete.
+        RunError: if a model is not complete.
+        UsageError: if the models are of different labels or channels.
     """
-    from autoseg.predict import load_model, predict_cases, trained_folds
+    from autoseg.ensemble import load_ensemble
+    from autoseg.predict import predict_cases
 
-    ending = read_json(model / "dataset.json")["file_ending"]
+    loaded = load_ensemble([model, *more], find_device(device), mirroring, step_size)
+    ending = loaded.dataset_json["file_ending"]
     cases = find_cases(source, ending)
     if not cases:
         raise DataError(f"{source} has no images named CASE_0000{ending}. Give the folder that holds them.")
-    loaded = load_model(model, trained_folds(model), find_device(device), mirroring)
-    loaded.step_size = step_size
     return predict_cases(loaded, cases, output)
 
 
 def ranked(
     workspace: Workspace,
     datasets: Sequence[str],
-    add: Sequence[Path],
+    add: Sequence[str] = (),
     metric: str = "dice",
+    structure: str | None = None,
+    folds: Sequence[int] | None = None,
     html: Path | None = None,
-    csv: Path | None = None,
 ) -> Leaderboard:
     """Rank the records of the workspace, or of some data sets, and those made elsewhere.
+
+    Args:
+        workspace: where the records lie.
+        datasets: names, ids or raw folders; none: all records of the workspace, or with `add` only these.
+        add: files and folders of scores made elsewhere, as ``PATH`` or ``NAME=PATH``.
+        metric: what is ranked by.
+        structure: one structure; None: the mean over structures.
+        folds: use these only; None: all.
+        html: where the page goes.
 
     Raises:
         UsageError: if there is no record.
     """
-    from autoseg.leaderboard.export import write_csv
-    from autoseg.leaderboard.foreign import add_records
+    from autoseg.leaderboard.foreign import Addition, add_records
     from autoseg.leaderboard.ranking import rank
     from autoseg.leaderboard.records import load_records
 
     roots = [workspace.find_raw(name) for name in datasets]
     places = [workspace.results_of(root.name) for root in roots] or ([] if add else [workspace.results])
     records = [record for place in places if place.is_dir() for record in load_records(place)]
-    records += [record for path in add for record in add_records(path)]
+    loaded = [load_dataset(root) for root in roots] if add or html else []
+    at_hand = {dataset.name: raw_data(dataset, workspace) for dataset in loaded}
+    records += [record for text in add for record in add_records(Addition.parse(text), at_hand)]
     if not records:
         raise UsageError(
             f"There is no record in {', '.join(map(str, places))}. Run autoseg plan-and-train first."
         )
-    leaderboard = rank(records, metric=metric)
+    leaderboard = rank(records, metric=metric, structure=structure, folds=folds)
     if html is not None:
-        draw_page(leaderboard, html, [load_dataset(root) for root in roots])
-    if csv is not None:
-        write_csv(leaderboard, csv)
+        draw_page(leaderboard, html, loaded)
     return leaderboard
+
+
+def raw_data(dataset: Dataset, workspace: Workspace) -> RawData:
+    """A data set with its folds, if it has been split."""
+    from autoseg.leaderboard.foreign import RawData
+
+    path = workspace.folds_of(dataset.name)
+    return RawData(dataset, folds_from_json(read_json(path)) if path.is_file() else ())
 
 
 def run_demo(workspace: Workspace, budget_s: float, device: str = "cpu") -> tuple[Leaderboard, Path]:

@@ -1,31 +1,51 @@
-"""Prediction: of a fold's held-out cases, and of images that nobody has seen."""
+"""Prediction with one trained model: of preprocessed cases, and of images that nobody has seen."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from autoseg import image as images
 from autoseg import nnunet, progress
+from autoseg.architectures import prepare_for_cpu
 from autoseg.dataset import Case, labels_from_json
 from autoseg.errors import RunError
-from autoseg.files import read_json, write_json
+from autoseg.files import read_json
 from autoseg.plan import Configuration, Plan
 from autoseg.preprocess import preprocess_case, read_preprocessed
 from autoseg.restore import restore_segmentation
-from autoseg.run import Run
-from autoseg.sliding_window import predict_logits, tile_starts
+from autoseg.run import Run, predicting_checkpoints
+from autoseg.sliding_window import VOXELS_AT_ONCE, predict_logits, tile_starts
 from autoseg.trainers._base import autocast_dtype
 from autoseg.workspace import Workspace
 
 log = logging.getLogger(__name__)
+
+
+# Resampling back, reading and writing come on top of the network's time.
+SECONDS_PER_CASE = 0.03
+
+
+class Predictor(Protocol):
+    """A model or an ensemble, see `predict_cases`."""
+
+    @property
+    def dataset_json(self) -> Mapping[str, Any]:
+        """Of the data set that it was trained on."""
+
+    @property
+    def reader(self) -> str:
+        """nnU-Net's reader class."""
+
+    def segment_image(self, raw: images.Image) -> np.ndarray:
+        """The segmentation (z, y, x) of a raw image, on its own grid."""
 
 
 @dataclass
@@ -33,7 +53,9 @@ class Model:
     """A trained network, ready to predict.
 
     Attributes:
-        networks: one per fold; their logits are averaged.
+        networks: one per fold, or several where a training kept its best checkpoints.
+        averages_probabilities: whether the mean is taken over the networks' probabilities, as for best
+            checkpoints, or over their logits, as nnU-Net does with folds.
         mirror_axes: axes that may be mirrored, as the checkpoint says.
     """
 
@@ -45,13 +67,27 @@ class Model:
     mirror_axes: tuple[int, ...]
     trainer: str = ""
     step_size: float = 0.5
+    averages_probabilities: bool = False
     timings: list[float] = field(default_factory=list)
 
+    @property
+    def reader(self) -> str:
+        """nnU-Net's reader class."""
+        return self.plan.image_reader_writer
+
     def logits(self, data: np.ndarray) -> torch.Tensor:
-        """Logits (heads, z, y, x) of one preprocessed case (c, z, y, x), on the plan's grid."""
-        total: torch.Tensor | None = None
+        """Mean logits (heads, z, y, x) of one preprocessed case (c, z, y, x), on the plan's grid."""
+        return _mean(self._each_logits(data))
+
+    def probabilities(self, data: np.ndarray) -> torch.Tensor:
+        """Probabilities (heads, z, y, x) of one preprocessed case, on the plan's grid."""
+        if self.averages_probabilities:
+            return _mean(self._activated(logits) for logits in self._each_logits(data))
+        return self._activated(self.logits(data))
+
+    def _each_logits(self, data: np.ndarray) -> Iterator[torch.Tensor]:
         for network in self.networks:
-            part = predict_logits(
+            yield predict_logits(
                 network,
                 torch.from_numpy(np.ascontiguousarray(data)),
                 self.configuration.patch_size,
@@ -60,26 +96,55 @@ class Model:
                 device=self.device,
                 dtype=autocast_dtype(self.device),
             )
-            total = part if total is None else total + part
-        if total is None:
-            raise RunError("The model has no network. Give at least one fold.")
-        return total / len(self.networks)
+
+    def _activated(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.sigmoid() if self._has_regions else logits.softmax(0)
+
+    @property
+    def _has_regions(self) -> bool:
+        return labels_from_json(self.dataset_json).has_regions
 
     def segment(self, data: np.ndarray, properties: Mapping[str, Any]) -> np.ndarray:
         """The segmentation of one preprocessed case on its original grid (z, y, x)."""
         began = time.perf_counter()
         labels = labels_from_json(self.dataset_json)
+        if not self.averages_probabilities:
+            scores = self.logits(data)
+        else:
+            # Only their order counts; of a region, which side of the threshold, and logits have theirs at 0.
+            scores = self.probabilities(data) - (0.5 if labels.has_regions else 0.0)
         segmentation: np.ndarray = restore_segmentation(
-            self.logits(data), properties, self.plan, self.configuration, labels
+            scores, properties, self.plan, self.configuration, labels
         )
         self.timings.append(time.perf_counter() - began)
         return segmentation
+
+    def preprocess(self, raw: images.Image) -> tuple[np.ndarray, dict[str, Any]]:
+        """A raw image as the network takes it, (c, z, y, x), and what is needed for the way back."""
+        data, _, properties = preprocess_case(raw, None, self.plan, self.configuration, self.dataset_json)
+        return data, properties
+
+    def segment_image(self, raw: images.Image) -> np.ndarray:
+        """The segmentation (z, y, x) of a raw image, on its own grid."""
+        return self.segment(*self.preprocess(raw))
+
+
+def _mean(parts: Iterator[torch.Tensor]) -> torch.Tensor:
+    """The mean, one part in memory beside the sum."""
+    total, count = None, 0
+    for part in parts:
+        total, count = part if total is None else total.add_(part), count + 1
+    if total is None:
+        raise RunError("The model has no network. Give at least one fold.")
+    return total.div_(count)
 
 
 def load_model(
     folder: Path, folds: Sequence[int | str], device: torch.device, mirroring: bool = True
 ) -> Model:
     """Load a run's model folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
+
+    Where a training kept its best checkpoints, these predict in place of the final one.
 
     Raises:
         RunError: if a checkpoint is missing or is no model of autoseg or nnU-Net.
@@ -90,8 +155,9 @@ def load_model(
     document = read_json(folder / "plans.json", RunError)
     plan, manager = Plan.from_json(document), PlansManager(document)
     networks, axes, trainer, name = [], (), "", ""
-    for fold in folds:
-        checkpoint = nnunet.read_checkpoint(folder / f"fold_{fold}" / "checkpoint_final.pth")
+    paths = [predicting_checkpoints(folder / f"fold_{fold}") for fold in folds]
+    for path in (path for several in paths for path in several):
+        checkpoint = nnunet.read_checkpoint(path)
         trainer, name = checkpoint["trainer_name"], checkpoint["init_args"]["configuration"]
         axes = tuple(checkpoint.get("inference_allowed_mirroring_axes") or ())
         labels = manager.get_label_manager(dataset_json)
@@ -103,9 +169,18 @@ def load_model(
             False,
         )
         network.load_state_dict(checkpoint["network_weights"])
+        if device.type == "cpu":
+            prepare_for_cpu(network)
         networks.append(network.to(device).eval())
     return Model(
-        networks, plan, plan.configuration(name), dataset_json, device, axes if mirroring else (), trainer
+        networks,
+        plan,
+        plan.configuration(name),
+        dataset_json,
+        device,
+        axes if mirroring else (),
+        trainer,
+        averages_probabilities=any(len(several) > 1 for several in paths),
     )
 
 
@@ -125,38 +200,13 @@ def trained_folds(folder: Path) -> list[str]:
     return found
 
 
-def predict_validation(run: Run, workspace: Workspace, device: torch.device, cases: Sequence[str]) -> Path:
-    """Predict the cases that a run has not seen, from their preprocessed arrays, onto the original grid.
-
-    A case that is predicted already is not predicted again. Returns the folder of the predictions.
-    """
-    nnunet.activate(workspace)
-    plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
-    ending = read_json(workspace.preprocessed_of(run.dataset) / "dataset.json", RunError)["file_ending"]
-    waiting = [case for case in cases if not (run.predictions / f"{case}{ending}").is_file()]
-    if not waiting:
-        return run.predictions
-    model = load_model(run.model_folder, [run.fold], device)
-    folder = workspace.preprocessed_of(run.dataset) / model.configuration.data_identifier
-    began = time.monotonic()
-    with progress.stage(f"Predict {run.trainer}", total=len(waiting)) as advance:
-        for case in waiting:
-            data, properties = read_preprocessed(folder, case)
-            segmentation = model.segment(data, properties)
-            target = run.predictions / f"{case}{ending}"
-            images.write_segmentation(segmentation, target, properties, plan.image_reader_writer)
-            advance(detail=case)
-    _write_timings(run, model.timings, time.monotonic() - began)
-    return run.predictions
-
-
 def predict_cases(
-    model: Model, cases: Sequence[Case], output: Path, *, overwrite: bool = False
+    model: Predictor, cases: Sequence[Case], output: Path, *, overwrite: bool = False
 ) -> list[Path]:
     """Predict raw cases and write one segmentation each, on the case's own grid.
 
     Args:
-        model: see `load_model`.
+        model: see `load_model`, and `load_ensemble` for several.
         cases: with images in the channel order of the model's data set.
         output: folder; created if need be.
         overwrite: predict again what is there.
@@ -164,28 +214,37 @@ def predict_cases(
     Returns:
         The files, in the order of the cases.
     """
-    reader = model.plan.image_reader_writer
     ending = model.dataset_json["file_ending"]
     written = []
     with progress.stage("Predict", total=len(cases)) as advance:
         for case in cases:
             target = output / f"{case.identifier}{ending}"
             if overwrite or not target.is_file():
-                raw = images.read_images(case.images, reader)
-                data, _, properties = preprocess_case(
-                    raw, None, model.plan, model.configuration, model.dataset_json
-                )
-                images.write_segmentation(model.segment(data, properties), target, properties, reader)
+                raw = images.read_images(case.images, model.reader)
+                segmentation = model.segment_image(raw)
+                images.write_segmentation(segmentation, target, raw.properties, model.reader)
             written.append(target)
             advance(detail=case.identifier)
     return written
 
 
 def prediction_seconds(trainer: Any, run: Run, workspace: Workspace) -> float:
-    """Time to predict a fold's held-out cases once, without mirroring, from one measured tile."""
+    """Time to predict a fold's held-out cases with one network, without mirroring, from a few tiles."""
     configuration = trainer.configuration_manager
     patch = tuple(configuration.patch_size)
-    data = torch.randn(1, trainer.num_input_channels, *patch, device=trainer.device)
+    _, held_out = trainer.do_split()
+    folder = workspace.preprocessed_of(run.dataset) / configuration.data_identifier
+    counts = [_tiles(read_preprocessed(folder, case, array=False)[1]["shape"], patch) for case in held_out]
+    # As many tiles as go through the network at once.
+    most = VOXELS_AT_ONCE.get(trainer.device.type, VOXELS_AT_ONCE["cpu"]) // int(np.prod(patch))
+    batch = max(1, min(most, max(counts, default=1)))
+    return 1.15 * _pass_seconds(trainer, batch) / batch * sum(counts) + SECONDS_PER_CASE * len(held_out)
+
+
+def _pass_seconds(trainer: Any, batch: int) -> float:
+    """Time of one forward pass."""
+    patch = tuple(trainer.configuration_manager.patch_size)
+    data = torch.randn(batch, trainer.num_input_channels, *patch, device=trainer.device)
     dtype = autocast_dtype(trainer.device)
     trainer.set_deep_supervision_enabled(False)
     network = trainer.network.eval()
@@ -194,13 +253,11 @@ def prediction_seconds(trainer: Any, run: Run, workspace: Workspace) -> float:
         for _ in range(3):
             began = time.perf_counter()
             network(data)
+            if trainer.device.type == "cuda":
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - began)
     trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
-    _, held_out = trainer.do_split()
-    folder = workspace.preprocessed_of(run.dataset) / configuration.data_identifier
-    tiles = sum(_tiles(read_preprocessed(folder, case, array=False)[1]["shape"], patch) for case in held_out)
-    # Reading, resampling back and writing come on top of the network's time.
-    return 1.15 * min(times[1:]) * tiles + 0.03 * len(held_out)
+    return min(times[1:])
 
 
 def _tiles(shape: Sequence[int], patch: Sequence[int]) -> int:
@@ -222,17 +279,3 @@ def _trainer_class(name: str) -> type[Any]:
 
     found: type[Any] = recursive_find_trainer_class_by_name(name)
     return found
-
-
-def _write_timings(run: Run, timings: Sequence[float], seconds: float) -> None:
-    # The first case warms up allocators and caches.
-    counted = list(timings[1:]) or list(timings)
-    write_json(
-        run.folder / "inference.json",
-        {
-            "inference_s_per_case": float(np.median(counted)),
-            "inference_s_per_case_p95": float(np.percentile(counted, 95)),
-            "cases": len(timings),
-            "predict_s": round(seconds, 2),
-        },
-    )

@@ -119,10 +119,12 @@ def fingerprinted(dataset: Dataset, workspace: Workspace, workers: int | None = 
 def planned(
     dataset: Dataset, fingerprint: Fingerprint, workspace: Workspace, preset: str, memory_gb: float | None
 ) -> Plan:
-    """nnU-Net's plan of a data set, written to the workspace with the data set's dataset.json."""
+    """nnU-Net's plan of a data set, written to the workspace with the data set's dataset.json and groups."""
     plan = plan_experiment(dataset, fingerprint, preset, memory_gb=memory_gb)
     plan.save(workspace.plan_of(dataset.name, plan.name))
     write_json(workspace.preprocessed_of(dataset.name) / "dataset.json", dict(dataset.dataset_json))
+    groups = {case.identifier: case.group for case in dataset.cases if case.group is not None}
+    write_json(workspace.groups_of(dataset.name), groups)
     return plan
 
 

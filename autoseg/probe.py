@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from autoseg.architectures import prepare_for_cpu
+
 # A probe this large takes a second or two on two cores and fills their vector units.
 LARGEST_PROBE_VOXELS = 200_000
 
@@ -31,13 +33,17 @@ def step_seconds(
     """Seconds of one training step (forward, backward, update) on random data.
 
     Args:
-        network: on the device, in training mode.
+        network: on the device, in training mode; on a CPU it is made ready as a trainer makes it.
         shape: of a batch: samples, channels, spatial axes.
         device: where.
         dtype: of autocast; None: float32.
     """
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
     data = torch.randn(tuple(shape), device=device)
+    if device.type == "cpu":
+        prepare_for_cpu(network)
+        layout = torch.channels_last_3d if data.ndim == 5 else torch.channels_last
+        network, data = network.to(memory_format=layout), data.to(memory_format=layout)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
     times = []
     for _ in range(3):
         began = time.perf_counter()

@@ -20,7 +20,7 @@ from torch import Tensor
 from autoseg.configuration import Configuration
 from autoseg.dataset import Labels
 from autoseg.errors import PlanError
-from autoseg.geometry import box_of, paste
+from autoseg.geometry import box_of, paste, slices
 from autoseg.plan import Plan
 from autoseg.resample import coordinates, separate_axis
 
@@ -57,14 +57,68 @@ def restore_segmentation(
             an order above 1.
     """
     axes = _axes(logits.shape[1:], properties, plan, configuration)
-    dtype = np.uint8 if len(labels.all_values) - 1 < 255 else np.uint16
-    segmentation = np.zeros([axis.new_length for axis in axes], dtype=dtype)
+    segmentation = _background([axis.new_length for axis in axes], labels)
     if labels.region_order is not None and labels.has_regions:
         _fill_regions(segmentation, logits, axes, labels.region_order)
     else:
         _fill_labels(segmentation, logits, axes)
     full = paste(segmentation, properties["bbox_used_for_cropping"], properties["shape_before_cropping"])
     return np.ascontiguousarray(full.transpose(plan.transpose_backward))
+
+
+def restore_probabilities(
+    probabilities: Tensor,
+    properties: Mapping[str, Any],
+    plan: Plan,
+    configuration: Configuration,
+    total: Floats | None = None,
+) -> Floats:
+    """Resample, undo crop and transposition, and add to what other models found.
+
+    Linear resampling keeps sums, so a mean over models on one grid can be taken before it. (nnU-Net resamples
+    logits, and takes probabilities after; on the raw image's own grid that is the same.)
+
+    Args:
+        probabilities: (heads, z, y, x), on the configuration's grid.
+        properties: what preprocessing left about the case.
+        plan: for the transposition.
+        configuration: for spacing and resampling.
+        total: (heads, z, y, x) of the raw image, float32; added to in place.
+
+    Returns:
+        `total`, or a new array that is 0 outside the crop.
+
+    Raises:
+        PlanError: as `restore_segmentation`.
+    """
+    axes = _axes(probabilities.shape[1:], properties, plan, configuration)
+    if total is None:
+        shape = [properties["shape_before_cropping"][axis] for axis in plan.transpose_backward]
+        total = np.zeros((len(probabilities), *shape), dtype=np.float32)
+    seen = total.transpose(0, *(1 + axis for axis in plan.transpose))
+    whole = tuple(slice(axis.new_length) for axis in axes)
+    for channel, sums in zip(probabilities, seen, strict=True):
+        sums[slices(properties["bbox_used_for_cropping"])] += _resample(channel, axes, whole)
+    return total
+
+
+def segment_probabilities(probabilities: Floats, labels: Labels) -> Array:
+    """The segmentation (z, y, x) of probabilities (heads, z, y, x); the smaller label wins a tie."""
+    segmentation = _background(probabilities.shape[1:], labels)
+    if labels.region_order is not None and labels.has_regions:
+        for channel, label in zip(probabilities, labels.region_order, strict=True):
+            np.copyto(segmentation, label, where=channel > 0.5)
+        return segmentation
+    best = probabilities[0].copy()
+    for label, channel in enumerate(probabilities[1:], 1):
+        better = channel > best
+        np.copyto(best, channel, where=better)
+        np.copyto(segmentation, label, where=better)
+    return segmentation
+
+
+def _background(shape: Sequence[int], labels: Labels) -> Array:
+    return np.zeros(shape, dtype=np.uint8 if len(labels.all_values) - 1 < 255 else np.uint16)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.errors import RunError
+from autoseg.files import read_json
+
+# Beside a fold's checkpoints: those with the lowest validation loss, best first.
+BEST_CHECKPOINTS = "best_checkpoints.json"
+# In a model folder without weights of its own: the model folders that predict together.
+ENSEMBLE = "ensemble.json"
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,16 @@ class Run:
         return self.folder / "checkpoint_latest.pth"
 
     @property
+    def predicting_checkpoints(self) -> tuple[Path, ...]:
+        """The weights that predict, see the function of that name."""
+        return predicting_checkpoints(self.folder)
+
+    @property
+    def ensemble(self) -> Path:
+        """Names the members' model folders, where this run is that of an ensemble."""
+        return self.model_folder / ENSEMBLE
+
+    @property
     def predictions(self) -> Path:
         """Out-of-fold predictions, on the original grid."""
         return self.folder / "validation"
@@ -76,6 +93,11 @@ class Run:
         """What the run cost, as far as it has come."""
         return self.folder / "cost.json"
 
+    @property
+    def inference(self) -> Path:
+        """What predicting the held-out cases took."""
+        return self.folder / "inference.json"
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -91,7 +113,30 @@ class Checkpoint:
         Raises:
             RunError: if the file is gone.
         """
-        if not self.path.is_file():
-            raise RunError(f"There is no checkpoint {self.path}. Train this run again.")
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of([self.path])
+
+
+def predicting_checkpoints(folder: Path) -> tuple[Path, ...]:
+    """The weights of a fold's folder that predict: the best ones, where the training kept any, else the last.
+
+    Raises:
+        RunError: if the list of the best cannot be read.
+    """
+    listed = folder / BEST_CHECKPOINTS
+    best = read_json(listed, RunError)["checkpoints"] if listed.is_file() else ()
+    return tuple(folder / each["file"] for each in best) or (folder / "checkpoint_final.pth",)
+
+
+def sha256_of(paths: Sequence[Path]) -> str:
+    """SHA-256 of a checkpoint's file; of several, that of their hexadecimal SHA-256 one after the other.
+
+    Raises:
+        RunError: if a file is gone.
+    """
+    found = []
+    for path in paths:
+        if not path.is_file():
+            raise RunError(f"There is no checkpoint {path}. Train this run again.")
+        with path.open("rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()

@@ -30,7 +30,10 @@ from autoseg.planner.budget import (
     shapes,
     structure_width,
 )
+from autoseg.planner.normalization import CHOICES, with_percentiles
+from autoseg.planner.orientation import has_orientations, orientation_decision, slicing_axes
 from autoseg.planner.presets import PRESETS
+from autoseg.planner.spacing import first_axis
 from autoseg.probe import probe_patch, step_seconds
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ log = logging.getLogger(__name__)
 WIDTH_EXPONENT = 1.55
 # Of a run's share, what start-up, log and final prediction may take; the clock decides in the end.
 TRAINING_SHARE = 0.85
+NORMALIZATION = "normalization"  # an option of the preprocessing, where others are of training or network
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class Request:
         epochs: instead of the trainer's own; None: the trainer's.
         configuration: ``auto`` or a configuration's name.
         seed: of the run.
+        axis: array axis that slices are cut along, for a member of an ensemble; None: the planner's choice.
+        share: of `run_seconds`, for a member of an ensemble.
     """
 
     device: torch.device
@@ -90,6 +96,13 @@ class Request:
     epochs: int | None = None
     configuration: str = "auto"
     seed: int = 0
+    axis: int | None = None
+    share: float = 1.0
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall clock of this run alone."""
+        return None if self.run_seconds is None else self.run_seconds * self.share
 
 
 def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str:
@@ -106,7 +119,34 @@ def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str
             "fingerprint": fingerprint.hash,
         }
     )
-    return f"autosegPlans_{key[:8]}"
+    member = "" if request.axis is None else f"_axis{request.axis}"
+    return f"autosegPlans_{key[:8]}{member}"
+
+
+def member_requests(
+    dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request
+) -> tuple[Request, ...]:
+    """The trainings of a request: the request itself, or one for each orientation, with equal shares of time.
+
+    Raises:
+        PlanError: if the data have no configuration that the trainer can train.
+        UsageError: for an unknown trainer, or a number of orientations that there is not.
+    """
+    trainer = nnunet.trainer_class(choice.name)
+    wanted = _wanted_orientations(trainer, choice)
+    if wanted == 1:
+        return (request,)
+    base = _base_plan(dataset, fingerprint, choice, request)
+    name, _ = choose_configuration(base, trainer, request.configuration)
+    axes = slicing_axes(base, name, wanted, "orientations" in choice.options)
+    if len(axes) == 1:
+        return (request,)
+    return tuple(dataclasses.replace(request, axis=axis, share=1 / len(axes)) for axis in axes)
+
+
+def _wanted_orientations(trainer: type[Trainer], choice: Choice) -> int:
+    wanted: int = choice.options.get("orientations", trainer.orientations)
+    return wanted
 
 
 def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request) -> Plan:
@@ -114,45 +154,86 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
 
     Raises:
         PlanError: if the data have no configuration that the trainer can train.
-        UsageError: for an unknown trainer.
+        UsageError: for an unknown trainer, or options that it does not take.
     """
+    from autoseg.trainers._schedule import schedule_changes
+
     trainer = nnunet.trainer_class(choice.name)
     hyperparameters, options = _split_options(trainer, choice.options)
+    stock = is_stock(trainer, choice)
+    normalization = _normalization(trainer, choice)
     if request.epochs is not None:
         hyperparameters["epochs"] = request.epochs
     base = _base_plan(dataset, fingerprint, choice, request)
     name, decision = choose_configuration(base, trainer, request.configuration)
-    published = Shape(base.configurations[name].batch_size, _published_width(trainer, options), 1.0)
+    width = None if stock else _published_width(trainer, options)
+    published = Shape(base.configurations[name].batch_size, width, 1.0)
     fitting = _Fitting(dataset, fingerprint, choice, request, trainer, options, name, published)
     shape, decisions = (published, [decision])
-    if request.run_seconds is not None:
-        shape, more = fitting.fit(request.run_seconds)
+    if request.seconds is not None and not stock:
+        shape, more = fitting.fit(request.seconds)
         decisions += more
         if trainer.adaptive_width and "mirroring" not in hyperparameters:
             decisions.append(_mirroring(more[0], hyperparameters))
+    orientation, left_out = _orientation(base, name, trainer, choice, request)
     plan = fitting.plan(shape)
+    if normalization == "percentile":
+        plan = with_percentiles(plan, dataset.channels, asked=NORMALIZATION in choice.options)
     training = {
         "trainer": choice.name,
         "options": dict(choice.options),
         "hyperparameters": hyperparameters,
         "seed": request.seed,
-        "run_seconds": request.run_seconds,
+        "run_seconds": request.seconds,
         # Under stock nnU-Net nobody measures the prediction; this leaves time for it.
-        "train_seconds": None if request.run_seconds is None else request.run_seconds * TRAINING_SHARE,
+        "train_seconds": None if request.seconds is None else request.seconds * TRAINING_SHARE,
         "changes": [
+            *left_out,
             *shape.changes(published),
             *_smaller_patch(base.configurations[name], plan.configurations[name], shape),
             *(["no mirroring"] if hyperparameters.get("mirroring") is False else []),
+            *schedule_changes(trainer, hyperparameters, request.seconds),
         ],
     }
-    if request.run_seconds is None:
+    if request.seconds is None:
         del training["train_seconds"]
     return dataclasses.replace(
         plan,
         name=plan_name(choice, request, fingerprint),
-        decisions=(*plan.decisions, *decisions),
+        decisions=(*plan.decisions, *decisions, *orientation),
         provenance={**plan.provenance, "training": training, "configuration": name},
     )
+
+
+def tailor_members(
+    dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request
+) -> tuple[Plan, ...]:
+    """The plans of all trainings of a request; see `tailor`.
+
+    Where the budget would leave an orientation fewer than `FEWEST_STEPS` steps, it all goes to one of them,
+    unless a user asks for more.
+    """
+    plans = tuple(
+        tailor(dataset, fingerprint, choice, each)
+        for each in member_requests(dataset, fingerprint, choice, request)
+    )
+    steps = [
+        each.inputs["predicted_steps"] for plan in plans for each in plan.decisions if each.name == "budget"
+    ]
+    if len(plans) > 1 and steps and min(steps) < FEWEST_STEPS and "orientations" not in choice.options:
+        return (tailor(dataset, fingerprint, choice, request),)
+    return plans
+
+
+def _orientation(
+    base: Plan, name: str, trainer: type[Trainer], choice: Choice, request: Request
+) -> tuple[list[Decision], list[str]]:
+    """Why slices are cut along one axis only, where the trainer would look along more, and the change."""
+    wanted = _wanted_orientations(trainer, choice)
+    if request.axis is not None or wanted == 1:
+        return [], []
+    changes = [f"orientations {wanted} -> 1"] if has_orientations(base, name) else []
+    return [orientation_decision(base, name)], changes
 
 
 def _smaller_patch(before: Configuration, after: Configuration, shape: Shape) -> list[str]:
@@ -350,7 +431,8 @@ def _base_plan(
     memory_gb = request.memory_gb
     if memory_share != 1.0:
         memory_gb = (memory_gb or PRESETS[preset].memory_gb) * memory_share
-    plan = plan_experiment(dataset, fingerprint, preset, memory_gb=memory_gb)
+    order = True if request.axis is None else first_axis(request.axis)
+    plan = plan_experiment(dataset, fingerprint, preset, memory_gb=memory_gb, transpose=order)
     if coarsening == 1.0:
         return plan
     spacing = list(plan.configurations.values())[-1].spacing
@@ -358,7 +440,9 @@ def _base_plan(
     if len(spacing) == 2:
         whole[0] = plan.original_median_spacing[0]
     array_order = [whole[plan.transpose_backward[axis]] for axis in range(3)]
-    return plan_experiment(dataset, fingerprint, preset, memory_gb=memory_gb, spacing=array_order)
+    return plan_experiment(
+        dataset, fingerprint, preset, memory_gb=memory_gb, spacing=array_order, transpose=order
+    )
 
 
 def _published_width(trainer: type[Trainer], options: Mapping[str, Any]) -> int | None:
@@ -379,8 +463,39 @@ def _split_options(
     from autoseg.trainers._base import HYPERPARAMETERS
 
     hyperparameters = {key: value for key, value in options.items() if key in HYPERPARAMETERS}
-    rest = {key: value for key, value in options.items() if key not in HYPERPARAMETERS}
+    rest = {key: value for key, value in options.items() if key not in (*HYPERPARAMETERS, NORMALIZATION)}
     return hyperparameters, rest
+
+
+def _normalization(trainer: type[Trainer], choice: Choice) -> str:
+    """How intensities are normalised: as the user says, else as the trainer does.
+
+    Raises:
+        UsageError: for a choice that there is not.
+    """
+    wanted = str(choice.options.get(NORMALIZATION, trainer.normalization))
+    if wanted not in CHOICES:
+        raise UsageError(f"{choice}: there is no normalisation {wanted!r}. Choose {' or '.join(CHOICES)}.")
+    return wanted
+
+
+def is_stock(trainer: type[Trainer], choice: Choice) -> bool:
+    """Whether a choice asks for nnU-Net itself, unmodified.
+
+    Raises:
+        UsageError: if the trainer is not nnU-Net's, or another option asks for a change.
+    """
+    wanted = choice.options.get("stock", False)
+    if not isinstance(wanted, bool):
+        raise UsageError(f"{choice}: stock is {wanted!r}; expected true or false.")
+    if wanted and not trainer.has_stock:
+        raise UsageError(
+            f"{choice}: {choice.name} is no trainer of nnU-Net, so it has no stock training. "
+            f"Choose nnunet:stock=true, or leave the option out."
+        )
+    if wanted and (others := [key for key in choice.options if key != "stock"]):
+        raise UsageError(f"{choice}: stock training takes no other option; leave out {', '.join(others)}.")
+    return wanted
 
 
 def _dimensions(trainer: type[Trainer]) -> str:

@@ -21,7 +21,6 @@ from autoseg.files import read_json, write_json
 from autoseg.plan import Plan
 from autoseg.predict import prediction_seconds
 from autoseg.run import Checkpoint, Run
-from autoseg.trainers._base import autocast_dtype
 from autoseg.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,8 @@ log = logging.getLogger(__name__)
 CLOSING_SECONDS = 3.0
 # Mirrored prediction is left out where it would take more than this part of a run's time.
 LARGEST_MIRRORING_SHARE = 0.12
+# As many of the best checkpoints predict as fit into this part of a run's time, at least one.
+LARGEST_CHECKPOINTS_SHARE = 0.2
 
 
 def train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
@@ -56,6 +57,8 @@ def train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
             except KeyboardInterrupt:
                 _save_for_resume(trainer)
                 raise
+            finally:
+                _close_loaders(trainer)
     _write_cost(run, trainer, spent_before, time.monotonic() - began)
     return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
 
@@ -75,13 +78,19 @@ def _build(run: Run, workspace: Workspace, device: torch.device) -> Any:
 
 
 def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float) -> None:
-    """Set aside the time that the prediction will take, without mirroring where that takes too much."""
+    """Set aside the time that the prediction will take.
+
+    Where that takes too much, fewer of the best checkpoints predict, and without mirroring.
+    """
     settings = trainer.plans_manager.plans.get("autoseg", {}).get("provenance", {}).get("training", {})
     total = settings.get("run_seconds")
     if total is None:
         return
     # Trained on every case, there is none left to predict.
     plain = 0.0 if run.fold == "all" else prediction_seconds(trainer, run, workspace)
+    if trainer.best_checkpoints:
+        trainer.best_checkpoints = checkpoints_that_fit(trainer.best_checkpoints, plain, total)
+        plain *= trainer.best_checkpoints
     mirrored = plain * 2 ** len(trainer.configuration_manager.patch_size)
     trainer.mirrored_prediction = trainer.mirroring and mirrored <= LARGEST_MIRRORING_SHARE * total
     reserved = mirrored if trainer.mirrored_prediction else plain
@@ -95,9 +104,28 @@ def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float) -> N
     )
 
 
+def checkpoints_that_fit(wanted: int, seconds: float, total: float) -> int:
+    """How many checkpoints predict within their share of a run's time.
+
+    Args:
+        wanted: at most this many.
+        seconds: that one takes.
+        total: of the run.
+    """
+    share = LARGEST_CHECKPOINTS_SHARE * total
+    return next((count for count in range(wanted, 1, -1) if count * seconds <= share), 1)
+
+
 def _save_for_resume(trainer: Any) -> None:
     if trainer.steps_done:
         trainer.save_for_resuming()
+
+
+def _close_loaders(trainer: Any) -> None:
+    """End the processes of nnU-Net's own loaders: they inherit our signal handlers, so nothing else does."""
+    for loader in (trainer.dataloader_train, trainer.dataloader_val):
+        if hasattr(loader, "_finish"):
+            loader._finish()
 
 
 @contextlib.contextmanager
@@ -137,14 +165,45 @@ def _write_cost(run: Run, trainer: Any, spent_before: float, seconds: float) -> 
             "epochs": trainer.current_epoch,
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "checkpoint_mb": round(run.final_checkpoint.stat().st_size / 1e6, 2),
+            "checkpoint_mb": round(_predicting_bytes(run) / 1e6, 2),
+            "best_checkpoints": len(run.predicting_checkpoints) if trainer.best_checkpoints else 0,
             "flops_per_patch": flops_per_patch(trainer),
             "peak_memory_mb": round(_peak_memory_mb(trainer.device), 1),
             "device": device_name(trainer.device),
-            "precision": str(autocast_dtype(trainer.device) or torch.float32).removeprefix("torch."),
+            "precision": _precision(trainer),
             "mirrored_prediction": trainer.mirrored_prediction,
+            "changes": _changes(trainer),
         },
     )
+
+
+def _precision(trainer: Any) -> str:
+    """What the training's convolutions were computed in; nnU-Net's steps on CUDA are always in float16."""
+    dtype = torch.float16 if trainer.device.type == "cuda" else trainer.autocast_dtype or torch.float32
+    return str(dtype).removeprefix("torch.")
+
+
+def _changes(trainer: Any) -> list[str]:
+    """What only the training itself could know of how it differs from the published one, in words."""
+    if trainer.budget_s is None:
+        return []
+    found = []
+    if trainer.stock:
+        epochs = trainer.steps_done / trainer.steps_per_epoch
+        found.append(
+            f"stopped after {trainer.elapsed_s:.0f} s of training, epoch {epochs:.1f} of {trainer.epochs}"
+        )
+    if trainer.stopped_early:
+        found.append(f"stopped early, after {trainer.elapsed_s:.0f} of {trainer.budget_s:.0f} s of training")
+    if trainer.mirroring and not trainer.mirrored_prediction:
+        found.append("predicted without mirrored copies")
+    return found
+
+
+def _predicting_bytes(run: Run) -> int:
+    """Size of what predicts, and at least of the checkpoint that stock nnU-Net reads."""
+    kept = sum(path.stat().st_size for path in run.predicting_checkpoints)
+    return max(kept, run.final_checkpoint.stat().st_size)
 
 
 def flops_per_patch(trainer: Any) -> int | None:

@@ -11,6 +11,7 @@ from autoseg.errors import UsageError
 
 ROOT_VARIABLE = "AUTOSEG_WORKSPACE"
 DEFAULT_ROOT = "autoseg_workspace"
+GROUPS_FILE = "groups.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,10 @@ class Workspace:
     def folds_of(self, dataset: str) -> Path:
         """nnU-Net's name for the folds' file."""
         return self.preprocessed / dataset / "splits_final.json"
+
+    def groups_of(self, dataset: str) -> Path:
+        """The group of each case, for whoever divides the cases further; beside the folds."""
+        return self.folds_of(dataset).with_name(GROUPS_FILE)
 
     def results_of(self, dataset: str) -> Path:
         """The folder of a data set's runs."""

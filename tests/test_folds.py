@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoseg.dataset import Case, Dataset, Labels, load_dataset
 from autoseg.errors import DataError, UsageError
-from autoseg.folds import Fold, folds_from_json, folds_to_json, make_folds
+from autoseg.folds import Fold, folds_from_json, folds_to_json, make_folds, watching_cases
 
 SharedData = Callable[[str], Path]
 
@@ -134,3 +134,23 @@ def test_overlap_in_a_foreign_file_is_logged(caplog: pytest.LogCaptureFixture) -
 def test_what_are_no_folds_is_refused(content: object) -> None:
     with pytest.raises(DataError, match="list of"):
         folds_from_json(content)
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=2, max_size=30),
+    st.integers(0, 3),
+)
+def test_watching_cases_are_whole_groups_and_few(numbers: list[int], seed: int) -> None:
+    groups = {f"c{g}_{i}": f"g{g}" for g, count in enumerate(numbers) for i in range(count)}
+    rest, watching = watching_cases(list(groups), groups, seed)
+    assert sorted((*rest, *watching)) == sorted(groups)
+    assert not {groups[case] for case in rest} & {groups[case] for case in watching}
+    assert rest and watching
+    assert len(watching) <= max(len(groups) / 8, min(numbers))
+    assert (rest, watching) == watching_cases(sorted(groups, reverse=True), groups, seed)
+
+
+def test_one_group_watches_itself_and_it_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    rest, watching = watching_cases(["a", "b"], {"a": "g", "b": "g"})
+    assert rest == watching == ("a", "b")
+    assert "one group" in caplog.text

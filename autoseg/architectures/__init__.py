@@ -65,7 +65,7 @@ def build_network(
     deep_supervision: bool | None = None,
     **options: Any,
 ) -> nn.Module:
-    """Build a network as nnU-Net builds it from a plan, freshly initialised.
+    """Build a network as nnU-Net builds it from a plan, freshly initialised; it takes any input size.
 
     Args:
         architecture: a name of `plugins.available("architectures")`, or the path of a file.
@@ -88,7 +88,9 @@ def build_network(
     )
     if hasattr(network, "initialize"):
         network.apply(network.initialize)
-    built: nn.Module = network
+    # Networks of others that take certain sizes only; within a plan the patch is of such a size.
+    accept_any_size = getattr(_module(architecture), "accept_any_size", None)
+    built: nn.Module = network if accept_any_size is None else accept_any_size(network)
     return built
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.architectures._blocks import Operators, SegmentationNetwork, Sizes, operators, resize
+from autoseg.architectures._library import library
 from autoseg.architectures._mobilenet import MobileNetV2Encoder
 from autoseg.architectures._resnet import LEVELS, ResNetEncoder
 from autoseg.architectures._topology import (
@@ -69,9 +70,7 @@ class Decoder(nn.Module):
 
 
 def _library_network(encoder: str, input_channels: int, num_classes: int) -> Any:
-    import segmentation_models_pytorch
-
-    return segmentation_models_pytorch.Unet(
+    return library().Unet(
         encoder,
         encoder_weights=None,
         decoder_channels=DECODER,

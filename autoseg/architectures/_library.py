@@ -5,6 +5,7 @@ The parameter names are the library's, so its checkpoints load.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,15 @@ from autoseg.architectures._topology import Option, Topology, choose, require_di
 ENCODERS = ("resnet18", "resnet34", "resnet50", "mobilenet_v2")
 
 OPTIONS = {"encoder": Option("resnet34", "the classifier at its front", ENCODERS)}
+
+
+def library() -> Any:
+    """segmentation_models_pytorch."""
+    with warnings.catch_warnings():
+        # A package it imports uses what torch 2.15 calls deprecated; nobody who trains can do anything there.
+        warnings.simplefilter("ignore", FutureWarning)
+        import segmentation_models_pytorch
+    return segmentation_models_pytorch
 
 
 class LibraryNetwork(SegmentationNetwork):
@@ -42,9 +52,7 @@ class LibraryNetwork(SegmentationNetwork):
         multiple: int = 32,
     ) -> None:
         super().__init__(deep_supervision, [(1, 1)])
-        import segmentation_models_pytorch
-
-        network: Any = getattr(segmentation_models_pytorch, self.design)(
+        network: Any = getattr(library(), self.design)(
             encoder, encoder_weights=None, in_channels=input_channels, classes=num_classes
         )
         self.encoder = network.encoder

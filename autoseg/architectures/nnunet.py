@@ -37,6 +37,13 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def accept_any_size(network: nn.Module) -> nn.Module:
+    """Let a built network pad what its strides do not divide; in place."""
+    from autoseg.architectures._any_size import accept_any_size as accept
+
+    return accept(network)
+
+
 def kwargs_for(topology: Topology, **options: Any) -> dict[str, Any]:
     """The arguments of `PlainConvUNet` as nnU-Net's planner writes them: two convolutions per stage.
 

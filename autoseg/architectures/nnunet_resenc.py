@@ -8,14 +8,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from autoseg.architectures._topology import Topology
-from autoseg.architectures.nnunet import DIMENSIONS, OPTIONS, REQUIRES_IMPORT, shared_kwargs
+from autoseg.architectures.nnunet import (
+    DIMENSIONS,
+    OPTIONS,
+    REQUIRES_IMPORT,
+    accept_any_size,
+    shared_kwargs,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
     NETWORK: type[nn.Module]
 
-__all__ = ["CLASS_PATH", "DIMENSIONS", "NETWORK", "OPTIONS", "REQUIRES_IMPORT", "kwargs_for"]
+__all__ = [
+    "CLASS_PATH",
+    "DIMENSIONS",
+    "NETWORK",
+    "OPTIONS",
+    "REQUIRES_IMPORT",
+    "accept_any_size",
+    "kwargs_for",
+]
 
 CLASS_PATH = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
 # Blocks of the first stages; every further stage has as many as the last of these.

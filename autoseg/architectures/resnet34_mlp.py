@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.architectures._blocks import Operators, SegmentationNetwork, Sizes, operators, resize
+from autoseg.architectures._pretrained import RESNET34
 from autoseg.architectures._resnet import LEVELS, ResNetEncoder
 from autoseg.architectures._topology import (
     Option,
@@ -27,6 +28,7 @@ from autoseg.architectures._topology import (
 from autoseg.errors import PlanError
 
 DIMENSIONS = (2, 3)
+PRETRAINED = RESNET34
 
 OPTIONS = {
     "decoder": Option(

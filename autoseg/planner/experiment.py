@@ -32,7 +32,7 @@ def plan_experiment(
     *,
     memory_gb: float | None = None,
     spacing: Sequence[float] | None = None,
-    transpose: bool = True,
+    transpose: bool | Sequence[int] = True,
     plan_name: str | None = None,
     dataset_name: str | None = None,
     preprocessor: str = "DefaultPreprocessor",
@@ -45,7 +45,8 @@ def plan_experiment(
         preset: ``nnunet``, ``nnunet_resenc_m``, ``nnunet_resenc_l``, ``nnunet_resenc_xl`` or a JSON file.
         memory_gb: GPU memory target; the preset's own if None.
         spacing: target spacing of ``3d_fullres`` and ``2d`` in mm, array order; from the data if None.
-        transpose: whether the coarsest axis is moved to the front.
+        transpose: whether the coarsest axis is moved to the front; or the order of the axes, for slices along
+            another one. An order that nnU-Net would not choose gets preprocessed folders of its own.
         plan_name: nnU-Net's name for the preset if None.
         dataset_name: for a dataset.json; its ``name`` if None.
         preprocessor: nnU-Net's preprocessor class.
@@ -78,6 +79,8 @@ def plan_experiment(
     )
     median_shape = np.median(resampled_shapes(fingerprint, target), 0)[list(order)]
     configurations, more = _configurations(target[list(order)], median_shape, common)
+    if not isinstance(transpose, bool) and order != axis_order(target)[0]:
+        configurations = [_in_folder_of(order, each) for each in configurations]
     return Plan(
         dataset=dataset_name or name,
         name=common.plan_name,
@@ -117,6 +120,12 @@ def _configurations(
     low = dataclasses.replace(low, next_stage="3d_cascade_fullres")
     cascade = dataclasses.replace(full, name="3d_cascade_fullres", previous_stage="3d_lowres")
     return [flat, low, full, cascade], decisions
+
+
+def _in_folder_of(order: Sequence[int], configuration: Configuration) -> Configuration:
+    """The configuration with a folder that tells the order of its axes."""
+    folder = f"{configuration.data_identifier}_axes{''.join(map(str, order))}"
+    return dataclasses.replace(configuration, data_identifier=folder)
 
 
 def _dimension_decision(median_shape: Floats, common: Common) -> Decision:

@@ -61,15 +61,32 @@ def _from_data(spacings: Floats, shapes: Floats, median: Floats) -> tuple[Floats
     return target, rule, inputs
 
 
-def axis_order(target: Floats, transpose: bool = True) -> tuple[tuple[int, ...], Decision]:
-    """The order in which axes are taken: the coarsest first, so that 2D slices are the finest plane."""
-    if transpose:
-        coarsest = int(np.argmax(target))
-        order = (coarsest, *(axis for axis in range(3) if axis != coarsest))
+def axis_order(target: Floats, transpose: bool | Sequence[int] = True) -> tuple[tuple[int, ...], Decision]:
+    """The order in which axes are taken: the coarsest first, so that 2D slices are the finest plane.
+
+    Args:
+        target: spacing, mm, array order.
+        transpose: True for that rule, False to leave the axes as they are, or the order itself.
+
+    Raises:
+        PlanError: if a given order is no order of three axes.
+    """
+    order: tuple[int, ...]
+    if isinstance(transpose, Sequence):
+        order, rule = tuple(transpose), "as given"
+        if sorted(order) != [0, 1, 2]:
+            raise PlanError(f"The transposition is {order}; expected an order of the axes 0, 1 and 2.")
+    elif transpose:
+        order = first_axis(int(np.argmax(target)))
         rule = "the axis with the largest target spacing comes first"
     else:
         order, rule = (0, 1, 2), "axes stay as they are, as asked"
     return order, Decision("transpose", list(order), rule, {"target_spacing": _numbers(target)}, _SOURCE)
+
+
+def first_axis(axis: int) -> tuple[int, ...]:
+    """The order of three axes that puts one first and leaves the others as they are."""
+    return (axis, *(other for other in range(3) if other != axis))
 
 
 def resampled_shapes(fingerprint: Fingerprint, target: Floats) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""nnU-Net's intensity normalisations, in place and one channel at a time.
+"""Intensity normalisations, nnU-Net's and one more, in place and one channel at a time.
 
 Sums are taken in float32 along the last axis and in float64 across the rest: as fast as float32 all the way,
 and closer to the exact value than numpy's own float32 mean.
@@ -18,16 +18,19 @@ Channel = NDArray[np.float32]
 Inside = NDArray[np.bool_] | None
 Scheme = Callable[[Channel, Inside, Mapping[str, float]], None]
 
+PERCENTILE = "PercentileZScoreNormalization"  # autoseg's own: nnU-Net learns of it in the trainers
+
 _SMALLEST = 1e-8  # nnU-Net's floor of every divisor
+_TAILS = (0.5, 99.5)  # percent
 
 
 def normalize(scheme: str, channel: Channel, inside: Inside, intensities: Mapping[str, float]) -> None:
     """Normalise one channel in place.
 
     Args:
-        scheme: nnU-Net's name of it.
+        scheme: its name in nnU-Net's plans.
         channel: (z, y, x), float32, contiguous; zero outside the nonzero region.
-        inside: the nonzero region, if the plan normalises within it only (z-score alone does).
+        inside: the nonzero region, if the plan normalises within it only (z-scores alone do).
         intensities: the fingerprint's statistics of this channel (CT alone needs them).
 
     Raises:
@@ -49,6 +52,33 @@ def _z_score(channel: Channel, inside: Inside, intensities: Mapping[str, float])
         np.multiply(channel, inside, out=channel)
     squares = np.einsum("...i,...i->...", channel, channel).sum(dtype=np.float64)
     channel /= np.float32(max(np.sqrt(squares / max(count, 1)), _SMALLEST))
+
+
+def _percentile_z_score(channel: Channel, inside: Inside, intensities: Mapping[str, float]) -> None:
+    """Clip to the 0.5 and 99.5 percentiles of the foreground, then z-score with its mean and spread.
+
+    The foreground is the nonzero region as nnU-Net has it (of all channels together, holes filled); where an
+    image has no zeros around it, or `inside` is None, that is every voxel. Outside stays zero. A foreground
+    of one value, or one that the clip leaves a single value of, becomes zero. Infinite values are clipped
+    as others are while they are fewer than what is clipped.
+    """
+    values = channel.flatten() if inside is None else channel[inside]
+    if not values.size:
+        return
+    with np.errstate(invalid="ignore"):  # infinity - infinity, which is refused below
+        low, high = np.percentile(values, _TAILS, overwrite_input=True).astype(np.float32)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise DataError(
+            f"{PERCENTILE} found the percentiles {low:g} and {high:g}: the image holds NaN or too many "
+            f"infinite values. Replace them by numbers; verify lists all such images."
+        )
+    if low == high:
+        channel[...] = 0
+        return
+    np.clip(channel, low, high, out=channel)
+    if inside is not None:
+        np.multiply(channel, inside, out=channel)
+    _z_score(channel, inside, intensities)
 
 
 def _ct(channel: Channel, inside: Inside, intensities: Mapping[str, float]) -> None:
@@ -89,6 +119,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "RescaleTo01Normalization": _to_unit_range,
     "RGBTo01Normalization": _rgb,
     "NoNormalization": _none,
+    PERCENTILE: _percentile_z_score,
 }
 
 

@@ -22,12 +22,18 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
 from autoseg import plugins
-from autoseg.architectures import Topology
+from autoseg.architectures import Topology, prepare_for_cpu
 from autoseg.augmentation import nnunet_transforms
+from autoseg.files import read_json
+from autoseg.folds import watching_cases
 from autoseg.losses import SegmentationLoss
 from autoseg.nnunet import read_checkpoint
+from autoseg.trainers._best import BestCheckpoints
 from autoseg.trainers._budget import BudgetedLoop
 from autoseg.trainers._data import HeldDataset, loaders
+from autoseg.trainers._normalization import make_known
+from autoseg.trainers._schedule import EpochSchedule, WatchedTraining, schedule_factor
+from autoseg.workspace import GROUPS_FILE
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +52,17 @@ HYPERPARAMETERS = (
     "foreground_oversampling",
     "warmup",
     "mirroring",
+    "plateau_factor",
+    "plateau_patience",
+    "stopping_patience",
+    "min_learning_rate",
+    "stock",
+    "best_checkpoints",
+    "orientations",
 )
 
 
-class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
+class Trainer(BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNetTrainer):  # type: ignore[misc]
     """Base of all trainers.
 
     Attributes:
@@ -60,12 +73,20 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         preferred_dimension: of the documented system; None follows the data.
         documented: whether this is one of the five documented systems.
         adaptive_width: whether a budget may make the network narrower.
+        normalization: of the intensities: ``nnunet`` as planned, or ``percentile``; a user may choose too.
         paper: where the system is described.
         learning_rate: at the start, after `warmup` (a part of the training, 0 to 1).
-        schedule: how the learning rate falls: ``poly`` (power 0.9) or ``cosine``.
+        schedule: how the learning rate falls: ``poly`` (power 0.9), ``cosine`` or ``plateau``, which goes by
+            the validation loss.
+        plateau_factor: of the rate when the validation loss has not fallen for `plateau_patience` epochs.
+        stopping_patience: epochs without a lower validation loss that end the training (``plateau`` only).
+        min_learning_rate: below which a plateau does not take it.
         gradient_clip: largest norm of the gradient.
         foreground_oversampling: part of a batch that is certain to hold foreground.
         mirroring: whether training samples are mirrored, and predictions averaged over mirrored copies.
+        stock: nnU-Net's own training, unmodified; only where `has_stock`.
+        best_checkpoints: how many checkpoints with the lowest validation loss predict together; 0: the last.
+        orientations: axes that volumes are cut into slices along, one 2D training each; 1: the plan's.
     """
 
     architecture: ClassVar[str | None] = None
@@ -75,15 +96,17 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
     preferred_dimension: ClassVar[int | None] = None
     documented: ClassVar[bool] = False
     adaptive_width: ClassVar[bool] = False
+    normalization: ClassVar[Literal["nnunet", "percentile"]] = "nnunet"
     paper: ClassVar[str] = ""
     smallest_batch: ClassVar[int] = 2
+    has_stock: ClassVar[bool] = False
 
     optimizer_name: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = 1e-2
     weight_decay: float = 3e-5
     momentum: float = 0.99
     epsilon: float = 1e-8
-    schedule: Literal["poly", "cosine"] = "poly"
+    schedule: Literal["poly", "cosine", "plateau"] = "poly"
     warmup: float = 0.0
     epochs: int = 1000
     steps_per_epoch: int = 250
@@ -91,6 +114,13 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
     gradient_clip: float = 12.0
     foreground_oversampling: float = 0.33
     mirroring: bool = True
+    plateau_factor: float = 0.5
+    plateau_patience: int = 5
+    stopping_patience: int = 15
+    min_learning_rate: float = 1e-6
+    stock: bool = False
+    best_checkpoints: int = 0
+    orientations: int = 1
 
     my_init_kwargs: dict[str, Any]
 
@@ -118,6 +148,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         self.elapsed_s = 0.0
         self.steps_done = 0
         self.autocast_dtype = autocast_dtype(self.device)
+        self.plateau = self.make_plateau()
         # Averaging predictions over mirrored copies is also left out where a budget has no time for it.
         self.mirrored_prediction = self.mirroring
 
@@ -126,6 +157,8 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         seed_everything(self.seed)
         super().initialize()
         if self.device.type == "cpu":
+            # In place, and before the first step: the optimiser keeps the very same parameters.
+            prepare_for_cpu(self._bare_network())
             self.network = self.network.to(memory_format=self._memory_format())
 
     def _memory_format(self) -> torch.memory_format:
@@ -142,6 +175,7 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
         """Build the network that the plan names, or this trainer's own on any other plan's topology."""
+        make_known(configuration_manager)
         class_path = configuration_manager.network_arch_class_name
         kwargs = dict(configuration_manager.network_arch_init_kwargs)
         requires_import = configuration_manager.network_arch_init_kwargs_req_import
@@ -235,11 +269,12 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
             optimizer = torch.optim.Adam(parameters, rate, eps=self.epsilon, weight_decay=decay, fused=True)
         else:
             optimizer = torch.optim.AdamW(parameters, rate, eps=self.epsilon, weight_decay=decay, fused=True)
-        return optimizer, EpochSchedule(self, optimizer)
+        return optimizer, EpochSchedule(self)
 
     def set_learning_rate(self, progress: float) -> float:
         """Set the learning rate for a training that is `progress` (0 to 1) of the way through."""
-        rate = self.learning_rate * schedule_factor(self.schedule, progress, self.warmup)
+        start = self.learning_rate if self.plateau is None else self.plateau.rate
+        rate = start * schedule_factor(self.schedule, progress, self.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
@@ -269,12 +304,28 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         return self.loss(output, target)  # type: ignore[no-any-return]
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
-        """Both data sets, held in memory where they are small."""
+        """Both data sets, held in memory where they are small.
+
+        A training that chooses by its validation loss is watched on some of its own training cases: the
+        fold's held-out cases, which are reported, choose nothing.
+        """
         training, validation = self.do_split()
+        if self.chooses_by_validation:
+            training, validation = watching_cases(training, self._groups())
+            self.print_to_log_file(f"{len(validation)} training cases watch: {', '.join(validation)}")
         return tuple(
             HeldDataset(self.preprocessed_dataset_folder, keys, self.folder_with_segs_from_previous_stage)
             for keys in (training, validation)
         )  # type: ignore[return-value]
+
+    @property
+    def chooses_by_validation(self) -> bool:
+        """Whether the validation loss decides on the rate, the end or the weights of this training."""
+        return self.schedule == "plateau" or self.best_checkpoints > 0
+
+    def _groups(self) -> Mapping[str, str]:
+        path = Path(self.preprocessed_dataset_folder_base) / GROUPS_FILE
+        return read_json(path) if path.is_file() else {}
 
     def get_dataloaders(self) -> tuple[Any, Any]:
         """Loaders of augmented training and plain validation batches, seeded."""
@@ -300,19 +351,23 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         """Write nnU-Net's checkpoint, whole or not at all, with the time used so far."""
         path = Path(filename)
         temporary = path.with_name(f".{path.name}")
-        self.my_init_kwargs = {**self.my_init_kwargs, "autoseg": self._progress_state()}
+        arguments = self.my_init_kwargs
+        self.my_init_kwargs = {**arguments, "autoseg": self._progress_state()}
         super().save_checkpoint(str(temporary))
+        self.my_init_kwargs = arguments
         if temporary.exists():
             temporary.replace(path)
 
     def on_train_end(self) -> None:
         """Write the final checkpoint, which also says whether to mirror at prediction."""
+        self.restore_best_weights()
         if not self.mirrored_prediction:
             self.inference_allowed_mirroring_axes = None
         super().on_train_end()
 
     def _progress_state(self) -> dict[str, Any]:
-        return {"elapsed_s": self.elapsed_s, "steps": self.steps_done, "saved_at": time.time()}
+        plateau = {} if self.plateau is None else {"plateau": self.plateau.state()}
+        return {"elapsed_s": self.elapsed_s, "steps": self.steps_done, "saved_at": time.time(), **plateau}
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Load a checkpoint and go on from the step and the time that it had come to.
@@ -330,41 +385,16 @@ class Trainer(BudgetedLoop, nnUNetTrainer):  # type: ignore[misc]
         if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
             self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
         self.logger.load_checkpoint(checkpoint["logging"])
-        self.my_init_kwargs = checkpoint["init_args"]
+        self.my_init_kwargs = dict(checkpoint["init_args"])
         self.current_epoch = checkpoint["current_epoch"]
         self._best_ema = checkpoint["_best_ema"]
         self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
-        state = self.my_init_kwargs.get("autoseg", {})
+        # Taken out, for it can hold weights, and nnU-Net writes these arguments to its debug file.
+        state = self.my_init_kwargs.pop("autoseg", {})
         self.elapsed_s = float(state.get("elapsed_s", 0.0))
         self.steps_done = int(state.get("steps", 0))
-
-
-class EpochSchedule:
-    """The learning rate as a function of the epoch, behind the interface that nnU-Net's loop calls."""
-
-    def __init__(self, trainer: Trainer, optimizer: torch.optim.Optimizer) -> None:
-        self.trainer = trainer
-        self.optimizer = optimizer
-
-    def step(self, epoch: int) -> None:
-        """Set the rate for an epoch that begins."""
-        trainer = self.trainer
-        factor = schedule_factor(trainer.schedule, epoch / trainer.num_epochs, trainer.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = trainer.learning_rate * factor
-
-
-def schedule_factor(schedule: str, progress: float, warmup: float = 0.0) -> float:
-    """What the learning rate is multiplied by at `progress` (0 to 1).
-
-    ``poly`` is (1 - progress)^0.9 (Chen et al., DeepLab, 2017), ``cosine`` is half a cosine wave
-    (Loshchilov and Hutter, SGDR, 2017). The first `warmup` part rises linearly.
-    """
-    progress = min(max(progress, 0.0), 1.0)
-    if progress < warmup:
-        return (progress + 1e-3) / (warmup + 1e-3)
-    rest = (progress - warmup) / (1 - warmup)
-    return (1 - rest) ** 0.9 if schedule == "poly" else 0.5 * (1 + float(np.cos(np.pi * rest)))
+        if self.plateau is not None and "plateau" in state:
+            self.plateau.load(state["plateau"])
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

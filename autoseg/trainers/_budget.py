@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +13,17 @@ import numpy as np
 import torch
 
 from autoseg import progress
+from autoseg.trainers._schedule import Plateau
+
+log = logging.getLogger(__name__)
 
 # One part of the budget is one "epoch": a look at the validation patches, a line in the log.
 PARTS = 20
+# Where the validation loss steers the training: more looks, at patches that stay the same, so that two
+# looks differ by the network alone; and how much of the time they may take.
+PARTS_OF_A_PLATEAU = 40
+VALIDATION_SHARE = 0.05
+MOST_VALIDATION_BATCHES = 16
 CHECKPOINT_EVERY_S = 60.0
 
 
@@ -30,6 +40,31 @@ class BudgetedLoop:
     step_seconds: float = 0.0
     # Set by a signal; the loop looks at it between two steps.
     stop_requested: bool = False
+    validation_s: float = 0.0
+    _held_batches: list[Any] | None = None
+
+    @property
+    def parts(self) -> int:
+        """Looks at the validation patches in the whole budget."""
+        return PARTS if self.plateau is None else PARTS_OF_A_PLATEAU
+
+    def looks_in(self, epochs: int) -> int:
+        """Looks that stand for some epochs: under a budget as many as lie in the same share of the time."""
+        if self.budget_s is None:
+            return epochs
+        return max(1, round(epochs * PARTS_OF_A_PLATEAU / self.epochs))
+
+    def progress_of(self, clock: Clock) -> float:
+        """How far the schedule of the learning rate is, 0 to 1: as far as the time, or nnU-Net's epochs."""
+        if self.stock:
+            return self.steps_done // self.steps_per_epoch / self.epochs
+        return clock.progress
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training is to end before its time."""
+        published_steps = self.epochs * self.steps_per_epoch
+        return self.stopped_early or (self.stock and self.steps_done >= published_steps)
 
     def run_training(self) -> None:
         """Train until the budget or, without one, the number of epochs is used up."""
@@ -40,15 +75,21 @@ class BudgetedLoop:
         self.on_train_start()
         # Preparing the loaders belongs to the budget: the user's clock is running.
         clock = Clock(self.budget_s, self.elapsed_s + time.monotonic() - began)
+        self.print_to_log_file(self._rescaling(self.budget_s))
         with progress.stage(f"Train {type(self).__name__}", total=self.budget_s) as advance:
             advance(clock.elapsed)
             self._train_until(clock, advance)
         self.elapsed_s = clock.elapsed
         self.on_train_end()
 
+    def _rescaling(self, budget_s: float) -> str:
+        if self.stock:
+            return f"stock schedule of {self.epochs} epochs, stopped after {budget_s:.0f} s of training"
+        return f"schedule of {self.epochs} epochs -> {budget_s:.0f} s of training, in {self.parts} parts"
+
     def _train_until(self, clock: Clock, advance: Callable[..., None]) -> None:
         saved = time.monotonic()
-        while not clock.over(self.step_seconds):
+        while not clock.over(self.step_seconds) and not self.is_over:
             self._one_part(clock, advance)
             self.elapsed_s = clock.elapsed
             if time.monotonic() - saved > CHECKPOINT_EVERY_S:
@@ -63,16 +104,16 @@ class BudgetedLoop:
         self.current_epoch += 1
 
     def _one_part(self, clock: Clock, advance: Callable[..., None]) -> None:
-        part = int(clock.progress * PARTS)
+        part = int(clock.progress * self.parts)
         self.on_epoch_start()
         self.network.train()
         losses = []
-        while int(clock.progress * PARTS) == part and not clock.over(self.step_seconds):
+        while self._goes_on(part, clock) and not clock.over(self.step_seconds) and not self.is_over:
             if self.stop_requested:
                 self.elapsed_s = clock.elapsed
                 raise KeyboardInterrupt
             before = clock.elapsed
-            rate = self.set_learning_rate(clock.progress)
+            rate = self.set_learning_rate(self.progress_of(clock))
             losses.append(float(self.train_step(next(self.dataloader_train))["loss"]))
             self.steps_done += 1
             taken = clock.elapsed - before
@@ -81,25 +122,63 @@ class BudgetedLoop:
         if losses:
             self._log_part(losses, rate)
 
+    def _goes_on(self, part: int, clock: Clock) -> bool:
+        """Whether a part goes on: to its end, or until there is time again for a look."""
+        too_early = self.plateau is not None and self.validation_s > VALIDATION_SHARE * clock.elapsed
+        return too_early or int(clock.progress * self.parts) == part
+
+    def _validated(self) -> list[Any]:
+        """What `validation_step` gives for two new batches or, where losses are compared, always the same."""
+        if self.plateau is None and not self.best_checkpoints:
+            return [self.validation_step(next(self.dataloader_val)) for _ in range(2)]
+        began = time.monotonic()
+        if self._held_batches is None:
+            self._outputs_of(*self._draw(1))
+            affordable = VALIDATION_SHARE * (self.budget_s or 0.0) / self.parts / (time.monotonic() - began)
+            self._held_batches = self._draw(min(max(int(affordable), 1), MOST_VALIDATION_BATCHES))
+        outputs = [self._outputs_of(batch) for batch in self._held_batches]
+        self.validation_s += time.monotonic() - began
+        return outputs
+
+    def _draw(self, number: int) -> list[Any]:
+        """Batches that are the same after a restart."""
+        state = np.random.get_state()
+        np.random.seed(self.seed % 2**32)
+        batches = [next(self.dataloader_val) for _ in range(number)]
+        np.random.set_state(state)
+        return batches
+
+    def _outputs_of(self, batch: Any) -> Any:
+        # nnU-Net's step writes into the target where there is an ignore label.
+        return self.validation_step(copy.deepcopy(batch))
+
     def _log_part(self, losses: list[float], rate: float) -> None:
-        """Validate on as many patches as the time of two steps allows, and write the log."""
+        """Look at validation patches, and write the log."""
         self.logger.log("lrs", rate, self.current_epoch)
         self.logger.log("train_losses", float(np.mean(losses)), self.current_epoch)
         with torch.no_grad():
             self.on_validation_epoch_start()
-            outputs = [self.validation_step(next(self.dataloader_val)) for _ in range(2)]
-            self.on_validation_epoch_end(outputs)
+            self.on_validation_epoch_end(self._validated())
         self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
         dice = self.logger.get_value("dice_per_class_or_region", step=-1)
         self.print_to_log_file(
             f"step {self.steps_done}: learning rate {rate:.2e}, loss {np.mean(losses):.4f}, "
             f"patch Dice {', '.join(f'{value:.3f}' for value in dice)}"
         )
+        self.look_at_validation()
         self.current_epoch += 1
 
     # What the trainer brings.
     logger: Any
     network: Any
+    seed: int
+    stock: bool
+    epochs: int
+    steps_per_epoch: int
+    plateau: Plateau | None
+    best_checkpoints: int
+    stopped_early: bool
+    look_at_validation: Callable[[], None]
     dataloader_train: Any
     dataloader_val: Any
     current_epoch: int

@@ -11,14 +11,16 @@ class brainunet(Trainer):
     """BrainUNet (arXiv 2509.09469).
 
     Stated there: attention gates, residual blocks, Tversky loss, flips, scaling, gamma, simulated motion and
-    ghosting, percentile clipping. Defaults of ours, since nothing documents them: widths 32 to 512, alpha 0.3
-    (false positives) and beta 0.7 (false negatives), Adam with decoupled weight decay, cosine schedule,
-    150 epochs.
+    ghosting, percentile clipping and intensity normalisation. Defaults of ours, since nothing documents
+    them: the percentiles 0.5 and 99.5 of the brain (the nonzero region) and a z-score within it, widths 32 to
+    512, alpha 0.3 (false positives) and beta 0.7 (false negatives), Adam with decoupled weight decay, cosine
+    schedule, 150 epochs.
     """
 
     architecture = "brainunet"
     preferred_dimension = 3
     documented = True
+    normalization = "percentile"
     paper = "Sidume et al., arXiv 2509.09469 (2025)"
 
     optimizer_name = "adamw"

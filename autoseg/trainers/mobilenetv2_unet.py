@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autoseg.augmentation import fetal_head_transforms
 from autoseg.losses import DiceCrossEntropyLoss, SegmentationLoss
 from autoseg.trainers._base import Trainer
@@ -12,8 +14,10 @@ class mobilenetv2_unet(Trainer):
 
     Stated there: the encoder and nine fine-tuning strategies. From the authors' repository: decoder
     256-128-64-32-16, cross-entropy alone, Adam at 1e-4, batch 10, 20 epochs, rotation by 25 degrees, flips.
-    Ours: Adam at 1e-3 with a cosine schedule where the encoder starts from random weights, as it does here;
-    the strategies and ImageNet weights are not here yet.
+    Ours: Adam at 1e-3 with a cosine schedule where the encoder starts from random weights, as it does here,
+    and predictions averaged over the horizontal mirror image alone, the only one that training shows as often
+    as the image itself (of 10 samples one is flipped vertically). The strategies and ImageNet weights are not
+    here yet.
     """
 
     architecture = "mobilenetv2_unet"
@@ -31,6 +35,15 @@ class mobilenetv2_unet(Trainer):
     deep_supervision = False
 
     get_training_transforms = staticmethod(fetal_head_transforms)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
+        """Flips in training along all axes that the augmentation knows, at prediction along the last."""
+        rotation, dummy_2d, initial_patch, axes = (
+            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        if axes:
+            self.inference_allowed_mirroring_axes = (max(axes),)
+        return rotation, dummy_2d, initial_patch, axes
 
     def make_loss(self) -> SegmentationLoss:
         """Cross-entropy; of one foreground class it is the binary one of the repository."""

@@ -53,6 +53,12 @@ def on_meta(name: str, channels: int, classes: int, patch: Sequence[int], **opti
         return build(name, channels, classes, patch, **options)
 
 
+def numberless(name: str, channels: int, classes: int, plan: Topology, **options: Any) -> Any:
+    """A network without its numbers, on a plan."""
+    with torch.device("meta"), _Numberless():
+        return build_network(name, channels, classes, plan, **options)
+
+
 def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
