@@ -75,21 +75,15 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
 
 
 def changes_of(cell: Cell, members: Sequence[Member]) -> tuple[str, ...]:
-    """What is averaged, and what differs from the published system, in words."""
+    """What differs from the published system, in words."""
     costs = [read_json(member.run.cost) for member in members]
     kept = sorted({cost.get("best_checkpoints", 0) for cost in costs})
     count = " to ".join(str(number) for number in dict.fromkeys((kept[0], kept[-1])))
-    told = []
-    if len(members) > 1 or kept[-1] > 1:
-        parts = [f"{len(members)} orientations"] if len(members) > 1 else []
-        parts += [f"{count} checkpoints"] if kept[-1] > 1 else []
-        told.append(f"ensemble of {' x '.join(parts)}")
     hyperparameters = members[0].plan.provenance["training"]["hyperparameters"]
     own = trainer_class(cell.choice.name).best_checkpoints
     wanted = hyperparameters.get("best_checkpoints", own)
-    if kept != [wanted]:
-        told.append(f"best checkpoints {wanted} -> {count}")
-    return (*told, *_changes_of_members(members, costs))
+    fewer = [f"best checkpoints {wanted} -> {count}"] if kept != [wanted] else []
+    return (*fewer, *_changes_of_members(members, costs))
 
 
 def _changes_of_members(members: Sequence[Member], costs: Sequence[Mapping[str, Any]]) -> list[str]:

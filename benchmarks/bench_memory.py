@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import resource
 import subprocess
@@ -101,59 +100,21 @@ def prepare(name: str, workspace: Path) -> Any:
     return dataset, fingerprint, plan, home
 
 
-def case_voxels(fingerprint: Any, plan: Any, configuration: Any) -> list[float]:
-    """Voxels of each preprocessed case of a configuration."""
-    spacing = list(configuration.spacing)
-    flat = len(spacing) == 2
-    found = []
-    for shape, old in zip(fingerprint.shapes_after_crop, fingerprint.spacings, strict=True):
-        ordered = [(shape[axis], old[axis]) for axis in plan.transpose]
-        rest = ordered[1:] if flat else ordered
-        resampled = [n * step / new for (n, step), new in zip(rest, spacing, strict=True)]
-        found.append(math.prod(resampled) * (ordered[0][0] if flat else 1))
-    return found
-
-
 def fitted(trainer: str, dataset: Any, fingerprint: Any, plan: Any, calibration: Any) -> Any:
-    """The configuration that a trainer gets within the target, and its predicted footprint."""
+    """The plan and configuration that a trainer gets within the target, and the predicted footprint."""
     import torch
 
     from autoseg import nnunet
-    from autoseg.architectures import class_path, network_kwargs, requires_import
-    from autoseg.plan import ArchitectureSpec
-    from autoseg.planner.fit import Constraints, largest_patch_batch
-    from autoseg.trainers._base import autocast_dtype
-    from autoseg.trainers._data import HOLD_BELOW_BYTES
-    from autoseg.training_memory import TrainingMemory
+    from autoseg.training_memory import fit_to_memory, memory_of
 
     built = nnunet.trainer_class(trainer)
     wanted = built.preferred_dimension or (3 if "3d_fullres" in plan.configurations else 2)
     name = "3d_fullres" if wanted == 3 and "3d_fullres" in plan.configurations else "2d"
     planned = plan.configuration(name)
-    if planned.dimensions not in built.dimensions:
-        return None
-    device = torch.device("cpu")
-    memory = TrainingMemory(
-        built,
-        {},
-        len(dataset.channels),
-        dataset.labels.num_heads,
-        case_voxels(fingerprint, plan, planned),
-        device,
-        autocast_dtype(device),
-        calibration,
-        HOLD_BELOW_BYTES,
-    )
-    limits = Constraints(built.smallest_batch, max(planned.batch_size, built.smallest_batch))
-    fit = largest_patch_batch(memory, planned.spacing, planned.median_shape, TARGET_GB, limits)
-    architecture = built.architecture or built.planned_architecture
-    kwargs = network_kwargs(architecture, fit.topology, **built.architecture_options)
-    spec = ArchitectureSpec(class_path(architecture), kwargs, requires_import(architecture))
-    configuration = dataclasses.replace(
-        planned, patch_size=fit.topology.patch_size, batch_size=fit.batch_size, architecture=spec
-    )
+    memory = memory_of(built, dataset, fingerprint, plan, planned, torch.device("cpu"), calibration)
+    configuration, _, footprint = fit_to_memory(memory, planned, TARGET_GB)
     document = dataclasses.replace(plan, name=f"bench_{trainer}", configurations={name: configuration})
-    return document, configuration, fit
+    return document, configuration, footprint
 
 
 def run_all(names: list[str], trainers: list[str], workspace: Path, done: Path) -> list[dict[str, Any]]:
@@ -173,10 +134,8 @@ def run_all(names: list[str], trainers: list[str], workspace: Path, done: Path) 
             except PlanError as problem:
                 rows.append({**row, "note": str(problem)})
                 continue
-            if found is None:
-                continue
-            document, configuration, fit = found
-            row |= {"fit_s": round(time.monotonic() - began, 1), "predicted": fit.footprint.to_json()}
+            document, configuration, footprint = found
+            row |= {"fit_s": round(time.monotonic() - began, 1), "predicted": footprint.to_json()}
             row |= {"patch": list(configuration.patch_size), "batch": configuration.batch_size}
             row |= {"configuration": configuration.name}
             path = home / f"{document.name}.json"
@@ -191,12 +150,40 @@ def run_all(names: list[str], trainers: list[str], workspace: Path, done: Path) 
                 row |= json.loads(process.stdout.strip().splitlines()[-1])
                 measured = row["peaks"]["trained"]
                 row["measured_gb"] = round(measured / 1e9, 3)
-                row["error"] = round(fit.footprint.total / measured - 1, 3)
+                row["error"] = round(footprint.total / measured - 1, 3)
             rows.append(row)
             with done.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
     return rows
+
+
+def predicted_again(rows: list[dict[str, Any]], workspace: Path) -> list[dict[str, Any]]:
+    """The same measurements with the predictions that are made now for their patches and batches."""
+    import torch
+
+    from autoseg import nnunet
+    from autoseg.memory_calibration import calibrate
+    from autoseg.plan import Plan
+    from autoseg.planner.topology import pooled
+    from autoseg.training_memory import memory_of
+
+    calibration = calibrate(workspace / "calibration.json")
+    prepared = {name: prepare(name, workspace) for name in {row["dataset"] for row in rows}}
+    found = []
+    for row in rows:
+        if "peaks" not in row:
+            found.append(row)
+            continue
+        dataset, fingerprint, _, home = prepared[row["dataset"]]
+        plan = Plan.load(home / f"bench_{row['trainer']}.json")
+        configuration = plan.configuration(row["configuration"])
+        built = nnunet.trainer_class(row["trainer"])
+        memory = memory_of(built, dataset, fingerprint, plan, configuration, torch.device("cpu"), calibration)
+        footprint = memory(pooled(configuration.spacing, row["patch"], 4), row["batch"])
+        error = round(footprint.total / row["peaks"]["trained"] - 1, 3)
+        found.append({**row, "predicted": footprint.to_json(), "error": error})
+    return found
 
 
 def report(rows: list[dict[str, Any]]) -> str:
@@ -230,6 +217,9 @@ def main() -> None:
     parser.add_argument("--trainers", nargs="+")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--workspace", type=Path, help="kept between runs; a temporary one if not given")
+    parser.add_argument(
+        "--again", action="store_true", help="predict anew for what was measured in the workspace"
+    )
     arguments = parser.parse_args()
     if arguments.one:
         plan, configuration, trainer, workspace = arguments.one
@@ -244,7 +234,12 @@ def main() -> None:
         workspace = arguments.workspace or Path(temporary)
         workspace.mkdir(parents=True, exist_ok=True)
         trainers = arguments.trainers or list(plugins.available("trainers"))
-        rows = run_all(arguments.datasets, trainers, workspace, workspace / "rows.jsonl")
+        done = workspace / "rows.jsonl"
+        if arguments.again:
+            lines = done.read_text(encoding="utf-8").splitlines()
+            rows = predicted_again([json.loads(line) for line in lines], workspace)
+        else:
+            rows = run_all(arguments.datasets, trainers, workspace, done)
     write_results("memory", where, rows, report(rows))
 
 

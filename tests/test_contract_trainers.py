@@ -4,6 +4,7 @@ makes alike."""
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,14 @@ def one_validation_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Trainer, "on_train_start", on_train_start)
 
 
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions of autoseg in stock nnU-Net's precision, so that nothing but the way can differ."""
+    monkeypatch.setattr("autoseg.predict.autocast_dtype", lambda device: None)
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_validation_batch")
+@pytest.mark.usefixtures("one_validation_batch", "in_float32")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.ci if name in IN_CI else ()) for name in TRAINERS]
 )
@@ -163,5 +170,6 @@ def test_one_step_and_stock_nnunet_predicts_the_same(name: str, workspace: Works
     for path in mine:
         ours = read_segmentation(path, "SimpleITKIO").array
         stock = read_segmentation(output / path.name, "SimpleITKIO").array
-        # bfloat16 here, float32 there: voxels on the decision boundary may fall either way.
-        assert np.mean(ours != stock) < 0.02
+        assert np.mean(ours != stock) < 0.001
+    # Checkpoints of the widest networks are of a size that no folder for tests should keep.
+    shutil.rmtree(model)

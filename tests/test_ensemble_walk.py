@@ -69,7 +69,6 @@ def test_three_trainings_are_one_row_within_one_budget(record: Record) -> None:
     assert record.cost.training_steps == sum(cost["steps"] for cost in costs)
     assert record.cost.budget_s == pytest.approx(BUDGET_S)
     assert record.cost.train_s == pytest.approx(BUDGET_S, rel=0.35)
-    assert record.changes[0].startswith("ensemble of 3 orientations")
     assert any("schedule" in change and "-> 10 s" in change for change in record.changes)
 
 
