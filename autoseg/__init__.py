@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from autoseg.dataset import load_dataset
     from autoseg.errors import AutosegError
     from autoseg.evaluate import evaluate
+    from autoseg.finetune import FineTunePolicy
     from autoseg.fingerprint import extract_fingerprint
     from autoseg.folds import make_folds
     from autoseg.intake.verify import verify
@@ -30,6 +31,7 @@ _HOMES = {
     "build_network": "build",
     "evaluate": "evaluate",
     "extract_fingerprint": "fingerprint",
+    "FineTunePolicy": "finetune",
     "load_dataset": "dataset",
     "make_folds": "folds",
     "plan_and_train": "pipeline",
@@ -43,6 +45,7 @@ _HOMES = {
 
 __all__ = [
     "AutosegError",
+    "FineTunePolicy",
     "build_network",
     "evaluate",
     "extract_fingerprint",

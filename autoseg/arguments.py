@@ -25,6 +25,13 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Budget = Annotated[str | None, typer.Option(help="Wall clock for all runs together: 90s, 30m, 2h.")]
 Memory = Annotated[str | None, typer.Option(help="Memory target of the planner: 8GB.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of initialisation, sampling and augmentation.")]
+Init = Annotated[
+    str | None, typer.Option(help="First weights: random, imagenet, a model's folder or a file.")
+]
+Finetune = Annotated[
+    str | None, typer.Option(help="What is trained: a to i, ft_encoder, ft_decoder, head, all, gradual.")
+]
+FewCases = Annotated[str | None, typer.Option("--cases", help="Of the training cases only some: 20, or 10%.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs, instead of a budget.")]
 
 

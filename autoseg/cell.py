@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoseg.cell_record import Cell, Member, record_of, without_scores
+from autoseg.choice import Choice, Request, plan_name
 from autoseg.dataset import Dataset
 from autoseg.ensemble import predict_validation, save_ensemble
 from autoseg.errors import PlanError
@@ -21,7 +22,7 @@ from autoseg.leaderboard.records import Record, read_records, write_record
 from autoseg.plan import Plan
 from autoseg.preprocess import preprocess_dataset
 from autoseg.run import Checkpoint, Run
-from autoseg.tailor import Choice, Request, member_requests, plan_name, tailor_members
+from autoseg.tailor import member_requests, tailor_members
 from autoseg.train import train
 from autoseg.workspace import Workspace
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from autoseg.choice import Choice, Request
 from autoseg.dataset import Dataset
 from autoseg.evaluate import Evaluation
 from autoseg.files import digest, read_json
@@ -21,7 +22,6 @@ from autoseg.leaderboard.scores import ScoreTable
 from autoseg.nnunet import trainer_class
 from autoseg.plan import Plan
 from autoseg.run import Run, sha256_of
-from autoseg.tailor import Choice, Request
 from autoseg.train import device_name
 
 # Costs of the members of an ensemble that add up.
@@ -141,7 +141,7 @@ def _identity(cell: Cell) -> dict[str, Any]:
     return {
         "dataset": cell.dataset.name,
         "trainer": cell.choice.name,
-        "options": dict(cell.choice.options),
+        "options": cell.choice.row_options,
         "fold": cell.fold.index,
         "seed": cell.request.seed,
         "fingerprint_hash": cell.fingerprint.hash,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sys
@@ -17,7 +18,10 @@ from autoseg.arguments import (
     DatasetName,
     Device,
     Epochs,
+    FewCases,
+    Finetune,
     Groups,
+    Init,
     Json,
     Memory,
     Quiet,
@@ -60,6 +64,9 @@ def plan_and_train_command(
     memory: Memory = None,
     seed: Seed = 0,
     configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
+    init: Init = None,
+    finetune: Finetune = None,
+    cases: FewCases = None,
     workers: Workers = None,
     groups: Groups = None,
     workspace: Root = None,
@@ -87,6 +94,9 @@ def plan_and_train_command(
         configuration=configuration,
         workers=workers,
         groups=groups,
+        init=init,
+        finetune=finetune,
+        cases=cases,
     )
     outcome = plan_and_train(dataset, _workspace(workspace), settings)
     if as_json:
@@ -270,6 +280,9 @@ def train_command(
     memory: Memory = None,
     workers: Workers = None,
     groups: Groups = None,
+    init: Init = None,
+    finetune: Finetune = None,
+    cases: FewCases = None,
     workspace: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -291,12 +304,55 @@ def train_command(
         configuration=configuration,
         workers=workers,
         groups=groups,
+        init=init,
+        finetune=finetune,
+        cases=cases,
     )
     checkpoint = train_one(dataset, trainer, parse_fold(fold), _workspace(workspace), settings)
     if as_json:
         _print_json({"model": str(checkpoint.run.model_folder), "checkpoint": str(checkpoint.path)})
     else:
         typer.echo(f"The model: {checkpoint.run.model_folder} (fold {checkpoint.run.fold})")
+
+
+@app.command("pretrain")
+def pretrain_command(
+    dataset: DatasetName,
+    trainer: Annotated[str, typer.Argument(metavar="TRAINER", help="Whose network; with options.")],
+    budget: Annotated[str, typer.Option(help="Wall clock: 90s, 30m, 2h.")],
+    fold: Annotated[str, typer.Option(help="An index: without its held-out images; or all.")] = "all",
+    configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
+    seed: Seed = 0,
+    device: Device = "auto",
+    workers: Workers = None,
+    groups: Groups = None,
+    workspace: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network without labels, on images alone (imagesTr and, where there is one, imagesUn).
+
+    The checkpoint is what --init takes. Give the fold whose scores will be reported.
+
+    Example: `autoseg pretrain 18 mobilenetv2_unet --fold 0 --budget 10m`
+    """
+    from autoseg.pipeline import pretrain_one
+    from autoseg.prepare import Settings
+
+    _start(quiet)
+    settings = Settings(
+        budget_s=parse_duration(budget),
+        device=device,
+        seed=seed,
+        configuration=configuration,
+        workers=workers,
+        groups=groups,
+    )
+    done = pretrain_one(dataset, trainer, parse_fold(fold), _workspace(workspace), settings)
+    if as_json:
+        _print_json({**dataclasses.asdict(done), "path": str(done.path)})
+        return
+    typer.echo(f"{done.path}\n{done.steps} steps, masked loss {done.first_loss:.3f} -> {done.last_loss:.3f}")
 
 
 @app.command("predict")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from autoseg import progress
-from autoseg.calibration import BINS, MARGIN_MM
 from autoseg.case_scoring import Rules, ScoredCase, score_files
 from autoseg.dataset import Dataset, Labels, Region
 from autoseg.errors import DataError, UsageError
 from autoseg.evaluation import CaseScore, Evaluation
 from autoseg.metrics import COUNTS, DEFAULT_TOLERANCE_MM, LesionRule, Tolerance, select, tolerance_of
+from autoseg.metrics.calibration import BINS, MARGIN_MM
 from autoseg.pairing import Pairs, pair_files, reference_files
 from autoseg.workers import forked
 

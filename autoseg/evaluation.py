@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoseg.comparison import Counts
 from autoseg.errors import DataError, UsageError
 from autoseg.files import read_json, write_json, write_text
 from autoseg.metrics import ALL_STRUCTURES, COUNTS, METRICS, Score
+from autoseg.metrics.comparison import Counts
 from autoseg.nnunet_summary import nnunet_summary
 
 FORMAT = 1

@@ -17,7 +17,14 @@ from torch.optim import Optimizer
 
 from autoseg.architectures import parts_of
 from autoseg.errors import RunError, UsageError
-from autoseg.strategies import Strategy, of_part, opening_times, read_option, strategy_named, trained_parts
+from autoseg.transfer.strategies import (
+    Strategy,
+    of_part,
+    opening_times,
+    read_option,
+    strategy_named,
+    trained_parts,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +44,7 @@ class FineTunePolicy:
     """What is trained, from when on, and how fast.
 
     Attributes:
-        name: of the strategy, or an alias; see `autoseg.strategies`.
+        name: of the strategy, or an alias; see `autoseg.transfer.strategies`.
         train_head: None is the strategy's own way (as published, `b` to `h` leave the head as it is).
         frozen_norm: whether frozen normalisations go on following the data ("train", as published) or keep
             their running statistics ("eval").

@@ -24,11 +24,12 @@ from autoseg.preprocess import link_references
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autoseg.choice import Choice
     from autoseg.leaderboard.foreign import RawData
     from autoseg.leaderboard.ranking import Leaderboard
     from autoseg.leaderboard.records import Record
+    from autoseg.pretraining import Pretrained
     from autoseg.run import Checkpoint
-    from autoseg.tailor import Choice
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def plan_and_train(source: Path | str, workspace: Workspace, settings: Settings)
         raise UsageError("A budget and a number of epochs exclude each other. Give --budget or --epochs.")
     prepared = prepare(root, workspace, settings)
     folds = chosen_folds(prepared.folds, settings.folds)
-    names = choose_trainers(settings.trainers, prepared)
+    names = [_started(choice, settings) for choice in choose_trainers(settings.trainers, prepared)]
     return _train_and_rank(prepared, folds, names, workspace, settings)
 
 
@@ -70,7 +71,8 @@ def choose_trainers(asked: Sequence[str], prepared: Prepared) -> tuple[Choice, .
         UsageError: for an unknown trainer, or a training that it does not have.
     """
     from autoseg import nnunet
-    from autoseg.tailor import Choice, is_stock
+    from autoseg.choice import Choice
+    from autoseg.tailor import is_stock
 
     dimensions = {each.dimensions for each in prepared.plan.configurations.values()}
     chosen: list[Choice] = []
@@ -166,7 +168,7 @@ def train_one(
         UsageError: for unknown names.
     """
     from autoseg.cell import Cell, train_cell
-    from autoseg.tailor import Choice
+    from autoseg.choice import Choice
 
     prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
     if fold == "all":
@@ -176,22 +178,51 @@ def train_one(
         (chosen,) = chosen_folds(prepared.folds, [int(fold)])
     link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
     request = _request(settings, settings.budget_s)
-    cell = Cell(
-        prepared.dataset, prepared.fingerprint, prepared.folds, Choice.parse(trainer), chosen, request
-    )
+    choice = _started(Choice.parse(trainer), settings)
+    cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, chosen, request)
     return train_cell(cell, workspace, settings.workers)
+
+
+def pretrain_one(
+    source: Path | str, trainer: str, fold: int | str, workspace: Workspace, settings: Settings
+) -> Pretrained:
+    """Train a trainer's network on images alone, within the settings' budget; `init` takes the checkpoint.
+
+    The plan is the one that the trainer gets for that budget. With a fold, none of its held-out images is
+    looked at, so that its scores stay honest; ``all`` looks at every image with and without labels.
+
+    Raises:
+        DataError: if the data set has errors.
+        UsageError: for unknown names, or without a budget.
+    """
+    from autoseg.cell import plan_for
+    from autoseg.choice import Choice
+    from autoseg.pretraining import Pretraining, pretrain
+    from autoseg.transfer.unlabelled import images_of, preprocess_images
+
+    prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
+    dataset, request, choice = prepared.dataset, _request(settings, settings.budget_s), Choice.parse(trainer)
+    plan = plan_for(dataset, prepared.fingerprint, choice, request, workspace)
+    configuration = plan.configuration(plan.provenance["configuration"])
+    training = None if fold == "all" else chosen_folds(prepared.folds, [int(fold)])[0].training
+    folder = workspace.preprocessed_of(dataset.name) / f"{configuration.data_identifier}_images"
+    names = preprocess_images(
+        dataset, images_of(dataset, training), plan, configuration, folder, settings.workers
+    )
+    output = workspace.pretrained_of(dataset.name, f"{choice.name}__{plan.name}__{configuration.name}", fold)
+    how = Pretraining(seconds=settings.budget_s, seed=settings.seed)
+    return pretrain(folder, plan, configuration.name, choice.name, output, how, request.device, list(names))
 
 
 def fitted(root: Path, workspace: Workspace, settings: Settings, trainer: str) -> tuple[Plan, Path]:
     """The plan that a trainer would get, written to the workspace, and its file."""
     from autoseg.cell import plan_for
-    from autoseg.tailor import Choice
+    from autoseg.choice import Choice
 
     dataset = load_dataset(root, settings.groups)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
-    plan = plan_for(
-        dataset, fingerprint, Choice.parse(trainer), _request(settings, settings.budget_s), workspace
-    )
+    choice = _started(Choice.parse(trainer), settings)
+    plan = plan_for(dataset, fingerprint, choice, _request(settings, settings.budget_s), workspace)
     return plan, workspace.plan_of(dataset.name, plan.name)
 
 
@@ -298,8 +329,12 @@ def run_demo(workspace: Workspace, budget_s: float, device: str = "cpu") -> tupl
     return leaderboard, page
 
 
+def _started(choice: Choice, settings: Settings) -> Choice:
+    return choice.starting(init=settings.init, finetune=settings.finetune, cases=settings.cases)
+
+
 def _request(settings: Settings, run_seconds: float | None) -> Any:
-    from autoseg.tailor import Request
+    from autoseg.choice import Request
 
     return Request(
         find_device(settings.device),

@@ -40,6 +40,9 @@ class Settings:
         configuration: ``auto`` or a configuration's name.
         workers: processes for reading and preprocessing; None: one per core.
         groups: table of case and group; found beside the data if None.
+        init: "random", "imagenet", or the path of a checkpoint or model; None: random.
+        finetune: a strategy, with options: ``ft_decoder+frozen_norm=eval``; None: everything is trained.
+        cases: of the training cases, ``20`` or ``10%``; None: all.
     """
 
     trainers: tuple[str, ...] = ("auto",)
@@ -52,6 +55,9 @@ class Settings:
     configuration: str = "auto"
     workers: int | None = None
     groups: Path | None = None
+    init: str | None = None
+    finetune: str | None = None
+    cases: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,13 @@ from autoseg.architectures import (
 )
 from autoseg.errors import RunError, UsageError
 from autoseg.files import atomic_path
-from autoseg.masking import Masking, Patches, masked_loss
 from autoseg.plan import Configuration, Plan
 from autoseg.tailor import topology_of
 from autoseg.trainers._base import autocast_dtype, seed_everything
 from autoseg.trainers._budget import Clock
 from autoseg.trainers._data import HeldDataset, folder_of_cases
 from autoseg.trainers._schedule import schedule_factor
+from autoseg.transfer.masking import Masking, Patches, masked_loss
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import torch
 
 from autoseg import nnunet
 from autoseg.architectures import Topology, class_path, network_kwargs, requires_import
+from autoseg.choice import NORMALIZATION, START, Choice, Request, Start, plan_name
 from autoseg.dataset import Dataset
 from autoseg.errors import PlanError, UsageError
-from autoseg.files import digest
 from autoseg.fingerprint import Fingerprint
 from autoseg.plan import ArchitectureSpec, Configuration, Decision, Plan
 from autoseg.planner import plan_experiment
@@ -45,82 +45,6 @@ log = logging.getLogger(__name__)
 WIDTH_EXPONENT = 1.55
 # Of a run's share, what start-up, log and final prediction may take; the clock decides in the end.
 TRAINING_SHARE = 0.85
-NORMALIZATION = "normalization"  # an option of the preprocessing, where others are of training or network
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A trainer with the options that a user gave it: ``brainunet:width=16``."""
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def parse(cls, text: str) -> Choice:
-        """Read ``NAME`` or ``NAME:option=value:option=value``.
-
-        Raises:
-            UsageError: if an option has no value.
-        """
-        name, *entries = text.split(":")
-        options = {}
-        for entry in entries:
-            key, equals, value = entry.partition("=")
-            if not equals or not key:
-                raise UsageError(f"{text!r}: the option {entry!r} has no value. Write {name}:option=value.")
-            options[key.strip()] = _value(value.strip())
-        return cls(name.strip(), options)
-
-    def __str__(self) -> str:
-        return ":".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a run has to keep to.
-
-    Attributes:
-        device: where it trains.
-        memory_gb: memory target of the planner; None: the preset's.
-        run_seconds: wall clock of one run, prediction included; None: epochs decide.
-        epochs: instead of the trainer's own; None: the trainer's.
-        configuration: ``auto`` or a configuration's name.
-        seed: of the run.
-        axis: array axis that slices are cut along, for a member of an ensemble; None: the planner's choice.
-        share: of `run_seconds`, for a member of an ensemble.
-    """
-
-    device: torch.device
-    memory_gb: float | None = None
-    run_seconds: float | None = None
-    epochs: int | None = None
-    configuration: str = "auto"
-    seed: int = 0
-    axis: int | None = None
-    share: float = 1.0
-
-    @property
-    def seconds(self) -> float | None:
-        """Wall clock of this run alone."""
-        return None if self.run_seconds is None else self.run_seconds * self.share
-
-
-def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str:
-    """The name of the plan that `tailor` makes for a request: the same request, the same name."""
-    key = digest(
-        {
-            "trainer": str(choice),
-            "device": request.device.type,
-            "memory_gb": request.memory_gb,
-            "run_seconds": request.run_seconds,
-            "epochs": request.epochs,
-            "configuration": request.configuration,
-            "seed": request.seed,
-            "fingerprint": fingerprint.hash,
-        }
-    )
-    member = "" if request.axis is None else f"_axis{request.axis}"
-    return f"autosegPlans_{key[:8]}{member}"
 
 
 def member_requests(
@@ -162,6 +86,7 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     hyperparameters, options = _split_options(trainer, choice.options)
     stock = is_stock(trainer, choice)
     normalization = _normalization(trainer, choice)
+    start = Start.of(choice)
     if request.epochs is not None:
         hyperparameters["epochs"] = request.epochs
     base = _base_plan(dataset, fingerprint, choice, request)
@@ -184,6 +109,7 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
         "options": dict(choice.options),
         "hyperparameters": hyperparameters,
         "seed": request.seed,
+        **start.settings(request.seed),
         "run_seconds": request.seconds,
         # Under stock nnU-Net nobody measures the prediction; this leaves time for it.
         "train_seconds": None if request.seconds is None else request.seconds * TRAINING_SHARE,
@@ -193,6 +119,7 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
             *_smaller_patch(base.configurations[name], plan.configurations[name], shape),
             *(["no mirroring"] if hyperparameters.get("mirroring") is False else []),
             *schedule_changes(trainer, hyperparameters, request.seconds),
+            *start.words,
         ],
     }
     if request.seconds is None:
@@ -463,7 +390,8 @@ def _split_options(
     from autoseg.trainers._base import HYPERPARAMETERS
 
     hyperparameters = {key: value for key, value in options.items() if key in HYPERPARAMETERS}
-    rest = {key: value for key, value in options.items() if key not in (*HYPERPARAMETERS, NORMALIZATION)}
+    elsewhere = (*HYPERPARAMETERS, *START, NORMALIZATION)
+    rest = {key: value for key, value in options.items() if key not in elsewhere}
     return hyperparameters, rest
 
 
@@ -500,13 +428,3 @@ def is_stock(trainer: type[Trainer], choice: Choice) -> bool:
 
 def _dimensions(trainer: type[Trainer]) -> str:
     return " and ".join(f"{n}D" for n in trainer.dimensions)
-
-
-def _value(text: str) -> Any:
-    """A number, a truth value or a text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)

@@ -172,6 +172,7 @@ def _write_cost(run: Run, trainer: Any, spent_before: float, seconds: float) -> 
             "device": device_name(trainer.device),
             "precision": _precision(trainer),
             "mirrored_prediction": trainer.mirrored_prediction,
+            **initialisation_of(trainer, run),
             "changes": _changes(trainer),
         },
     )
@@ -204,6 +205,23 @@ def _predicting_bytes(run: Run) -> int:
     """Size of what predicts, and at least of the checkpoint that stock nnU-Net reads."""
     kept = sum(path.stat().st_size for path in run.predicting_checkpoints)
     return max(kept, run.final_checkpoint.stat().st_size)
+
+
+def initialisation_of(trainer: Any, run: Run) -> dict[str, Any]:
+    """What the first weights were and what is frozen, kept over a restart."""
+    path = run.folder / "initialisation.json"
+    if trainer.load_report is not None and trainer.load_report.names:
+        write_json(path, trainer.load_report.to_json())
+    found = read_json(path, RunError) if path.is_file() else {}
+    counts = {name: found[name]["tensors"] for name in ("loaded", "adapted", "random") if name in found}
+    return {
+        "initialised_from": {
+            "source": found.get("source", "random"),
+            "sha256": found.get("sha256"),
+            **counts,
+        },
+        "finetuned": None if trainer.policy is None else str(trainer.policy),
+    }
 
 
 def flops_per_patch(trainer: Any) -> int | None:

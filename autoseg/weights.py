@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from autoseg.errors import RunError, UsageError
 from autoseg.finetune import bare
-from autoseg.imagenet import imagenet_file
-from autoseg.load_report import LoadReport
-from autoseg.weight_files import WeightFile, aliases, content_hash, read_weights, with_blocks
-from autoseg.weight_fitting import Channels, Fitted, Head, Kernels, fit, known_parts
+from autoseg.transfer.imagenet import imagenet_file
+from autoseg.transfer.load_report import LoadReport
+from autoseg.transfer.weight_files import WeightFile, aliases, content_hash, read_weights, with_blocks
+from autoseg.transfer.weight_fitting import Channels, Fitted, Head, Kernels, fit, known_parts
 
 __all__ = ["Initialisation", "LoadReport", "initialise"]
 

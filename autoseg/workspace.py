@@ -103,6 +103,10 @@ class Workspace:
         """The group of each case, for whoever divides the cases further; beside the folds."""
         return self.folds_of(dataset).with_name(GROUPS_FILE)
 
+    def pretrained_of(self, dataset: str, model: str, fold: int | str) -> Path:
+        """The checkpoint of a network that was trained without labels; no run, so not among the models."""
+        return self.results / dataset / "pretrained" / model / f"fold_{fold}" / "checkpoint_pretrained.pth"
+
     def results_of(self, dataset: str) -> Path:
         """The folder of a data set's runs."""
         return self.results / dataset

@@ -93,9 +93,9 @@ def _report(result: dict[str, Any]) -> str:
     lines = [
         f"# {result['dataset']}: the documented systems and the baselines at equal budgets",
         "",
-        "Fold 0 of five, one seed; Dice is the mean over held-out cases of the mean over structures, with",
-        "its 95 % interval. Rows marked = cannot be told from the first (Wilcoxon signed rank, Holm). Time is",
-        "from the first training step to the held-out predictions.",
+        "Fold 0 of five, one seed; Dice is the mean over held-out cases of the mean over structures,",
+        "with its 95 % interval. Rows marked = cannot be told from the first (Wilcoxon signed rank, Holm).",
+        "Time is from the first training step to the held-out predictions.",
         "",
         f"`{result['command']}`, whole command: {whole}",
         "",

@@ -118,15 +118,19 @@ def fitted(trainer: str, dataset: Any, fingerprint: Any, plan: Any, calibration:
 
 
 def run_all(names: list[str], trainers: list[str], workspace: Path, done: Path) -> list[dict[str, Any]]:
-    """Predict and measure; one line of `done` for each."""
+    """Predict and measure what `done` does not have; one line of it for each."""
     from autoseg.errors import PlanError
     from autoseg.memory_calibration import calibrate
 
     calibration = calibrate(workspace / "calibration.json")
-    rows = []
+    lines = done.read_text(encoding="utf-8").splitlines() if done.is_file() else []
+    rows = [json.loads(line) for line in lines]
+    there = {(row["dataset"], row["trainer"]) for row in rows}
     for name in names:
         dataset, fingerprint, plan, home = prepare(name, workspace)
         for trainer in trainers:
+            if (name, trainer) in there:
+                continue
             row: dict[str, Any] = {"dataset": name, "trainer": trainer}
             try:
                 began = time.monotonic()
@@ -141,9 +145,7 @@ def run_all(names: list[str], trainers: list[str], workspace: Path, done: Path) 
             path = home / f"{document.name}.json"
             document.save(path)
             arguments = ["--one", str(path), configuration.name, trainer, str(workspace)]
-            process = subprocess.run(
-                [sys.executable, __file__, *arguments], capture_output=True, text=True, timeout=900
-            )
+            process = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True)
             if process.returncode:
                 row["note"] = process.stderr.strip().splitlines()[-1][:300]
             else:

@@ -122,3 +122,14 @@ def receptive_field(network: nn.Module, patch: Sequence[int]) -> int:
         assert seen.min() > 0 and seen.max() < patch[-1] - 1, "the patch is too small to tell"
         extents.append(int(seen.max() - seen.min()) + 1)
     return min(extents)
+
+
+def receptive_field_of_encoder(network: nn.Module, patch: Sequence[int]) -> int:
+    """Voxels along the last axis that a central voxel of the encoder's coarsest map sees."""
+    encoder: Any = linearise(network).get_submodule("encoder")
+    x = torch.zeros(1, 1, *patch, dtype=torch.float64, requires_grad=True)
+    coarsest = encoder(x)[-1]
+    (gradient,) = torch.autograd.grad(coarsest[(0, 0, *(n // 2 for n in coarsest.shape[2:]))], x)
+    seen = (gradient != 0).flatten(0, -2).any(0).nonzero()
+    assert seen.min() > 0 and seen.max() < patch[-1] - 1, "the patch is too small to tell"
+    return int(seen.max() - seen.min()) + 1

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from autoseg.arguments import parse_duration, parse_fold, parse_folds, parse_memory
+from autoseg.choice import Choice
 from autoseg.errors import UsageError
-from autoseg.tailor import Choice
 
 
 def autoseg(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ from autoseg import plugins
 from autoseg.architectures import parts_of
 from autoseg.errors import RunError, UsageError
 from autoseg.finetune import FineTunePolicy, bare, set_learning_rates
-from autoseg.strategies import ALIASES, STRATEGIES
+from autoseg.transfer.strategies import ALIASES, STRATEGIES
 
 NINE = "abcdefghi"
 # arXiv 2407.20086 for 3 channels and 1 class: trainable, frozen and trained tensors.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autoseg.calibration import calibration, roc_auc
 from autoseg.metrics import score_case
+from autoseg.metrics.calibration import calibration, roc_auc
 
 RNG = np.random.default_rng(0)
 SHAPE = (12, 40, 40)

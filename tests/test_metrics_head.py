@@ -7,8 +7,8 @@ import csv
 import numpy as np
 import pytest
 
-from autoseg.head_circumference import ellipse_circumference, head_circumference
 from autoseg.metrics import score_case
+from autoseg.metrics.head_circumference import ellipse_circumference, head_circumference
 
 
 def ellipse(

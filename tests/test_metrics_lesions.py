@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from autoseg.errors import UsageError
-from autoseg.lesions import LesionRule, match_lesions
 from autoseg.metrics import score_case
+from autoseg.metrics.lesions import LesionRule, match_lesions
 
 UNIT = (1.0, 1.0)
 

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from autoseg import surface
-from autoseg.metrics import score_case
-from autoseg.surface import surface_distances
-from autoseg.surfels import element_sizes, neighbour_codes
+from autoseg.metrics import score_case, surface
+from autoseg.metrics.surface import surface_distances
+from autoseg.metrics.surfels import element_sizes, neighbour_codes
 
 SPACING = (2.5, 0.8, 0.9)
 ALL = (

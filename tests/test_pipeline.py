@@ -10,10 +10,10 @@ import pytest
 from bare_trainers import ABOUT, fingerprint_of
 
 from autoseg import cell, pipeline
+from autoseg.choice import Choice
 from autoseg.errors import UsageError
 from autoseg.planner import plan_experiment
 from autoseg.prepare import Settings
-from autoseg.tailor import Choice
 from autoseg.workspace import Workspace
 
 VOLUMES = plan_experiment(ABOUT, fingerprint_of((40, 64, 64)))

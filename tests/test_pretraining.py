@@ -17,11 +17,11 @@ from autoseg.dataset import load_dataset
 from autoseg.demo import make_demo
 from autoseg.errors import DataError, RunError, UsageError
 from autoseg.fingerprint import extract_fingerprint
-from autoseg.masking import Masking, Patches, masked_loss
 from autoseg.plan import Plan
 from autoseg.planner import plan_experiment
 from autoseg.preprocess import preprocess_dataset, read_preprocessed
-from autoseg.unlabelled import images_of, preprocess_images
+from autoseg.transfer.masking import Masking, Patches, masked_loss
+from autoseg.transfer.unlabelled import images_of, preprocess_images
 
 
 @given(
@@ -171,7 +171,7 @@ def test_time_ends_a_training_too_and_an_interrupt_leaves_what_was_learnt(
 ) -> None:
     from autoseg import pretraining
     from autoseg.pretraining import Pretraining, pretrain
-    from autoseg.weight_files import read_weights
+    from autoseg.transfer.weight_files import read_weights
 
     _, plan, folder = prepared[2]
     plan, output = small(plan, "2d", "nnunet"), tmp_path / "pretrained.pth"

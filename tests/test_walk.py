@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from stock_nnunet import BIN, predict_with_stock, run_stock
 
 from autoseg.demo import make_demo
+from autoseg.nnunet import shim_folder
 from autoseg.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
-BIN = Path(sys.executable).parent
-
-
-def environment(workspace: Workspace) -> dict[str, str]:
-    """What a user of stock nnU-Net sets to work on autoseg's folders."""
-    shim = subprocess.run([BIN / "autoseg", "list", "--path"], capture_output=True, text=True, check=True)
-    own = {**workspace.environment(), "nnUNet_extTrainer": shim.stdout.strip(), "nnUNet_n_proc_DA": "1"}
-    return {**os.environ, **own, "nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "2"}
 
 
 def walk(root: Path, *arguments: str) -> list[str]:
@@ -99,27 +91,21 @@ def test_stock_nnunet_predicts_what_autoseg_trained(walked: dict[str, object], r
 
     from autoseg.image import read_segmentation
 
-    workspace = Workspace.locate(root)
-    options = ["-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1"]
+    raw = root / "raw" / "Dataset901_DemoMR" / "imagesTr"
     for model in sorted((root / "results" / "Dataset901_DemoMR").glob("*__autosegPlans_*")):
         mine = sorted((model / "fold_0" / "validation").glob("*.nii.gz"))[:1]
-        source, output = root / f"in_{model.name}", root / f"out_{model.name}"
-        source.mkdir()
-        for path in mine:
-            case = path.name.removesuffix(".nii.gz")
-            image = root / "raw" / "Dataset901_DemoMR" / "imagesTr" / f"{case}_0000.nii.gz"
-            (source / image.name).symlink_to(image)
-        subprocess.run(
-            [BIN / "nnUNetv2_predict_from_modelfolder", "-i", source, "-o", output, "-m", model, *options],
-            env=environment(workspace),
-            check=True,
-            capture_output=True,
-        )
+        images = [raw / path.name.replace(".nii.gz", "_0000.nii.gz") for path in mine]
+        output = predict_with_stock(Workspace.locate(root), model, images, root / "stock")
         for path in mine:
             ours = read_segmentation(path, "SimpleITKIO").array
             stock = read_segmentation(output / path.name, "SimpleITKIO").array
             # bfloat16 here, float32 there: voxels on the decision boundary may fall either way.
             assert np.mean(ours != stock) < 0.005, model.name
+
+
+def test_the_command_tells_where_stock_nnunet_finds_our_trainers() -> None:
+    told = subprocess.run([BIN / "autoseg", "list", "--path"], capture_output=True, text=True, check=True)
+    assert Path(told.stdout.strip()) == shim_folder()
 
 
 def test_stock_nnunet_trains_our_trainers(root: Path) -> None:
@@ -148,23 +134,8 @@ def test_stock_nnunet_trains_our_trainers(root: Path) -> None:
     document["autoseg"]["provenance"]["training"] = short
     path.with_name("shortPlans.json").write_text(json.dumps(document))
     for trainer in ("nnunet", "brainunet"):
-        subprocess.run(
-            [
-                BIN / "nnUNetv2_train",
-                "901",
-                "3d_fullres",
-                "0",
-                "-tr",
-                trainer,
-                "-p",
-                "shortPlans",
-                "-device",
-                "cpu",
-            ],
-            env=environment(workspace),
-            check=True,
-            capture_output=True,
-        )
+        which = ("901", "3d_fullres", "0", "-tr", trainer, "-p", "shortPlans", "-device", "cpu")
+        run_stock(workspace, "nnUNetv2_train", *which)
         folder = root / "results" / "Dataset901_DemoMR" / f"{trainer}__shortPlans__3d_fullres" / "fold_0"
         assert (folder / "checkpoint_final.pth").is_file()
         assert (folder / "validation" / "summary.json").is_file()

@@ -14,12 +14,12 @@ import torch
 from network_facts import build, parameters, topology
 from torch import Tensor, nn
 
-from autoseg import imagenet
 from autoseg.architectures import build_network, parts_of
 from autoseg.errors import AutosegError, RunError, UsageError
 from autoseg.finetune import FineTunePolicy
-from autoseg.imagenet import PublishedFile, encoder_of, fetch, published_file
-from autoseg.weight_fitting import flatten, inflate, other_channels
+from autoseg.transfer import imagenet
+from autoseg.transfer.imagenet import PublishedFile, encoder_of, fetch, published_file
+from autoseg.transfer.weight_fitting import flatten, inflate, other_channels
 from autoseg.weights import Initialisation, LoadReport, initialise
 
 

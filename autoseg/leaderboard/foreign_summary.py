@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from autoseg.comparison import Counts
 from autoseg.dataset import labels_from_json
 from autoseg.errors import DataError
 from autoseg.evaluation import CaseScore, Evaluation
@@ -17,6 +16,7 @@ from autoseg.leaderboard.foreign_origin import Origin, RawData
 from autoseg.leaderboard.records import Record
 from autoseg.leaderboard.scores import ScoreTable
 from autoseg.metrics import COUNTS, Score, score_counts
+from autoseg.metrics.comparison import Counts
 from autoseg.pairing import ending_of
 
 _Structures = dict[tuple[int, ...], str]

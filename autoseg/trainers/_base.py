@@ -31,6 +31,7 @@ from autoseg.nnunet import read_checkpoint
 from autoseg.trainers._best import BestCheckpoints
 from autoseg.trainers._budget import BudgetedLoop
 from autoseg.trainers._data import HeldDataset, loaders
+from autoseg.trainers._finetuning import FineTuning
 from autoseg.trainers._normalization import make_known
 from autoseg.trainers._schedule import EpochSchedule, WatchedTraining, schedule_factor
 from autoseg.workspace import GROUPS_FILE
@@ -62,7 +63,7 @@ HYPERPARAMETERS = (
 )
 
 
-class Trainer(BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNetTrainer):  # type: ignore[misc]
+class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNetTrainer):  # type: ignore[misc]
     """Base of all trainers.
 
     Attributes:
@@ -138,6 +139,7 @@ class Trainer(BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNetTrainer):  #
         training = _training_settings(plans)
         for name, value in training.get("hyperparameters", {}).items():
             setattr(self, name, value)
+        self.read_finetuning(training)
         self.initial_lr = self.learning_rate
         self.num_epochs = self.epochs
         self.num_iterations_per_epoch = self.steps_per_epoch
@@ -257,8 +259,8 @@ class Trainer(BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNetTrainer):  #
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """The optimiser over all trainable parameters, and a scheduler over epochs."""
-        parameters = [p for p in self.network.parameters() if p.requires_grad]
         rate, decay = self.learning_rate, self.weight_decay
+        parameters = self.optimised(rate)
         optimizer: torch.optim.Optimizer
         # Fused: one pass over the weights, which a CPU otherwise reads several times a step.
         if self.optimizer_name == "sgd":
@@ -275,8 +277,7 @@ class Trainer(BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNetTrainer):  #
         """Set the learning rate for a training that is `progress` (0 to 1) of the way through."""
         start = self.learning_rate if self.plateau is None else self.plateau.rate
         rate = start * schedule_factor(self.schedule, progress, self.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.spread_learning_rate(rate, progress)
         return rate
 
     def train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
 from network_facts import build, giga_macs, on_meta, parameters, topology
+from torch.nn import functional
 
 from autoseg.architectures import class_path, network_kwargs
 
@@ -56,6 +58,24 @@ def test_networks_of_nnunet(
 ) -> None:
     assert parameters(on_meta(name, channels, classes, patch, stages=stages)) == count
     assert class_path(name).startswith("dynamic_network_architectures.architectures.unet.")
+
+
+@pytest.mark.parametrize("name", ["nnunet", "nnunet_resenc"])
+def test_outside_a_plan_networks_of_nnunet_pad_what_their_strides_do_not_divide(name: str) -> None:
+    torch.manual_seed(0)
+    network = build(name, 1, 3, (32, 48), stages=4, width=4, deep_supervision=True).eval()
+    stock = type(network).__mro__[2]
+    assert stock.__module__.startswith("dynamic_network_architectures.")
+    copied = copy.deepcopy(network)
+    x = torch.randn(1, 1, 32, 48)
+    with torch.no_grad():
+        for ours, same, theirs in zip(network(x), copied(x), stock.forward(network, x), strict=True):
+            assert torch.equal(ours, theirs) and torch.equal(same, theirs)
+        padded = functional.pad(x[..., :30, :41], (0, 7, 0, 2), mode="replicate")
+        odd, even = network(x[..., :30, :41]), network(padded)
+    assert [tuple(y.shape[2:]) for y in odd] == [(30, 41), (15, 21), (8, 11)]
+    for ours, theirs in zip(odd, even, strict=True):
+        assert torch.equal(ours, theirs[..., : ours.shape[2], : ours.shape[3]])
 
 
 def test_width_scales_all_features_of_nnunet() -> None:

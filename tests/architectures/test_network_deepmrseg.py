@@ -67,7 +67,9 @@ def test_twin_in_3d(options: dict[str, Any], count: int) -> None:
         ({"down_kernel": 2}, (320, 320), 16.14),
         ({"down_kernel": 2}, (256, 256), 10.33),
         ({"down_kernel": 2, "width": 32}, (320, 320), 64.2),
+        ({"down_kernel": 2, "width": 32}, (256, 256), 41.1),
         ({"down_kernel": 2, "width": 64}, (320, 320), 255.8),
+        ({"down_kernel": 2, "width": 64}, (256, 256), 163.7),
         ({"down_kernel": 2}, (128, 128, 128), 712),
     ],
 )

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from network_facts import build, children, giga_macs, on_meta, parameters, receptive_field, topology
+from network_facts import (
+    build,
+    children,
+    giga_macs,
+    on_meta,
+    parameters,
+    receptive_field,
+    receptive_field_of_encoder,
+    topology,
+)
 from torch import nn
 
 from autoseg.architectures import build_network, network_kwargs, parts_of
@@ -69,6 +78,7 @@ def test_parameters_by_channels_and_classes(channels: int, classes: int) -> None
     ("name", "channels", "classes", "size", "giga"),
     [
         ("mobilenetv2_unet", 3, 1, (512, 512), 13.50),
+        ("mobilenetv2_unet", 3, 1, IMAGE, 3.37),
         ("resnet50_unet", 3, 1, IMAGE, 10.67),
         ("resnet50_unet", 1, 2, CUBE, 172),
         ("resnet34_unet", 3, 8, IMAGE, 7.90),
@@ -147,3 +157,8 @@ def test_auxiliary_heads() -> None:
 @pytest.mark.slow
 def test_receptive_field(name: str, field: int) -> None:
     assert receptive_field(build(name, 1, 1, (32, 800)), (32, 800)) == field
+
+
+@pytest.mark.slow
+def test_receptive_field_of_resnet50_alone() -> None:
+    assert receptive_field_of_encoder(build("resnet50_unet", 1, 1, (32, 800)), (32, 800)) == 427

@@ -7,7 +7,16 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from network_facts import build, children, giga_macs, on_meta, parameters, receptive_field, topology
+from network_facts import (
+    build,
+    children,
+    giga_macs,
+    on_meta,
+    parameters,
+    receptive_field,
+    receptive_field_of_encoder,
+    topology,
+)
 from torch import nn
 from torch.nn import functional
 
@@ -163,3 +172,4 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
 @pytest.mark.slow
 def test_receptive_field() -> None:
     assert receptive_field(build("resnet34_mlp", 1, 2, (32, 1280)), (32, 1280)) == 931
+    assert receptive_field_of_encoder(build("resnet34_mlp", 1, 2, (32, 1280)), (32, 1280)) == 899

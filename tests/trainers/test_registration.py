@@ -24,6 +24,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from autoseg import nnunet, predict
 from autoseg.cell import Cell, train_cell
+from autoseg.choice import Choice, Request
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.demo import make_demo
 from autoseg.errors import PlanError, UsageError
@@ -33,7 +34,7 @@ from autoseg.plan import Plan
 from autoseg.prepare import Settings, prepare
 from autoseg.preprocess import preprocess_case
 from autoseg.preprocessing.normalization import PERCENTILE
-from autoseg.tailor import Choice, Request, tailor
+from autoseg.tailor import tailor
 from autoseg.trainers._normalization import RegisteringName, make_known
 from autoseg.workspace import Workspace
 

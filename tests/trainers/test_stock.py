@@ -15,13 +15,14 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from autoseg import nnunet
+from autoseg.choice import Choice, Request
 from autoseg.dataset import load_dataset
 from autoseg.demo import make_demo
 from autoseg.errors import UsageError
 from autoseg.files import read_json
 from autoseg.fingerprint import extract_fingerprint
 from autoseg.planner import plan_experiment
-from autoseg.tailor import Choice, Request, is_stock, tailor
+from autoseg.tailor import is_stock, tailor
 
 MakeTrainer = Callable[..., Any]
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.calibration import Probabilities
-from autoseg.comparison import Bools, CaseCounts, Comparison, Counts, WholeImage
 from autoseg.errors import DataError
-from autoseg.lesions import LesionRule
+from autoseg.metrics.calibration import Probabilities
+from autoseg.metrics.comparison import Bools, CaseCounts, Comparison, Counts, WholeImage
+from autoseg.metrics.lesions import LesionRule
 
 Labels = NDArray[np.unsignedinteger[Any]]
 Box = tuple[slice, ...]

@@ -12,9 +12,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.calibration import Calibration, Probabilities, calibration
-from autoseg.lesions import LesionMatch, LesionRule, match_lesions
-from autoseg.surface import Definition, SurfaceDistances, surface_distances
+from autoseg.metrics.calibration import Calibration, Probabilities, calibration
+from autoseg.metrics.lesions import LesionMatch, LesionRule, match_lesions
+from autoseg.metrics.surface import Definition, SurfaceDistances, surface_distances
 
 Bools = NDArray[np.bool_]
 

@@ -1,7 +1,7 @@
 """All metrics: each a declaration of what its value means, and its formula.
 
-Formulas take what `autoseg.comparison` found out about a structure, or about a case, and return None where
-they are undefined. What an empty segmentation is given instead is decided in one place, `autoseg.metrics`.
+Formulas take what `comparison` found out about a structure, or about a case, and return None where they are
+undefined. What an empty segmentation is given instead is decided in one place, `autoseg.metrics`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Literal
 
-from autoseg.calibration import roc_auc as area_under_curve
-from autoseg.comparison import CaseCounts, Comparison, Counts
-from autoseg.head_circumference import head_circumference
-from autoseg.metric import DIAGONAL, Scale, metric
-from autoseg.surface import SurfaceDistances
+from autoseg.metrics.calibration import roc_auc as area_under_curve
+from autoseg.metrics.comparison import CaseCounts, Comparison, Counts
+from autoseg.metrics.head_circumference import head_circumference
+from autoseg.metrics.metric import DIAGONAL, Scale, metric
+from autoseg.metrics.surface import SurfaceDistances
 
 SHARE = Scale(unit="1", best=1.0, worst=0.0, direction="higher")
 ERROR = Scale(unit="1", best=0.0, worst=1.0, direction="lower")

@@ -5,7 +5,7 @@ Two definitions of a surface, which differ on the same segmentations:
 - `voxel`: the voxels that touch the background by a face, at their centres; each counts as one. This is
   what MONAI, MetricsReloaded and medpy measure on.
 - `surfel`: the neighbourhoods of voxels that the boundary crosses, at their midpoints; each counts with the
-  area of its piece of boundary (`autoseg.surfels`). This is what DeepMind's surface-distance measures on.
+  area of its piece of boundary (`surfels`). This is what DeepMind's surface-distance measures on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.surfels import element_sizes, neighbour_codes
+from autoseg.metrics.surfels import element_sizes, neighbour_codes
 
 Definition = Literal["voxel", "surfel"]
 Bools = NDArray[np.bool_]

@@ -23,13 +23,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-import autoseg.definitions  # noqa: F401  fills the register
-from autoseg.calibration import Probabilities
-from autoseg.comparison import Comparison, Counts
+import autoseg.metrics.definitions  # noqa: F401  fills the register
 from autoseg.errors import UsageError
-from autoseg.label_maps import LabelMaps
-from autoseg.lesions import LesionRule
-from autoseg.metric import DIAGONAL, METRICS, Metric, find, select
+from autoseg.metrics.calibration import Probabilities
+from autoseg.metrics.comparison import Comparison, Counts
+from autoseg.metrics.label_maps import LabelMaps
+from autoseg.metrics.lesions import LesionRule
+from autoseg.metrics.metric import DIAGONAL, METRICS, Metric, find, select
 
 __all__ = [
     "COUNTS",

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from autoseg.weight_fitting import Fitted, known_parts
+from autoseg.transfer.weight_fitting import Fitted, known_parts
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,179 @@
+"""What is asked of a run: the trainer with its options, what it starts from, and what it has to keep to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoseg.errors import UsageError
+from autoseg.fewshot import parse_cases
+from autoseg.files import digest
+from autoseg.finetune import FineTunePolicy
+from autoseg.fingerprint import Fingerprint
+from autoseg.weights import Initialisation
+
+if TYPE_CHECKING:
+    import torch
+
+# Options of a choice that are neither of the training nor of the network.
+START = ("init", "finetune", "cases")
+NORMALIZATION = "normalization"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A trainer with the options that a user gave it: ``brainunet:width=16``."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Choice:
+        """Read ``NAME`` or ``NAME:option=value:option=value``.
+
+        Raises:
+            UsageError: if an option has no value.
+        """
+        name, *entries = text.split(":")
+        options = {}
+        for entry in entries:
+            key, equals, value = entry.partition("=")
+            if not equals or not key:
+                raise UsageError(f"{text!r}: the option {entry!r} has no value. Write {name}:option=value.")
+            options[key.strip()] = _value(value.strip())
+        return cls(name.strip(), options)
+
+    def starting(self, **start: str | None) -> Choice:
+        """The same with `init`, `finetune` and `cases` where they are given and it has none of its own."""
+        given = {key: _value(value) for key, value in start.items() if value is not None}
+        return Choice(self.name, {**given, **self.options})
+
+    @property
+    def row_options(self) -> dict[str, Any]:
+        """The options as a leaderboard's row has them: of a file of weights its name and content."""
+        options = dict(self.options)
+        source = Start.of(self).init
+        if "init" in options and Path(source.source).exists():
+            options["init"] = f"{Path(source.source).name}@{source.identity()['source'][:8]}"
+        return options
+
+    def __str__(self) -> str:
+        return ":".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Attributes:
+        init: where the first weights come from.
+        finetune: what is frozen; None: nothing.
+        cases: of the training cases a number (int) or a part (float); None: all.
+    """
+
+    init: Initialisation = field(default_factory=Initialisation)
+    finetune: FineTunePolicy | None = None
+    cases: int | float | None = None
+
+    @classmethod
+    def of(cls, choice: Choice) -> Start:
+        """Read the options of a choice: ``init=FILE:finetune=ft_decoder+frozen_norm=eval:cases=10%``.
+
+        Raises:
+            RunError: if there are no weights where `init` says.
+            UsageError: for an unknown strategy, or what is no number of cases.
+        """
+        options = choice.options
+        return cls(
+            Initialisation.parse(str(options.get("init", "random"))),
+            # Within an option, its own options are joined by a plus: the colon divides the choice's.
+            FineTunePolicy.parse(str(options["finetune"]).replace("+", ":"))
+            if "finetune" in options
+            else None,
+            parse_cases(str(options["cases"])) if "cases" in options else None,
+        )
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What makes two starts the same; empty for random weights, all of them trained, on all cases."""
+        found: dict[str, Any] = {} if self.init == Initialisation() else {"init": self.init.identity()}
+        found |= {} if self.finetune is None else {"finetune": str(self.finetune)}
+        return found if self.cases is None else {**found, "cases": self.cases}
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        """The same as a plan keeps it and a trainer reads it; the seed draws the cases."""
+        found: dict[str, Any] = {} if self.init == Initialisation() else {"init": self.init.to_json()}
+        found |= {} if self.finetune is None else {"finetune": str(self.finetune)}
+        return found if self.cases is None else {**found, "cases": {"size": self.cases, "seed": seed}}
+
+    @property
+    def words(self) -> list[str]:
+        """For the row of a leaderboard."""
+        told = [] if self.init == Initialisation() else [f"weights from {Path(self.init.source).name}"]
+        told += [] if self.finetune is None else [f"fine-tuned {self.finetune}"]
+        if self.cases is not None:
+            few = f"{100 * self.cases:g} %" if isinstance(self.cases, float) else str(self.cases)
+            told.append(f"{few} of the training cases")
+        return told
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run has to keep to.
+
+    Attributes:
+        device: where it trains.
+        memory_gb: memory target of the planner; None: the preset's.
+        run_seconds: wall clock of one run, prediction included; None: epochs decide.
+        epochs: instead of the trainer's own; None: the trainer's.
+        configuration: ``auto`` or a configuration's name.
+        seed: of the run.
+        axis: array axis that slices are cut along, for a member of an ensemble; None: the planner's choice.
+        share: of `run_seconds`, for a member of an ensemble.
+    """
+
+    device: torch.device
+    memory_gb: float | None = None
+    run_seconds: float | None = None
+    epochs: int | None = None
+    configuration: str = "auto"
+    seed: int = 0
+    axis: int | None = None
+    share: float = 1.0
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall clock of this run alone."""
+        return None if self.run_seconds is None else self.run_seconds * self.share
+
+
+def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str:
+    """The name of the plan that is made for a request: the same request, the same name."""
+    own = {key: value for key, value in choice.options.items() if key not in START}
+    key = digest(
+        {
+            **Start.of(choice).key,
+            "trainer": str(Choice(choice.name, own)),
+            "device": request.device.type,
+            "memory_gb": request.memory_gb,
+            "run_seconds": request.run_seconds,
+            "epochs": request.epochs,
+            "configuration": request.configuration,
+            "seed": request.seed,
+            "fingerprint": fingerprint.hash,
+        }
+    )
+    member = "" if request.axis is None else f"_axis{request.axis}"
+    return f"autosegPlans_{key[:8]}{member}"
+
+
+def _value(text: str) -> Any:
+    """A number, a truth value or a text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)

@@ -1,0 +1,1 @@
+"""What fine-tuning, first weights and pre-training without labels are made of."""
