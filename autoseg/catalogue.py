@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from autoseg.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from torch import nn
 
 # Sizes are told for one channel, two classes and a patch as nnU-Net plans it for isotropic data.
 REFERENCE_PATCH = {2: (256, 256), 3: (128, 128, 128)}
@@ -24,6 +24,8 @@ REFERENCE = (
     + " and ".join(" x ".join(map(str, patch)) for patch in REFERENCE_PATCH.values())
     + "."
 )
+# torchvision's README: its models may be subject to the terms of the data that they were trained on.
+LICENCE = "none stated by torchvision; ImageNet's: non-commercial research"
 
 
 def entries(family: str) -> list[dict[str, Any]]:
@@ -90,16 +92,15 @@ def _trainer(name: str) -> dict[str, Any]:
 
     trainer = nnunet.trainer_class(name)
     architecture = trainer.architecture or trainer.planned_architecture
-    fitting = getattr(plugins.find("architectures", architecture), "PRETRAINED", None)
     return {
         "name": name,
         "dimensions": list(trainer.dimensions),
         "documented": trainer.documented,
         **_sizes(architecture, trainer.dimensions, trainer.architecture_options),
         "paper": trainer.paper,
-        # A training starts from random weights unless a person gives others.
+        # A training starts from random weights unless a person asks for others.
         "loads": "none",
-        "fitting_weights": None if fitting is None else dataclasses.asdict(fitting),
+        "fitting_weights": _imagenet(architecture),
     }
 
 
@@ -110,9 +111,13 @@ def _sizes(architecture: str, dimensions: Sequence[int], options: Mapping[str, A
     return {"parameters": parameters, "size_mb": megabytes}
 
 
+def _parameters(architecture: str, dimensions: int, options: tuple[tuple[str, Any], ...] = ()) -> int:
+    return sum(parameter.numel() for parameter in _network(architecture, dimensions, options).parameters())
+
+
 @functools.cache
-def _parameters(architecture: str, dimensions: int, options: tuple[tuple[str, Any], ...]) -> int:
-    """Parameters at the reference size, counted without memory or random numbers."""
+def _network(architecture: str, dimensions: int, options: tuple[tuple[str, Any], ...] = ()) -> nn.Module:
+    """A network at the reference size, without memory or random numbers."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -126,10 +131,20 @@ def _parameters(architecture: str, dimensions: int, options: tuple[tuple[str, An
 
     topology = reference_topology(dimensions)
     with torch.device("meta"), Numberless():
-        network = build_network(
-            architecture, REFERENCE_CHANNELS, REFERENCE_CLASSES, topology, **dict(options)
-        )
-    return sum(parameter.numel() for parameter in network.parameters())
+        return build_network(architecture, REFERENCE_CHANNELS, REFERENCE_CLASSES, topology, **dict(options))
+
+
+@functools.cache
+def _imagenet(architecture: str) -> dict[str, str] | None:
+    """What ``--init imagenet`` loads into an architecture's encoder; None where there is nothing."""
+    from autoseg.transfer.imagenet import PUBLISHED, encoder_of, published_file
+
+    try:
+        encoder = encoder_of(_network(architecture, 2))
+    except UsageError:
+        return None
+    name = f"ImageNet, torchvision {PUBLISHED[encoder]}"
+    return {"name": name, "source": published_file(encoder).url, "licence": LICENCE}
 
 
 def table(family: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -197,8 +212,8 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the marks stand for."""
     known = {_weights_of(row): row["fitting_weights"] for row in rows}
     notes = [
-        "First the documented systems, then the baselines. Every training starts from random weights and "
-        "loads nothing. The 2D encoders marked would take these:"
+        "First the documented systems, then the baselines. Every training starts from random weights; with "
+        "--init imagenet the encoders that are marked load:"
     ]
     for name, mark in _marks(rows).items():
         notes += [f"  {mark}  {name}", f"     {known[name]['source']}"]

@@ -17,6 +17,7 @@ from autoseg.evaluate import Evaluation
 from autoseg.files import digest, read_json
 from autoseg.fingerprint import Fingerprint
 from autoseg.folds import Fold, folds_to_json
+from autoseg.leaderboard.collapse import told
 from autoseg.leaderboard.records import Cost, Record
 from autoseg.leaderboard.scores import ScoreTable
 from autoseg.nnunet import trainer_class
@@ -58,20 +59,20 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         evaluation: of the predictions.
     """
     groups = {case.identifier: case.group for case in cell.dataset.cases if case.group}
-    plans = [member.plan.to_json() for member in members]
     weights = [path for member in members for path in member.run.predicting_checkpoints]
-    return Record(
+    record = Record(
         run_id=row.name,
-        **_identity(cell),
+        **_identity(cell, read_json(members[0].run.cost)["device"]),
         configuration=row.configuration,
         plan=row.plan,
-        plan_hash=digest(plans[0] if len(plans) == 1 else plans),
+        plan_hash=digest([_content(member.plan) for member in members]),
         changes=changes_of(cell, members),
         checkpoint_sha256=sha256_of(weights),
         settings=evaluation.settings,
         cost=row_cost(row, members),
         scores=ScoreTable.from_evaluation(evaluation, groups),
     )
+    return told(record)
 
 
 def changes_of(cell: Cell, members: Sequence[Member]) -> tuple[str, ...]:
@@ -136,7 +137,16 @@ def without_scores(cell: Cell, status: Any, reason: str, configuration: str = ""
     )
 
 
-def _identity(cell: Cell) -> dict[str, Any]:
+def _content(plan: Plan) -> dict[str, Any]:
+    """What a plan makes of a run, without its name, its seed and what was measured on the way: runs of
+    several seeds with one content are one row."""
+    document = plan.to_json()
+    del document["plans_name"], document["autoseg"]
+    training = {key: value for key, value in plan.provenance["training"].items() if key != "seed"}
+    return {**document, "training": training}
+
+
+def _identity(cell: Cell, device: str | None = None) -> dict[str, Any]:
     version, dirty = code_version()
     return {
         "dataset": cell.dataset.name,
@@ -149,9 +159,16 @@ def _identity(cell: Cell) -> dict[str, Any]:
         "code_version": version,
         "code_dirty": dirty,
         "environment": environment(),
-        "device": device_name(cell.request.device),
+        "device": device or _device_in_words(cell),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _device_in_words(cell: Cell) -> str:
+    try:
+        return device_name(cell.request.device)
+    except (AssertionError, RuntimeError):  # a run that failed elsewhere, told where its device is not
+        return cell.request.device.type
 
 
 def code_version() -> tuple[str, bool | None]:

@@ -18,6 +18,8 @@ import torch
 from autoseg import nnunet
 from autoseg.errors import RunError
 from autoseg.files import read_json, write_json
+from autoseg.lease import NAME as LEASE
+from autoseg.lease import hold
 from autoseg.plan import Plan
 from autoseg.predict import prediction_seconds
 from autoseg.run import Checkpoint, Run
@@ -40,12 +42,20 @@ def train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
     time of the final prediction is measured first and set aside.
 
     Raises:
-        RunError: if training cannot go on; the message says why.
+        RunError: if training cannot go on, or another process trains this run; the message says which.
         KeyboardInterrupt: after an interrupt, with a checkpoint written.
     """
     nnunet.activate(workspace)
     if run.final_checkpoint.is_file():
         return Checkpoint(run, run.final_checkpoint, _epoch_of(run))
+    with hold(run.folder / LEASE):
+        # Whoever held the lease before may have finished it.
+        if not run.final_checkpoint.is_file():
+            return _train(run, workspace, device)
+    return Checkpoint(run, run.final_checkpoint, _epoch_of(run))
+
+
+def _train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
     began = time.monotonic()
     with _standard_output_to_log():
         trainer = _build(run, workspace, device)

@@ -8,12 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from autoseg.architectures._encoder_unet import DIMENSIONS, OPTIONS, EncoderUNet, encoder_unet_kwargs
-from autoseg.architectures._pretrained import MOBILENET_V2
 from autoseg.architectures._topology import Topology
 
-__all__ = ["DIMENSIONS", "NETWORK", "OPTIONS", "PRETRAINED", "kwargs_for"]
+__all__ = ["DIMENSIONS", "NETWORK", "OPTIONS", "kwargs_for"]
 
-PRETRAINED = MOBILENET_V2
 NETWORK = EncoderUNet
 
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.architectures._blocks import Operators, SegmentationNetwork, Sizes, operators, resize
-from autoseg.architectures._pretrained import RESNET34
 from autoseg.architectures._resnet import LEVELS, ResNetEncoder
 from autoseg.architectures._topology import (
     Option,
@@ -28,7 +27,6 @@ from autoseg.architectures._topology import (
 from autoseg.errors import PlanError
 
 DIMENSIONS = (2, 3)
-PRETRAINED = RESNET34
 
 OPTIONS = {
     "decoder": Option(

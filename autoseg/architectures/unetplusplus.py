@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from autoseg.architectures._library import OPTIONS, LibraryNetwork, library_kwargs
-from autoseg.architectures._pretrained import RESNET34
 from autoseg.architectures._topology import Topology
 
-__all__ = ["DIMENSIONS", "NETWORK", "OPTIONS", "PRETRAINED", "kwargs_for"]
+__all__ = ["DIMENSIONS", "NETWORK", "OPTIONS", "kwargs_for"]
 
 DIMENSIONS = (2,)
 
@@ -19,7 +18,6 @@ class UNetPlusPlus(LibraryNetwork):
     design = "UnetPlusPlus"
 
 
-PRETRAINED = RESNET34
 NETWORK = UNetPlusPlus
 
 

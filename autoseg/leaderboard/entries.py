@@ -63,7 +63,9 @@ class Entry:
         if not self.records:
             return self.without[0].status
         statuses = {record.status for record in self.records}
-        if self.without or "partial" in statuses:
+        if statuses == {"collapsed"} and not self.without:
+            return "collapsed"
+        if self.without or statuses & {"partial", "collapsed"}:
             return "partial"
         return "foreign" if "foreign" in statuses else "ok"
 
@@ -145,8 +147,8 @@ def _key(record: Record) -> tuple[str, ...]:
         record.label,
         record.configuration,
         record.initialisation,
-        record.plan,
-        record.plan_hash or "",
+        # The name holds the seed, the content does not.
+        record.plan_hash or record.plan,
         record.fingerprint_hash or "",
     )
 

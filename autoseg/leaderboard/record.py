@@ -15,7 +15,7 @@ from autoseg.leaderboard.scores import ScoreTable
 
 SCHEMA = 1
 UNKNOWN_FOLD = "unknown"
-Status = Literal["ok", "partial", "failed", "impossible", "foreign"]
+Status = Literal["ok", "partial", "collapsed", "failed", "impossible", "foreign"]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ class Record:
         configuration: ``2d``, ``3d_fullres``, ...
         fold: index, ``all``, or ``unknown`` where a foreign table does not say.
         seed: of initialisation, sampling and augmentation.
-        status: ``ok``; ``partial`` (ended before its budget or epochs); ``failed``; ``impossible`` (cannot
-            run on this data set or device); ``foreign`` (made elsewhere).
+        status: ``ok``; ``partial`` (ended before its budget or epochs); ``collapsed`` (predicts only
+            background); ``failed``; ``impossible`` (cannot run on this data set or device); ``foreign`` (made
+            elsewhere).
         reason: why the status is not ``ok``, in a sentence.
         options: of the trainer, where they differ from its defaults.
         plan: the plan's name; `plan_hash` its content.

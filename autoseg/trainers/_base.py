@@ -282,6 +282,8 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
 
     def train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """One optimiser step; on the CPU in bfloat16 where the processor has it."""
+        if self.budget_s is None:
+            self.between_steps()
         if self.device.type == "cuda":
             result: dict[str, Any] = super().train_step(batch)
             return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ PARTS_OF_A_PLATEAU = 40
 VALIDATION_SHARE = 0.05
 MOST_VALIDATION_BATCHES = 16
 CHECKPOINT_EVERY_S = 60.0
+CHECKPOINT_EVERY_S_OF_A_LONG_RUN = 600.0
 
 
 class BudgetedLoop:
@@ -42,6 +44,7 @@ class BudgetedLoop:
     stop_requested: bool = False
     validation_s: float = 0.0
     _held_batches: list[Any] | None = None
+    _saved_at: float | None = None
 
     @property
     def parts(self) -> int:
@@ -88,13 +91,10 @@ class BudgetedLoop:
         return f"schedule of {self.epochs} epochs -> {budget_s:.0f} s of training, in {self.parts} parts"
 
     def _train_until(self, clock: Clock, advance: Callable[..., None]) -> None:
-        saved = time.monotonic()
         while not clock.over(self.step_seconds) and not self.is_over:
             self._one_part(clock, advance)
             self.elapsed_s = clock.elapsed
-            if time.monotonic() - saved > CHECKPOINT_EVERY_S:
-                self.save_for_resuming()
-                saved = time.monotonic()
+            self.save_now_and_then()
 
     def save_for_resuming(self) -> None:
         """Write the checkpoint that a restart goes on from."""
@@ -102,6 +102,28 @@ class BudgetedLoop:
         self.current_epoch -= 1
         self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
         self.current_epoch += 1
+
+    def save_now_and_then(self) -> None:
+        """Save if the last time is long enough ago; seldom in a long training, whose files may be large."""
+        is_long = (self.budget_s or math.inf) > 3600
+        every = CHECKPOINT_EVERY_S_OF_A_LONG_RUN if is_long else CHECKPOINT_EVERY_S
+        now = time.monotonic()
+        if self._saved_at is None:
+            self._saved_at = now
+        if now - self._saved_at > every:
+            self.save_for_resuming()
+            self._saved_at = time.monotonic()
+
+    def between_steps(self) -> None:
+        """In nnU-Net's own loop, which knows no signals: stop where one asked for it, save now and then.
+
+        Raises:
+            KeyboardInterrupt: if a signal asked for an end.
+        """
+        if self.stop_requested:
+            raise KeyboardInterrupt
+        self.save_now_and_then()
+        self.steps_done += 1
 
     def _one_part(self, clock: Clock, advance: Callable[..., None]) -> None:
         part = int(clock.progress * self.parts)
@@ -119,6 +141,9 @@ class BudgetedLoop:
             taken = clock.elapsed - before
             self.step_seconds = taken if self.steps_done == 1 else 0.9 * self.step_seconds + 0.1 * taken
             advance(taken, detail=f"step {self.steps_done}, loss {losses[-1]:.3f}")
+            if self.budget_s is not None and self.budget_s > 3600:  # a part of it is minutes long
+                self.elapsed_s = clock.elapsed
+                self.save_now_and_then()
         if losses:
             self._log_part(losses, rate)
 

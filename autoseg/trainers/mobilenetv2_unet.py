@@ -16,8 +16,8 @@ class mobilenetv2_unet(Trainer):
     256-128-64-32-16, cross-entropy alone, Adam at 1e-4, batch 10, 20 epochs, rotation by 25 degrees, flips.
     Ours: Adam at 1e-3 with a cosine schedule where the encoder starts from random weights, as it does here,
     and predictions averaged over the horizontal mirror image alone, the only one that training shows as often
-    as the image itself (of 10 samples one is flipped vertically). The strategies and ImageNet weights are not
-    here yet.
+    as the image itself (of 10 samples one is flipped vertically). ImageNet weights and the strategies are for
+    the user to ask for (`init`, `finetune`).
     """
 
     architecture = "mobilenetv2_unet"

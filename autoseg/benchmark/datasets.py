@@ -1,0 +1,92 @@
+"""What a job graph has to know of data sets before anything is read: their names, folds and sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoseg.benchmark.suite import DEMO, DatasetEntry
+from autoseg.dataset import Dataset, load_dataset
+from autoseg.errors import AutosegError
+from autoseg.files import read_json
+from autoseg.folds import NUMBER
+from autoseg.workspace import Workspace
+
+# Of the generated data sets, before they are there.
+DEMO_CASES = dict(zip(DEMO, (20, 24), strict=True))
+DEMO_VOXELS = dict(zip(DEMO, (75_000, 32_000), strict=True))
+# Of a case of an unknown data set: a small volume.
+TYPICAL_VOXELS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much work a data set is.
+
+    Attributes:
+        cases: labelled cases.
+        voxels: of a case and channel, typical.
+    """
+
+    cases: int
+    voxels: float
+
+    @property
+    def total(self) -> float:
+        """Voxels of all cases."""
+        return self.cases * self.voxels
+
+
+@dataclass
+class Catalogue:
+    """Data sets of a workspace, each looked at once."""
+
+    workspace: Workspace
+    _sizes: dict[str, Size] = field(default_factory=dict)
+    _known: dict[DatasetEntry, tuple[str, int]] = field(default_factory=dict)
+
+    def facts_of(self, entry: DatasetEntry) -> tuple[str, int]:
+        """Name and number of folds.
+
+        Raises:
+            UsageError: if there is no such data set.
+        """
+        if entry not in self._known:
+            self._known[entry] = self._look_at(entry)
+        return self._known[entry]
+
+    def size_of(self, dataset: str) -> Size:
+        """The size of a data set that was looked at."""
+        return self._sizes.get(dataset, Size(0, 0.0))
+
+    def _look_at(self, entry: DatasetEntry) -> tuple[str, int]:
+        if entry.generated and not (self.workspace.raw / entry.dataset / "dataset.json").is_file():
+            self._sizes[entry.dataset] = Size(DEMO_CASES[entry.dataset], DEMO_VOXELS[entry.dataset])
+            return entry.dataset, NUMBER
+        root = self.workspace.find_raw(entry.dataset)
+        try:
+            dataset = load_dataset(root, entry.groups)
+        except AutosegError:
+            # Verification tells in full what is wrong, as one row of many.
+            self._sizes[root.name] = Size(0, TYPICAL_VOXELS)
+            return root.name, 1
+        self._sizes[dataset.name] = Size(
+            len(dataset.cases), _voxels(self.workspace.fingerprint_of(root.name))
+        )
+        return dataset.name, self._folds(dataset)
+
+    def _folds(self, dataset: Dataset) -> int:
+        with contextlib.suppress(AutosegError, TypeError):
+            return len(read_json(self.workspace.folds_of(dataset.name)))
+        units = {case.group or case.identifier for case in dataset.cases}
+        return max(1, min(NUMBER, len(units)))
+
+
+def _voxels(fingerprint: Path) -> float:
+    """Median voxels of a case, where that is known already."""
+    with contextlib.suppress(AutosegError, KeyError, TypeError):
+        shapes = sorted(math.prod(shape) for shape in read_json(fingerprint)["shapes_after_crop"])
+        return float(shapes[len(shapes) // 2])
+    return float(TYPICAL_VOXELS)

@@ -1,0 +1,169 @@
+"""YAML documents that know their lines, and pydantic's findings told with them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from autoseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+Where = tuple[Any, ...]
+MOST_ALIASES = 10_000
+MAPPING, SEQUENCE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML document.
+
+    Attributes:
+        name: what errors call it: the file's path.
+        content: plain dictionaries, lists and scalars.
+        lines: from a place in the content, such as ``("trainers", 2)``, to its line, counted from 1.
+    """
+
+    name: str
+    content: Any
+    lines: Mapping[Where, int]
+
+    def error(self, where: Where, message: str) -> UsageError:
+        """An error that begins with the file, the line and the place."""
+        return UsageError(self.told(where, message))
+
+    def told(self, where: Where, message: str) -> str:
+        """A message with the file, the line and the place before it."""
+        known = where
+        while known and known not in self.lines:
+            known = known[:-1]
+        place = ".".join(str(part) for part in where)
+        return f"{self.name}, line {self.lines.get(known, 1)}: {place + ': ' if place else ''}{message}"
+
+
+def read_document(text: str, name: str) -> Document:
+    """Parse YAML without running anything that it may ask for.
+
+    Raises:
+        UsageError: for what is no YAML, or a key that is there twice; with file and line.
+    """
+    loader = yaml.SafeLoader(text)
+    reader = _Reader(loader, name)
+    try:
+        node = loader.get_single_node()
+        content = reader.read(node, ()) if node else None
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        line = mark.line + 1 if mark else 1
+        raise UsageError(
+            f"{name}, line {line}: this is no YAML: {problem.problem}. Correct this line."
+        ) from None
+    except yaml.YAMLError as problem:
+        raise UsageError(f"{name} is no YAML: {problem}. Give a text file in UTF-8.") from None
+    finally:
+        loader.dispose()
+    return Document(name, content, reader.lines)
+
+
+class _Reader:
+    """From YAML's nodes, which know their lines, to plain values."""
+
+    def __init__(self, loader: yaml.SafeLoader, name: str) -> None:
+        self.loader, self.name = loader, name
+        self.lines: dict[Where, int] = {}
+        self._open: list[yaml.Node] = []
+
+    def read(self, node: yaml.Node, where: Where) -> Any:
+        if node in self._open or len(self.lines) > MOST_ALIASES:
+            raise UsageError(
+                f"{self.name}, line {node.start_mark.line + 1}: aliases that contain themselves, or too many "
+                f"of them. Write the values out."
+            )
+        self.lines.setdefault(where, node.start_mark.line + 1)
+        self._open.append(node)
+        try:
+            if isinstance(node, yaml.MappingNode) and node.tag == MAPPING:
+                return self._mapping(node, where)
+            if isinstance(node, yaml.SequenceNode) and node.tag == SEQUENCE:
+                return [self.read(item, (*where, i)) for i, item in enumerate(node.value)]
+            if isinstance(node, yaml.ScalarNode):
+                return self.loader.construct_object(node)
+            raise UsageError(f"{self.name}, line {node.start_mark.line + 1}: {node.tag} is not allowed here.")
+        finally:
+            self._open.pop()
+
+    def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[Any, Any]:
+        written = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        self.loader.flatten_mapping(node)  # resolves "<<"
+        found: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.loader.construct_object(key_node)
+            if not isinstance(key, str | int | float | bool | None):
+                raise UsageError(f"{self.name}, line {key_node.start_mark.line + 1}: a key is one word.")
+            if written.count(key_node.value) > 1:
+                line = key_node.start_mark.line + 1
+                raise UsageError(f"{self.name}, line {line}: {key!r} is there twice. Keep one of them.")
+            self.lines[(*where, key)] = key_node.start_mark.line + 1
+            found[key] = self.read(value_node, (*where, key))
+        return found
+
+
+def explain(document: Document, error: ValidationError, model: type[BaseModel]) -> UsageError:
+    """All findings of pydantic as one error: each with its line, the value and what there is to choose."""
+    told: dict[Where, list[str]] = {}
+    for finding in error.errors():
+        where = tuple(part for part in finding["loc"] if not _internal(part))
+        if "item" in finding.get("ctx", {}):
+            where += (finding["ctx"]["item"],)
+        # Several at one place, or in it, are the branches of what may be one thing or another.
+        place = where[:-1] if where[:-1] in told else where
+        told.setdefault(place, []).append(_message(finding, where, model))
+    lines = [document.told(where, "; or ".join(dict.fromkeys(all_))) for where, all_ in told.items()]
+    return UsageError("\n".join(lines))
+
+
+def _internal(part: str | int) -> bool:
+    """Whether a part of pydantic's place is the name of a union's branch, not a key of the document."""
+    return isinstance(part, str) and any(mark in part for mark in ("[", "-", "function"))
+
+
+def _message(finding: Mapping[str, Any], where: Where, model: type[BaseModel]) -> str:
+    kind, value = finding["type"], finding.get("input")
+    if kind == "extra_forbidden":
+        names = list(_model_at(model, where[:-1]).model_fields)
+        return f"there is no such key.{nearest(str(where[-1]), names)} Choose from {', '.join(names)}."
+    if kind == "missing":
+        return "this key is missing. Add it."
+    message = str(finding["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if kind == "value_error":
+        return message
+    shown = repr(value)
+    return f"{shown if len(shown) < 80 else shown[:77] + '...'}: {message[0].lower() + message[1:]}"
+
+
+def _model_at(model: type[BaseModel], where: Where) -> type[BaseModel]:
+    """The model of a nested mapping."""
+    from pydantic import BaseModel
+
+    for part in where:
+        if not isinstance(part, str) or part not in model.model_fields:
+            continue
+        pending: list[Any] = [model.model_fields[part].annotation]
+        while pending:
+            kind = pending.pop()
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
+                break
+            pending.extend(getattr(kind, "__args__", ()))
+    return model
+
+
+def nearest(word: str, words: Sequence[str]) -> str:
+    """`` Did you mean ...?`` where a word is close to one of `words`, else nothing."""
+    found = difflib.get_close_matches(word, words, n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""

@@ -1,0 +1,124 @@
+"""From a suite to its job graph: which jobs there are, what each needs, asks for and may take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from autoseg.benchmark.datasets import Catalogue
+from autoseg.benchmark.estimate import estimate
+from autoseg.benchmark.facts import facts
+from autoseg.benchmark.graph import OF_RUNS, ON_DEVICE, Graph, Job, Stage, in_order
+from autoseg.benchmark.matrix import MatrixCell, cells
+from autoseg.benchmark.suite import Suite
+from autoseg.errors import UsageError
+from autoseg.files import digest
+from autoseg.workspace import Workspace
+
+SHORTEST_LIMIT_S = 3600.0
+
+
+def build_graph(suite: Suite, workspace: Workspace) -> Graph:
+    """All jobs of a suite.
+
+    Raises:
+        UsageError: if a data set is not there, or no cell is left.
+    """
+    catalogue = Catalogue(workspace)
+    builder = _Builder(suite, catalogue)
+    runs: dict[str, list[MatrixCell]] = {}
+    for cell in cells(suite, catalogue.facts_of):
+        runs.setdefault(cell.dataset, []).append(cell)
+    jobs = [job for of_dataset in runs.values() for job in builder.of_dataset(of_dataset)]
+    evaluations = tuple(job.id for job in jobs if job.stage == "evaluate")
+    jobs.append(builder.job("leaderboard", "", "leaderboard", evaluations, ("leaderboard.html",)))
+    return Graph(suite.name, workspace, in_order(jobs))
+
+
+@dataclass(frozen=True)
+class _Builder:
+    suite: Suite
+    catalogue: Catalogue
+
+    def of_dataset(self, runs: list[MatrixCell]) -> Iterator[Job]:
+        """From import to evaluation: each run at once after the other, so that results come early."""
+        first = runs[0]
+        if len({(cell.source, cell.groups) for cell in runs}) > 1:
+            raise UsageError(
+                f"The suite {self.suite.name} has {first.dataset} with two tables of groups. Keep one."
+            )
+        name = first.dataset
+        files: dict[Stage, tuple[str, ...]] = {
+            "import": (f"raw/{name}/dataset.json",),
+            "verify": (f"preprocessed/{name}/verification.json",),
+            "fingerprint": (f"preprocessed/{name}/dataset_fingerprint.json",),
+            "plan": (f"preprocessed/{name}/nnUNetPlans.json", f"preprocessed/{name}/splits_final.json"),
+        }
+        jobs: list[Job] = []
+        for stage in files:
+            key = digest([first.source, first.groups, first.memory_gb])[:8]
+            needs = tuple(job.id for job in jobs[-1:])
+            jobs.append(self.job(stage, name, f"{stage}-{name}-{key}", needs, files[stage], first))
+        yield from (replace(job, cell=replace(first.variant, trainer="")) for job in jobs)
+        yield from self._runs(runs, jobs[-1].id)
+
+    def _runs(self, runs: list[MatrixCell], planned: str) -> Iterator[Job]:
+        fits = {cell.variant: self._of_run("fit", cell.variant, (planned,)) for cell in runs}
+        yield from fits.values()
+        ready: dict[str, str] = {}
+        for wanted in dict.fromkeys(preference(cell) for cell in runs):
+            needs = tuple(job.id for cell, job in fits.items() if preference(cell) == wanted)
+            name = f"preprocess-{runs[0].dataset}-{wanted}-{digest(needs)[:8]}"
+            ready[wanted] = name
+            job = self.job("preprocess", runs[0].dataset, name, needs)
+            yield replace(job, cell=replace(runs[0].variant, trainer=""))
+        for cell in runs:
+            needs = (fits[cell.variant].id, ready[preference(cell)])
+            for stage in OF_RUNS:
+                job = self._of_run(stage, cell, needs)
+                yield job
+                needs = (job.id,)
+
+    def _of_run(self, stage: Stage, cell: MatrixCell, needs: tuple[str, ...]) -> Job:
+        fold = f"-fold{cell.fold}" if cell.fold >= 0 else ""
+        name = f"{stage}-{cell.dataset}-{cell.trainer.partition(':')[0]}-{cell.variant.key}{fold}"
+        return replace(self.job(stage, cell.dataset, _plain(name), needs, (), cell), cell=cell)
+
+    def job(
+        self,
+        stage: Stage,
+        dataset: str,
+        name: str,
+        needs: tuple[str, ...],
+        files: tuple[str, ...] = (),
+        cell: MatrixCell | None = None,
+    ) -> Job:
+        """A job with what it asks for and how long it may take."""
+        resources = self.suite.resources.run if stage in ON_DEVICE else self.suite.resources.prepare
+        seconds = estimate(stage, cell, self.catalogue.size_of(dataset), resources)
+        limit = resources.time or max(SHORTEST_LIMIT_S, 2 * seconds)
+        name = _plain(name)
+        return Job(
+            id=name,
+            stage=stage,
+            dataset=dataset,
+            needs=needs,
+            outputs=(f"outcomes/{name}.json", *files),
+            resources=resources.model_copy(update={"time": limit}),
+            seconds=seconds,
+        )
+
+
+def preference(cell: MatrixCell) -> str:
+    """Which configuration a run takes, as far as that is known before the data set is: cells that agree here
+    share their preprocessed cases."""
+    if cell.configuration != "auto":
+        return cell.configuration
+    known = facts(cell.trainer.partition(":")[0])
+    dimension = known.preferred_dimension or max(known.dimensions)
+    return f"{dimension}d_first" if len(known.dimensions) > 1 else f"{dimension}d_only"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]", "_", name)

@@ -1,0 +1,258 @@
+"""What a suite may say: its keys, their values, and what makes no sense together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from autoseg import plugins
+from autoseg.arguments import parse_duration, parse_memory
+from autoseg.benchmark.document import nearest
+from autoseg.benchmark.facts import GROUPS, in_group
+from autoseg.errors import UsageError
+from autoseg.transfer.strategies import strategy_named
+
+DEMO = ("Dataset901_DemoMR", "Dataset902_DemoUltrasound")
+PERCENT = r"^[0-9.]+%$"
+Fold = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+def _listed(value: Any) -> Any:
+    """One value stands for a list of one."""
+    return [value] if isinstance(value, str | int | float | Mapping) else value
+
+
+def _seconds(value: Any) -> Any:
+    return _amount(parse_duration, value)
+
+
+def _gigabytes(value: Any) -> Any:
+    return _amount(parse_memory, value)
+
+
+def _amount(parse: Any, value: Any) -> Any:
+    try:
+        return parse(str(value)) if isinstance(value, str | int | float) else value
+    except UsageError as problem:
+        raise ValueError(str(problem)) from None
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Gigabytes = Annotated[float, BeforeValidator(_gigabytes)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class DatasetEntry(_Part):
+    """A data set of a suite.
+
+    Attributes:
+        dataset: name or id in the workspace, or the path of a raw folder (relative to the suite's file).
+        groups: table of case and group.
+    """
+
+    dataset: str
+    groups: Path | None = None
+
+    @property
+    def generated(self) -> bool:
+        """Whether it is one of the demo's, made when it is needed."""
+        return self.dataset in DEMO
+
+
+class Budget(_Part):
+    """Wall clock, of each run or of all runs together; of these every run gets the same share.
+
+    Attributes:
+        per_run: seconds, prediction included.
+        for_all: seconds, summed over all runs, whether they run at once or one after the other.
+    """
+
+    per_run: Seconds | None = None
+    for_all: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        if (self.per_run is None) == (self.for_all is None):
+            raise ValueError("give per_run or for_all, for example per_run: 30m.")
+        return self
+
+
+class Resources(_Part):
+    """What a scheduler is asked for, for one job.
+
+    Attributes:
+        gpus: devices.
+        cpus: cores.
+        memory: of the machine, 10^9 bytes.
+        time: limit in seconds; None: twice the estimate and at least an hour.
+        partition: SLURM's partition or LSF's queue; None: the cluster's default.
+        gpu_memory: of the device, 10^9 bytes, where a scheduler can ask for it.
+    """
+
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    cpus: Annotated[int, Field(ge=1)] = 1
+    memory: Gigabytes = 4.0
+    time: Seconds | None = None
+    partition: Annotated[str, Field(pattern=r"^[\w.,-]+$")] | None = None
+    gpu_memory: Gigabytes | None = None
+
+
+class ResourcesOfStages(_Part):
+    """Resources of runs (training, prediction) and of everything else."""
+
+    run: Resources = Resources(gpus=1, cpus=8, memory=32.0)
+    prepare: Resources = Resources(cpus=4, memory=16.0)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Folds = Literal["all"] | Annotated[tuple[Fold, ...], BeforeValidator(_listed), Field(min_length=1)]
+Cases = Annotated[
+    tuple[Literal["all"] | Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=PERCENT)], ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+]
+
+
+class Pattern(_Part):
+    """Cells that are left out: those that fit every key given. Names take ``*`` and ``?``."""
+
+    datasets: Names | None = None
+    trainers: Names | None = None
+    folds: Annotated[tuple[Fold, ...], BeforeValidator(_listed)] | None = None
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_listed)] | None = None
+    init: Names | None = None
+    cases: Cases | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Pattern:
+        if not self.model_fields_set:
+            raise ValueError("this would leave out everything. Name data sets, trainers, folds or seeds.")
+        return self
+
+
+def dataset_entries(value: Any) -> Any:
+    entries: list[Any] = []
+    for item in _listed(value) if value is not None else []:
+        if item == "demo":
+            entries += [{"dataset": name} for name in DEMO]
+        else:
+            entries.append({"dataset": str(item)} if isinstance(item, str | int) else item)
+    return entries
+
+
+def _trainer_texts(value: Any) -> Any:
+    """``NAME``, ``NAME:option=value``, ``{NAME: {option: value}}`` or a group, as a list of texts."""
+    listed = _listed(value)
+    if not isinstance(listed, Sequence):
+        return value
+    found: dict[str, None] = {}
+    for position, item in enumerate(listed):
+        try:
+            found.update(dict.fromkeys(_trainers_of(item)))
+        except ValueError as problem:
+            told = str(problem).replace("{", "{{").replace("}", "}}")
+            raise PydanticCustomError("value_error", told, {"item": position}) from None
+    return tuple(found)
+
+
+def _trainers_of(item: Any) -> Sequence[str]:
+    if isinstance(item, Mapping):
+        if len(item) != 1 or not isinstance(next(iter(item.values())), Mapping):
+            raise ValueError(f"{item!r} is no trainer with options. Write deepmrseg: {{down_kernel: 2}}.")
+        ((name, options),) = item.items()
+        item = ":".join([str(name), *(f"{key}={_option(key, setting)}" for key, setting in options.items())])
+    text = str(item)
+    if text in GROUPS:
+        return in_group(text)
+    name, *options = text.split(":")
+    known = plugins.available("trainers")
+    if name not in known and not (name.endswith(".py") and Path(name).is_file()):
+        raise ValueError(
+            f"{name!r} is no trainer.{nearest(name, known)} "
+            f"Choose from {', '.join(known)}, or one of the groups {', '.join(GROUPS)}."
+        )
+    if wrong := [option for option in options if not re.fullmatch(r"[^=]+=.+", option)]:
+        raise ValueError(f"{text!r}: the option {wrong[0]!r} has no value. Write {name}:option=value.")
+    return [text]
+
+
+def _option(key: Any, value: Any) -> str:
+    if not isinstance(value, str | int | float) or ":" in str(value):
+        raise ValueError(f"the option {key}: {value!r} is no number, truth value or word.")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _strategies(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name != "none":
+            try:
+                strategy_named(re.split(r"[:+]", name)[0])
+            except UsageError as problem:
+                raise ValueError(str(problem)) from None
+    return names
+
+
+class Axes(_Part):
+    """What is crossed with what.
+
+    Attributes:
+        trainers: with options, groups resolved.
+        init: ``random``, ``imagenet`` or a checkpoint, each crossed with all else.
+        finetune: strategies, by name; ``none`` for training everything as usual.
+        cases: few-shot sizes: of the training cases a number or a part (``10%``), or ``all``.
+        budget, epochs: how long a run trains; the trainer's own epochs where neither is given.
+    """
+
+    datasets: Annotated[tuple[DatasetEntry, ...], BeforeValidator(dataset_entries), Field(min_length=1)]
+    trainers: Annotated[tuple[str, ...], BeforeValidator(_trainer_texts), Field(min_length=1)]
+    folds: Folds = "all"
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_listed), Field(min_length=1)] = (0,)
+    init: Names = ("random",)
+    finetune: Annotated[Names, AfterValidator(_strategies)] = ("none",)
+    cases: Cases = ("all",)
+    budget: Budget | None = None
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    configuration: Literal["auto", "2d", "3d_fullres", "3d_lowres"] = "auto"
+
+    @model_validator(mode="after")
+    def _how_long(self) -> Axes:
+        if self.budget is not None and self.epochs is not None:
+            raise ValueError("a budget and epochs exclude each other. Keep one of them.")
+        return self
+
+
+class Suite(Axes):
+    """A benchmark: axes that are crossed, what is added and left out, and on what it runs.
+
+    Attributes:
+        name: of the benchmark's folder.
+        about: a sentence.
+        include: further matrices; a key that one leaves out is the suite's.
+        exclude: patterns of cells that are left out, of the includes too.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        memory: the planner's target, 10^9 bytes of device memory.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    about: str = ""
+    include: tuple[Axes, ...] = ()
+    exclude: tuple[Pattern, ...] = ()
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    memory: Gigabytes | None = None
+    resources: ResourcesOfStages = ResourcesOfStages()

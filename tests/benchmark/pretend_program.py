@@ -1,0 +1,32 @@
+"""`autoseg benchmark-job` with stages that do nothing; those named in PRETEND_FAIL fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from autoseg.benchmark import stages
+from autoseg.commands.benchmark import app
+from autoseg.errors import AutosegError
+
+
+def play(work: Any) -> dict[str, Any]:
+    """Note that the stage ran, and fail if that is asked for."""
+    with open(os.environ["PRETEND_LOG"], "a", encoding="utf-8") as log:
+        log.write(f"{work.job.id}\n")
+    part = os.environ.get("PRETEND_FAIL")
+    if part and part in work.job.id:
+        raise RuntimeError("asked to fail")
+    return {"id": work.job.id}
+
+
+for stage in ("intake", "verify", "fingerprint", "plan", "fit", "preprocess", "train", "predict", "evaluate"):
+    setattr(stages._Work, f"run_{stage}", play)
+stages._Work.run_leaderboard = play  # type: ignore[method-assign]
+
+try:
+    sys.exit(app(standalone_mode=False))
+except AutosegError as error:
+    sys.stderr.write(f"{error}\n")
+    sys.exit(error.exit_status)
