@@ -1,0 +1,243 @@
+"""Which trainers suit a data set, a device and the time there is: ``--trainers auto``.
+
+Every trainer gets a verdict with its reasons. First each rule that leaves a trainer out is applied, then
+those that remain are put in order, and at last as many are taken as the budget lets learn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from autoseg.plan import Decision
+from autoseg.planner.budget import ENOUGH_STEPS, FEWEST_STEPS
+from autoseg.planner.networks import NetworkFacts, network_facts
+from autoseg.planner.situation import ALWAYS, Situation
+
+FEW_CASES = 20
+SMALL_NETWORK = 35e6
+LARGE_NETWORK = 50e6
+# A run below this is start-up and prediction and little else.
+SHORTEST_RUN_S = 60.0
+MOST_TRAINERS = 6
+# Slice-wise systems beside those for volumes, where the dimension is in doubt.
+MOST_SLICEWISE = 2
+_SOURCE = "autoseg's choice, from published results and measured speeds; the order is untested"
+
+# Networks that differ in size alone: one of each kind is enough, the smallest first.
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "ResEnc": ("nnunet_resenc_m", "nnunet_resenc_l", "nnunet_resenc_xl"),
+    "MedNeXt": (
+        "mednext_s",
+        "mednext_b",
+        "mednext_m",
+        "mednext_l",
+        "mednext_s_k5",
+        "mednext_b_k5",
+        "mednext_m_k5",
+        "mednext_l_k5",
+    ),
+    "DeepLab": ("deeplabv3plus", "deeplabv3"),
+    "2D U-Net baselines": ("unetplusplus", "unet"),
+}
+# First those that were made for such data, then general ones, from strong to weak.
+ORDER_2D = (
+    "nnunet",
+    "resnet34_mlp",
+    "mobilenetv2_unet",
+    "resnet50_unet",
+    "unetplusplus",
+    "deeplabv3plus",
+    "nnunet_resenc_m",
+    "deepmrseg",
+)
+ENCODER_UNETS = ("mobilenetv2_unet", "resnet34_mlp", "resnet50_unet")
+ORDER_3D = ("nnunet", "nnunet_resenc_m", "brainunet", "mednext_s")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a trainer is taken, and why.
+
+    Attributes:
+        trainer: its name.
+        taken: whether it will be trained.
+        reason: one sentence.
+    """
+
+    trainer: str
+    taken: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Suitability:
+    """The trainers for a data set, best suited first, and a verdict on each that there is."""
+
+    names: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    decision: Decision
+
+
+def suitable_trainers(situation: Situation, names: Sequence[str] | None = None) -> Suitability:
+    """Choose trainers for a situation.
+
+    Args:
+        situation: what they have to suit.
+        names: those to choose from; all in the table if None.
+
+    Returns:
+        At least one trainer: nnU-Net, whose width follows the time.
+    """
+    facts = network_facts()
+    known = [name for name in (names or facts) if name in facts]
+    left = {name: reason for name in known for reason in _against(facts[name], situation)[:1]}
+    order = [name for name in _order(situation) if name in known and name not in left]
+    taken, crowded = _as_many_as_learn(order, situation)
+    verdicts = []
+    for name in names or facts:
+        if name in taken:
+            reason = _for(facts[name], situation)
+        elif name in known:
+            reason = left.get(name) or crowded.get(name) or _kin(name, taken) or "others come first"
+        else:
+            reason = "its network is not in the planner's table; ask for it by name"
+        verdicts.append(Verdict(name, name in taken, reason))
+    return Suitability(tuple(taken), tuple(verdicts), _decision(taken, verdicts, situation))
+
+
+def _against(facts: NetworkFacts, situation: Situation) -> list[str]:
+    """Why a trainer cannot or should not be trained; empty if nothing speaks against it."""
+    return list(_objections(facts, situation)) if facts.name != ALWAYS else []
+
+
+def _objections(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
+    cases, dimensions = situation.data.cases, situation.dimensions_of(facts)
+    decided = f"{situation.dimensions}D was decided"
+    if dimensions not in facts.dimensions:
+        yield f"it trains in {' and '.join(f'{n}D' for n in facts.dimensions)} alone, and {decided}"
+        return
+    if facts.preferred_dimension not in (None, dimensions):
+        yield f"the documented system is {facts.preferred_dimension}D, and {decided}"
+    if dimensions == 2 and facts.name in KINDS["MedNeXt"]:
+        yield f"MedNeXt was published for 3D, and {decided}"
+    parameters = facts.parameters[dimensions]
+    if situation.tiny and parameters > LARGE_NETWORK:
+        voxels = math.prod(situation.configuration.median_shape)
+        yield f"{voxels:,.0f} voxels, the median case, are few for {parameters / 1e6:.0f} million parameters"
+    if cases < FEW_CASES and parameters > SMALL_NETWORK and facts.name not in situation.pretrained:
+        yield f"few cases ({cases}) for {parameters / 1e6:.0f} million parameters from random weights"
+    yield from _resources(facts, situation)
+
+
+def _resources(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
+    hardware = situation.hardware
+    needed, parameters = situation.memory_gb(facts), facts.parameters[situation.dimensions_of(facts)]
+    if hardware.memory_gb is not None and needed > hardware.memory_gb:
+        yield f"it takes {needed:.1f} GB with the smallest batch and patch, of {hardware.memory_gb:g} GB"
+    large = hardware.kind == "cpu" and parameters > LARGE_NETWORK
+    if situation.budget_s is None:
+        if large:
+            yield f"{parameters / 1e6:.0f} million parameters without a budget on a CPU"
+        return
+    # nnU-Net is always there, so that nothing ever has more than half.
+    half = situation.budget_s / (2 * situation.runs_each)
+    steps, whole = situation.steps(facts, half), situation.steps(facts, half, shrunk=False)
+    if steps < FEWEST_STEPS:
+        yield f"half the budget allows {steps} steps of its smallest patch; below {FEWEST_STEPS} none learns"
+    elif large and whole < ENOUGH_STEPS:
+        yield f"{parameters / 1e6:.0f} million parameters on a CPU, and half the budget allows {whole} steps"
+
+
+def _order(situation: Situation) -> list[str]:
+    """Those that may be chosen, most suitable first."""
+    facts = network_facts()
+    order = list(ORDER_2D if situation.dimensions == 2 else ORDER_3D)
+    if situation.data.cases < FEW_CASES:
+        # Transfer first, then small networks; nnU-Net stays where it is.
+        dimensions = situation.dimensions
+        order[1:] = sorted(
+            order[1:], key=lambda n: (n not in situation.pretrained, facts[n].parameters.get(dimensions, 0))
+        )
+    if situation.dimensions == 3:
+        slicewise = [n for n in ORDER_2D if situation.dimensions_of(facts[n]) == 2 and facts[n].documented]
+        return order + slicewise[:MOST_SLICEWISE]
+    if _is_picture(situation):
+        first = [name for name in order if name in ENCODER_UNETS]
+        order = [order[0], *first, *(name for name in order[1:] if name not in first)]
+    return order
+
+
+def _is_picture(situation: Situation) -> bool:
+    return situation.data.natural and situation.dimensions == 2
+
+
+def _as_many_as_learn(order: Sequence[str], situation: Situation) -> tuple[list[str], dict[str, str]]:
+    """Trainers in order as long as each, with its share of the budget, still gets its steps."""
+    facts = network_facts()
+    taken: list[str] = []
+    crowded: dict[str, str] = {}
+    for name in order:
+        trial = [*taken, name]
+        if len(trial) > MOST_TRAINERS:
+            crowded[name] = f"{MOST_TRAINERS} others come first"
+        elif taken and situation.budget_s is not None:
+            share = situation.budget_s / (len(trial) * situation.runs_each)
+            steps = {each: situation.steps(facts[each], share) for each in trial if each != ALWAYS}
+            slowest = min(steps, key=lambda each: steps[each])
+            if share < SHORTEST_RUN_S or steps[slowest] < FEWEST_STEPS:
+                crowded[name] = f"with it a run would have {share:.0f} s: {steps[slowest]} steps of {slowest}"
+        if name not in crowded:
+            taken = trial
+    return taken, crowded
+
+
+def _for(facts: NetworkFacts, situation: Situation) -> str:
+    """Why a trainer is taken."""
+    dimensions = situation.dimensions_of(facts)
+    reasons = []
+    if facts.name == ALWAYS:
+        reasons.append("the reference, whose width and batch follow the time")
+    if facts.name in situation.pretrained and situation.data.cases < FEW_CASES:
+        reasons.append(f"pretrained, which helps with few cases ({situation.data.cases})")
+    if facts.documented:
+        doubt = ", and whether 2D or 3D is in doubt" if dimensions != situation.dimensions else ""
+        reasons.append(f"a documented system for {dimensions}D{doubt}")
+    if _is_picture(situation) and facts.name in ENCODER_UNETS:
+        reasons.append("its encoder is one for pictures")
+    if not reasons:
+        reasons.append(f"a general network of {facts.parameters[dimensions] / 1e6:.1f} million parameters")
+    if situation.budget_s is not None:
+        steps = situation.steps(facts, situation.budget_s / situation.runs_each)
+        reasons.append(f"alone it would get up to {steps} steps")
+    return "; ".join(reasons)
+
+
+def _kin(name: str, taken: Sequence[str]) -> str | None:
+    for kind, members in KINDS.items():
+        others = [each for each in members if each in taken]
+        if name in members and others:
+            return f"{others[0]} is taken of the same kind ({kind})"
+        if name in members:
+            return f"of {kind} only {members[0]} is chosen by itself; ask for others by name"
+    return None
+
+
+def _decision(taken: Sequence[str], verdicts: Sequence[Verdict], situation: Situation) -> Decision:
+    inputs = {
+        "dimension": situation.dimension.value,
+        "cases": situation.data.cases,
+        "device": situation.hardware.kind,
+        "macs_per_second": situation.hardware.macs_per_second,
+        "memory_gb": situation.hardware.memory_gb,
+        "budget_s": situation.budget_s,
+        "runs_each": situation.runs_each,
+        "verdicts": [asdict(each) for each in verdicts],
+    }
+    rule = (
+        f"those made for such data, then general ones, at most {MOST_TRAINERS} and as many as get "
+        f"{FEWEST_STEPS} steps each; none too large for few cases (below {FEW_CASES}), tiny images, memory "
+        f"or time"
+    )
+    return Decision("trainers", list(taken), rule, inputs, _SOURCE)

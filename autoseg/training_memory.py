@@ -1,0 +1,144 @@
+"""The peak memory of a trainer on a data set, for any patch and batch, and the configuration that fits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from autoseg.architectures import Topology, build_network, class_path, network_kwargs, requires_import
+from autoseg.plan import ArchitectureSpec, Configuration, Decision, Plan
+from autoseg.planner.fit import Constraints, largest_patch_batch
+from autoseg.planner.footprint import Footprint, Loading, MemoryCalibration, footprint
+from autoseg.tracing import trace_network
+from autoseg.trainers._base import autocast_dtype
+from autoseg.trainers._data import HOLD_BELOW_BYTES
+
+if TYPE_CHECKING:
+    from autoseg.dataset import Dataset
+    from autoseg.fingerprint import Fingerprint
+    from autoseg.trainers._base import Trainer
+
+# Values that an optimiser keeps for each weight.
+MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """What a trainer takes; called with a topology and a batch size it gives the footprint.
+
+    Attributes:
+        trainer: its class.
+        channels: of an image.
+        classes: logits per voxel.
+        case_voxels: of each preprocessed case.
+        device: where it trains.
+        calibration: of the device.
+        options: of the architecture, on top of the trainer's own.
+    """
+
+    trainer: type[Trainer]
+    channels: int
+    classes: int
+    case_voxels: Sequence[float]
+    device: torch.device
+    calibration: MemoryCalibration
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, topology: Topology, batch_size: int) -> Footprint:
+        """The footprint of a training with that patch and batch; takes about a second."""
+        options = {**self.trainer.architecture_options, **self.options}
+        supervised = self.trainer.deep_supervision
+        # nnU-Net trains in float16 on a GPU; what counts here is that it is two bytes wide.
+        reduced = torch.float16 if self.device.type == "cuda" else autocast_dtype(self.device)
+        step = trace_network(
+            lambda: build_network(
+                self.architecture, self.channels, self.classes, topology, supervised, **options
+            ),
+            (batch_size, self.channels, *topology.patch_size),
+            self.classes,
+            self.device,
+            reduced,
+        )
+        moments = MOMENTS[self.trainer.optimizer_name]
+        if self.device.type != "cpu":
+            return footprint(step, moments, self.calibration)
+        foreground = max(self.classes - 1, 1)
+        loading = Loading(self.case_voxels, self.channels, foreground, topology.patch_size, HOLD_BELOW_BYTES)
+        return footprint(step, moments, self.calibration, loading, batch_size)
+
+    @property
+    def architecture(self) -> str:
+        """The name of the trainer's network."""
+        return self.trainer.architecture or self.trainer.planned_architecture
+
+
+def fit_to_memory(
+    memory: TrainingMemory, configuration: Configuration, memory_gb: float
+) -> tuple[Configuration, Decision, Footprint]:
+    """Give a configuration the largest patch and batch that a trainer can take.
+
+    The batch is at most that of the configuration, which knows how much of the data set it may hold. For
+    nnU-Net's own trainers at nnU-Net's own settings there is nothing to fit: their plans are nnU-Net's.
+
+    Args:
+        memory: of the trainer on the data set.
+        configuration: as planned.
+        memory_gb: that training may take, all in all.
+
+    Raises:
+        PlanError: if not even the smallest patch fits.
+    """
+    smallest = memory.trainer.smallest_batch
+    limits = Constraints(smallest, max(configuration.batch_size, smallest))
+    fit = largest_patch_batch(memory, configuration.spacing, configuration.median_shape, memory_gb, limits)
+    options = {**memory.trainer.architecture_options, **memory.options}
+    spec = ArchitectureSpec(
+        class_path(memory.architecture),
+        network_kwargs(memory.architecture, fit.topology, **options),
+        requires_import(memory.architecture),
+    )
+    fitted = dataclasses.replace(
+        configuration, patch_size=fit.topology.patch_size, batch_size=fit.batch_size, architecture=spec
+    )
+    named = dataclasses.replace(fit.decision, name=f"{configuration.name}.memory_fit")
+    return fitted, named, fit.footprint
+
+
+def memory_of(
+    trainer: type[Trainer],
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    plan: Plan,
+    configuration: Configuration,
+    device: torch.device,
+    calibration: MemoryCalibration,
+    options: Mapping[str, Any] | None = None,
+) -> TrainingMemory:
+    """The memory of a trainer on a data set that is planned."""
+    return TrainingMemory(
+        trainer,
+        len(dataset.channels),
+        dataset.labels.num_heads,
+        case_voxels(fingerprint, plan, configuration),
+        device,
+        calibration,
+        options or {},
+    )
+
+
+def case_voxels(fingerprint: Fingerprint, plan: Plan, configuration: Configuration) -> list[float]:
+    """Voxels of each case as it is preprocessed for a configuration, about."""
+    found = []
+    for shape, old in zip(fingerprint.shapes_after_crop, fingerprint.spacings, strict=True):
+        sizes = [shape[axis] for axis in plan.transpose]
+        steps = [old[axis] for axis in plan.transpose]
+        # A 2D configuration keeps all slices, and resamples within them.
+        kept = len(sizes) - configuration.dimensions
+        inside = zip(sizes[kept:], steps[kept:], configuration.spacing, strict=True)
+        found.append(math.prod(sizes[:kept]) * math.prod(n * step / new for n, step, new in inside))
+    return found

@@ -1,0 +1,58 @@
+"""The decisions before training for the reference fingerprints; run as a script, it writes the golden files.
+
+python tests/planner/reference_decisions.py        # AUTOSEG_TEST_DATA names the folder of the data
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from autoseg.files import write_json
+from autoseg.fingerprint import Fingerprint
+from autoseg.planner import plan_experiment
+from autoseg.planner.data_facts import DataFacts
+from autoseg.planner.dimension import choose_dimension
+from autoseg.planner.networks import Hardware
+from autoseg.planner.situation import Situation
+from autoseg.planner.suitability import suitable_trainers
+
+REFERENCE = Path(__file__).parents[2] / "plans" / "reference"
+DATA = Path(os.environ.get("AUTOSEG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+PUBLISHED = "msd_reference"
+# Hardware of stated speed, so that no decision depends on the machine that a test runs on.
+SITUATIONS: dict[str, tuple[Hardware, float | None]] = {
+    "gpu": (Hardware("cuda", 1e13, 24.0), None),
+    "cpu_30_min": (Hardware("cpu", 1.6e11, 16.0), 1800.0),
+}
+
+
+def golden_files(data: Path) -> Iterator[tuple[Path, Path, Path]]:
+    """Golden file, fingerprint and dataset.json of every reference whose data are at hand."""
+    for folder in sorted(path for path in REFERENCE.iterdir() if path.is_dir()):
+        yield folder / "decisions.json", folder / "fingerprint.json", data / folder.name / "dataset.json"
+    for folder in sorted(path for path in (data / PUBLISHED).glob("*") if path.is_dir()):
+        golden = REFERENCE / f"msd_{folder.name}_decisions.json"
+        yield golden, folder / "dataset_fingerprint.json", folder / "dataset.json"
+
+
+def decisions(fingerprint: Path, dataset_json: Path) -> dict[str, Any]:
+    """Dimension and trainers for each situation."""
+    found = Fingerprint.load(fingerprint)
+    plan = plan_experiment(json.loads(dataset_json.read_text(encoding="utf-8")), found)
+    data = DataFacts.of(plan, found)
+    result = {}
+    for name, (hardware, budget_s) in SITUATIONS.items():
+        choice = choose_dimension(plan, data, hardware, budget_s)
+        trainers = suitable_trainers(Situation(data, choice, plan, hardware, budget_s))
+        result[name] = {"dimension": choice.decision.to_json(), "trainers": trainers.decision.to_json()}
+    document: dict[str, Any] = json.loads(json.dumps(result))
+    return document
+
+
+if __name__ == "__main__":
+    for golden, fingerprint, dataset_json in golden_files(DATA):
+        write_json(golden, decisions(fingerprint, dataset_json))

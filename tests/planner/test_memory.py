@@ -1,0 +1,274 @@
+"""Memory: counted exactly, put together, and what fits into it."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from autoseg import plugins
+from autoseg.architectures import Topology, build_network, prepare_for_cpu
+from autoseg.errors import PlanError
+from autoseg.planner.fit import Constraints, largest_patch_batch
+from autoseg.planner.footprint import GB, LOADER_BASE, Footprint, Loading, MemoryCalibration, footprint
+from autoseg.planner.topology import divisors, pooled
+from autoseg.tracing import _Counter, _step, trace_network
+from autoseg.training_memory import TrainingMemory
+
+CPU = torch.device("cpu")
+CALIBRATION = MemoryCalibration("test", 1.0 * GB, 1.5, True)
+
+
+class TwoConvolutions(nn.Module):
+    """A network whose memory can be told by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 1, bias=False)
+        self.second = nn.Conv2d(8, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.second(self.first(x))
+        return out
+
+
+def test_kept_activations_by_hand() -> None:
+    traced = trace_network(TwoConvolutions, (3, 1, 16, 16), 2, torch.device("cuda"), None)
+    assert traced.parameters == traced.gradients == 4 * (8 + 16)
+    # The hidden map and the logits; the input was there before.
+    assert traced.kept == 4 * 3 * 16 * 16 * (8 + 2)
+    assert traced.step_bytes > traced.kept
+    assert traced.peak(2) == traced.parameters + 2 * traced.gradients + traced.step_bytes
+
+
+def topology(edge: int, dimensions: int) -> Topology:
+    return pooled((1.0,) * dimensions, (edge,) * dimensions, 4)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("architecture", "dimensions", "options"),
+    [
+        ("nnunet", 3, {"width": 8}),
+        ("brainunet", 3, {"width": 8}),
+        ("mednext", 3, {"width": 8}),
+        ("mednext", 3, {"width": 8, "variant": "M"}),
+        ("resnet34_mlp", 2, {}),
+        ("deepmrseg", 2, {}),
+        ("unetplusplus", 2, {}),
+    ],
+)
+def test_what_is_counted_on_fakes_is_what_a_real_step_allocates(
+    architecture: str, dimensions: int, options: dict[str, object], dtype: torch.dtype | None
+) -> None:
+    shape = (2, 1, *topology(32, dimensions).patch_size)
+
+    def build() -> nn.Module:
+        return build_network(architecture, 1, 2, topology(32, dimensions), True, **options)
+
+    fake = trace_network(build, shape, 2, CPU, dtype)
+    network = build().train()
+    prepare_for_cpu(network)
+    layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
+    network = network.to(memory_format=layout)
+    data, counter = torch.zeros(shape).to(memory_format=layout), _Counter()
+    there = [data, *network.parameters(), *network.buffers()]
+    counter.ignore(iter(there))
+    with counter:
+        kept = _step(network, data, 2, dtype, counter)
+    assert fake.kept == pytest.approx(kept, rel=0.005)
+    assert fake.step_bytes == pytest.approx(counter.peak + data.nbytes, rel=0.005)
+
+
+def test_memory_grows_with_the_batch_and_reduced_precision_halves_it() -> None:
+    def traced(batch: int, dtype: torch.dtype | None) -> float:
+        shape = (batch, 1, 64, 64, 64)
+        return trace_network(
+            lambda: build_network("nnunet", 1, 2, topology(64, 3), True), shape, 2, CPU, dtype
+        ).step_bytes
+
+    assert traced(4, None) == pytest.approx(2 * traced(2, None), rel=0.1)
+    assert traced(2, torch.bfloat16) == pytest.approx(traced(2, None) / 2, rel=0.1)
+
+
+def test_checkpointing_keeps_less() -> None:
+    def kept(how: str) -> float:
+        build = lambda: build_network(  # noqa: E731
+            "mednext", 1, 2, topology(32, 3), False, variant="M", checkpointing=how
+        )
+        return trace_network(build, (1, 1, 32, 32, 32), 2, CPU, None).kept
+
+    assert kept("on") < kept("off") / 4
+
+
+@dataclass(frozen=True)
+class Step:
+    parameters: int = 100
+    gradients: int = 100
+    step_bytes: int = 1000
+
+
+def test_a_footprint_is_the_sum_of_its_parts() -> None:
+    loading = Loading([1000.0] * 10, 2, 3, (10, 10), 1e9)
+    whole = footprint(Step(), 2, CALIBRATION, loading, batch_size=3)
+    samples = 10 * 100 * 3 * 32
+    assert whole.cases == 10 * 1000 * (2 * 4 + 2) * 1.6 + samples
+    assert whole.loader == LOADER_BASE + 3 * (200 + 100) * 10 + (2 + 3) * 4 * 100
+    assert (whole.weights, whole.optimiser, whole.step) == (200, 200, 1375)
+    assert whole.total == sum((whole.base, whole.cases, whole.loader, 200, 200, 1375))
+    bare = footprint(Step(step_bytes=10), 1, CALIBRATION)
+    assert (bare.weights, bare.step) == (100, 137.5)  # the gradients at least
+    assert Loading([1e9], 1, 1, (10, 10), 2e9).held == 10_000 * 32
+
+
+def by_voxels(topology: Topology, batch: int) -> Footprint:
+    """A network that takes 1000 bytes for each voxel of a batch."""
+    step = 1000.0 * math.prod(topology.patch_size) * batch
+    return Footprint(1.0 * GB, 0.0, 0.0, 0.1 * GB, 0.1 * GB, step)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(8, 400), min_size=2, max_size=3),
+    st.floats(0.3, 6.0),
+    st.floats(1.4, 60.0),
+    st.integers(2, 8),
+    st.sampled_from([1, 16, 32]),
+)
+def test_what_is_chosen_fits_and_meets_the_constraints(
+    shape: list[int], depth: float, memory_gb: float, smallest: int, multiple: int
+) -> None:
+    spacing = (depth, *(1.0,) * (len(shape) - 1))
+    limits = Constraints(smallest_batch=smallest, largest_batch=40, multiple=multiple)
+    try:
+        fit = largest_patch_batch(by_voxels, spacing, shape, memory_gb, limits)
+    except PlanError:
+        least = min(8, *shape)
+        assert smallest * 1000 * least ** len(shape) + 1.2 * GB > memory_gb * GB / 64
+        return
+    assert fit.footprint.total <= memory_gb * GB
+    assert by_voxels(fit.topology, fit.batch_size) == fit.footprint
+    assert smallest <= fit.batch_size <= 40
+    for n, divisor in zip(fit.topology.patch_size, divisors(fit.topology), strict=True):
+        assert n % divisor == 0 and n % multiple == 0
+    if fit.batch_size < 40:
+        assert by_voxels(fit.topology, fit.batch_size + 1).total > memory_gb * GB
+
+
+def test_more_memory_is_never_a_smaller_patch() -> None:
+    fits = [
+        largest_patch_batch(by_voxels, (1.0, 1.0, 1.0), (200, 200, 200), gb) for gb in (1.5, 2.0, 4.0, 16.0)
+    ]
+    voxels = [math.prod(fit.topology.patch_size) for fit in fits]
+    assert voxels == sorted(voxels) and voxels[0] < voxels[-1]
+    assert fits[0].decision.inputs["alternatives"][0]["costs"]["gb"] >= 1.5
+
+
+def test_few_patches_are_counted_exactly() -> None:
+    asked = []
+
+    def counting(topology: Topology, batch: int) -> Footprint:
+        asked.append(topology.patch_size)
+        return by_voxels(topology, batch)
+
+    largest_patch_batch(counting, (1.0, 1.0, 1.0), (512, 512, 512), 2.0)
+    assert len(asked) <= 6
+
+
+def test_too_little_memory_says_how_much_it_takes() -> None:
+    with pytest.raises(PlanError, match=r"takes 1\.2 GB, and there are 1 GB"):
+        largest_patch_batch(by_voxels, (1.0, 1.0, 1.0), (64, 64, 64), 1.0)
+
+
+def trainers() -> list[str]:
+    return list(plugins.available("trainers"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", trainers())
+def test_every_trainer_s_memory_can_be_counted(name: str) -> None:
+    from autoseg import nnunet
+
+    trainer = nnunet.trainer_class(name)
+    for dimensions in trainer.dimensions:
+        memory = TrainingMemory(trainer, 2, 3, [1e5], CPU, CALIBRATION)
+        found = memory(topology(64 if dimensions == 2 else 32, dimensions), 2)
+        assert 1.0 < found.total / GB < 8
+
+
+def test_a_fitted_configuration_is_one_that_can_be_built() -> None:
+    from cases import fingerprint as cases_like
+    from cases import planned
+
+    from autoseg import nnunet
+    from autoseg.training_memory import case_voxels, fit_to_memory
+
+    found = cases_like((40, 100, 80), (2.0, 1.0, 1.0), cases=50)
+    plan = planned(found)
+    for name, trainer in (("3d_fullres", "brainunet"), ("2d", "resnet34_mlp")):
+        before = plan.configuration(name)
+        voxels = case_voxels(found, plan, before)
+        assert voxels == pytest.approx([40 * 100 * 80] * 50)
+        memory = TrainingMemory(nnunet.trainer_class(trainer), 1, 2, voxels, CPU, CALIBRATION)
+        after, decision, footprint = fit_to_memory(memory, before, 1.9)
+        assert footprint.total <= 1.9 * GB
+        assert after.batch_size <= max(before.batch_size, memory.trainer.smallest_batch)
+        assert decision.name == f"{name}.memory_fit"
+        assert after.architecture.class_path.endswith(("BrainUNet", "ResNet34MLP"))
+
+
+def test_a_calibration_is_measured_once(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autoseg import memory_calibration
+
+    runs = []
+
+    def peak(device: str, edge: int) -> float:
+        runs.append(edge)
+        return 1e9 + 1000.0 * edge**3
+
+    monkeypatch.setattr(memory_calibration, "_peak_of_process", peak)
+    path = tmp_path_factory.mktemp("calibration") / "memory.json"
+    first = memory_calibration.calibrate(path)
+    assert first.measured and len(runs) == len(memory_calibration.EDGES)
+    assert 1.0 <= first.overhead <= memory_calibration.MOST_OVERHEAD
+    assert memory_calibration.calibrate(path) == first and len(runs) == len(memory_calibration.EDGES)
+
+
+def test_without_a_measurement_there_is_a_guess(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autoseg import memory_calibration
+
+    monkeypatch.setattr(memory_calibration.sys, "executable", "/bin/false")
+    path = tmp_path_factory.mktemp("calibration") / "memory.json"
+    assert not memory_calibration.calibrate(path).measured
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "module", ["dimension", "suitability", "explain", "picture", "fit", "footprint", "networks"]
+)
+def test_planning_needs_no_torch(module: str, modules_after: Callable[[str], set[str]]) -> None:
+    assert not modules_after(f"import autoseg.planner.{module}") & {"torch", "nnunetv2", "skimage"}
+
+
+@pytest.fixture
+def modules_after() -> Callable[[str], set[str]]:
+    """Give the top-level modules that a fresh interpreter has loaded after some code."""
+
+    def after(code: str) -> set[str]:
+        script = f"{code}\nimport sys; print(' '.join({{n.split('.')[0] for n in sys.modules}}))"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        return set(done.stdout.split())
+
+    return after

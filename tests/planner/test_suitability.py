@@ -1,0 +1,145 @@
+"""Which trainers are taken, which are left, and why; and the table that the choice rests on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from cases import fingerprint, planned
+
+from autoseg import plugins
+from autoseg.fingerprint import Fingerprint
+from autoseg.planner.data_facts import DataFacts
+from autoseg.planner.dimension import choose_dimension
+from autoseg.planner.networks import Hardware, network_facts
+from autoseg.planner.situation import Situation
+from autoseg.planner.suitability import FEW_CASES, MOST_TRAINERS, Suitability, suitable_trainers
+
+ROOT = Path(__file__).parents[2]
+VOLUME = fingerprint((128, 160, 128), (1.0, 1.0, 1.0), cases=60)
+TINY = fingerprint((36, 50, 36), (1.0, 1.0, 1.0), cases=130)
+PICTURE = fingerprint((1, 256, 320), (999.0, 1.0, 1.0), cases=100, channels=3)
+THICK = fingerprint((20, 320, 320), (3.6, 0.6, 0.6), cases=40)
+
+
+def suitable(
+    found: Fingerprint,
+    budget_s: float | None = None,
+    kind: str = "cpu",
+    memory_gb: float | None = None,
+    ending: str = ".nii.gz",
+    runs_each: int = 1,
+    pretrained: frozenset[str] = frozenset(),
+) -> Suitability:
+    plan = planned(found, ending)
+    data = DataFacts.of(plan, found)
+    hardware = Hardware.assumed(kind, memory_gb, cores=2)
+    choice = choose_dimension(plan, data, hardware, budget_s)
+    return suitable_trainers(
+        Situation(data, choice, plan, hardware, budget_s, runs_each, pretrained),
+        plugins.available("trainers"),
+    )
+
+
+def reason(found: Suitability, trainer: str) -> str:
+    (verdict,) = [each for each in found.verdicts if each.trainer == trainer]
+    return verdict.reason
+
+
+def test_every_trainer_has_a_verdict_with_a_reason() -> None:
+    found = suitable(VOLUME, 3600.0)
+    assert [each.trainer for each in found.verdicts] == list(plugins.available("trainers"))
+    assert all(each.reason for each in found.verdicts)
+    assert {each.trainer for each in found.verdicts if each.taken} == set(found.names)
+    assert found.decision.value == list(found.names)
+    json.dumps(found.decision.to_json(), allow_nan=False)
+
+
+def test_what_is_3d_is_left_on_2d_and_the_other_way_round() -> None:
+    flat, volume = suitable(PICTURE, kind="cuda"), suitable(VOLUME, kind="cuda")
+    assert "brainunet" not in flat.names and "3D" in reason(flat, "brainunet")
+    assert "mednext_s" not in flat.names
+    assert "brainunet" in volume.names
+    assert "unet" not in volume.names and "2D alone" in reason(volume, "unet")
+
+
+def test_pictures_get_encoder_networks_first() -> None:
+    found = suitable(PICTURE, kind="cuda", ending=".png")
+    assert set(found.names[1:4]) == {"mobilenetv2_unet", "resnet34_mlp", "resnet50_unet"}
+    assert "pictures" in reason(found, "resnet50_unet")
+
+
+def test_a_tiny_volume_gets_no_large_network() -> None:
+    found = suitable(TINY, kind="cuda")
+    assert not set(found.names) & {"mednext_l", "nnunet_resenc_m", "nnunet_resenc_xl"}
+    assert "few for 62 million parameters" in reason(found, "mednext_l")
+    assert "nnunet_resenc_m" in suitable(VOLUME, kind="cuda").names
+
+
+def test_few_cases_get_pretrained_and_small_networks_first() -> None:
+    few = fingerprint((1, 256, 320), (999.0, 1.0, 1.0), cases=FEW_CASES - 5)
+    found = suitable(few, kind="cuda", pretrained=frozenset({"resnet50_unet"}))
+    assert found.names[:2] == ("nnunet", "resnet50_unet")
+    assert "few cases (15)" in reason(found, "nnunet_resenc_m")
+    parameters = [network_facts()[name].parameters[2] for name in found.names[2:]]
+    assert parameters == sorted(parameters)
+
+
+def test_a_short_budget_on_a_cpu_takes_few_and_small_ones() -> None:
+    short, long = suitable(VOLUME, 120.0), suitable(VOLUME, 36000.0)
+    assert short.names[0] == "nnunet"
+    assert len(short.names) <= len(long.names)
+    assert not set(short.names) & {"mednext_l", "nnunet_resenc_m", "brainunet"}
+    assert "steps" in reason(short, "brainunet")
+    assert suitable(VOLUME, 120.0, kind="cuda").names > short.names[:1]
+
+
+def test_folds_share_the_budget() -> None:
+    one, five = suitable(TINY, 900.0), suitable(TINY, 900.0, runs_each=5)
+    assert set(five.names) <= set(one.names) and len(five.names) < len(one.names)
+
+
+def test_what_does_not_fit_the_memory_is_left() -> None:
+    found = suitable(VOLUME, kind="cuda", memory_gb=1.5)
+    assert "nnunet_resenc_m" not in found.names and "GB" in reason(found, "nnunet_resenc_m")
+
+
+def test_where_the_dimension_is_in_doubt_slicewise_systems_are_taken_too() -> None:
+    found = suitable(THICK, kind="cuda")
+    assert "resnet34_mlp" in found.names and "in doubt" in reason(found, "resnet34_mlp")
+    assert len(found.names) <= MOST_TRAINERS
+
+
+def test_a_trainer_of_ones_own_is_named_and_not_chosen() -> None:
+    plan = planned(TINY)
+    data = DataFacts.of(plan, TINY)
+    choice = choose_dimension(plan, data)
+    found = suitable_trainers(Situation(data, choice, plan, Hardware.assumed("cpu")), ("nnunet", "mine"))
+    assert found.names == ("nnunet",) and "by name" in reason(found, "mine")
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_has_every_trainer() -> None:
+    assert set(network_facts()) == set(plugins.available("trainers"))
+
+
+@pytest.mark.parametrize("name", ["nnunet", "brainunet", "resnet34_mlp", "mednext_s", "deeplabv3"])
+def test_the_table_says_what_the_networks_are(name: str) -> None:
+    table = json.loads((ROOT / "plans" / "presets" / "trainers.json").read_text())["trainers"]
+    assert json.loads(json.dumps(script("trainer_facts").facts(name))) == table[name]
+
+
+@pytest.mark.slow
+def test_the_whole_table_says_what_the_networks_are() -> None:
+    facts = script("trainer_facts")
+    assert json.loads(json.dumps(facts.table())) == json.loads(facts.TABLE.read_text())
