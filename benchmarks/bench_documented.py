@@ -27,7 +27,7 @@ SLICES_ONLY = ("unet", "unetplusplus", "deeplabv3plus")
 
 # BrainUNet is a system for volumes, the library's networks are for slices.
 WALKS: dict[str, tuple[str, ...]] = {
-    "Dataset004_Hippocampus": (*DOCUMENTED, *BASELINES),
+    "Dataset004_Hippocampus": (*DOCUMENTED, *BASELINES, "nnunet:stock=true"),
     "Dataset018_FetalHead": (*DOCUMENTED[1:], *BASELINES, *SLICES_ONLY),
 }
 
@@ -76,7 +76,8 @@ def _walk(dataset: str, data: Path, workspace: Path, options: argparse.Namespace
     records = [
         json.loads(path.read_text()) for path in sorted(workspace.glob("results/*/*/fold_*/record.jsonl"))
     ]
-    kept = ("trainer", "configuration", "changes", "device", "code_version", "code_dirty", "created", "cost")
+    kept = ("trainer", "options", "configuration", "changes", "device", "code_version", "code_dirty")
+    kept += ("created", "cost")
     return {
         "dataset": dataset,
         "command": " ".join(["autoseg", *command]),
@@ -89,7 +90,7 @@ def _walk(dataset: str, data: Path, workspace: Path, options: argparse.Namespace
 
 def _report(result: dict[str, Any]) -> str:
     whole = "not measured (resumed)" if result["command_s"] is None else f"{result['command_s']:.0f} s"
-    by_trainer = {record["trainer"]: record for record in result["records"]}
+    by_trainer = {_label(record): record for record in result["records"]}
     lines = [
         f"# {result['dataset']}: the documented systems and the baselines at equal budgets",
         "",
@@ -101,9 +102,15 @@ def _report(result: dict[str, Any]) -> str:
         "",
         "| rank | trainer | Dice | NSD | HD95 | steps | time / budget | what the budget changed |",
         "|---|---|---|---|---|---|---|---|",
-        *(_line(row, by_trainer.get(row["trainer"])) for row in result["rows"]),
+        *(_line(row, by_trainer.get(row["trainer"].lower())) for row in result["rows"]),
     ]
     return "\n".join(lines)
+
+
+def _label(record: dict[str, Any]) -> str:
+    """As a row names it: the trainer with its options."""
+    options = [f"{name}={value}" for name, value in record["options"].items()]
+    return ":".join([record["trainer"], *options]).lower()
 
 
 def _line(row: dict[str, Any], record: dict[str, Any] | None) -> str:

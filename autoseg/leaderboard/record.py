@@ -135,8 +135,8 @@ class Record:
     @property
     def label(self) -> str:
         """The trainer with its options, as the command line takes it: ``deepmrseg:down_kernel=2``."""
-        options = ",".join(f"{name}={value}" for name, value in sorted(self.options.items()))
-        return f"{self.trainer}:{options}" if options else self.trainer
+        options = (f"{name}={_word(value)}" for name, value in sorted(self.options.items()))
+        return ":".join((self.trainer, *options))
 
     @property
     def quality(self) -> dict[str, Quality]:
@@ -174,3 +174,7 @@ class Record:
 
 def _short(value: float, digits: int = 9) -> float:
     return float(f"{value:.{digits}g}")
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
