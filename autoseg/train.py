@@ -254,8 +254,9 @@ def flops_per_patch(trainer: Any) -> int | None:
             )
             patch = torch.empty(1, trainer.num_input_channels, *configuration.patch_size)
             with FlopCounterMode(display=False) as counter, torch.no_grad():
-                network(patch)
-    except (NotImplementedError, RuntimeError) as problem:
+                # In training mode, batch normalisation refuses one sample with one voxel.
+                network.eval()(patch)
+    except (NotImplementedError, RuntimeError, ValueError) as problem:
         log.debug("FLOPs not counted: %s", problem)
         return None
     return int(counter.get_total_flops())

@@ -16,7 +16,9 @@ MISSED, EMPTY = "missing_prediction_structure", "empty_both"
 def record(statuses: dict[int, str]) -> Record:
     """A record of three cases with these statuses of its Dice, the others scored."""
     values = tuple(0.0 if i in statuses else 0.5 for i in range(3))
-    column = ScoreColumn(structure="organ", metric="dice", definition="dice.v1", values=values, statuses=statuses)
+    column = ScoreColumn(
+        structure="organ", metric="dice", definition="dice.v1", values=values, statuses=statuses
+    )
     made = Record(run_id="r", dataset="Dataset001_Made", trainer="t", configuration="2d", fold=0)
     return replace(made, scores=ScoreTable(cases=("a", "b", "c"), columns=(column,)))
 

@@ -127,7 +127,7 @@ def test_under_a_budget_the_patience_is_a_share_of_the_time(
     monkeypatch.setattr(trainer, "train_step", lambda _: time.sleep(0.01) or step)
     trainer.run_training()
     assert trainer.stopped_early
-    assert 0.5 < trainer.elapsed_s < 4.0, "seven of forty looks, and what the checkpoint takes"
+    assert trainer.elapsed_s < trainer.budget_s, "seven of forty looks are enough to see"
     assert trainer.plateau.rate == pytest.approx(1e-2 / 8)
     log = "".join(path.read_text() for path in Path(trainer.output_folder).glob("training_log*"))
     assert "schedule of 100 epochs -> 8 s" in log and "stopped early" in log
