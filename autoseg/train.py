@@ -46,13 +46,27 @@ def train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
         KeyboardInterrupt: after an interrupt, with a checkpoint written.
     """
     nnunet.activate(workspace)
-    if run.final_checkpoint.is_file():
-        return Checkpoint(run, run.final_checkpoint, _epoch_of(run))
-    with hold(run.folder / LEASE):
-        # Whoever held the lease before may have finished it.
-        if not run.final_checkpoint.is_file():
-            return _train(run, workspace, device)
+    if not _is_done(run):
+        with hold(run.folder / LEASE):
+            if run.final_checkpoint.is_file():
+                _account(run, workspace, device)
+            else:
+                return _train(run, workspace, device)
     return Checkpoint(run, run.final_checkpoint, _epoch_of(run))
+
+
+def _is_done(run: Run) -> bool:
+    return run.final_checkpoint.is_file() and run.cost.is_file()
+
+
+def _account(run: Run, workspace: Workspace, device: torch.device) -> None:
+    """Write the cost of a training that was stopped between its last checkpoint and that."""
+    if _is_done(run):  # by whoever held the lease before
+        return
+    with _standard_output_to_log():
+        trainer = _build(run, workspace, device)
+        trainer.load_checkpoint(str(run.final_checkpoint))
+    _write_cost(run, trainer, trainer.elapsed_s, 0.0)
 
 
 def _train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:

@@ -27,7 +27,7 @@ SLICES_ONLY = ("unet", "unetplusplus", "deeplabv3plus")
 
 # BrainUNet is a system for volumes, the library's networks are for slices.
 WALKS: dict[str, tuple[str, ...]] = {
-    "Dataset004_Hippocampus": (*DOCUMENTED, *BASELINES, "nnunet:stock=true"),
+    "Dataset004_Hippocampus": (*DOCUMENTED, *BASELINES),
     "Dataset018_FetalHead": (*DOCUMENTED[1:], *BASELINES, *SLICES_ONLY),
 }
 

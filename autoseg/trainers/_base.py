@@ -143,6 +143,7 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
         self.initial_lr = self.learning_rate
         self.num_epochs = self.epochs
         self.num_iterations_per_epoch = self.steps_per_epoch
+        self.num_val_iterations_per_epoch = max(1, self.steps_per_epoch // 5)  # nnU-Net's 50 to its 250
         self.enable_deep_supervision = self.deep_supervision
         self.oversample_foreground_percent = self.foreground_oversampling
         self.seed = int(training.get("seed", 0))
