@@ -65,7 +65,7 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         **_identity(cell, read_json(members[0].run.cost)["device"]),
         configuration=row.configuration,
         plan=row.plan,
-        plan_hash=digest([_content(member.plan) for member in members]),
+        plan_hash=digest([plan_content(member.plan) for member in members]),
         changes=changes_of(cell, members),
         checkpoint_sha256=sha256_of(weights),
         settings=evaluation.settings,
@@ -137,7 +137,7 @@ def without_scores(cell: Cell, status: Any, reason: str, configuration: str = ""
     )
 
 
-def _content(plan: Plan) -> dict[str, Any]:
+def plan_content(plan: Plan) -> dict[str, Any]:
     """What a plan makes of a run, without its name, its seed and what was measured on the way: runs of
     several seeds with one content are one row."""
     document = plan.to_json()

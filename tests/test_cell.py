@@ -10,7 +10,7 @@ import torch
 
 from autoseg import tailor
 from autoseg.cell import Cell, Member, members_of, plans_for
-from autoseg.cell_record import changes_of, row_cost
+from autoseg.cell_record import changes_of, plan_content, row_cost
 from autoseg.choice import Choice, Request
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.demo import make_demo
@@ -89,6 +89,20 @@ def test_without_a_budget_and_by_option(data: dict[int, Data], tmp_path: Path) -
 def test_images_have_one_orientation_and_miss_nothing(data: dict[int, Data], tmp_path: Path) -> None:
     (plan,) = plans(data[2], tmp_path)
     assert not plan.provenance["training"]["changes"]
+
+
+def test_seeds_of_one_plan_are_one_row(
+    data: dict[int, Data], step_s: dict[str, float], tmp_path: Path
+) -> None:
+    found = []
+    for seed, options in ((0, ""), (1, ""), (0, ":learning_rate=0.1")):
+        step_s["value"] *= 1.01  # what is measured on the way differs, and is not the plan
+        request = Request(torch.device("cpu"), run_seconds=900, seed=seed)
+        choice = Choice.parse(f"resnet34_mlp{options}")
+        found += plans_for(*data[3], choice, request, Workspace.locate(tmp_path))
+    assert len({plan.name for plan in found}) == 3
+    assert plan_content(found[0]) == plan_content(found[1])
+    assert plan_content(found[0]) != plan_content(found[2])
 
 
 def members(data: Data, workspace: Path, costs: list[dict[str, Any]]) -> tuple[Cell, tuple[Member, ...]]:
