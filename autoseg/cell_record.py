@@ -105,7 +105,8 @@ def _changes_of_members(members: Sequence[Member], costs: Sequence[Mapping[str, 
 def row_cost(row: Run, members: Sequence[Member]) -> Cost:
     """What a row cost: the sum over its members, and of the memory the most that one took.
 
-    Parameters and FLOPs are those of one network for each member, however many of its checkpoints predict.
+    Parameters and FLOPs of a patch are those of one network for each member, however many of its checkpoints
+    predict; FLOPs of a case are of all patches that go through all of them, mirrored copies included.
     """
     costs = [read_json(member.run.cost) for member in members]
     inference = read_json(row.inference)
@@ -114,9 +115,13 @@ def row_cost(row: Run, members: Sequence[Member]) -> Cost:
         values = [cost[key] for cost in costs]
         return None if None in values else sum(values)
 
+    each = [cost["flops_per_patch"] for cost in costs]
+    patches = inference.get("patches_per_case")
+    known = patches is not None and None not in each
     budgets = [member.plan.provenance["training"]["run_seconds"] for member in members]
     return Cost(
         **{key: total(key) for key in _SUMS},
+        flops_per_case=sum(f * n for f, n in zip(each, patches, strict=True)) if known else None,
         peak_memory_mb=max(cost["peak_memory_mb"] for cost in costs),
         train_s=round(total("train_s") + inference["predict_s"], 2),
         training_steps=total("steps"),

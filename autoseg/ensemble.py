@@ -162,14 +162,18 @@ def predict_validation(
     began = time.monotonic()
     ensemble = Ensemble([load_model(run.model_folder, [run.fold], device) for run in members])
     folders = [home / model.configuration.data_identifier for model in ensemble.models]
+    passes = []
     with progress.stage(f"Predict {row.trainer}", total=len(waiting)) as advance:
         for case in waiting:
             preprocessed = [read_preprocessed(folder, case) for folder in folders]
+            passes.append(
+                [m.passes(data.shape[1:]) for m, (data, _) in zip(ensemble.models, preprocessed, strict=True)]
+            )
             target = row.predictions / f"{case}{ending}"
             properties = preprocessed[0][1]
             images.write_segmentation(ensemble.segment(preprocessed), target, properties, ensemble.reader)
             advance(detail=case)
-    _write_timings(row, ensemble.timings, time.monotonic() - began)
+    _write_timings(row, ensemble.timings, time.monotonic() - began, passes)
     return row.predictions
 
 
@@ -181,7 +185,9 @@ def _meaning(model: Model) -> tuple[Any, ...]:
     return dict(labels.names), labels.region_order, len(channels)
 
 
-def _write_timings(run: Run, timings: Sequence[float], seconds: float) -> None:
+def _write_timings(
+    run: Run, timings: Sequence[float], seconds: float, passes: Sequence[Sequence[int]]
+) -> None:
     # The first case warms up allocators and caches.
     counted = list(timings[1:]) or list(timings)
     write_json(
@@ -191,5 +197,7 @@ def _write_timings(run: Run, timings: Sequence[float], seconds: float) -> None:
             "inference_s_per_case_p95": float(np.percentile(counted, 95)),
             "cases": len(timings),
             "predict_s": round(seconds, 2),
+            # Of each member, patches for the median case.
+            "patches_per_case": np.median(passes, axis=0).tolist(),
         },
     )

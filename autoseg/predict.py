@@ -104,6 +104,11 @@ class Model:
     def _has_regions(self) -> bool:
         return labels_from_json(self.dataset_json).has_regions
 
+    def passes(self, shape: Sequence[int]) -> int:
+        """Patches that go through the networks for a preprocessed case (z, y, x), mirrored ones included."""
+        copies: int = 2 ** len(self.mirror_axes)
+        return _tiles(shape, self.configuration.patch_size, self.step_size) * copies * len(self.networks)
+
     def segment(self, data: np.ndarray, properties: Mapping[str, Any]) -> np.ndarray:
         """The segmentation of one preprocessed case on its original grid (z, y, x)."""
         began = time.perf_counter()
@@ -260,11 +265,11 @@ def _pass_seconds(trainer: Any, batch: int) -> float:
     return min(times[1:])
 
 
-def _tiles(shape: Sequence[int], patch: Sequence[int]) -> int:
+def _tiles(shape: Sequence[int], patch: Sequence[int], step_size: float = 0.5) -> int:
     slices = shape[0] if len(patch) == 2 else 1
     spatial = [max(n, p) for n, p in zip(shape[-len(patch) :], patch, strict=True)]
     count = slices
-    for starts in tile_starts(spatial, patch, 0.5):
+    for starts in tile_starts(spatial, patch, step_size):
         count *= len(starts)
     return count
 

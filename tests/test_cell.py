@@ -165,6 +165,7 @@ def test_costs_of_a_row_are_sums_and_the_largest_memory(data: dict[int, Data], t
         {"predict_s": 10.0, "inference_s_per_case": 2.0, "inference_s_per_case_p95": 3.0, "cases": 5},
     )
     cost = row_cost(row, found)
+    assert cost.flops_per_case is None
     assert (cost.parameters, cost.trainable_parameters, cost.training_steps) == (303, 270, 1203)
     assert (cost.checkpoint_mb, cost.peak_memory_mb, cost.epochs) == (4.5, 52.0, 60)
     assert cost.train_s == pytest.approx(100.75)
@@ -179,3 +180,23 @@ def test_as_many_checkpoints_predict_as_fit_their_share() -> None:
     assert checkpoints_that_fit(5, share / 1.5, 100) == 1
     assert checkpoints_that_fit(5, share * 3, 100) == 1
     assert checkpoints_that_fit(5, 0.0, 100) == 5
+
+
+def test_operations_of_a_case_are_those_of_all_patches_of_all_members(
+    data: dict[int, Data], tmp_path: Path
+) -> None:
+    numbers = (
+        "parameters",
+        "trainable_parameters",
+        "checkpoint_mb",
+        "epochs",
+        "peak_memory_mb",
+        "train_s",
+        "steps",
+    )
+    costs = [{**dict.fromkeys(numbers, 1), "flops_per_patch": 10 + n, "changes": []} for n in range(3)]
+    _, found = members(data[3], tmp_path, costs)
+    row = found[0].run
+    timings = {"predict_s": 1.0, "inference_s_per_case": 1.0, "inference_s_per_case_p95": 1.0}
+    write_json(row.inference, {**timings, "patches_per_case": [2, 3, 4.5]})
+    assert row_cost(row, found).flops_per_case == pytest.approx(10 * 2 + 11 * 3 + 12 * 4.5)
