@@ -32,6 +32,10 @@ Finetune = Annotated[
     str | None, typer.Option(help="What is trained: a to i, ft_encoder, ft_decoder, head, all, gradual.")
 ]
 FewCases = Annotated[str | None, typer.Option("--cases", help="Of the training cases only some: 20, or 10%.")]
+PlanFrom = Annotated[
+    str | None,
+    typer.Option(help="Network, patch, spacing and normalisation of another model: init, or its folder."),
+]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs, instead of a budget.")]
 
 

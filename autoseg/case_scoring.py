@@ -31,6 +31,7 @@ class Rules:
         metrics: names; None for all that apply.
         lesion_rule: what counts as a lesion.
         readers: reader by file ending, where it is not the one that nnU-Net would choose.
+        asked: names of metrics that are measured beside those, on images that they are for.
     """
 
     labels: Labels
@@ -38,6 +39,7 @@ class Rules:
     metrics: tuple[str, ...] | None
     lesion_rule: LesionRule
     readers: Mapping[str, str]
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def _scores(
         ignore_label=rules.labels.ignore,
         tolerance_mm=rules.tolerance_mm,
         metrics=rules.metrics,
+        asked=rules.asked,
         lesion_rule=rules.lesion_rule,
         probabilities=_probabilities(pair, rules.labels),
     )

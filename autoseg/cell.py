@@ -6,19 +6,21 @@ trainer is an ensemble of orientations, a cell trains one run for each of them a
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from autoseg.cell_record import Cell, Member, record_of, without_scores
-from autoseg.choice import Choice, Request, plan_name
+from autoseg.choice import Choice, Request, plan_name, raced
 from autoseg.dataset import Dataset
 from autoseg.ensemble import predict_validation, save_ensemble
 from autoseg.errors import PlanError
 from autoseg.evaluate import Evaluation, evaluate
 from autoseg.fingerprint import Fingerprint
 from autoseg.leaderboard.records import Record, read_records, write_record
+from autoseg.measures import Measures, measures_of
 from autoseg.plan import Plan
 from autoseg.preprocess import preprocess_dataset
 from autoseg.run import Checkpoint, Run
@@ -26,7 +28,17 @@ from autoseg.tailor import member_requests, tailor_members
 from autoseg.train import train
 from autoseg.workspace import Workspace
 
-__all__ = ["Cell", "Member", "members_of", "plan_for", "plans_for", "run_cell", "train_cell"]
+__all__ = [
+    "Cell",
+    "Member",
+    "members_of",
+    "plan_for",
+    "plans_for",
+    "preprocess_member",
+    "row_of",
+    "run_cell",
+    "train_cell",
+]
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +54,7 @@ def run_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Re
     except PlanError as problem:
         log.warning("%s cannot run on %s: %s", cell.choice, cell.dataset.name, problem)
         return without_scores(cell, "impossible", str(problem))
-    row = _row(cell, members, workspace)
+    row = row_of(cell, members, workspace)
     if row.record.is_file():
         log.info("%s is done.", row.name)
         return read_records(row.record)[0]
@@ -68,7 +80,7 @@ def train_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> 
         AutosegError: whatever stands in the way.
     """
     members = members_of(cell, workspace)
-    row = _row(cell, members, workspace)
+    row = row_of(cell, members, workspace)
     *_, last = _train(cell, row, members, workspace, workers)
     return last if len(members) == 1 else Checkpoint(row, row.ensemble, last.epoch)
 
@@ -95,10 +107,23 @@ def plans_for(
         paths = [workspace.plan_of(dataset.name, plan_name(choice, each, fingerprint)) for each in asked]
         if all(path.is_file() for path in paths):
             return tuple(Plan.load(path) for path in paths)
-    plans = tailor_members(dataset, fingerprint, choice, request)
+    if request.race is not None:
+        plain = dataclasses.replace(request, race=None)
+        found = plans_for(dataset, fingerprint, choice, plain, workspace)
+        plans = tuple(_raced(plan, raced(request)) for plan in found)
+    else:
+        plans = tailor_members(dataset, fingerprint, choice, request)
     for plan in plans:
         plan.save(workspace.plan_of(dataset.name, plan.name))
     return plans
+
+
+def _raced(plan: Plan, suffix: str) -> Plan:
+    """The same plan for a run in a race: another name, and the schedule told."""
+    training = plan.provenance["training"]
+    told = "raced: the learning rate falls before each look, and is full again after it"
+    provenance = {**plan.provenance, "training": {**training, "changes": [*training["changes"], told]}}
+    return dataclasses.replace(plan, name=plan.name + suffix, provenance=provenance)
 
 
 def members_of(cell: Cell, workspace: Workspace) -> tuple[Member, ...]:
@@ -109,7 +134,7 @@ def members_of(cell: Cell, workspace: Workspace) -> tuple[Member, ...]:
     )
 
 
-def _row(cell: Cell, members: Sequence[Member], workspace: Workspace) -> Run:
+def row_of(cell: Cell, members: Sequence[Member], workspace: Workspace) -> Run:
     """Where the cell's predictions and record go: its only run's folder, or one for the ensemble."""
     if len(members) == 1:
         return members[0].run
@@ -132,10 +157,12 @@ def _run(cell: Cell, plan: str, configuration: str, workspace: Workspace) -> Run
 def _walk(
     cell: Cell, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
 ) -> Record:
+    # Before the training: a wish that cannot be met is not found out after it.
+    measures = measures_of(cell.dataset, workspace.preprocessed_of(cell.dataset.name))
     _train(cell, row, members, workspace, workers)
     runs = [member.run for member in members]
     predictions = predict_validation(row, runs, workspace, cell.request.device, cell.fold.validation)
-    evaluation = _evaluated(cell, row, predictions, workers)
+    evaluation = _evaluated(cell, row, predictions, measures, workers)
     return record_of(cell, row, members, evaluation)
 
 
@@ -144,22 +171,34 @@ def _train(
 ) -> list[Checkpoint]:
     checkpoints = []
     for member in members:
-        _preprocess(cell, member, workspace, workers)
+        preprocess_member(cell, member, workspace, workers)
         checkpoints.append(train(member.run, workspace, cell.request.device))
     if len(members) > 1:
         save_ensemble(row, [member.run for member in members])
     return checkpoints
 
 
-def _preprocess(cell: Cell, member: Member, workspace: Workspace, workers: int | None) -> None:
+def preprocess_member(cell: Cell, member: Member, workspace: Workspace, workers: int | None = None) -> None:
+    """Preprocess the cases as a training takes them, those that are not yet."""
     configuration = member.plan.configuration(member.run.configuration)
     folder = workspace.preprocessed_of(member.run.dataset) / configuration.data_identifier
     preprocess_dataset(cell.dataset, member.plan, configuration, folder, workers)
 
 
-def _evaluated(cell: Cell, run: Run, predictions: Path, workers: int | None) -> Evaluation:
+def _evaluated(
+    cell: Cell, run: Run, predictions: Path, measures: Measures, workers: int | None
+) -> Evaluation:
     if run.evaluation.is_file():
-        return Evaluation.load(run.evaluation)
-    evaluation = evaluate(predictions, cell.dataset, cases=cell.fold.validation, workers=workers)
+        found = Evaluation.load(run.evaluation)
+        if measures.met_by(found.settings):
+            return found
+    evaluation = evaluate(
+        predictions,
+        cell.dataset,
+        cases=cell.fold.validation,
+        pixel_sizes=measures.pixel_sizes,
+        asked=measures.metrics,
+        workers=workers,
+    )
     evaluation.save(run.evaluation)
     return evaluation

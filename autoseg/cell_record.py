@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autoseg.choice import Choice, Request
+from autoseg.choice import Choice, Request, Start
 from autoseg.dataset import Dataset
 from autoseg.evaluate import Evaluation
+from autoseg.fewshot import subset
 from autoseg.files import digest, read_json
 from autoseg.fingerprint import Fingerprint
 from autoseg.folds import Fold, folds_to_json
@@ -71,8 +72,18 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         settings=evaluation.settings,
         cost=row_cost(row, members),
         scores=ScoreTable.from_evaluation(evaluation, groups),
+        training_cases=len(training_cases(cell)),
     )
     return told(record)
+
+
+def training_cases(cell: Cell) -> tuple[str, ...]:
+    """The cases that a cell trains on: the fold's, or where few are asked for, those that its seed draws."""
+    few = Start.of(cell.choice).cases
+    if few is None:
+        return cell.fold.training
+    groups = {case.identifier: case.group for case in cell.dataset.cases}
+    return subset(cell.fold.training, groups, few, cell.request.seed)
 
 
 def changes_of(cell: Cell, members: Sequence[Member]) -> tuple[str, ...]:
@@ -148,6 +159,8 @@ def plan_content(plan: Plan) -> dict[str, Any]:
     document = plan.to_json()
     del document["plans_name"], document["autoseg"]
     training = {key: value for key, value in plan.provenance["training"].items() if key != "seed"}
+    if "cases" in training:  # of which a seed draws others
+        training["cases"] = training["cases"]["size"]
     return {**document, "training": training}
 
 

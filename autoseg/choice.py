@@ -12,13 +12,14 @@ from autoseg.fewshot import parse_cases
 from autoseg.files import digest
 from autoseg.finetune import FineTunePolicy
 from autoseg.fingerprint import Fingerprint
-from autoseg.weights import Initialisation
+from autoseg.transfer.moved_plan import PlanOfModel, plan_of_model
+from autoseg.weights import IMAGENET, RANDOM, Initialisation
 
 if TYPE_CHECKING:
     import torch
 
 # Options of a choice that are neither of the training nor of the network.
-START = ("init", "finetune", "cases")
+START = ("init", "finetune", "cases", "plan_from")
 NORMALIZATION = "normalization"
 
 
@@ -46,7 +47,7 @@ class Choice:
         return cls(name.strip(), options)
 
     def starting(self, **start: str | None) -> Choice:
-        """The same with `init`, `finetune` and `cases` where they are given and it has none of its own."""
+        """The same with what it starts from, where that is given and it has none of its own."""
         given = {key: _value(value) for key, value in start.items() if value is not None}
         return Choice(self.name, {**given, **self.options})
 
@@ -54,9 +55,12 @@ class Choice:
     def row_options(self) -> dict[str, Any]:
         """The options as a leaderboard's row has them: of a file of weights its name and content."""
         options = dict(self.options)
-        source = Start.of(self).init
+        start = Start.of(self)
+        source = start.init
         if "init" in options and Path(source.source).exists():
             options["init"] = f"{Path(source.source).name}@{source.identity()['source'][:8]}"
+        if start.plan_from is not None and options["plan_from"] != "init":
+            options["plan_from"] = f"{start.plan_from.model}@{start.plan_from.identity[:8]}"
         return options
 
     def __str__(self) -> str:
@@ -71,28 +75,35 @@ class Start:
         init: where the first weights come from.
         finetune: what is frozen; None: nothing.
         cases: of the training cases a number (int) or a part (float); None: all.
+        plan_from: the model whose plan is taken over; None: the plan is made for the data set.
     """
 
     init: Initialisation = field(default_factory=Initialisation)
     finetune: FineTunePolicy | None = None
     cases: int | float | None = None
+    plan_from: PlanOfModel | None = None
 
     @classmethod
     def of(cls, choice: Choice) -> Start:
         """Read the options of a choice: ``init=FILE:finetune=ft_decoder+frozen_norm=eval:cases=10%``.
 
+        The plan is that of the model that ``plan_from`` names; ``plan_from=init`` is the one of `init`.
+
         Raises:
+            PlanError: if there is no plan where `plan_from` says.
             RunError: if there are no weights where `init` says.
             UsageError: for an unknown strategy, or what is no number of cases.
         """
         options = choice.options
+        init = Initialisation.parse(str(options.get("init", RANDOM)))
         return cls(
-            Initialisation.parse(str(options.get("init", "random"))),
+            init,
             # Within an option, its own options are joined by a plus: the colon divides the choice's.
             FineTunePolicy.parse(str(options["finetune"]).replace("+", ":"))
             if "finetune" in options
             else None,
             parse_cases(str(options["cases"])) if "cases" in options else None,
+            _plan_from(str(options["plan_from"]), init) if "plan_from" in options else None,
         )
 
     @property
@@ -100,6 +111,7 @@ class Start:
         """What makes two starts the same; empty for random weights, all of them trained, on all cases."""
         found: dict[str, Any] = {} if self.init == Initialisation() else {"init": self.init.identity()}
         found |= {} if self.finetune is None else {"finetune": str(self.finetune)}
+        found |= {} if self.plan_from is None else {"plan_from": self.plan_from.identity}
         return found if self.cases is None else {**found, "cases": self.cases}
 
     def settings(self, seed: int) -> dict[str, Any]:
@@ -119,6 +131,17 @@ class Start:
         return told
 
 
+def _plan_from(text: str, init: Initialisation) -> PlanOfModel:
+    if text != "init":
+        return plan_of_model(Path(text).absolute())
+    if init.source in (RANDOM, IMAGENET):
+        raise UsageError(
+            f"The plan is to come from init, and init is {init.source}, which has none. Give a model to "
+            f"start from (init=MODEL), or name the model whose plan is meant: plan_from=MODEL."
+        )
+    return plan_of_model(Path(init.source))
+
+
 @dataclass(frozen=True)
 class Request:
     """What a run has to keep to.
@@ -132,6 +155,9 @@ class Request:
         seed: of the run.
         axis: array axis that slices are cut along, for a member of an ensemble; None: the planner's choice.
         share: of `run_seconds`, for a member of an ensemble.
+        race: the key of the race that may stop it on the way; its plan is the one that it has otherwise.
+        steps: length of the training, instead of a budget or epochs.
+        small: whether network, batch and patch are small, so that a step takes a moment.
     """
 
     device: torch.device
@@ -142,6 +168,9 @@ class Request:
     seed: int = 0
     axis: int | None = None
     share: float = 1.0
+    race: str | None = None
+    steps: int | None = None
+    small: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -163,10 +192,17 @@ def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str
             "configuration": request.configuration,
             "seed": request.seed,
             "fingerprint": fingerprint.hash,
+            **({} if request.steps is None else {"steps": request.steps}),
+            **({"small": True} if request.small else {}),
         }
     )
     member = "" if request.axis is None else f"_axis{request.axis}"
-    return f"autosegPlans_{key[:8]}{member}"
+    return f"autosegPlans_{key[:8]}{member}{raced(request)}"
+
+
+def raced(request: Request) -> str:
+    """The end of the name of a plan whose run is raced."""
+    return "" if request.race is None else f"_race{request.race}"
 
 
 def _value(text: str) -> Any:

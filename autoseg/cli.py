@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from autoseg.commands import benchmark, data, results, training
+from autoseg.commands import benchmark, data, intake, results, training
 from autoseg.errors import AutosegError
 
 INTERRUPTED = 130
@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for each in (training, data, results, benchmark):
+for each in (training, intake, data, results, benchmark):
     app.add_typer(each.app)
 
 

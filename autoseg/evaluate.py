@@ -34,6 +34,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     lesion_rule: LesionRule | None = None,
     pixel_sizes: Mapping[str, float] | None = None,
+    asked: Sequence[str] = (),
     workers: int | None = None,
 ) -> Evaluation:
     """Score predictions against references on the references' grid, in 3D for 3D images.
@@ -53,6 +54,8 @@ def evaluate(
         lesion_rule: what counts as a lesion.
         pixel_sizes: mm by case, for 2D images of formats without one. Where there is none, lengths are in
             pixels, and `settings["length_unit"]` says so.
+        asked: names of metrics that are measured beside those, for every structure, on images that they are
+            for; see `autoseg.measures`.
         workers: processes; as many as processors if None.
 
     Raises:
@@ -66,11 +69,13 @@ def evaluate(
         metrics=None if metrics is None else _names(metrics),
         lesion_rule=lesion_rule or LesionRule(),
         readers={dataset.file_ending: dataset.reader} if dataset else {},
+        asked=tuple(each.name for each in select(asked)),
     )
     if not rules.labels.structures:
         raise UsageError("There is no label but the background. Give labels such as {'liver': 1}.")
     scored = _score_all(pairs, rules, _sizes(pairs, pixel_sizes or {}), workers)
     _warn(pairs, scored)
+    _warn_of_unmeasured(rules, scored)
     return Evaluation(
         scores=tuple(score for case in scored for score in case.scores),
         cases=tuple(pair.case for pair in pairs.matched),
@@ -141,6 +146,13 @@ def _warn(pairs: Pairs, scored: Sequence[ScoredCase]) -> None:
         logger.warning("%d predictions differ from their references in origin or direction", displaced)
 
 
+def _warn_of_unmeasured(rules: Rules, scored: Sequence[ScoredCase]) -> None:
+    measured = {score.metric for case in scored for score in case.scores}
+    for each in select(rules.asked):
+        if each.name not in measured and each.needs != "all cases":
+            logger.warning("%s is asked for, but it needs %s: it was not measured.", each.name, each.needs)
+
+
 def _settings(rules: Rules, scored: Sequence[ScoredCase]) -> dict[str, Any]:
     """What the numbers mean, to be published with them."""
     structures = rules.labels.structures
@@ -152,6 +164,7 @@ def _settings(rules: Rules, scored: Sequence[ScoredCase]) -> dict[str, Any]:
         "tolerance_mm": {name: tolerance_of(name, rules.tolerance_mm) for name in structures},
         "default_tolerance_mm": DEFAULT_TOLERANCE_MM,
         "length_unit": " and ".join(sorted(units)),
+        "asked_metrics": list(rules.asked),
         "lesions": dict(rules.lesion_rule.to_json()),
         "calibration": {"margin_mm": MARGIN_MM, "bins": BINS},
         "displaced_predictions": sum(case.displaced for case in scored),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import os
 import platform
 import resource
 import subprocess
@@ -39,6 +40,12 @@ GUESSED_BASE = {"cpu": 1.0e9, "cuda": 0.6e9}
 GUESSED_OVERHEAD = {"cpu": 1.5, "cuda": 1.25}
 # Noise at small sizes must not become a factor.
 LEAST_OVERHEAD, MOST_OVERHEAD = 1.0, 1.8
+
+
+def cache_file() -> Path:
+    """Where the calibrations of this machine are kept, for all workspaces."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "autoseg" / "memory_calibration.json"
 
 
 def calibrate(path: Path, device: str = "cpu") -> MemoryCalibration:

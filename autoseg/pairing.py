@@ -105,27 +105,38 @@ def reference_files(folder: Path) -> dict[str, Path]:
     return {case: files[0] for case, files in found.items()}
 
 
-def find_pixel_sizes(text: str) -> dict[str, float]:
+def find_pixel_sizes(text: str, folder: Path | None = None) -> dict[str, float]:
     """Pixel sizes from what the command line is given: ``FILE`` or ``FILE:COLUMN``.
+
+    Args:
+        text: the table, and where it has several columns of pixel sizes, the one that fits the images.
+        folder: where a table is looked for first; then in the current folder.
 
     Raises:
         UsageError: if there is no such file, or no column is named and not exactly one is meant.
     """
-    table, column = Path(text), ""
-    if not table.is_file():
-        name, _, column = text.rpartition(":")
-        table = Path(name)
-    if not table.is_file():
-        raise UsageError(f"There is no table {text}. Give a CSV file with the columns case and pixel_mm.")
+    name, _, named = text.rpartition(":")
+    for place in (folder or Path(), Path()):
+        for table, column in ((place / text, ""), (place / name, named)):
+            if table.is_file():
+                return read_pixel_sizes(table, column or _size_column(table))
+    raise UsageError(f"There is no table {text}. Give a CSV file with the columns case and pixel_mm.")
+
+
+def size_columns(table: Path) -> list[str]:
+    """The columns of a CSV file that hold pixel sizes, by their names."""
     with table.open(encoding="utf-8-sig", newline="") as stream:
-        columns = next(csv.reader(stream), [])
-    sizes = [name for name in columns if name.lower().startswith("pixel")]
-    if not column and len(sizes) != 1:
+        return [name for name in next(csv.reader(stream), []) if name.lower().startswith("pixel")]
+
+
+def _size_column(table: Path) -> str:
+    columns = size_columns(table)
+    if len(columns) != 1:
         raise UsageError(
-            f"{table} has {len(sizes)} columns of pixel sizes ({', '.join(sizes or columns)}). "
-            f"Name the right one: {table.name}:{sizes[0] if sizes else 'COLUMN'}"
+            f"{table} has {len(columns)} columns of pixel sizes ({', '.join(columns) or 'none'}). "
+            f"Name the right one: {table.name}:{columns[0] if columns else 'COLUMN'}"
         )
-    return read_pixel_sizes(table, column or sizes[0])
+    return columns[0]
 
 
 def read_pixel_sizes(table: Path, column: str) -> dict[str, float]:

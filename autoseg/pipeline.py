@@ -8,7 +8,7 @@ not at all, and is skipped where that result is there for the same inputs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from autoseg.preprocess import link_references
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autoseg.cell import Cell
     from autoseg.choice import Choice
     from autoseg.leaderboard.foreign import RawData
     from autoseg.leaderboard.ranking import Leaderboard
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from autoseg.run import Checkpoint
 
 log = logging.getLogger(__name__)
+
+# Cells to their records, in a workspace, with so many processes for reading.
+TrainAll = Callable[["Sequence[Cell]", Workspace, "int | None"], "Sequence[Record]"]
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,16 @@ class Outcome:
     records: tuple[Record, ...] = field(repr=False)
 
 
-def plan_and_train(source: Path | str, workspace: Workspace, settings: Settings) -> Outcome:
+def plan_and_train(
+    source: Path | str, workspace: Workspace, settings: Settings, train_all: TrainAll | None = None
+) -> Outcome:
     """Walk a data set to a leaderboard, or go on where an earlier walk stopped.
 
     Args:
         source: a data set's name or id in the workspace, or the path of a raw folder, which is only read.
         workspace: where everything else goes.
         settings: what is asked.
+        train_all: takes all runs to their records; None: each to its end, one after the other.
 
     Raises:
         DataError: if verification finds errors, or one case makes cross-validation impossible.
@@ -60,23 +67,37 @@ def plan_and_train(source: Path | str, workspace: Workspace, settings: Settings)
         raise UsageError("A budget and a number of epochs exclude each other. Give --budget or --epochs.")
     prepared = prepare(root, workspace, settings)
     folds = chosen_folds(prepared.folds, settings.folds)
-    names = [_started(choice, settings) for choice in choose_trainers(settings.trainers, prepared)]
-    return _train_and_rank(prepared, folds, names, workspace, settings)
+    chosen = choose_trainers(settings.trainers, prepared, settings, len(folds))
+    names = [_started(choice, settings) for choice in chosen]
+    return _train_and_rank(prepared, folds, names, workspace, settings, train_all or run_each)
 
 
-def choose_trainers(asked: Sequence[str], prepared: Prepared) -> tuple[Choice, ...]:
+def choose_trainers(
+    asked: Sequence[str], prepared: Prepared, settings: Settings | None = None, folds: int = 1
+) -> tuple[Choice, ...]:
     """Trainers by name or by group; of a group, those that can train this data set.
+
+    Args:
+        asked: names with options, or groups; ``auto`` takes what suits data, device and budget.
+        prepared: the data set.
+        settings: what else is asked; None: ``auto`` is all that can train.
+        folds: how many are trained.
 
     Raises:
         UsageError: for an unknown trainer, or a training that it does not have.
     """
     from autoseg import nnunet
+    from autoseg.auto_trainers import suitable
     from autoseg.choice import Choice
     from autoseg.tailor import is_stock
 
     dimensions = {each.dimensions for each in prepared.plan.configurations.values()}
     chosen: list[Choice] = []
     for text in asked:
+        if text == "auto" and settings is not None:
+            device = find_device(settings.device).type
+            chosen += [Choice(name) for name in suitable(prepared, settings, device, folds).names]
+            continue
         if text not in ("auto", "documented", "baselines", "all"):
             choice = Choice.parse(text)
             is_stock(nnunet.trainer_class(choice.name), choice)
@@ -108,20 +129,28 @@ def _train_and_rank(
     choices: Sequence[Choice],
     workspace: Workspace,
     settings: Settings,
+    train_all: TrainAll,
 ) -> Outcome:
-    from autoseg.cell import Cell, run_cell
+    from autoseg.cell import Cell
 
     # A trainer that cannot train on these data takes no time from those that can.
     runs = len(folds) * sum(is_runnable(choice, prepared.plan, settings.configuration) for choice in choices)
     share = None if settings.budget_s is None else settings.budget_s / max(runs, 1)
     request = _request(settings, share)
     link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
-    records = []
-    for choice in choices:
-        for fold in folds:
-            cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, request)
-            records.append(run_cell(cell, workspace, settings.workers))
-    return _rank(prepared, records, workspace)
+    cells = [
+        Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, request)
+        for choice in choices
+        for fold in folds
+    ]
+    return _rank(prepared, train_all(cells, workspace, settings.workers), workspace)
+
+
+def run_each(cells: Sequence[Cell], workspace: Workspace, workers: int | None) -> list[Record]:
+    """Take every run to its end."""
+    from autoseg.cell import run_cell
+
+    return [run_cell(cell, workspace, workers) for cell in cells]
 
 
 def _rank(prepared: Prepared, records: Sequence[Record], workspace: Workspace) -> Outcome:
@@ -184,32 +213,40 @@ def train_one(
 
 
 def pretrain_one(
-    source: Path | str, trainer: str, fold: int | str, workspace: Workspace, settings: Settings
+    source: Path | str,
+    trainer: str,
+    fold: int | str,
+    workspace: Workspace,
+    settings: Settings,
+    others: Sequence[Path | str] = (),
 ) -> Pretrained:
     """Train a trainer's network on images alone, within the settings' budget; `init` takes the checkpoint.
 
-    The plan is the one that the trainer gets for that budget. With a fold, none of its held-out images is
-    looked at, so that its scores stay honest; ``all`` looks at every image with and without labels.
+    The plan is the one that the trainer gets for that budget, and lies beside the checkpoint. With a fold,
+    none of its held-out images is looked at, so that its scores stay honest; ``all`` looks at every image
+    with and without labels. All images of the `others` are looked at too, prepared as the plan says.
 
     Raises:
-        DataError: if the data set has errors.
+        DataError: if the data set has errors, or another one has other channels.
         UsageError: for unknown names, or without a budget.
     """
     from autoseg.cell import plan_for
     from autoseg.choice import Choice
     from autoseg.pretraining import Pretraining, pretrain
-    from autoseg.transfer.unlabelled import images_of, preprocess_images
+    from autoseg.transfer.unlabelled import images_of, preprocess_pool
 
     prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
+    more = [load_dataset(workspace.find_raw(each), groups=False) for each in others]
     dataset, request, choice = prepared.dataset, _request(settings, settings.budget_s), Choice.parse(trainer)
     plan = plan_for(dataset, prepared.fingerprint, choice, request, workspace)
     configuration = plan.configuration(plan.provenance["configuration"])
     training = None if fold == "all" else chosen_folds(prepared.folds, [int(fold)])[0].training
     folder = workspace.preprocessed_of(dataset.name) / f"{configuration.data_identifier}_images"
-    names = preprocess_images(
-        dataset, images_of(dataset, training), plan, configuration, folder, settings.workers
-    )
-    output = workspace.pretrained_of(dataset.name, f"{choice.name}__{plan.name}__{configuration.name}", fold)
+    cases = images_of(dataset, training)
+    names = preprocess_pool([dataset, *more], cases, plan, configuration, folder, settings.workers)
+    seen = "_and_".join([str(fold), *(each.name for each in more)])
+    output = workspace.pretrained_of(dataset.name, f"{choice.name}__{plan.name}__{configuration.name}", seen)
+    plan.save(output.parents[1] / "plans.json")
     how = Pretraining(seconds=settings.budget_s, seed=settings.seed)
     return pretrain(folder, plan, configuration.name, choice.name, output, how, request.device, list(names))
 
@@ -330,7 +367,9 @@ def run_demo(workspace: Workspace, budget_s: float, device: str = "cpu") -> tupl
 
 
 def _started(choice: Choice, settings: Settings) -> Choice:
-    return choice.starting(init=settings.init, finetune=settings.finetune, cases=settings.cases)
+    return choice.starting(
+        init=settings.init, finetune=settings.finetune, cases=settings.cases, plan_from=settings.plan_from
+    )
 
 
 def _request(settings: Settings, run_seconds: float | None) -> Any:

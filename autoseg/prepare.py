@@ -43,6 +43,7 @@ class Settings:
         init: "random", "imagenet", or the path of a checkpoint or model; None: random.
         finetune: a strategy, with options: ``ft_decoder+frozen_norm=eval``; None: everything is trained.
         cases: of the training cases, ``20`` or ``10%``; None: all.
+        plan_from: "init", or the path of a model whose plan is taken over; None: the data set's own plan.
     """
 
     trainers: tuple[str, ...] = ("auto",)
@@ -58,6 +59,7 @@ class Settings:
     init: str | None = None
     finetune: str | None = None
     cases: str | None = None
+    plan_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import gc
 import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -20,9 +23,12 @@ from autoseg.errors import RunError
 from autoseg.files import read_json, write_json
 from autoseg.lease import NAME as LEASE
 from autoseg.lease import hold
+from autoseg.memory_limits import FILE as LIMITS
+from autoseg.memory_limits import MemoryLimits, changes, is_out_of_memory
 from autoseg.plan import Plan
 from autoseg.predict import prediction_seconds
 from autoseg.run import Checkpoint, Run
+from autoseg.trainers._leg import Leg, save_rung
 from autoseg.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -35,11 +41,20 @@ LARGEST_MIRRORING_SHARE = 0.12
 LARGEST_CHECKPOINTS_SHARE = 0.2
 
 
-def train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
+def train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None = None) -> Checkpoint:
     """Train a run, or go on with it, or return at once if it is done.
 
     The plan must lie in the workspace and the cases must be preprocessed. Under a budget (in the plan) the
     time of the final prediction is measured first and set aside.
+
+    Args:
+        run: what is trained.
+        workspace: where everything lies.
+        device: where to compute.
+        leg: where to pause, for a training that is judged on the way; None: train to the end.
+
+    Returns:
+        The final checkpoint; of a training that has paused, the one that it goes on from.
 
     Raises:
         RunError: if training cannot go on, or another process trains this run; the message says which.
@@ -51,7 +66,7 @@ def train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
             if run.final_checkpoint.is_file():
                 _account(run, workspace, device)
             else:
-                return _train(run, workspace, device)
+                return _train(run, workspace, device, leg)
     return Checkpoint(run, run.final_checkpoint, _epoch_of(run))
 
 
@@ -69,27 +84,75 @@ def _account(run: Run, workspace: Workspace, device: torch.device) -> None:
     _write_cost(run, trainer, trainer.elapsed_s, 0.0)
 
 
-def _train(run: Run, workspace: Workspace, device: torch.device) -> Checkpoint:
+def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None) -> Checkpoint:
+    """Train, with smaller steps where memory runs out."""
+    planned = plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
+    limits = MemoryLimits(workspace.preprocessed_of(run.dataset) / LIMITS, run.trainer, device)
+    plan, spent = limits.applied(plan, run.configuration), 0.0
+    while True:
+        told = changes(planned.configuration(run.configuration), plan.configuration(run.configuration))
+        outcome = _attempt(run, workspace, device, leg, plan, spent, told)
+        if isinstance(outcome, Checkpoint):
+            return outcome
+        # Only here, where no traceback holds the tensors any more, is their memory free.
+        spent = outcome
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        plan = limits.lowered(plan, run.configuration)
+
+
+def _attempt(
+    run: Run,
+    workspace: Workspace,
+    device: torch.device,
+    leg: Leg | None,
+    plan: Plan,
+    spent: float,
+    told: list[str],
+) -> Checkpoint | float:
+    """Train with the steps of a plan to the end; gives the seconds spent so far if memory runs out."""
     began = time.monotonic()
     with _standard_output_to_log():
-        trainer = _build(run, workspace, device)
-        spent_before = trainer.elapsed_s
-        _set_budget(trainer, run, workspace, began)
+        trainer = _build(run, workspace, device, plan)
+        spent_before = trainer.elapsed_s = max(trainer.elapsed_s, spent)
+        trainer.leg, trainer.memory_changes = leg, told
         with _stop_on_signal(trainer):
             try:
+                _set_budget(trainer, run, workspace, began, leg)
                 trainer.run_training()
             except KeyboardInterrupt:
                 _save_for_resume(trainer)
                 raise
+            except Exception as problem:
+                if not is_out_of_memory(problem):
+                    raise
+                trainer.elapsed_s = spent_before + time.monotonic() - began
+                _save_for_resume(trainer)
+                return float(trainer.elapsed_s)
             finally:
                 _close_loaders(trainer)
+    if trainer.paused:
+        return _at_rung(trainer, run, leg, spent_before, time.monotonic() - began)
     _write_cost(run, trainer, spent_before, time.monotonic() - began)
     return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
 
 
-def _build(run: Run, workspace: Workspace, device: torch.device) -> Any:
+def _at_rung(trainer: Any, run: Run, leg: Leg | None, spent_before: float, seconds: float) -> Checkpoint:
+    """Leave what a paused training has come to: a model of its own, and what it cost."""
+    if leg is not None and leg.place is not None:
+        rung = dataclasses.replace(run, results=leg.place)
+        save_rung(trainer, rung.final_checkpoint)
+        for name in ("plans.json", "dataset.json"):
+            shutil.copyfile(run.model_folder / name, rung.model_folder / name)
+        trainer.mirrored_prediction = False
+        _write_cost(rung, trainer, spent_before, seconds)
+    return Checkpoint(run, run.latest_checkpoint, trainer.current_epoch)
+
+
+def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | None = None) -> Any:
     """The trainer, its network built, and loaded where there is something to go on from."""
-    plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
+    plan = plan or Plan.load(workspace.plan_of(run.dataset, run.plan))
     dataset_json = read_json(workspace.preprocessed_of(run.dataset) / "dataset.json", RunError)
     trainer = nnunet.trainer_class(run.trainer)(
         plan.to_json(), run.configuration, run.fold, dict(dataset_json), device
@@ -97,11 +160,15 @@ def _build(run: Run, workspace: Workspace, device: torch.device) -> Any:
     trainer.initialize()
     if run.latest_checkpoint.is_file():
         trainer.load_checkpoint(str(run.latest_checkpoint))
+        # The steps may have become smaller since.
+        trainer.my_init_kwargs["plans"] = plan.to_json()
         log.info("%s goes on after step %d (%.0f s).", run.name, trainer.steps_done, trainer.elapsed_s)
     return trainer
 
 
-def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float) -> None:
+def _set_budget(
+    trainer: Any, run: Run, workspace: Workspace, began: float, leg: Leg | None = None
+) -> None:
     """Set aside the time that the prediction will take.
 
     Where that takes too much, fewer of the best checkpoints predict, and without mirroring.
@@ -110,12 +177,17 @@ def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float) -> N
     total = settings.get("run_seconds")
     if total is None:
         return
+    if leg is not None and leg.run_s is not None:
+        trainer.budget_s *= leg.run_s / total
+        total = leg.run_s
+    if leg is not None and leg.place is not None:
+        return  # before a pause it does not matter yet what the prediction at the end will take
     # Trained on every case, there is none left to predict.
     plain = 0.0 if run.fold == "all" else prediction_seconds(trainer, run, workspace)
     if trainer.best_checkpoints:
         trainer.best_checkpoints = checkpoints_that_fit(trainer.best_checkpoints, plain, total)
         plain *= trainer.best_checkpoints
-    mirrored = plain * 2 ** len(trainer.configuration_manager.patch_size)
+    mirrored = plain * 2 ** len(trainer.inference_allowed_mirroring_axes or ())
     trainer.mirrored_prediction = trainer.mirroring and mirrored <= LARGEST_MIRRORING_SHARE * total
     reserved = mirrored if trainer.mirrored_prediction else plain
     trainer.budget_s = max(total - reserved - CLOSING_SECONDS - (time.monotonic() - began), 0.1 * total)
@@ -210,9 +282,9 @@ def _precision(trainer: Any) -> str:
 
 def _changes(trainer: Any) -> list[str]:
     """What only the training itself could know of how it differs from the published one, in words."""
+    found = list(trainer.memory_changes)
     if trainer.budget_s is None:
-        return []
-    found = []
+        return found
     if trainer.stock:
         epochs = trainer.steps_done / trainer.steps_per_epoch
         found.append(

@@ -12,8 +12,8 @@ import torch
 
 from autoseg.architectures import Topology, build_network, class_path, network_kwargs, requires_import
 from autoseg.plan import ArchitectureSpec, Configuration, Decision, Plan
-from autoseg.planner.fit import Constraints, largest_patch_batch
-from autoseg.planner.footprint import Footprint, Loading, MemoryCalibration, footprint
+from autoseg.planner.fit import SOURCE, Constraints, Fit, largest_patch_batch
+from autoseg.planner.footprint import GB, Footprint, Loading, MemoryCalibration, footprint
 from autoseg.tracing import trace_network
 from autoseg.trainers._base import autocast_dtype
 from autoseg.trainers._data import HOLD_BELOW_BYTES
@@ -93,9 +93,7 @@ def fit_to_memory(
     Raises:
         PlanError: if not even the smallest patch fits.
     """
-    smallest = memory.trainer.smallest_batch
-    limits = Constraints(smallest, max(configuration.batch_size, smallest))
-    fit = largest_patch_batch(memory, configuration.spacing, configuration.median_shape, memory_gb, limits)
+    fit = _largest(memory, configuration, memory_gb)
     options = {**memory.trainer.architecture_options, **memory.options}
     spec = ArchitectureSpec(
         class_path(memory.architecture),
@@ -107,6 +105,44 @@ def fit_to_memory(
     )
     named = dataclasses.replace(fit.decision, name=f"{configuration.name}.memory_fit")
     return fitted, named, fit.footprint
+
+
+def within_memory(
+    memory: TrainingMemory, planned: Configuration, topology: Topology, memory_gb: float
+) -> tuple[Topology, int, Decision]:
+    """The patch and batch of a planned configuration that keep to the memory.
+
+    nnU-Net's own networks keep nnU-Net's plan, which follows the memory by nnU-Net's rule, where it fits; all
+    others get the largest patch and batch that they can take.
+
+    Args:
+        memory: of the trainer.
+        planned: nnU-Net's configuration.
+        topology: of it.
+        memory_gb: that training may take, all in all.
+
+    Raises:
+        PlanError: if not even the smallest patch fits; the message says what it takes.
+    """
+    if memory.trainer.architecture is None:
+        needed = memory(topology, planned.batch_size)
+        if needed.total <= memory_gb * GB:
+            inputs = {"memory_gb": memory_gb, "footprint_gb": needed.to_json()}
+            value = {"patch_size": list(topology.patch_size), "batch_size": planned.batch_size}
+            rule = "nnU-Net's plan for that memory, which fits"
+            return (
+                topology,
+                planned.batch_size,
+                Decision(f"{planned.name}.memory_fit", value, rule, inputs, SOURCE),
+            )
+    fit = _largest(memory, planned, memory_gb)
+    return fit.topology, fit.batch_size, dataclasses.replace(fit.decision, name=f"{planned.name}.memory_fit")
+
+
+def _largest(memory: TrainingMemory, configuration: Configuration, memory_gb: float) -> Fit:
+    smallest = memory.trainer.smallest_batch
+    limits = Constraints(smallest, max(configuration.batch_size, smallest))
+    return largest_patch_batch(memory, configuration.spacing, configuration.median_shape, memory_gb, limits)
 
 
 def memory_of(

@@ -36,12 +36,23 @@ def upkern(source: Mapping[str, Tensor], network: nn.Module, how: str = "triline
     if set(source) != set(target):
         odd = sorted(set(source) ^ set(target))[0]
         raise PlanError(f"upkern: {odd} is in one of the two networks only. Use the same variant and plan.")
-    grown = {name: _grow(name, value, target[name].shape, how) for name, value in source.items()}
+    grown = {name: grow_kernel(name, value, target[name].shape, how) for name, value in source.items()}
     network.load_state_dict(grown)
     return grown
 
 
-def _grow(name: str, value: Tensor, shape: torch.Size, how: str) -> Tensor:
+def grow_kernel(name: str, value: Tensor, shape: torch.Size, how: str) -> Tensor:
+    """One tensor for a network with larger kernels.
+
+    Args:
+        name: of the tensor, for the message.
+        value: (o, i, *kernel).
+        shape: the same with a larger kernel; an equal shape returns the tensor itself.
+        how: "trilinear" or "zero", see `upkern`.
+
+    Raises:
+        PlanError: if more than the kernel differs, or it would have to shrink.
+    """
     if value.shape == shape:
         return value
     size = shape[2:]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoseg.benchmark.suite import DEMO, DatasetEntry
 from autoseg.dataset import Dataset, load_dataset
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, UsageError
 from autoseg.files import read_json
 from autoseg.folds import NUMBER
 from autoseg.workspace import Workspace
@@ -19,6 +19,8 @@ DEMO_CASES = dict(zip(DEMO, (20, 24), strict=True))
 DEMO_VOXELS = dict(zip(DEMO, (75_000, 32_000), strict=True))
 # Of a case of an unknown data set: a small volume.
 TYPICAL_VOXELS = 4_000_000
+# Of a data set that is still to be imported; half of them are labels.
+_IMAGES = (".gz", ".nii", ".mha", ".nrrd", ".png", ".jpg", ".tif", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Catalogue:
         if entry.generated and not (self.workspace.raw / entry.dataset / "dataset.json").is_file():
             self._sizes[entry.dataset] = Size(DEMO_CASES[entry.dataset], DEMO_VOXELS[entry.dataset])
             return entry.dataset, NUMBER
-        root = self.workspace.find_raw(entry.dataset)
+        if entry.source is not None and not (self.workspace.raw / entry.dataset / "dataset.json").is_file():
+            return self._to_be_imported(entry, entry.source)
+        root = self._find(entry)
         try:
             dataset = load_dataset(root, entry.groups)
         except AutosegError:
@@ -76,6 +80,23 @@ class Catalogue:
             len(dataset.cases), _voxels(self.workspace.fingerprint_of(root.name))
         )
         return dataset.name, self._folds(dataset)
+
+    def _to_be_imported(self, entry: DatasetEntry, source: Path) -> tuple[str, int]:
+        """Before the import only the source is there: its files say roughly how much it is."""
+        if not source.is_dir():
+            raise UsageError(f"There is no folder {source} to import {entry.dataset} from. Correct source.")
+        files = sum(1 for path in source.rglob("*") if path.suffix.lower() in _IMAGES)
+        self._sizes[entry.dataset] = Size(max(1, files // 2), TYPICAL_VOXELS)
+        return entry.dataset, NUMBER
+
+    def _find(self, entry: DatasetEntry) -> Path:
+        try:
+            return self.workspace.find_raw(entry.dataset)
+        except UsageError as problem:
+            raise UsageError(
+                f"{problem} With --dataset FOLDER, data sets of yours take the place of the suite's; without "
+                f"any data there is `autoseg benchmark generated`."
+            ) from None
 
     def _folds(self, dataset: Dataset) -> int:
         with contextlib.suppress(AutosegError, TypeError):

@@ -1,4 +1,4 @@
-"""One GPU for each job on a machine without a scheduler: a lock per device."""
+"""What a job computes on: a GPU of its own where there is no scheduler, and the cores that it asked for."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ log = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_S = 5.0
+
+
+def use_cores(count: int) -> None:
+    """Compute with as many threads as a job asked for, whichever engine started it.
+
+    Sums are added up in another order by another number of threads: results of two engines are equal only
+    where the numbers are. More threads than there are cores would only wait for each other.
+    """
+    import torch
+
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, min(count, there)))
 
 
 def devices() -> tuple[str, ...]:

@@ -25,6 +25,8 @@ EVALUATE_S_PER_VOXEL = 3e-7
 PREDICT_S_PER_VOXEL = {True: 1e-6, False: 2e-5}
 # A step of nnU-Net's 3D U-Net at its published size: 1000 epochs of 250 take about 14 hours on a GPU.
 STEP_S = {True: 0.2, False: 20.0}
+# Of that, a step with the smallest batch and patch: tenths of a second on a core.
+SMALL = 0.01
 # What prediction takes of a run's budget at most; see `autoseg.tailor.TRAINING_SHARE`.
 PREDICTION_SHARE = 0.15
 
@@ -55,5 +57,15 @@ def estimate(stage: str, cell: MatrixCell | None, size: Size, resources: Resourc
         return START_OF_RUN_S + PREDICT_S_PER_VOXEL[on_gpu] * held_out
     if cell.budget_s is not None:
         return START_OF_RUN_S + cell.budget_s * (1 - PREDICTION_SHARE)
-    known = facts(cell.trainer.partition(":")[0])
-    return START_OF_RUN_S + (cell.epochs or known.epochs) * known.steps_per_epoch * STEP_S[on_gpu]
+    return START_OF_RUN_S + steps_of(cell) * STEP_S[on_gpu] * (SMALL if cell.small else 1.0)
+
+
+def steps_of(cell: MatrixCell) -> int:
+    """How many steps a run makes that is not ended by the clock."""
+    if cell.steps is not None:
+        return cell.steps
+    name, *options = cell.trainer.split(":")
+    asked = dict(option.split("=", 1) for option in options)
+    known = facts(name)
+    epochs = cell.epochs or int(asked.get("epochs", known.epochs))
+    return epochs * int(asked.get("steps_per_epoch", known.steps_per_epoch))

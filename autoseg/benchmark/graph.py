@@ -25,10 +25,13 @@ Stage = Literal[
     "train",
     "predict",
     "evaluate",
+    "foreign",
     "leaderboard",
 ]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 OF_DATASETS: tuple[Stage, ...] = ("import", "verify", "fingerprint", "plan")
+# Whether files outside the workspace have changed cannot be told from outcomes: these look again.
+LOOKED_AT: tuple[Stage, ...] = (*OF_DATASETS, "foreign")
 OF_RUNS: tuple[Stage, ...] = ("train", "predict", "evaluate")
 # These need the hardware that the runs are made for: fitting a plan measures it.
 ON_DEVICE = ("fit", "train", "predict")
@@ -49,6 +52,8 @@ class Job:
         resources: what a scheduler is asked for; the time limit is always set.
         seconds: estimate.
         cell: the run; for ``fit`` without a fold; for earlier stages without a trainer; else None.
+        limit_asked: whether the time limit is the suite's own, not made from the estimate.
+        given: what an import or foreign results come from.
     """
 
     id: str
@@ -59,6 +64,8 @@ class Job:
     resources: Resources
     seconds: float
     cell: MatrixCell | None = None
+    limit_asked: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def outcome(self) -> str:
@@ -162,7 +169,7 @@ class Graph:
 
 
 def _job(entry: Mapping[str, Any], runs: list[MatrixCell]) -> Job:
-    known = {key: entry[key] for key in ("id", "stage", "dataset", "seconds")}
+    known = {key: entry[key] for key in ("id", "stage", "dataset", "seconds", "limit_asked")}
     return Job(
         **known,
         needs=tuple(entry["needs"]),
@@ -170,6 +177,7 @@ def _job(entry: Mapping[str, Any], runs: list[MatrixCell]) -> Job:
         # Checked when they were written; read again, a bare number would be minutes.
         resources=Resources.model_construct(**entry["resources"]),
         cell=None if entry["cell"] is None else runs[entry["cell"]],
+        given=entry.get("given", {}),
     )
 
 

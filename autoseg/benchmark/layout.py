@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from autoseg.benchmark.datasets import Catalogue
 from autoseg.benchmark.estimate import estimate
@@ -31,8 +32,9 @@ def build_graph(suite: Suite, workspace: Workspace) -> Graph:
     for cell in cells(suite, catalogue.facts_of):
         runs.setdefault(cell.dataset, []).append(cell)
     jobs = [job for of_dataset in runs.values() for job in builder.of_dataset(of_dataset)]
-    evaluations = tuple(job.id for job in jobs if job.stage == "evaluate")
-    jobs.append(builder.job("leaderboard", "", "leaderboard", evaluations, ("leaderboard.html",)))
+    jobs += builder.foreign(runs, {job.dataset: job.id for job in jobs if job.stage == "plan"})
+    rows = tuple(job.id for job in jobs if job.stage in ("evaluate", "foreign"))
+    jobs.append(builder.job("leaderboard", "", "leaderboard", rows, ("leaderboard.html",)))
     return Graph(suite.name, workspace, in_order(jobs))
 
 
@@ -56,12 +58,43 @@ class _Builder:
             "plan": (f"preprocessed/{name}/nnUNetPlans.json", f"preprocessed/{name}/splits_final.json"),
         }
         jobs: list[Job] = []
+        given = self._imported(first)
         for stage in files:
-            key = digest([first.source, first.groups, first.memory_gb])[:8]
+            key = digest([first.source, first.groups, first.memory_gb, *([given] if given else [])])[:8]
             needs = tuple(job.id for job in jobs[-1:])
             jobs.append(self.job(stage, name, f"{stage}-{name}-{key}", needs, files[stage], first))
-        yield from (replace(job, cell=replace(first.variant, trainer="")) for job in jobs)
+        bare = replace(first.variant, trainer="")
+        yield from (replace(job, cell=bare, given=given if job.stage == "import" else {}) for job in jobs)
         yield from self._runs(runs, jobs[-1].id)
+
+    def _imported(self, first: MatrixCell) -> dict[str, Any]:
+        """What a data set is imported from; empty for one that is there."""
+        parts = (self.suite, *self.suite.include)
+        entries = [entry for part in parts for entry in part.datasets if entry.dataset == first.source]
+        given = next((entry.given for entry in entries if entry.given), {})
+        return {**given, "groups": first.groups or None} if given else {}
+
+    def foreign(self, runs: Mapping[str, Sequence[MatrixCell]], planned: Mapping[str, str]) -> Iterator[Job]:
+        """Results made elsewhere, each once its data set has folds.
+
+        Raises:
+            UsageError: if it is not clear to which data set one belongs.
+        """
+        for entry in self.suite.foreign:
+            wanted = [entry.dataset] if entry.dataset else list(runs)
+            named = [name for name in wanted if name in runs and (entry.dataset or name in entry.path.parts)]
+            found = named or (wanted if len(wanted) == 1 and not entry.dataset else [])
+            if len(found) != 1:
+                raise UsageError(
+                    f"The results in {entry.path} are of {entry.dataset or 'a data set that is not named'}. "
+                    f"Write dataset: with one of {', '.join(runs)}."
+                )
+            (name,) = found
+            folds = sorted({cell.fold for cell in runs[name]})
+            given = {"path": str(entry.path), "name": entry.name, "folds": folds}
+            called = f"foreign-{name}-{entry.name or entry.path.stem}-{digest([name, given])[:8]}"
+            job = self.job("foreign", name, called, (planned[name],))
+            yield replace(job, cell=replace(runs[name][0].variant, trainer=""), given=given)
 
     def _runs(self, runs: list[MatrixCell], planned: str) -> Iterator[Job]:
         fits = {cell.variant: self._of_run("fit", cell.variant, (planned,)) for cell in runs}
@@ -107,6 +140,7 @@ class _Builder:
             outputs=(f"outcomes/{name}.json", *files),
             resources=resources.model_copy(update={"time": limit}),
             seconds=seconds,
+            limit_asked=resources.time is not None,
         )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from autoseg import progress
 from autoseg.benchmark.board import Board, JobState, Outcome, ready
-from autoseg.benchmark.graph import OF_DATASETS, Graph, Job
+from autoseg.benchmark.graph import LOOKED_AT, Graph, Job
 from autoseg.benchmark.stages import run_job
 from autoseg.lease import Held
 
@@ -85,7 +85,7 @@ def _walk(
     for job in board.graph.jobs:
         states[job.id] = board.state(job, states)
         if _wanted(job, states, ran) and (outcome := _run(board, job, workers)):
-            changed = states[job.id].state != "done" or job.stage not in OF_DATASETS
+            changed = states[job.id].state != "done" or job.stage not in LOOKED_AT
             # A leaderboard of what there is can always be made again: no reason for another walk.
             ran += changed and job.stage != "leaderboard"
             states[job.id] = board.state(job, states)
@@ -101,7 +101,7 @@ def _wanted(job: Job, states: Mapping[str, JobState], ran: int) -> bool:
         ended = any(states[need].state not in ("waiting", "running") for need in job.needs)
         return ended and (state in ("waiting", "failed") or (state == "done" and ran > 0))
     # Whether raw data have changed cannot be told from outcomes; looking costs little.
-    looked = job.stage in OF_DATASETS and state == "done"
+    looked = job.stage in LOOKED_AT and state == "done"
     return ready(job, states) or (looked and all(states[need].state == "done" for need in job.needs))
 
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from autoseg.benchmark.suite import Axes, DatasetEntry, Pattern, Suite
+from autoseg.benchmark.suite_model import Budget
 from autoseg.errors import UsageError
 from autoseg.files import digest
 
@@ -32,11 +33,13 @@ class MatrixCell:
         init: ``random``, ``imagenet`` or a checkpoint.
         finetune: strategy, or empty.
         cases: of the training cases a number or a part, or ``all``.
-        budget_s: wall clock of the run; None: epochs decide.
+        budget_s: wall clock of the run; None: epochs or steps decide.
         epochs: instead of the trainer's own.
         configuration: ``auto`` or a name.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         memory_gb: the planner's target.
+        steps: of the training, instead of a budget or epochs.
+        small: whether batch, width and patch are the smallest.
     """
 
     dataset: str
@@ -53,6 +56,8 @@ class MatrixCell:
     configuration: str = "auto"
     device: str = "auto"
     memory_gb: float | None = None
+    steps: int | None = None
+    small: bool = False
 
     @property
     def variant(self) -> MatrixCell:
@@ -109,7 +114,7 @@ def cells(suite: Suite, facts_of: DatasetFacts) -> tuple[MatrixCell, ...]:
 
 
 def _crossed(matrix: Axes, suite: Suite, facts_of: DatasetFacts) -> Iterator[MatrixCell]:
-    per_run = matrix.budget.per_run if matrix.budget is not None else None
+    budget = matrix.budget or Budget.model_construct()
     for entry in matrix.datasets:
         name, number = facts_of(entry)
         axes = (
@@ -131,11 +136,13 @@ def _crossed(matrix: Axes, suite: Suite, facts_of: DatasetFacts) -> Iterator[Mat
                 init=init,
                 finetune="" if finetune == "none" else finetune,
                 cases=count,
-                budget_s=per_run,
+                budget_s=budget.per_run,
                 epochs=matrix.epochs,
                 configuration=matrix.configuration,
                 device=suite.device,
                 memory_gb=suite.memory,
+                steps=budget.steps,
+                small=budget.small,
             )
 
 

@@ -1,54 +1,103 @@
 """Racing: after a part of the time, what is clearly behind stops, and the rest has its time.
 
 Successive halving (Jamieson and Talwalkar, AISTATS 2016, arXiv 1502.07943) stops a fixed part of the field at
-every rung, whether or not the evidence tells it from the rest. Here the evidence is the out-of-fold Dice of
-every case, the same cases for all, and a trainer stops only if a paired test (Wilcoxon, after Holm over all
-rivals of the leader) and the interval of its mean difference say that it is behind by more than a margin, and
-if what it has gained on the leader since the last rung would not bring it back. Closed testing of rivals
-against the leader is in the spirit of F-race (Birattari et al., GECCO 2002).
+every rung, whether or not the evidence tells it from the rest. Here every rung is judged case by case, see
+`autoseg.benchmark.race_verdict`.
 
-Everything here is a function of learning curves; nothing trains.
+Nothing here trains: whoever calls says how a trainer is taken to a rung and what was seen of it there.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-import numpy as np
-
-from autoseg import statistics
+from autoseg.benchmark.race_verdict import ALPHA, MARGIN, Looked, Verdict, judge
+from autoseg.errors import UsageError
 from autoseg.statistics import Floats
 
-# Below these many cases (or groups) a paired test cannot see anything: nobody is dropped.
-FEWEST_CASES = 8
-MARGIN = 0.01
-ALPHA = 0.05
-RESAMPLES = 2000
+log = logging.getLogger(__name__)
 
-# Given a trainer and the seconds of training it has had, its Dice on every case, shape (cases,).
-Evidence = Callable[[str, float], Floats]
+# A run's last part is for its prediction; a look there would come after the end.
+LATEST_RUNG = 0.8
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What is known of one trainer at one rung, against the leader.
+class Rules:
+    """How a race is run.
 
     Attributes:
-        behind: mean paired difference to the leader, in Dice; 0 for the leader.
-        at_least: lower end of the 95 % interval of `behind`.
-        p: two-sided Wilcoxon p value after Holm.
-        predicted: `behind` at the end, if it goes on gaining as since the last rung.
-        drop: whether it stops.
-        reason: in a sentence.
+        rungs: looks, as parts of a run's time, rising; at the end there is one more.
+        freed: the time of those that stop is shared among the rest, or saved.
+        margin: differences below it are not worth stopping for, in Dice.
+        alpha: level of the test.
+        steep: who has less than this part of the leader's Dice may have its steep part before it, and is not
+            judged before the last look but the end: that a curve is still low says little about its end.
+        ties: at that last look, trainers that are not expected to come out ahead of the leader by more than
+            the margin go on (``keep``) or ``stop``.
     """
 
-    behind: float
-    at_least: float
-    p: float
-    predicted: float
-    drop: bool
-    reason: str
+    rungs: tuple[float, ...] = (0.2, 0.4)
+    freed: Literal["share", "save"] = "share"
+    margin: float = MARGIN
+    alpha: float = ALPHA
+    steep: float = 0.8
+    ties: Literal["keep", "stop"] = "keep"
+
+    def __post_init__(self) -> None:
+        edges = (0.0, *self.rungs, LATEST_RUNG)
+        if not self.rungs or any(b < a or b == 0 for a, b in itertools.pairwise(edges)):
+            raise UsageError(
+                f"The rungs of a race are {self.rungs}; expected rising parts of a run's time, at most "
+                f"{LATEST_RUNG:g}, such as 0.2, 0.4."
+            )
+        if self.freed not in ("share", "save"):
+            raise UsageError(f"The time that a race frees: {self.freed!r}; expected share or save.")
+        if self.ties not in ("keep", "stop"):
+            raise UsageError(f"Trainers that are tied in a race: {self.ties!r}; expected keep or stop.")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """How far trainers are taken next.
+
+    Attributes:
+        rung: its number, from 0; the last is the end.
+        from_s: seconds of training of each run when it begins.
+        until_s: seconds of training at which it pauses; infinite at the end.
+        run_s: wall clock of each run that goes to the end, prediction included.
+    """
+
+    rung: int
+    from_s: float
+    until_s: float
+    run_s: float
+
+    @property
+    def last(self) -> bool:
+        """Whether it goes to the end."""
+        return math.isinf(self.until_s)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a trainer at a rung.
+
+    Attributes:
+        scores: Dice of each case, shape (cases,); the same cases for all.
+        spent_s: wall clock that it took since the rung before: training and prediction, all its runs.
+    """
+
+    scores: Floats = field(repr=False)
+    spent_s: float
+
+
+# Takes a trainer to the end of a stretch. What it raises is the end of this trainer's race.
+Look = Callable[[str, Stretch], Seen]
 
 
 @dataclass(frozen=True)
@@ -56,14 +105,18 @@ class Rung:
     """One look at the field.
 
     Attributes:
-        seconds: of training that each trainer in the race has had by then.
-        leader: the best mean.
+        stretch: that led to it.
+        leader: the best mean; empty if nobody came here.
         verdicts: by trainer.
+        seen: by trainer.
+        failed: why a trainer did not come here, by trainer.
     """
 
-    seconds: float
+    stretch: Stretch
     leader: str
     verdicts: Mapping[str, Verdict]
+    seen: Mapping[str, Seen] = field(repr=False)
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -76,161 +129,140 @@ class Race:
     """A race from start to end.
 
     Attributes:
-        rungs: looks, in order.
-        spent: seconds of training by trainer.
-        winner: the best mean at the last look.
+        rungs: looks, in order; the last one at the end.
     """
 
     rungs: tuple[Rung, ...]
-    spent: Mapping[str, float] = field(repr=False)
-    winner: str
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """Wall clock by trainer."""
+        found: dict[str, float] = {}
+        for rung in self.rungs:
+            for name, seen in rung.seen.items():
+                found[name] = found.get(name, 0.0) + seen.spent_s
+        return found
 
     @property
     def total(self) -> float:
-        """Seconds of training of all together."""
+        """Wall clock of all together."""
         return sum(self.spent.values())
+
+    @property
+    def winner(self) -> str:
+        """The best mean at the last look."""
+        return self.rungs[-1].leader
 
     @property
     def survivors(self) -> tuple[str, ...]:
         """Who was never dropped."""
-        return self.rungs[-1].kept
-
-
-def judge(
-    scores: Mapping[str, Floats],
-    earlier: Mapping[str, Floats] | None = None,
-    *,
-    still: float = 0.0,
-    groups: Sequence[str] | None = None,
-    margin: float = MARGIN,
-    alpha: float = ALPHA,
-    seed: int = 0,
-) -> tuple[str, dict[str, Verdict]]:
-    """Who leads, and who is clearly behind.
-
-    Args:
-        scores: by trainer, shape (cases,); the same cases for all.
-        earlier: the same at the rung before, for how fast each closes the gap.
-        still: time to come, in units of the time since the rung before. Learning curves flatten, so a gap
-            closes at most as fast in it as it did; 0 at the end.
-        groups: the group of each case; then groups are the units of the test.
-        margin: differences below it are not worth stopping for, in Dice.
-        alpha: level of the test.
-        seed: of the bootstrap.
-
-    Returns:
-        The leader, and a verdict for everyone.
-    """
-    names = list(scores)
-    table = np.stack([_per_unit(scores[name], groups) for name in names])
-    leader = int(table.mean(axis=1).argmax())
-    rivals = [i for i in range(len(names)) if i != leader]
-    found = {names[leader]: Verdict(0.0, 0.0, 1.0, 0.0, False, "leads")}
-    if rivals:
-        gaps = table[leader] - table[rivals]
-        p = statistics.holm(statistics.wilcoxon(gaps))
-        weights = statistics.resample(gaps.shape[1], n_resamples=RESAMPLES, seed=seed)
-        lows = [each.low for each in statistics.mean_intervals(gaps, weights)]
-        closing = _closing(names, leader, rivals, table, earlier, groups)
-        for row, i in enumerate(rivals):
-            behind = float(gaps[row].mean())
-            predicted = behind - still * max(float(closing[row]), 0.0) if still else behind
-            found[names[i]] = _verdict(
-                behind, float(lows[row]), float(p[row]), predicted, gaps.shape[1], margin, alpha
-            )
-    return names[leader], {name: found[name] for name in names}
-
-
-def _verdict(
-    behind: float, low: float, p: float, predicted: float, units: int, margin: float, alpha: float
-) -> Verdict:
-    told = f"{behind:.3f} Dice behind (at least {low:.3f}, p = {p:.2g})"
-    if units < FEWEST_CASES:
-        return Verdict(behind, low, p, predicted, False, f"{told}: {units} cases cannot tell")
-    if p >= alpha or low <= margin:
-        return Verdict(behind, low, p, predicted, False, f"{told}: not clearly behind")
-    if predicted <= margin:
-        return Verdict(behind, low, p, predicted, False, f"{told}, and may catch up")
-    return Verdict(behind, low, p, predicted, True, f"{told}: stops")
-
-
-def _closing(
-    names: Sequence[str],
-    leader: int,
-    rivals: Sequence[int],
-    table: Floats,
-    earlier: Mapping[str, Floats] | None,
-    groups: Sequence[str] | None,
-) -> Floats:
-    """By how much each rival's gap has shrunk since the rung before; without one, by as much as may be."""
-    if earlier is None or any(name not in earlier for name in names):
-        return np.full(len(rivals), np.inf)
-    before = np.stack([_per_unit(earlier[name], groups) for name in names]).mean(axis=1)
-    now = table.mean(axis=1)
-    gaps = (before[leader] - before) - (now[leader] - now)
-    return np.asarray([gaps[i] for i in rivals], dtype=np.float64)
-
-
-def _per_unit(values: Floats, groups: Sequence[str] | None) -> Floats:
-    """Mean of each group, or the values."""
-    if groups is None:
-        return np.asarray(values, dtype=np.float64)
-    of = np.unique(np.asarray(groups), return_inverse=True)[1]
-    means: Floats = np.bincount(of, weights=values) / np.bincount(of)
-    return means
-
-
-def slice_seconds(left_s: float, racing: int, rungs_left: int, eta: float) -> float:
-    """Training that each trainer gets next, if every later slice is `eta` times as long.
-
-    Args:
-        left_s: seconds for all together that are not spent yet.
-        racing: trainers that share them.
-        rungs_left: slices to come, this one included.
-        eta: growth.
-    """
-    return left_s / racing / sum(eta**k for k in range(rungs_left))
+        return tuple(self.rungs[-1].seen)
 
 
 def run_race(
     names: Sequence[str],
-    evidence: Evidence,
-    total_s: float,
+    look: Look,
+    run_s: float,
+    rules: Rules | None = None,
     *,
-    rungs: int = 4,
-    eta: float = 2.0,
-    redistribute: bool = True,
     groups: Sequence[str] | None = None,
-    margin: float = MARGIN,
-    alpha: float = ALPHA,
+    known: Sequence[Rung] = (),
+    told: Callable[[Sequence[Rung]], None] | None = None,
+    runs: int = 1,
 ) -> Race:
-    """Race trainers over learning curves.
+    """Race trainers.
 
     Args:
         names: who starts.
-        evidence: asks for a trainer's scores after some seconds; it may train up to there.
-        total_s: for all together.
-        rungs: looks, the last one at the end.
-        eta: how much longer each slice is than the one before.
-        redistribute: whether the rest has the time of those that stop; else it is saved.
-        groups, margin, alpha: see `judge`.
+        look: takes a trainer on and says what is seen of it.
+        run_s: wall clock of one run at its full time, prediction included.
+        rules: see there.
+        groups: the group of each case; then groups are the units of the test.
+        known: rungs of a race that was interrupted; it goes on after them.
+        told: called with all rungs after each one.
+        runs: of each trainer (folds and seeds); each has `run_s`.
     """
-    spent = dict.fromkeys(names, 0.0)
-    racing, left, seconds = tuple(names), total_s, 0.0
-    looks: list[Rung] = []
-    earlier: dict[str, Floats] | None = None
-    for rung in range(rungs):
-        sharing = len(racing) if redistribute else len(names)
-        step = slice_seconds(left, sharing, rungs - rung, eta)
-        left -= step * sharing
-        seconds += step
-        spent |= {name: seconds for name in racing}
-        scores = {name: evidence(name, seconds) for name in racing}
-        still = sum(eta**k for k in range(1, rungs - rung))
-        leader, verdicts = judge(
-            scores, earlier, still=still, groups=groups, margin=margin, alpha=alpha, seed=rung
-        )
-        looks.append(Rung(seconds, leader, verdicts))
-        # At the end there is nothing left to stop for.
-        racing, earlier = (looks[-1].kept, scores) if rung < rungs - 1 else (racing, scores)
-    return Race(tuple(looks), spent, looks[-1].leader)
+    rules = rules or Rules()
+    rungs = list(known)
+    while not rungs or not rungs[-1].stretch.last:
+        racing = rungs[-1].kept if rungs else tuple(names)
+        stretch = next_stretch(rungs, len(names), run_s, rules, runs)
+        seen: dict[str, Seen] = {}
+        failed: dict[str, str] = {}
+        for name in racing:
+            try:
+                seen[name] = look(name, stretch)
+            except Exception as problem:  # a trainer's own end, not the others'
+                log.error("%s left the race: %s", name, problem)
+                failed[name] = f"{type(problem).__name__}: {problem}"
+        rungs.append(_judged(rungs, stretch, seen, failed, rules, groups))
+        if told is not None:
+            told(rungs)
+    return Race(tuple(rungs))
+
+
+def next_stretch(rungs: Sequence[Rung], starters: int, run_s: float, rules: Rules, runs: int = 1) -> Stretch:
+    """How far trainers are taken after some rungs.
+
+    Where freed time is shared, each run that goes on has an equal part of what is left of the time of all.
+    Who has no rival left goes to the end without another look.
+
+    Args:
+        rungs: so far.
+        starters: trainers that started.
+        run_s: wall clock of one run at its full time.
+        rules: of the race.
+        runs: of each trainer.
+    """
+    race = Race(tuple(rungs))
+    whole, number = run_s, len(rungs)
+    racing = rungs[-1].kept if rungs else ()
+    if rules.freed == "share" and racing:
+        spent = race.spent
+        left = starters * runs * run_s - race.total
+        whole = max(run_s, (left + sum(spent[name] for name in racing)) / len(racing) / runs)
+    from_s = rungs[-1].stretch.until_s if rungs else 0.0
+    if number == len(rules.rungs) or (rungs and len(racing) < 2):
+        return Stretch(number, from_s, math.inf, whole)
+    return Stretch(number, from_s, max(rules.rungs[number] * whole, from_s), whole)
+
+
+def _judged(
+    before: Sequence[Rung],
+    stretch: Stretch,
+    seen: Mapping[str, Seen],
+    failed: Mapping[str, str],
+    rules: Rules,
+    groups: Sequence[str] | None,
+) -> Rung:
+    if not seen:
+        return Rung(Stretch(stretch.rung, stretch.from_s, math.inf, stretch.run_s), "", {}, {}, failed)
+    scores = {name: each.scores for name, each in seen.items()}
+    earlier = {name: each.scores for name, each in before[-1].seen.items()} if before else None
+    look = Looked(
+        margin=rules.margin,
+        alpha=rules.alpha,
+        # At the last look, whoever is to catch up later has to have begun to.
+        steep=0.0 if stretch.rung >= len(rules.rungs) - 1 else rules.steep,
+        stop_ties=rules.ties == "stop" and stretch.rung == len(rules.rungs) - 1,
+        still=time_to_come(stretch),
+        groups=groups,
+        seed=stretch.rung,
+    )
+    leader, verdicts = judge(scores, earlier, look)
+    if stretch.last:  # there is nothing left to stop for
+        verdicts = {name: replace(each, drop=False) for name, each in verdicts.items()}
+    return Rung(stretch, leader, verdicts, seen, failed)
+
+
+def time_to_come(stretch: Stretch) -> float:
+    """How much longer the logarithm of the time will grow after a stretch, in units of its growth in it.
+
+    0 at the end, and after the first stretch, which has no pace yet.
+
+    Learning curves are power laws in time (Hestness et al. 2017, arXiv 1712.00409): over equal factors of it
+    they gain less and less, so a gap is not expected to close faster in a factor than it did.
+    """
+    if stretch.last or stretch.from_s <= 0:
+        return 0.0
+    return math.log(stretch.run_s / stretch.until_s) / math.log(stretch.until_s / stretch.from_s)

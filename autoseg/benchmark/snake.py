@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 # Snakemake pins packages that others need newer: it may live in an environment of its own.
 PROGRAM_VARIABLE = "AUTOSEG_SNAKEMAKE"
+STATUS_OPTION = "--slurm-status-command"
 HERE = Path(__file__).parent
 PLUGINS = {
     "slurm": "snakemake-executor-plugin-slurm",
@@ -54,6 +56,7 @@ def run_snakemake(
         UsageError: if the engine ``generic`` has no command.
     """
     arguments = [*_program(engine), *arguments_of(graph, engine, jobs, submit, command), *options]
+    arguments += _status_by_squeue(engine, options)
     # A driver that was killed leaves its lock; leases keep two drivers from doing one job twice.
     log.info("%s", shlex.join(arguments))
     return subprocess.run(arguments, check=False).returncode
@@ -82,6 +85,14 @@ def arguments_of(
     if engine == "local":
         return [*found, "--cores", str(jobs), "--resources", f"gpu={max(len(devices()), 1)}"]
     return [*found, "--jobs", str(jobs)]
+
+
+def _status_by_squeue(engine: str, options: Sequence[str]) -> list[str]:
+    """Where a SLURM keeps no accounts, its plug-in has to be told to ask the queue; else it waits for ever."""
+    if engine != "slurm" or STATUS_OPTION in options or shutil.which("sacct") is None:
+        return []
+    asked = subprocess.run(["sacct", "--noheader", "--jobs=1"], capture_output=True, check=False)
+    return [] if asked.returncode == 0 else [STATUS_OPTION, "squeue"]
 
 
 def _program(engine: str) -> list[str]:

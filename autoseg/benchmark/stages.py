@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from autoseg import prepare
 from autoseg.benchmark.board import Board, Outcome
+from autoseg.benchmark.devices import use_cores
 from autoseg.benchmark.graph import Job
 from autoseg.benchmark.matrix import MatrixCell
+from autoseg.benchmark.sources import add_foreign, bring_in
 from autoseg.benchmark.suite import DEMO
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.errors import DataError, PlanError, RunError
@@ -140,6 +142,8 @@ class _Work:
 
     def run_intake(self) -> dict[str, Any]:
         source = self.cell.source
+        if self.job.given:
+            bring_in(self.job, self.workspace, self.workers)
         if source in DEMO and not (self.workspace.raw / source / "dataset.json").is_file():
             from autoseg.demo import make_demo
 
@@ -174,6 +178,7 @@ class _Work:
         from autoseg.cell import plans_for
         from autoseg.pipeline import find_device
 
+        use_cores(self.job.resources.cpus)
         dataset, device = self.dataset(), find_device(self.cell.device)
         fingerprint = prepare.fingerprinted(dataset, self.workspace, self.workers)
         choice, request = choice_of(self.cell), request_of(self.cell, device)
@@ -255,6 +260,9 @@ class _Work:
             "collapsed": bool(collapsed(record)),
         }
 
+    def run_foreign(self) -> dict[str, Any]:
+        return add_foreign(self.board, self.job, self.dataset(), self.workers)
+
     def run_leaderboard(self) -> dict[str, Any]:
         from autoseg.benchmark.standings import write_leaderboard
 
@@ -265,6 +273,7 @@ class _Work:
         """The cell and its runs, their leases held; `there`: whether the device has to be at hand."""
         from autoseg.cell import members_of
 
+        use_cores(self.job.resources.cpus)
         cell = self._cell(there)
         runs = [member.run for member in members_of(cell, self.workspace)]
         with contextlib.ExitStack() as stack:
@@ -303,4 +312,13 @@ def request_of(cell: MatrixCell, device: torch.device) -> Request:
     """What a run has to keep to."""
     from autoseg.choice import Request
 
-    return Request(device, cell.memory_gb, cell.budget_s, cell.epochs, cell.configuration, cell.seed)
+    return Request(
+        device,
+        cell.memory_gb,
+        cell.budget_s,
+        cell.epochs,
+        cell.configuration,
+        cell.seed,
+        steps=cell.steps,
+        small=cell.small,
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from autoseg.benchmark.board import Board, JobState
 from autoseg.benchmark.graph import Job
 from autoseg.benchmark.matrix import MatrixCell
+from autoseg.benchmark.sources import foreign_records
 from autoseg.benchmark.stages import choice_of
 from autoseg.errors import AutosegError
 from autoseg.leaderboard.collapse import told
@@ -25,7 +26,7 @@ def records(board: Board, states: Mapping[str, JobState] | None = None) -> tuple
     """A record for each cell that has scores, failed or cannot run; none for cells that still wait."""
     states = states or board.states()
     found = [_record(board, job, states[job.id]) for job in board.graph.of("evaluate")]
-    return tuple(record for record in found if record is not None)
+    return (*(record for record in found if record is not None), *foreign_records(board, states))
 
 
 def _record(board: Board, job: Job, state: JobState) -> Record | None:

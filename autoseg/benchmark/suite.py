@@ -104,7 +104,8 @@ def _with_paths(suite: Suite, path: Path, document: Document) -> Suite:
             groups = None if entry.groups is None else (base / entry.groups).resolve()
             if groups is not None and not groups.is_file():
                 raise document.error(where, f"there is no table of groups {groups}. Correct the path.")
-            found[name] = DatasetEntry(dataset=name, groups=groups)
+            source = None if entry.source is None else (base / entry.source).resolve()
+            found[name] = entry.model_copy(update={"dataset": name, "groups": groups, "source": source})
         return tuple(found.values())
 
     def weights(names: Sequence[str]) -> tuple[str, ...]:
@@ -116,7 +117,13 @@ def _with_paths(suite: Suite, path: Path, document: Document) -> Suite:
     includes = tuple(
         part.model_copy(update=whole(part, ("include", i))) for i, part in enumerate(suite.include)
     )
-    return suite.model_copy(update={**whole(suite, ()), "include": includes})
+    foreign = []
+    for i, entry in enumerate(suite.foreign):
+        path_of = (base / entry.path).resolve()
+        if not path_of.exists():
+            raise document.error(("foreign", i), f"there is no file or folder {path_of}. Correct the path.")
+        foreign.append(entry.model_copy(update={"path": path_of}))
+    return suite.model_copy(update={**whole(suite, ()), "include": includes, "foreign": tuple(foreign)})
 
 
 def shipped_suites() -> dict[str, Path]:

@@ -21,6 +21,7 @@ from autoseg import plugins
 from autoseg.arguments import parse_duration, parse_memory
 from autoseg.benchmark.document import nearest
 from autoseg.benchmark.facts import GROUPS, in_group
+from autoseg.benchmark.suite_sources import ForeignEntries, FromSource
 from autoseg.errors import UsageError
 from autoseg.transfer.strategies import strategy_named
 
@@ -58,16 +59,23 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
-class DatasetEntry(_Part):
+class DatasetEntry(FromSource):
     """A data set of a suite.
 
     Attributes:
-        dataset: name or id in the workspace, or the path of a raw folder (relative to the suite's file).
+        dataset: name or id in the workspace, or the path of a raw folder (relative to the suite's file); of
+            one that is imported, the name that it gets, with its number.
         groups: table of case and group.
     """
 
     dataset: str
     groups: Path | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> DatasetEntry:
+        if self.source is not None and not re.fullmatch(r"Dataset\d{3,}_.+", self.dataset):
+            raise ValueError(f"{self.dataset!r} is imported and needs its number: dataset: Dataset101_Name.")
+        return self
 
     @property
     def generated(self) -> bool:
@@ -76,20 +84,27 @@ class DatasetEntry(_Part):
 
 
 class Budget(_Part):
-    """Wall clock, of each run or of all runs together; of these every run gets the same share.
+    """How long runs may train: by the clock, or by steps, which are the same on every machine.
 
     Attributes:
-        per_run: seconds, prediction included.
-        for_all: seconds, summed over all runs, whether they run at once or one after the other.
+        per_run: seconds of each run, prediction included.
+        for_all: seconds, summed over all runs, whether they run at once or one after the other; every run
+            gets the same share.
+        steps: of each run. Nothing is measured then: runs of one seed and as many cores have equal scores.
+        small: with steps: the smallest batch, width and patch, for a look at the whole path in minutes.
     """
 
     per_run: Seconds | None = None
     for_all: Seconds | None = None
+    steps: Annotated[int, Field(ge=10, multiple_of=10)] | None = None
+    small: bool = False
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
-        if (self.per_run is None) == (self.for_all is None):
-            raise ValueError("give per_run or for_all, for example per_run: 30m.")
+        if sum(each is not None for each in (self.per_run, self.for_all, self.steps)) != 1:
+            raise ValueError("give one of per_run, for_all and steps, for example per_run: 30m.")
+        if self.small and self.steps is None:
+            raise ValueError("small goes with steps: the clock finds the size by itself.")
         return self
 
 
@@ -247,6 +262,7 @@ class Suite(Axes):
         exclude: patterns of cells that are left out, of the includes too.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         memory: the planner's target, 10^9 bytes of device memory.
+        foreign: results made elsewhere that join the leaderboard.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
@@ -256,3 +272,4 @@ class Suite(Axes):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     memory: Gigabytes | None = None
     resources: ResourcesOfStages = ResourcesOfStages()
+    foreign: ForeignEntries = ()

@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from autoseg.benchmark.board import Board, Outcome, State
+from autoseg.benchmark.board import Board, JobState, Outcome, State
 from autoseg.benchmark.graph import Graph
 from autoseg.benchmark.standings import leaderboard
 from autoseg.benchmark.status import CellStatus, Status, by_row, duration
@@ -39,6 +39,8 @@ class Watch:
         self.board, self.every_s = Board(graph), every_s
         self._ended = threading.Event()
         self._standings: Leaderboard | None = None
+        self._ranked: tuple[str, ...] = ()
+        self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._keep_writing, name="progress page", daemon=True)
 
     def __enter__(self) -> Watch:
@@ -54,15 +56,22 @@ class Watch:
         self.write(refresh=False)
 
     def after_each(self, board: Board, outcome: Outcome) -> None:
-        """Rank anew after an evaluation."""
+        """Show at once that a run has ended."""
         if board.graph.job(outcome.job).stage == "evaluate":
-            self._standings = _so_far(board)
+            self.write()
 
     def write(self, refresh: bool = True) -> None:
-        """Write the page once."""
-        if self._standings is None:
-            self._standings = _so_far(self.board)
-        write_progress(self.board, self._standings, refresh=refresh)
+        """Write the page once; rank anew if a run has ended since the last time."""
+        with self._writing:
+            states = self.board.states()
+            ended = tuple(
+                f"{job.id} {states[job.id].state}"
+                for job in self.board.graph.of("evaluate")
+                if states[job.id].state not in ("waiting", "running")
+            )
+            if ended != self._ranked:
+                self._standings, self._ranked = _so_far(self.board, states), ended
+            write_progress(self.board, self._standings, refresh=refresh)
 
     def _keep_writing(self) -> None:
         while True:
@@ -74,9 +83,9 @@ class Watch:
                 return
 
 
-def _so_far(board: Board) -> Leaderboard | None:
+def _so_far(board: Board, states: Mapping[str, JobState]) -> Leaderboard | None:
     try:
-        return leaderboard(board)
+        return leaderboard(board, states)
     except Exception as problem:
         log.warning("No ranking on the progress page: %s", problem)
         return None

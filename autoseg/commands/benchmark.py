@@ -78,7 +78,10 @@ def benchmark_command(
 
     if retry_failed:
         board.forget_failures()
-    status = run_snakemake(graph, engine, jobs, submit=submit, options=shlex.split(engine_options))
+    from autoseg.benchmark.watch import Watch
+
+    with Watch(graph):
+        status = run_snakemake(graph, engine, jobs, submit=submit, options=shlex.split(engine_options))
     _show(board, True, as_json)
     if status:
         raise typer.Exit(1)
@@ -87,27 +90,31 @@ def benchmark_command(
 @app.command("benchmark-job", hidden=True)
 def benchmark_job_command(
     board: Annotated[Path, typer.Argument(metavar="JOBS.json", help="The job list of a benchmark.")],
-    job: Annotated[str, typer.Argument(metavar="JOB", help="An id, or a number with --of FILE.")],
+    jobs: Annotated[
+        list[str], typer.Argument(metavar="JOB...", help="Ids, in order; or a number with --of FILE.")
+    ],
     of: Annotated[
         Path | None, typer.Option(help="File of ids, one in a line; JOB counts them from 1.")
     ] = None,
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run one job of a benchmark. Engines call this.
+    """Run a job of a benchmark, or several that follow each other. Engines call this.
 
     Example: `autoseg benchmark-job jobs.json leaderboard`
     """
-    from autoseg.benchmark.board import Board
+    from autoseg.benchmark.board import FORGIVEN, Board
     from autoseg.benchmark.graph import Graph
     from autoseg.benchmark.single import run_single
 
     start(quiet)
     graph = Graph.load(board)
-    name = job if of is None else of.read_text(encoding="utf-8").split()[int(job) - 1]
-    outcome = run_single(Board(graph), graph.job(name), workers)
-    if outcome.state == "failed" and graph.job(name).stage != "fit":
-        raise typer.Exit(1)
+    listed = of.read_text(encoding="utf-8").split() if of is not None else []
+    names = [listed[int(job) - 1] for job in jobs] if of is not None else jobs
+    for job in map(graph.job, names):
+        outcome = run_single(Board(graph), job, workers)
+        if outcome.state == "failed" and job.stage not in FORGIVEN:
+            raise typer.Exit(1)
 
 
 def _graph(suite: str, datasets: list[str] | None, root: Path | None) -> Graph:

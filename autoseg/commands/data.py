@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +27,11 @@ from autoseg.commands.console import print_json, start, workspace_at
 from autoseg.errors import UsageError
 
 if TYPE_CHECKING:
+    from autoseg.dataset import Dataset
+    from autoseg.fingerprint import Fingerprint
+    from autoseg.intake.verify import VerifyReport
     from autoseg.plan import Plan
+    from autoseg.planner.explain import Explanation
     from autoseg.workspace import Workspace
 
 app = typer.Typer()
@@ -34,6 +40,9 @@ app = typer.Typer()
 @app.command("verify")
 def verify_command(
     dataset: DatasetName,
+    page: Annotated[
+        Path | None, typer.Option("--report", help="Write a page FILE.html: findings, pictures, facts.")
+    ] = None,
     groups: Groups = None,
     workers: Workers = None,
     workspace: Root = None,
@@ -42,12 +51,16 @@ def verify_command(
 ) -> None:
     """Check a raw data set: every finding with its file, severity and remedy. Exit 1 on errors.
 
-    Example: `autoseg verify Dataset004_Hippocampus`
+    Example: `autoseg verify Dataset004_Hippocampus --report check.html`
     """
     from autoseg.intake.verify import verify
 
     start(quiet)
-    report = verify(workspace_at(workspace).find_raw(dataset), workers, groups)
+    place = workspace_at(workspace)
+    root = place.find_raw(dataset)
+    report = verify(root, workers, groups)
+    if page is not None:
+        _write_page(page, root, report, place, groups, workers)
     if as_json:
         print_json(report.to_json())
     else:
@@ -59,6 +72,29 @@ def verify_command(
         )
     if report.errors:
         raise typer.Exit(1)
+
+
+def _write_page(
+    page: Path,
+    root: Path,
+    report: VerifyReport,
+    place: Workspace,
+    groups: Path | None,
+    workers: int | None,
+) -> None:
+    from autoseg.data_page import write_data_page
+    from autoseg.dataset import load_dataset
+    from autoseg.errors import DataError
+    from autoseg.prepare import fingerprinted
+
+    try:
+        dataset = load_dataset(root, groups)
+    except DataError:  # one of the findings
+        dataset = None
+    known = dataset is not None and not report.errors
+    fingerprint = fingerprinted(dataset, place, workers) if dataset and known else None
+    write_data_page(page, root.name, report, dataset, fingerprint)
+    typer.echo(f"The page: {page}", err=True)
 
 
 @app.command("fingerprint")
@@ -98,7 +134,10 @@ def plan_command(
     memory: Memory = None,
     device: Device = "cpu",
     budget: Budget = None,
-    explain: Annotated[bool, typer.Option(help="Each decision with its rule and its numbers.")] = False,
+    explain: Annotated[bool, typer.Option(help="Each decision: rule, numbers, alternatives, cost.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the explanation as a page FILE.md, with .json and .png.")
+    ] = None,
     workers: Workers = None,
     workspace: Root = None,
     as_json: Json = False,
@@ -106,29 +145,30 @@ def plan_command(
 ) -> None:
     """Decide spacing, patch, network and normalisation from the fingerprint.
 
-    Example: `autoseg plan Dataset004_Hippocampus --explain`
+    Example: `autoseg plan Dataset004_Hippocampus --explain --report why.md`
     """
     start(quiet)
     place = workspace_at(workspace)
-    plans = _plans(dataset, fingerprint, dataset_json, trainer or [], memory, device, budget, workers, place)
+    made = _plans(dataset, fingerprint, dataset_json, trainer or [], memory, device, budget, workers, place)
+    explained = [_explained(each, device, memory, budget) for each in made] if explain or report else []
+    pages = [
+        _written(each, why, _page_of(report, each, len(made))) if report else ()
+        for each, why in zip(made, explained, strict=False)
+    ]
     if as_json:
-        documents = [plan.to_json() for plan, _ in plans]
-        described = [
-            {
-                "plans": str(path) if path else None,
-                "configurations": document["configurations"],
-                "decisions": document["autoseg"]["decisions"],
-            }
-            for document, (_, path) in zip(documents, plans, strict=True)
-        ]
+        described = [_as_json(each, why) for each, why in zip_longest(made, explained)]
         print_json(described[0] if len(described) == 1 else {"plans": described})
         return
+    from autoseg.planner.explain import to_text
     from autoseg.report import describe_plan
 
-    for plan, path in plans:
-        typer.echo(describe_plan(plan, explain))
-        if path:
-            typer.echo(f"\nWritten: {path}")
+    for each, why, files in zip_longest(made, explained, pages):
+        typer.echo(describe_plan(each.plan))
+        if why and explain:
+            typer.echo("\n" + to_text(each.plan, why))
+        for path in (each.path, *(files or ())):
+            if path:
+                typer.echo(f"\nWritten: {path}")
 
 
 @app.command("preprocess")
@@ -156,6 +196,57 @@ def preprocess_command(
         typer.echo(f"{name}: {summary}")
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A plan with what it was made from.
+
+    Attributes:
+        plan: fitted to a trainer, or nnU-Net's.
+        base: nnU-Net's, with all configurations.
+        fingerprint: of the data set.
+        path: where the plan was written; None: nowhere.
+        dataset: with its images; None without.
+    """
+
+    plan: Plan
+    base: Plan
+    fingerprint: Fingerprint
+    path: Path | None = None
+    dataset: Dataset | None = None
+
+
+def _explained(made: _Made, device: str, memory: str | None, budget: str | None) -> tuple[Explanation, ...]:
+    """The decisions of a plan, kept in its file as well."""
+    from autoseg.planner.networks import Hardware
+    from autoseg.planner.report import explained, with_explanation
+
+    hardware = Hardware.assumed("cpu" if device == "auto" else device.split(":")[0], parse_memory(memory))
+    why = explained(made.plan, made.base, made.fingerprint, hardware, parse_duration(budget))
+    if made.path:
+        with_explanation(made.plan, why).save(made.path)
+    return why
+
+
+def _page_of(report: Path, made: _Made, count: int) -> Path:
+    """The page's path; of several plans, each its own."""
+    return report if count == 1 else report.with_name(f"{report.stem}_{made.plan.name}{report.suffix}")
+
+
+def _written(made: _Made, why: tuple[Explanation, ...], page: Path) -> tuple[Path, ...]:
+    from autoseg.planner.report import write_report
+
+    return write_report(page, made.plan, why, made.dataset, made.fingerprint)
+
+
+def _as_json(made: _Made, why: tuple[Explanation, ...] | None) -> dict[str, Any]:
+    document = made.plan.to_json()
+    return {
+        "plans": str(made.path) if made.path else None,
+        "configurations": document["configurations"],
+        "decisions": [each.to_json() for each in why] if why else document["autoseg"]["decisions"],
+    }
+
+
 def _plans(
     dataset: str | None,
     fingerprint: Path | None,
@@ -166,13 +257,14 @@ def _plans(
     budget: str | None,
     workers: int | None,
     place: Workspace,
-) -> list[tuple[Plan, Path | None]]:
+) -> list[_Made]:
+    from autoseg.dataset import load_dataset
     from autoseg.files import read_json
     from autoseg.fingerprint import Fingerprint
     from autoseg.pipeline import fitted, planned_from_disk
     from autoseg.planner import plan_experiment
     from autoseg.planner.presets import PRESETS
-    from autoseg.prepare import Settings
+    from autoseg.prepare import Settings, fingerprinted
 
     memory_gb = parse_memory(memory)
     if fingerprint is not None:
@@ -180,11 +272,17 @@ def _plans(
             raise UsageError("--fingerprint FILE needs --dataset-json FILE and no DATASET.")
         presets = [name for name in trainers if name in PRESETS] or ["nnunet"]
         found, about = Fingerprint.load(fingerprint), read_json(dataset_json)
-        return [(plan_experiment(about, found, preset, memory_gb=memory_gb), None) for preset in presets]
+        plans = [plan_experiment(about, found, preset, memory_gb=memory_gb) for preset in presets]
+        return [_Made(plan, plan, found) for plan in plans]
     if dataset is None:
         raise UsageError("Give a DATASET, or --fingerprint FILE and --dataset-json FILE.")
     settings = Settings(memory_gb=memory_gb, workers=workers, device=device, budget_s=parse_duration(budget))
     root = place.find_raw(dataset)
-    if not trainers:
-        return [planned_from_disk(root, place, settings, "nnunet")]
-    return [fitted(root, place, settings, trainer) for trainer in trainers]
+    if trainers:
+        made = [fitted(root, place, settings, trainer) for trainer in trainers]
+    else:
+        made = [planned_from_disk(root, place, settings, "nnunet")]
+    loaded = load_dataset(root)
+    found = fingerprinted(loaded, place, workers)
+    base = plan_experiment(loaded, found, memory_gb=memory_gb)
+    return [_Made(plan, base if trainers else plan, found, path, loaded) for plan, path in made]

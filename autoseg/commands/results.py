@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autoseg.arguments import Json, Quiet, Root, Workers, parse_folds
+from autoseg.arguments import DatasetName, Device, Json, Quiet, Root, Workers, parse_folds
 from autoseg.commands.console import console, print_json, print_leaderboard, start, workspace_at
 
 app = typer.Typer()
@@ -25,6 +25,9 @@ def evaluate_command(
             metavar="FILE[:COLUMN]",
             help="Table of case and pixel size in mm, for 2D images without one, such as PNG.",
         ),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Beside the usual ones: hc_error,hc_absolute_error.")
     ] = None,
     workers: Workers = None,
     as_json: Json = False,
@@ -47,6 +50,7 @@ def evaluate_command(
         labels=labels_of(dataset_json, references),
         tolerance_mm=tolerance_mm,
         pixel_sizes=find_pixel_sizes(pixel_sizes) if pixel_sizes else None,
+        asked=_names(metrics) or (),
         workers=workers,
     )
     if as_json:
@@ -54,6 +58,60 @@ def evaluate_command(
         print_json({"summary": evaluation.summary(), "cases": document["scores"]})
     else:
         console().print(describe_evaluation(evaluation))
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@app.command("measure")
+def measure_command(
+    dataset: DatasetName,
+    metrics: Annotated[
+        str | None, typer.Option(help="Beside the usual ones: hc_error,hc_absolute_error.")
+    ] = None,
+    pixel_sizes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[:COLUMN]",
+            help="Table of case and pixel size in mm, in the data set's folder or elsewhere.",
+        ),
+    ] = None,
+    workers: Workers = None,
+    workspace: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what is measured on a data set, from now on and for its finished runs.
+
+    A data set can also ask by itself, in its dataset.json:
+    `"evaluation": {"metrics": ["hc_error"], "pixel_sizes": "cases.csv:pixel_mm"}`.
+
+    Example: `autoseg measure 18 --pixel-sizes cases.csv:pixel_mm_half`
+    """
+    from autoseg.dataset import load_dataset
+    from autoseg.measures import ask
+    from autoseg.rescore import rescore
+
+    start(quiet)
+    place = workspace_at(workspace)
+    found = load_dataset(place.find_raw(dataset))
+    measures = ask(found, place.preprocessed_of(found.name), _names(metrics), pixel_sizes)
+    runs = rescore(found, place, workers)
+    if as_json:
+        print_json(
+            {
+                "metrics": list(measures.metrics),
+                "pixel_sizes": len(measures.pixel_sizes),
+                "rescored": [run.name for run in runs],
+            }
+        )
+        return
+    sizes = f"pixel sizes of {len(measures.pixel_sizes)} cases" if measures.pixel_sizes else "no pixel sizes"
+    typer.echo(
+        f"{found.name}: {sizes}; beside the usual: {', '.join(measures.metrics) or 'nothing'}. "
+        f"{len(runs)} finished runs were scored again."
+    )
 
 
 @app.command("leaderboard")
@@ -101,6 +159,34 @@ def leaderboard_command(
         print_json(leaderboard.to_json(html))
     else:
         print_leaderboard(leaderboard)
+
+
+@app.command("select")
+def select_command(
+    dataset: DatasetName,
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Of so many of the best models every two are tried together; 0: none.")
+    ] = 3,
+    device: Device = "auto",
+    workers: Workers = None,
+    workspace: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The best model, or two together, under the one-standard-error rule, and why.
+
+    Example: `autoseg select Dataset004_Hippocampus`
+    """
+    from autoseg.selection import describe_selection, select_model
+
+    start(quiet)
+    found = select_model(workspace_at(workspace), dataset, pairs=pairs, device=device, workers=workers)
+    if as_json:
+        print_json(found.to_json())
+        return
+    console().print(describe_selection(found))
+    # The command stands by itself, unwrapped, to be copied.
+    typer.echo(f"\nTo segment new images:\n  {found.command}")
 
 
 @app.command("list")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from autoseg.arguments import (
     Init,
     Json,
     Memory,
+    PlanFrom,
     Quiet,
     Root,
     Seed,
@@ -29,6 +30,10 @@ from autoseg.arguments import (
     parse_memory,
 )
 from autoseg.commands.console import print_json, print_leaderboard, start, workspace_at
+
+if TYPE_CHECKING:
+    from autoseg.pipeline import TrainAll
+    from autoseg.run import Checkpoint
 
 app = typer.Typer()
 
@@ -46,9 +51,16 @@ def plan_and_train_command(
     memory: Memory = None,
     seed: Seed = 0,
     configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
+    race: Annotated[
+        bool, typer.Option("--race", help="Stop on the way what is clearly behind; needs --budget.")
+    ] = False,
+    freed: Annotated[
+        str, typer.Option(help="Of a race, the time of those that stop: share it among the rest, or save it.")
+    ] = "share",
     init: Init = None,
     finetune: Finetune = None,
     cases: FewCases = None,
+    plan_from: PlanFrom = None,
     workers: Workers = None,
     groups: Groups = None,
     workspace: Root = None,
@@ -79,13 +91,21 @@ def plan_and_train_command(
         init=init,
         finetune=finetune,
         cases=cases,
+        plan_from=plan_from,
     )
-    outcome = plan_and_train(dataset, workspace_at(workspace), settings)
+    outcome = plan_and_train(dataset, workspace_at(workspace), settings, _racing(freed) if race else None)
     if as_json:
         print_json(outcome.leaderboard.to_json(outcome.page, outcome.page.parent))
         return
     print_leaderboard(outcome.leaderboard)
     typer.echo(f"\nThe page: {outcome.page}")
+
+
+def _racing(freed: str) -> TrainAll:
+    from autoseg.benchmark.race import Rules
+    from autoseg.benchmark.race_walk import race_runs
+
+    return race_runs(Rules(freed=freed))  # type: ignore[arg-type]  # checked there
 
 
 @app.command("train")
@@ -106,6 +126,7 @@ def train_command(
     init: Init = None,
     finetune: Finetune = None,
     cases: FewCases = None,
+    plan_from: PlanFrom = None,
     workspace: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -130,8 +151,13 @@ def train_command(
         init=init,
         finetune=finetune,
         cases=cases,
+        plan_from=plan_from,
     )
     checkpoint = train_one(dataset, trainer, parse_fold(fold), workspace_at(workspace), settings)
+    _print_model(checkpoint, as_json)
+
+
+def _print_model(checkpoint: Checkpoint, as_json: bool) -> None:
     if as_json:
         print_json({"model": str(checkpoint.run.model_folder), "checkpoint": str(checkpoint.path)})
     else:
@@ -140,10 +166,17 @@ def train_command(
 
 @app.command("pretrain")
 def pretrain_command(
-    dataset: DatasetName,
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="DATASET...", help="Names, ids or paths; learnt from together.")
+    ],
     trainer: Annotated[str, typer.Argument(metavar="TRAINER", help="Whose network; with options.")],
     budget: Annotated[str, typer.Option(help="Wall clock: 90s, 30m, 2h.")],
-    fold: Annotated[str, typer.Option(help="An index: without its held-out images; or all.")] = "all",
+    with_labels: Annotated[
+        bool, typer.Option("--with-labels", help="Train on the task; needs the same channels and labels.")
+    ] = False,
+    fold: Annotated[
+        str, typer.Option(help="An index: without the first data set's held-out cases; or all.")
+    ] = "all",
     configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
     seed: Seed = 0,
     device: Device = "auto",
@@ -153,12 +186,15 @@ def pretrain_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network without labels, on images alone (imagesTr and, where there is one, imagesUn).
+    """The first of two stages: a network trained on one or several data sets, for --init to start from.
 
-    The checkpoint is what --init takes. Give the fold whose scores will be reported.
+    Without labels it learns from images alone (imagesTr and, where there is one, imagesUn), planned for the
+    first data set. Give the fold whose scores will be reported. --plan-from init takes network and
+    preprocessing over as well.
 
     Example: `autoseg pretrain 18 mobilenetv2_unet --fold 0 --budget 10m`
     """
+    from autoseg.first_stage import pretrain_with_labels
     from autoseg.pipeline import pretrain_one
     from autoseg.prepare import Settings
 
@@ -171,7 +207,11 @@ def pretrain_command(
         workers=workers,
         groups=groups,
     )
-    done = pretrain_one(dataset, trainer, parse_fold(fold), workspace_at(workspace), settings)
+    place, number = workspace_at(workspace), parse_fold(fold)
+    if with_labels:
+        _print_model(pretrain_with_labels(datasets, trainer, number, place, settings), as_json)
+        return
+    done = pretrain_one(datasets[0], trainer, number, place, settings, datasets[1:])
     if as_json:
         print_json({**dataclasses.asdict(done), "path": str(done.path)})
         return

@@ -42,6 +42,13 @@ class Entry:
         """Seeds of all runs, sorted."""
         return tuple(sorted({record.seed for record in self.records or self.without}))
 
+    @property
+    def training_cases(self) -> float | None:
+        """How many cases it was trained on: the mean over its runs; None where that is not known."""
+        runs = (*self.records, *self.without)
+        known = [run.training_cases for run in runs if run.training_cases is not None]
+        return sum(known) / len(known) if known else None
+
     @cached_property
     def cases(self) -> frozenset[str]:
         """Every case that was to be predicted."""
@@ -126,6 +133,11 @@ def fold_words(folds: Sequence[int | str]) -> str:
     if len(numbers) == len(folds) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
         return f"folds {numbers[0]} to {numbers[-1]}"
     return "folds " + ", ".join(str(fold) for fold in folds)
+
+
+def case_words(cases: float | None) -> str:
+    """``1 training case``, ``12.5 training cases``; empty where it is not known."""
+    return "" if cases is None else f"{cases:.4g} training case{'' if cases == 1 else 's'}"
 
 
 def pool(records: Iterable[Record]) -> dict[str, list[Entry]]:

@@ -10,11 +10,22 @@ from dataclasses import dataclass
 from autoseg.errors import UsageError
 from autoseg.metrics import ALL_STRUCTURES, COUNTS, METRICS
 
-__all__ = ["ALL_STRUCTURES", "HEADLINE", "SHOWN", "Quantity", "is_score", "quantity", "ranked_quantity"]
+__all__ = [
+    "ALL_STRUCTURES",
+    "HEADLINE",
+    "SHOWN",
+    "SPECIAL",
+    "Quantity",
+    "is_score",
+    "quantity",
+    "ranked_quantity",
+]
 
 # The columns of the table; and what a page can switch to.
 HEADLINE = ("dice", "nsd", "hd95", "iou")
 SHOWN = (*HEADLINE, "assd", "sensitivity", "precision", "lesion_f1", "hc_absolute_error")
+# Columns too, where a data set has them: they are measured for few, or on request.
+SPECIAL = ("hc_absolute_error", "hc_error")
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,7 @@ _LABELS = {
     "lesion_sq": "Lesion SQ",
     "lesion_pq": "Lesion PQ",
     "hc_absolute_error": "Head circumference error",
+    "hc_error": "Head circumference error, signed",
 }
 _PLAIN = {
     "dice": "overlap of prediction and reference; 0 is none, 1 is perfect.",

@@ -101,6 +101,7 @@ class Record:
         created: ISO 8601 time.
         cost: what it cost.
         scores: every case's scores.
+        training_cases: how many cases it was trained on; None: not known.
         source: the file it was read from; not part of the record's content.
     """
 
@@ -130,6 +131,7 @@ class Record:
     created: str = ""
     cost: Cost = field(default_factory=Cost)
     scores: ScoreTable = field(default_factory=ScoreTable)
+    training_cases: int | None = None
     source: Path | None = field(default=None, compare=False)
 
     @property

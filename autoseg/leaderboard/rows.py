@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from autoseg.leaderboard.entries import Entry
+from autoseg.leaderboard.entries import Entry, case_words
+from autoseg.leaderboard.quantities import SPECIAL
 from autoseg.leaderboard.records import Status
 from autoseg.statistics import Interval
 
@@ -58,6 +59,16 @@ class Row:
         return tuple(dict.fromkeys(change for record in runs for change in record.changes))
 
     @property
+    def training_cases(self) -> float | None:
+        """How many cases it was trained on, over all runs; None where that is not known."""
+        return self.entry.training_cases
+
+    @property
+    def case_words(self) -> str:
+        """The same in words."""
+        return case_words(self.training_cases)
+
+    @property
     def foreign(self) -> bool:
         """Whether some of its scores were made elsewhere."""
         return any(record.status == "foreign" for record in self.entry.records)
@@ -85,12 +96,17 @@ class Row:
             "seed": self.seeds[0] if len(self.seeds) == 1 else list(self.seeds),
             "status": self.status,
             "n_cases": self.n_cases,
+            "training_cases": self.training_cases,
             "n_missing": self.n_missing,
             "dice": self.means.get("dice"),
             "dice_ci": [dice.low, dice.high] if dice else None,
             "iou": self.means.get("iou"),
             "nsd": self.means.get("nsd"),
-            "hd95_mm": self.means.get("hd95") if self.entry.length_unit == "mm" else None,
+            # Lengths are left out where they are in pixels.
+            **{
+                f"{name}_mm": self.means.get(name) if self.entry.length_unit == "mm" else None
+                for name in ("hd95", *SPECIAL)
+            },
             **{
                 name: self.cost(name)
                 for name in ("parameters", "checkpoint_mb", "train_s", "budget_s", "inference_s_per_case")

@@ -101,6 +101,8 @@ def _rank(row: Row) -> str:
 
 def _name(row: Row, notes: Mapping[str, int]) -> str:
     name = row.name if row.status in ("ok", "foreign") else f"{row.name} ({row.status})"
+    if "cases" in row.entry.first.options and row.training_cases is not None:
+        name += f" ({row.case_words})"
     return " ".join([name, *(f"({notes[text]})" for text in _notes_of(row))])
 
 

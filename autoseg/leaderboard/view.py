@@ -11,7 +11,8 @@ import numpy as np
 from autoseg.leaderboard import charts
 from autoseg.leaderboard.charts import Axis
 from autoseg.leaderboard.colours import Look, look
-from autoseg.leaderboard.quantities import HEADLINE, SHOWN, Quantity
+from autoseg.leaderboard.learning import Learning, learning_curves
+from autoseg.leaderboard.quantities import HEADLINE, SHOWN, SPECIAL, Quantity
 from autoseg.leaderboard.ranking import RankedSet
 from autoseg.leaderboard.rows import Row
 from autoseg.leaderboard.scatter import Scatter, scatters
@@ -96,7 +97,7 @@ class View:
         known = self.item.rows[0].means
         return tuple(
             self.item.comparable.quantity(name)
-            for name in HEADLINE
+            for name in (*HEADLINE, *SPECIAL)
             if name in known and name != self.quantity.name
         )
 
@@ -125,6 +126,11 @@ class View:
     def scatters(self) -> tuple[Scatter, ...]:
         """Quality against cost."""
         return scatters(self.item, dict(self.numbers))
+
+    @cached_property
+    def learning(self) -> Learning | None:
+        """Quality against the number of training cases, where rows differ in that."""
+        return learning_curves(self.item, self.numbers)
 
     def interval(self, line: Line) -> Interval:
         """Of the mean."""

@@ -88,6 +88,7 @@ def score_case(
     ignore_label: int | None = None,
     tolerance_mm: Tolerance = DEFAULT_TOLERANCE_MM,
     metrics: Sequence[str] | None = None,
+    asked: Sequence[str] = (),
     lesion_rule: LesionRule | None = None,
     probabilities: Mapping[str, Probabilities] | None = None,
 ) -> list[Score]:
@@ -102,6 +103,8 @@ def score_case(
             begins instead of running along it.
         tolerance_mm: of the surface Dice, for all structures or by name (2 mm for those not named).
         metrics: names or definition ids; None for all that apply.
+        asked: names of metrics that a data set asks for: measured for every structure on images that they
+            are for, and on others left out.
         lesion_rule: what counts as a lesion.
         probabilities: of each structure by name, of the reference's shape: adds calibration and ROC AUC
             where the reference has the structure.
@@ -112,18 +115,18 @@ def score_case(
     """
     predicted = np.zeros_like(reference) if prediction is None else prediction
     maps = LabelMaps(reference, predicted, spacing_mm, ignore_label)
-    asked = select(metrics)
+    chosen = select(metrics if metrics is None else (*metrics, *asked))
     scores: list[Score] = []
     for name, values in structures.items():
         case = maps.compare(
             name, values, tolerance_of(name, tolerance_mm), lesion_rule, (probabilities or {}).get(name)
         )
         status = _status(case.counts, prediction is None)
-        for metric in _applicable(asked, case, explicit=metrics is not None):
+        for metric in _applicable(chosen, case, metrics is not None, asked):
             scores += _score(metric, case, name, status, case.diagonal)
     counts = maps.all_counts(structures)
     status = "ok" if prediction is not None else "missing_file"
-    for metric in (each for each in asked if each.needs == "all structures"):
+    for metric in (each for each in chosen if each.needs == "all structures"):
         scores += _score(metric, counts, ALL_STRUCTURES, status, maps.diagonal)
     return scores
 
@@ -151,17 +154,19 @@ def _status(counts: Counts, missing_file: bool) -> Status:
     return "ok" if counts.in_prediction else "missing_prediction_structure"
 
 
-def _applicable(metrics: Sequence[Metric], case: Comparison, explicit: bool) -> Iterator[Metric]:
+def _applicable(
+    metrics: Sequence[Metric], case: Comparison, explicit: bool, asked: Sequence[str]
+) -> Iterator[Metric]:
     has = {"nothing", f"{case.dimensions}d"} | ({"probabilities"} if case.whole is not None else set())
     for metric in metrics:
         if metric.needs in ("all structures", "all cases"):
             continue
         if metric.needs not in has:
-            if explicit and metric.needs != "probabilities":
+            if explicit and metric.needs != "probabilities" and metric.name not in asked:
                 raise UsageError(
                     f"{metric.name} is for {metric.needs} images; this one is {case.dimensions}d."
                 )
-        elif explicit or metric.group != "head" or case.structure.lower() in HEADS:
+        elif explicit or metric.group != "head" or metric.name in asked or case.structure.lower() in HEADS:
             yield metric
 
 

@@ -2,15 +2,16 @@
 
 A network that sees too few batches learns nothing, however good it is. The rule spends as little of the
 published system as it can to reach enough steps: first the batch shrinks, then (only where the trainer
-declares it) the width, then the spacing grows, as long as the smallest structure stays large enough to see,
-and at last the patch shrinks, as the planner shrinks it for a smaller memory.
+declares it) the width, then the spacing grows, as long as the smallest structure stays large enough to see.
+Where all that is not enough, the batch shrinks below what the trainer asks for, as far as its normalisation
+bears it, and at last the patch, as the planner shrinks it for a smaller memory.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # On 3D MR with nnU-Net's loss and optimiser, learning from scratch needs about this many steps to be past
 # its steep part; fewer than the second number leave any network far from it.
@@ -22,7 +23,14 @@ NARROWEST = 8
 # 3D data set lost much at 2000 steps and little at 3300; no other was tried.
 STEPS_FOR_MIRRORING = 5000
 COARSENINGS = (1.0, 1.25, 1.5, 2.0)
-MEMORY_SHARES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
+PATCH_SHARES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
+# With fewer steps than this, weights are hardly other than the random ones that they started from.
+LEAST_STEPS = 10
+# Batch normalisation takes mean and variance over so many values at least, at the coarsest feature maps,
+# which are 32 times smaller than the patch in the encoders that have it.
+NORMALIZED_VALUES = 64
+TOTAL_STRIDE = 32
+SMALLEST_BATCH = 2
 # A structure narrower than this loses its shape when the grid gets coarser.
 NARROWEST_STRUCTURE = 24.0
 SOURCE = "autoseg's choice"
@@ -36,13 +44,13 @@ class Shape:
         batch_size: samples per step.
         width: features of the first stage; None where the network's size is not to be touched.
         coarsening: factor on the plan's spacing.
-        memory_share: factor on the planner's memory target, which a smaller patch follows.
+        patch_share: largest part of the planned patch's voxels that the patch has.
     """
 
     batch_size: int
     width: int | None
     coarsening: float
-    memory_share: float = 1.0
+    patch_share: float = 1.0
 
     def changes(self, published: Shape) -> tuple[str, ...]:
         """What differs from the published system, in words."""
@@ -56,24 +64,46 @@ class Shape:
         return tuple(found)
 
 
-def shapes(published: Shape, smallest_batch: int, structure_width: float) -> Iterator[tuple[Shape, int]]:
+def bearable_batch(smallest_batch: int, patch: Sequence[int]) -> int:
+    """The batch that a trainer's normalisation still bears where time is short.
+
+    Args:
+        smallest_batch: that the trainer asks for; above `SMALLEST_BATCH` where it normalises over the batch.
+        patch: voxels along each axis.
+    """
+    if smallest_batch <= SMALLEST_BATCH:
+        return smallest_batch
+    values = math.prod(math.ceil(n / TOTAL_STRIDE) for n in patch)
+    return min(smallest_batch, max(SMALLEST_BATCH, math.ceil(NORMALIZED_VALUES / values)))
+
+
+def shapes(
+    published: Shape,
+    smallest_batch: int,
+    structure_width: float,
+    bearable: Callable[[Shape], int] | None = None,
+) -> Iterator[tuple[Shape, int]]:
     """Shapes from the published one to the cheapest, each with the number of steps that it asks for.
 
     Args:
         published: batch and width of the plan.
-        smallest_batch: what the trainer's normalisation bears.
+        smallest_batch: that the trainer asks for.
         structure_width: of the smallest structure, in voxels of the plan's spacing.
+        bearable: the smallest batch that the normalisation bears at a shape's patch; None: `smallest_batch`.
     """
     batches = list(_halvings(published.batch_size, min(smallest_batch, published.batch_size)))
     widths = [None] if published.width is None else list(_halvings(published.width, NARROWEST))
     for width in widths:
         for batch in batches:
             yield Shape(batch, width, 1.0), ENOUGH_STEPS
-    bearable = [f for f in COARSENINGS if f == 1.0 or structure_width / f >= NARROWEST_STRUCTURE]
-    for factor in bearable:
+    factors = [f for f in COARSENINGS if f == 1.0 or structure_width / f >= NARROWEST_STRUCTURE]
+    for factor in factors:
         yield Shape(batches[-1], widths[-1], factor), FEWEST_STEPS
-    for share in MEMORY_SHARES:
-        yield Shape(batches[-1], widths[-1], bearable[-1], share), FEWEST_STEPS
+    for share in (1.0, *PATCH_SHARES):
+        shape = Shape(batches[-1], widths[-1], factors[-1], share)
+        least = batches[-1] if bearable is None else min(bearable(shape), batches[-1])
+        for batch in _halvings(batches[-1], least):
+            yield replace(shape, batch_size=batch), FEWEST_STEPS
 
 
 def choose(

@@ -31,6 +31,7 @@ class DataFacts:
         natural: whether the images are pictures (PNG, JPEG) without a physical size.
         widths: diameter of the ball (disc in 2D) as large as the median of each structure, in mm, or in
             pixels where there are no mm; empty if the fingerprint does not say.
+        has_ct: whether a channel is of computed tomography.
     """
 
     cases: int
@@ -39,6 +40,7 @@ class DataFacts:
     spacing: tuple[float, ...]
     natural: bool
     widths: Mapping[str, float]
+    has_ct: bool = False
 
     @classmethod
     def of(cls, plan: Plan, fingerprint: Fingerprint) -> DataFacts:
@@ -61,6 +63,7 @@ class DataFacts:
             spacing=tuple(map(float, spacing)),
             natural=plan.image_reader_writer == NATURAL_READER,
             widths=_widths(fingerprint, 2 if shape[0] == 1 else 3),
+            has_ct=any("CTNormalization" in each.normalization for each in plan.configurations.values()),
         )
 
     @property

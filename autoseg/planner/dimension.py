@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from autoseg.plan import Decision, Plan
-from autoseg.planner.budget import ENOUGH_STEPS, FEWEST_STEPS, MEMORY_SHARES
+from autoseg.planner.budget import ENOUGH_STEPS, FEWEST_STEPS, PATCH_SHARES, SMALLEST_BATCH
 from autoseg.planner.data_facts import DataFacts, coverage, extent
 from autoseg.planner.networks import Hardware, network_facts
 from autoseg.planner.spacing import ANISOTROPY
@@ -30,7 +30,6 @@ ELONGATION = 2.0
 # A structure narrower than this, in voxels, is lost at low resolution.
 NARROWEST_AT_LOWRES = 6.0
 FEW_CASES = 5
-SMALLEST_BATCH = 2
 YARDSTICK = "nnunet"
 
 _PAPER = "Isensee et al., Nature Methods 2021"
@@ -114,6 +113,17 @@ def choose_dimension(
     return DimensionChoice(Decision("dimension", value, rule, shared, source), alternatives, confidence)
 
 
+def asked_dimension(plan: Plan, name: str) -> DimensionChoice:
+    """A user's choice, which leaves nothing to decide.
+
+    Raises:
+        PlanError: if the plan has no such configuration.
+    """
+    plan.configuration(name)
+    inputs = {"planned": list(plan.configurations), "confidence": "clear"}
+    return DimensionChoice(Decision("dimension", name, "asked for", inputs, "the user"), (), "clear")
+
+
 @dataclass(frozen=True)
 class _Question:
     plan: Plan
@@ -137,12 +147,12 @@ class _Question:
             yield names[0] if "2d" not in names else "2d", "clear", rule, _PAPER, {"slices": self.data.slices}
 
     def _too_slow(self) -> Iterator[Fired]:
-        flat, volume = self._most_steps("2d"), self._most_steps("3d_fullres", MEMORY_SHARES[-1])
+        flat, volume = self._most_steps("2d"), self._most_steps("3d_fullres", PATCH_SHARES[-1])
         if flat is None or volume is None or volume >= FEWEST_STEPS or flat < 2 * volume:
             return
         rule = (
             f"2D where the time allows fewer than {FEWEST_STEPS} steps in 3D, even of nnU-Net at its "
-            f"narrowest with a patch of {MEMORY_SHARES[-1]:.0%}, and at least twice as many in 2D"
+            f"narrowest with a patch of {PATCH_SHARES[-1]:.0%}, and at least twice as many in 2D"
         )
         yield "2d", "in doubt", rule, _OWN, {"steps_in_3d": volume, "steps_in_2d": flat}
 

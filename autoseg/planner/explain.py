@@ -6,17 +6,22 @@ inputs; of the rest of nnU-Net's rules the alternatives follow from the numbers 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import dataclasses
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autoseg.plan import Decision, Plan
+from autoseg.planner.alternatives import RULES
 from autoseg.planner.dimension import Alternative
+from autoseg.planner.value_words import entries, value_text, words
 
 # Entries of a decision's inputs that are shown in their own place.
 _APART = ("alternatives", "costs", "confidence", "verdicts")
 WHOLE = "Data set"
+# Columns of the explanation in a terminal.
+WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,16 @@ class Explanation:
         """The configuration that it is about, or the whole data set."""
         head, dot, _ = self.decision.name.partition(".")
         return head if dot else WHOLE
+
+    @property
+    def kept(self) -> Decision:
+        """The decision with alternatives, costs and confidence in its inputs, as a plan keeps it."""
+        inputs = {**self.decision.inputs, "confidence": self.confidence}
+        if self.costs:
+            inputs["costs"] = dict(self.costs)
+        if self.alternatives:
+            inputs["alternatives"] = [dataclasses.asdict(each) for each in self.alternatives]
+        return dataclasses.replace(self.decision, inputs=inputs)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, flat."""
@@ -90,13 +105,30 @@ def to_text(plan: Plan, explanations: Sequence[Explanation]) -> str:
         lines += ["", group]
         for each in members:
             lines += [f"  {_title(each)} = {value_text(each.decision.value)}{_doubt(each)}"]
-            lines += [f"    because  {each.decision.rule}"]
-            lines += [f"    from     {_entries(each.inputs)}"] if each.inputs else []
-            lines += [f"    chosen   {name}: {reason}" for name, reason in each.reasons.items()]
-            lines += [f"    costs    {_entries(each.costs)}"] if each.costs else []
-            lines += [f"    not      {_alternative(other)}" for other in each.alternatives]
-            lines += [f"    source   {each.decision.source}"]
+            lines += _wrapped("because", each.decision.rule)
+            lines += _wrapped("from", entries(each.inputs))
+            for name, reason in each.reasons.items():
+                lines += _wrapped("chosen", f"{name}: {reason}")
+            lines += _wrapped("costs", entries(each.costs))
+            for text in _not_chosen(each):
+                lines += _wrapped("not", text)
+            lines += _wrapped("source", each.decision.source)
     return "\n".join(lines)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    """A labelled paragraph for a terminal; nothing where there is nothing to say."""
+    indent = " " * 13
+    return textwrap.wrap(text, WIDTH, initial_indent=f"    {head:<9}", subsequent_indent=indent)
+
+
+def _not_chosen(explanation: Explanation) -> list[str]:
+    """What was not chosen, those with one reason together."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for other in explanation.alternatives:
+        costs = f" ({entries(other.costs)})" if other.costs else ""
+        groups.setdefault((other.reason, costs), []).append(other.value)
+    return [f"{', '.join(values)}: {reason}{costs}" for (reason, costs), values in groups.items()]
 
 
 def to_markdown(plan: Plan, explanations: Sequence[Explanation], picture: str | None = None) -> str:
@@ -118,123 +150,31 @@ def to_markdown(plan: Plan, explanations: Sequence[Explanation], picture: str | 
             rows = [*each.inputs.items(), *((f"costs: {key}", value) for key, value in each.costs.items())]
             if rows:
                 lines += ["| | |", "|---|---|"]
-                lines += [f"| {_words(key)} | {_cell(value_text(value))} |" for key, value in rows] + [""]
+                lines += [f"| {words(key)} | {_cell(value_text(value))} |" for key, value in rows] + [""]
             if each.reasons:
                 lines += ["Chosen:", *(f"- {name}: {why}" for name, why in each.reasons.items()), ""]
             if each.alternatives:
-                lines += ["Not chosen:", *(f"- {_alternative(other)}" for other in each.alternatives), ""]
+                lines += ["Not chosen:", *(f"- {text}" for text in _not_chosen(each)), ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def value_text(value: Any) -> str:
-    """A value of JSON for people."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "open"}[value]
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) >= 10_000):
-        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return _entries(value)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        numbers = value and all(isinstance(item, int | float) for item in value)
-        return (" x " if numbers else ", ").join(value_text(item) for item in value) or "none"
-    return str(value)
 
 
 def _explained(decision: Decision) -> Explanation:
     inputs = decision.inputs
-    rule = _RULES.get(decision.name.rpartition(".")[2])
+    rule = RULES.get(decision.name.rpartition(".")[2])
     alternatives, costs = rule(decision) if rule else ([], {})
     return Explanation(
         decision,
         tuple(Alternative(**each) for each in inputs.get("alternatives", ())) or tuple(alternatives),
         {**costs, **inputs.get("costs", {})},
         inputs.get("confidence", "clear"),
-        {each["trainer"]: each["reason"] for each in inputs.get("verdicts", ()) if each["taken"]},
+        _reasons(decision),
     )
 
 
-Found = tuple[list[Alternative], dict[str, Any]]
-
-
-def _patch(decision: Decision) -> Found:
-    inputs = decision.inputs
-    share = inputs["feature_map_values"] / inputs["reference_values"]
-    found = []
-    if inputs["steps"]:
-        reason = "its feature maps do not fit the memory target"
-        size = {"voxels": round(math.prod(inputs["start"]))}
-        found.append(Alternative(value_text([round(n) for n in inputs["start"]]), reason, size))
-    return found, {"voxels": math.prod(decision.value), "share_of_reference_values": round(share, 3)}
-
-
-def _batch(decision: Decision) -> Found:
-    options = (
-        ("by_memory", "so many fit the memory, and would be too large a part of the data"),
-        ("by_data", "so large a part of the data is allowed, and does not fit the memory"),
-    )
-    found = [(decision.inputs[name], reason) for name, reason in options]
-    return [Alternative(str(n), reason, {}) for n, reason in found if n > decision.value], {}
-
-
-def _spacing(decision: Decision) -> Found:
-    median = decision.inputs.get("median_spacing")
-    costs: dict[str, Any] = {}
-    if not median or list(median) == list(decision.value):
-        return [], costs
-    factor = math.prod(median) / math.prod(decision.value)
-    costs = {"voxels_compared_with_the_median_spacing": round(factor, 3)}
-    return [Alternative(value_text(median), "the median of each axis, not of the rule above", {})], costs
-
-
-def _lowres(decision: Decision) -> Found:
-    planned = str(decision.value).startswith("planned")
-    other = "not planned" if planned else "planned, with a cascade"
-    reason = "context would be missing" if planned else "the patch sees enough, or little would be saved"
-    return [Alternative(other, reason, {})], {"trainings_if_used": 2} if planned else {}
-
-
-def _budget(decision: Decision) -> Found:
-    inputs = decision.inputs
-    costs = {"seconds_per_step": inputs["predicted_step_s"], "steps": inputs["predicted_steps"]}
-    if inputs["published"] == decision.value:
-        return [], costs
-    reason = "as published, too few steps would fit the time"
-    return [Alternative(_entries(inputs["published"]), reason, {})], costs
-
-
-def _order(decision: Decision) -> Found:
-    if list(decision.value) == sorted(decision.value):
-        return [], {}
-    reason = "2D slices would not lie in the finest plane"
-    return [Alternative("axes as they are", reason, {})], {}
-
-
-def _opposite(decision: Decision) -> Found:
-    return [Alternative(value_text(not decision.value), "the rule says otherwise", {})], {}
-
-
-def _configuration(decision: Decision) -> Found:
-    others = [name for name in decision.inputs.get("planned", ()) if name != decision.value]
-    return [Alternative(name, "planned, and not trained by this trainer now", {}) for name in others], {}
-
-
-def _trainers(decision: Decision) -> Found:
-    verdicts = decision.inputs["verdicts"]
-    left = [Alternative(each["trainer"], each["reason"], {}) for each in verdicts if not each["taken"]]
-    return left, {}
-
-
-_RULES: Mapping[str, Callable[[Decision], Found]] = {
-    "patch_size": _patch,
-    "batch_size": _batch,
-    "target_spacing": _spacing,
-    "3d_lowres": _lowres,
-    "transpose": _order,
-    "budget": _budget,
-    "mirroring": _opposite,
-    "configuration": _configuration,
-    "trainers": _trainers,
-}
+def _reasons(decision: Decision) -> dict[str, str]:
+    """Why each of several things was chosen, in the order of the choice."""
+    told = {each["trainer"]: each["reason"] for each in decision.inputs.get("verdicts", ()) if each["taken"]}
+    return {name: told[name] for name in decision.value} if told else {}
 
 
 def _groups(explanations: Sequence[Explanation]) -> dict[str, list[Explanation]]:
@@ -245,24 +185,11 @@ def _groups(explanations: Sequence[Explanation]) -> dict[str, list[Explanation]]
 
 
 def _title(explanation: Explanation) -> str:
-    return _words(explanation.decision.name.rpartition(".")[2])
+    return words(explanation.decision.name.rpartition(".")[2])
 
 
 def _doubt(explanation: Explanation) -> str:
     return "  (in doubt)" if explanation.confidence == "in doubt" else ""
-
-
-def _alternative(other: Alternative) -> str:
-    costs = f" ({_entries(other.costs)})" if other.costs else ""
-    return f"{other.value}: {other.reason}{costs}"
-
-
-def _entries(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{_words(key)} {value_text(value)}" for key, value in values.items())
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ") if not name.startswith(("3d_", "2d", "nnunet", "mednext")) else name
 
 
 def _sentence(text: str) -> str:

@@ -115,7 +115,7 @@ def _candidates(
     spacing: Sequence[float], median_shape: Sequence[float], shortest_edge: int, limits: Constraints
 ) -> Iterator[Topology]:
     """Patches from nnU-Net's start downwards, each once, that meet the constraints; at least one."""
-    topology = pooled(spacing, patch._start(spacing, median_shape), shortest_edge)
+    topology = pooled(spacing, patch.start_patch(spacing, median_shape), shortest_edge)
     floor = [min(limits.smallest_edge, math.ceil(n)) for n in median_shape]
     before: tuple[int, ...] | None = None
     while before is None or all(n >= least for n, least in zip(topology.patch_size, floor, strict=True)):
@@ -123,7 +123,7 @@ def _candidates(
         if rounded.patch_size != before:
             before = rounded.patch_size
             yield rounded
-        topology = patch._smaller(topology, median_shape, shortest_edge)
+        topology = patch.smaller(topology, median_shape, shortest_edge)
 
 
 def _largest_batch(

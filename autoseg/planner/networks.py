@@ -22,10 +22,15 @@ PASSES_PER_STEP = 3
 # Of a network whose width a budget may reduce; measured, see `autoseg.tailor`.
 WIDTH_EXPONENT = 1.55
 PUBLISHED_WIDTH = 32
-# Multiply-accumulates per second that trainings reached: U-Nets in 2D and 3D on two cores with bf16 (1.6e11
-# and 1.9e11), and nnU-Net's published 302 ms a step on an A100 (1e13). Rough, and only ever used as such.
-CORE_SPEED = 8e10
+# Multiply-accumulates per second that trainings reached in bf16: 1.0e11 to 1.7e11 on one core (eleven
+# trainers, two data sets), 1.6e11 and 1.9e11 on two (U-Nets in 2D and 3D), and nnU-Net's published 302 ms a
+# step on an A100 (1e13). Rough, and only ever used as such.
+CORE_SPEED = 1.2e11
+GAIN_OF_A_CORE = 0.5
 GPU_SPEED = 1e13
+# Of networks whose operations keep a processor from its pace, measured beside the others on one core:
+# depthwise convolutions, and many short branches.
+PACE = {"mednext": 0.35, "deepmrseg": 0.5}
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,11 @@ class NetworkFacts:
     parameters: Mapping[int, int]
     macs_per_voxel: Mapping[int, float]
     bytes_per_voxel: Mapping[int, float]
+
+    @property
+    def pace(self) -> float:
+        """How fast its multiply-accumulates go, as a part of a plain U-Net's speed."""
+        return next((part for name, part in PACE.items() if self.name.startswith(name)), 1.0)
 
     def step_macs(self, dimensions: int, voxels: float, narrowest: bool = False) -> float:
         """Multiply-accumulates of a training step on that many voxels.
@@ -109,7 +119,7 @@ class Hardware:
         count = cores or (
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         )
-        return cls(kind, CORE_SPEED * count, memory_gb)
+        return cls(kind, CORE_SPEED * (1 + GAIN_OF_A_CORE * (count - 1)), memory_gb)
 
     def steps(self, macs: float, seconds: float) -> int:
         """Training steps of that much work that fit the time."""

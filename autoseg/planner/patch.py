@@ -17,6 +17,9 @@ from autoseg.planner.topology import divisors, pooled
 
 # The patch that is started from has the volume of such a cube (square in 2D): larger than what will fit.
 START_EDGE = {2: 2048, 3: 256}
+# Voxels that the coarsest feature maps keep (nnU-Net's), and that a patch keeps which shrinks for time.
+COARSEST_EDGE = 4
+SHORTEST_EDGE = 8
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,13 @@ def fit_patch(spacing: Sequence[float], median_shape: Sequence[float], resources
         PlanError: if nothing fits.
     """
     preset = resources.preset
-    start = _start(spacing, median_shape)
+    start = start_patch(spacing, median_shape)
     topology, steps = pooled(spacing, start, preset.shortest_edge), 0
     while True:
         values = memory.feature_map_values(preset, topology, resources.labels)
         if not memory.is_too_large(preset, values, topology.dimensions, resources.memory_gb):
             return FittedPatch(topology, start, steps, values)
-        topology, steps = _smaller(topology, median_shape, preset.shortest_edge), steps + 1
+        topology, steps = smaller(topology, median_shape, preset.shortest_edge), steps + 1
         if min(topology.patch_size) < 1:
             raise PlanError(
                 f"No patch fits into {resources.memory_gb} GB with {resources.labels} labels. "
@@ -82,7 +85,7 @@ def fit_patch(spacing: Sequence[float], median_shape: Sequence[float], resources
             )
 
 
-def _start(spacing: Sequence[float], median_shape: Sequence[float]) -> tuple[float, ...]:
+def start_patch(spacing: Sequence[float], median_shape: Sequence[float]) -> tuple[float, ...]:
     """The same extent in mm along every axis, nowhere larger than the median case."""
     density = 1 / np.array(spacing)
     dimensions = len(density)
@@ -90,7 +93,7 @@ def _start(spacing: Sequence[float], median_shape: Sequence[float]) -> tuple[flo
     return tuple(float(min(round(n), most)) for n, most in zip(density * scale, median_shape, strict=True))
 
 
-def _smaller(topology: Topology, median_shape: Sequence[float], shortest_edge: int) -> Topology:
+def smaller(topology: Topology, median_shape: Sequence[float], shortest_edge: int) -> Topology:
     """One step less along the axis that sees the largest part of the median case.
 
     Subtracting the current divisor could skip sizes that a shallower network allows (from 256 with divisor
@@ -104,6 +107,23 @@ def _smaller(topology: Topology, median_shape: Sequence[float], shortest_edge: i
     trial[axis] -= divisors(topology)[axis]
     patch[axis] -= divisors(pooled(topology.spacing, trial, shortest_edge))[axis]
     return pooled(topology.spacing, patch, shortest_edge)
+
+
+def shrunk(topology: Topology, median_shape: Sequence[float], voxels: float) -> Topology:
+    """The topology with its patch shortened until it has at most that many voxels.
+
+    Args:
+        topology: of the planned patch.
+        median_shape: median shape of the resampled cases, voxels per axis.
+        voxels: that the patch may have; it keeps `SHORTEST_EDGE` along each axis all the same.
+    """
+    edge = min(SHORTEST_EDGE, *topology.patch_size)
+    while math.prod(topology.patch_size) > voxels:
+        shorter = smaller(topology, median_shape, COARSEST_EDGE)
+        if min(shorter.patch_size) < edge:
+            break
+        topology = shorter
+    return topology
 
 
 def fit_batch(patch: FittedPatch, dataset_voxels: float, resources: Resources) -> tuple[int, Decision]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.files import write_json, write_text
 from autoseg.planner.data_facts import DataFacts
-from autoseg.planner.dimension import choose_dimension
+from autoseg.planner.dimension import asked_dimension, choose_dimension
 from autoseg.planner.explain import Explanation, explain, to_json, to_markdown
 from autoseg.planner.networks import Hardware
 from autoseg.planner.situation import Situation
@@ -28,6 +29,7 @@ def suitability(
     runs_each: int = 1,
     names: Sequence[str] | None = None,
     pretrained: frozenset[str] = frozenset(),
+    configuration: str = "auto",
 ) -> tuple[Situation, Suitability]:
     """The dimension and the trainers for a data set.
 
@@ -39,10 +41,17 @@ def suitability(
         runs_each: of every trainer, folds times seeds.
         names: of the trainers to choose from; all in the table if None.
         pretrained: trainers whose encoder has pretrained weights at hand.
+        configuration: that was asked for; ``auto``: the data decide.
+
+    Raises:
+        PlanError: if there is no such configuration.
     """
     data = DataFacts.of(base, fingerprint)
     seconds = None if budget_s is None else budget_s / runs_each
-    choice = choose_dimension(base, data, hardware, seconds)
+    if configuration == "auto":
+        choice = choose_dimension(base, data, hardware, seconds)
+    else:
+        choice = asked_dimension(base, configuration)
     situation = Situation(data, choice, base, hardware, budget_s, runs_each, pretrained)
     return situation, suitable_trainers(situation, names)
 
@@ -60,7 +69,15 @@ def explained(
         budget_s: wall clock of all runs together.
     """
     situation, trainers = suitability(base, fingerprint, hardware, budget_s)
-    return explain(plan, (situation.dimension.decision, trainers.decision))
+    decisions = {each.name: each for each in (situation.dimension.decision, trainers.decision)}
+    # What a plan was really made by counts, not what it would be made by now.
+    decisions |= {each.name: each for each in plan.decisions if each.name in decisions}
+    return explain(plan, decisions.values())
+
+
+def with_explanation(plan: Plan, explanations: Sequence[Explanation]) -> Plan:
+    """The plan with all explained decisions, their alternatives and costs, kept in it."""
+    return dataclasses.replace(plan, decisions=tuple(each.kept for each in explanations))
 
 
 def write_report(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from autoseg.configuration import Configuration
 from autoseg.plan import Plan
-from autoseg.planner.budget import MEMORY_SHARES
+from autoseg.planner.budget import NARROWEST
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import DimensionChoice
-from autoseg.planner.networks import Hardware, NetworkFacts
+from autoseg.planner.networks import PUBLISHED_WIDTH, Hardware, NetworkFacts
 
 # The trainer that is always there, and whose width and batch follow the time.
 ALWAYS = "nnunet"
@@ -18,6 +18,8 @@ ALWAYS = "nnunet"
 # below the default (p 2e-10) in 12 times the hours. Where larger cases begin to bear it is a guess.
 TINY_VOXELS = 64**3
 TINY_PIXELS = 128**2
+# A trainer that needs a still smaller part of the planned patch is not shown as it is.
+SMALLEST_SHARE = 1 / 8
 BYTES = 4
 # Speeds are rough, and start-up and prediction take their part.
 SAFETY = 1.25
@@ -63,16 +65,22 @@ class Situation:
     def steps(self, facts: NetworkFacts, seconds: float, shrunk: bool = True) -> int:
         """Training steps that a trainer gets with its smallest batch.
 
-        Of nnU-Net, which is there to be narrowed, at its narrowest; of all others as published.
+        Of those that a budget makes narrower at their narrowest; of all others as published.
 
         Args:
             facts: of the trainer.
             seconds: for training.
-            shrunk: on the smallest patch that a budget comes to, instead of the planned one.
+            shrunk: on the smallest patch that is worth a row of its own, instead of the planned one.
         """
         voxels = self._voxels(facts, shrunk)
-        macs = facts.step_macs(self.dimensions_of(facts), voxels, facts.name == ALWAYS)
+        macs = facts.step_macs(self.dimensions_of(facts), voxels, narrowest=True) / facts.pace
         return self.hardware.steps(macs, seconds / SAFETY)
+
+    def parameters(self, facts: NetworkFacts) -> float:
+        """Of a trainer's network; under a budget, of the narrowest that it may become."""
+        count = facts.parameters[self.dimensions_of(facts)]
+        narrowed = facts.adaptive_width and self.budget_s is not None
+        return count * (NARROWEST / PUBLISHED_WIDTH) ** 2 if narrowed else count
 
     def memory_gb(self, facts: NetworkFacts) -> float:
         """What a trainer takes with the smallest batch and patch, in float32."""
@@ -86,7 +94,7 @@ class Situation:
         patch = math.prod(each.patch_size)
         # Patches as small as an eighth of what is tiny do not shrink any more.
         usual = TINY_PIXELS if each.dimensions == 2 else TINY_VOXELS
-        share = max(MEMORY_SHARES[-1], min(1.0, usual / 8 / patch))
+        share = max(SMALLEST_SHARE, min(1.0, usual / 8 / patch))
         return max(facts.smallest_batch, 2) * patch * (share if shrunk else 1.0)
 
     @property

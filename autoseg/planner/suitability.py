@@ -18,9 +18,12 @@ from autoseg.planner.situation import ALWAYS, Situation
 FEW_CASES = 20
 SMALL_NETWORK = 35e6
 LARGE_NETWORK = 50e6
-# A run below this is start-up and prediction and little else.
-SHORTEST_RUN_S = 60.0
+# A second trainer is worth it where each has at least this: below, start-up and prediction take a good part
+# of a run, and one trainer with all of the time learns more than two with half.
+SHORTEST_RUN_S = 150.0
 MOST_TRAINERS = 6
+# What takes more than this part of the budget before it learns would leave no room for others.
+LARGEST_SHARE = 1 / 3
 # Slice-wise systems beside those for volumes, where the dimension is in doubt.
 MOST_SLICEWISE = 2
 _SOURCE = "autoseg's choice, from published results and measured speeds; the order is untested"
@@ -46,12 +49,15 @@ ORDER_2D = (
     "nnunet",
     "resnet34_mlp",
     "mobilenetv2_unet",
+    "deeplabv3plus",
     "resnet50_unet",
     "unetplusplus",
-    "deeplabv3plus",
     "nnunet_resenc_m",
     "deepmrseg",
 )
+# Systems for slices of volumes: of the brain first where the images are MR.
+SLICEWISE_MR = ("deepmrseg", "resnet34_mlp", "resnet50_unet")
+SLICEWISE_CT = ("resnet34_mlp", "resnet50_unet")
 ENCODER_UNETS = ("mobilenetv2_unet", "resnet34_mlp", "resnet50_unet")
 ORDER_3D = ("nnunet", "nnunet_resenc_m", "brainunet", "mednext_s")
 
@@ -122,7 +128,7 @@ def _objections(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
         yield f"the documented system is {facts.preferred_dimension}D, and {decided}"
     if dimensions == 2 and facts.name in KINDS["MedNeXt"]:
         yield f"MedNeXt was published for 3D, and {decided}"
-    parameters = facts.parameters[dimensions]
+    parameters = situation.parameters(facts)
     if situation.tiny and parameters > LARGE_NETWORK:
         voxels = math.prod(situation.configuration.median_shape)
         yield f"{voxels:,.0f} voxels, the median case, are few for {parameters / 1e6:.0f} million parameters"
@@ -133,7 +139,7 @@ def _objections(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
 
 def _resources(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
     hardware = situation.hardware
-    needed, parameters = situation.memory_gb(facts), facts.parameters[situation.dimensions_of(facts)]
+    needed, parameters = situation.memory_gb(facts), situation.parameters(facts)
     if hardware.memory_gb is not None and needed > hardware.memory_gb:
         yield f"it takes {needed:.1f} GB with the smallest batch and patch, of {hardware.memory_gb:g} GB"
     large = hardware.kind == "cpu" and parameters > LARGE_NETWORK
@@ -142,12 +148,14 @@ def _resources(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
             yield f"{parameters / 1e6:.0f} million parameters without a budget on a CPU"
         return
     # nnU-Net is always there, so that nothing ever has more than half.
-    half = situation.budget_s / (2 * situation.runs_each)
-    steps, whole = situation.steps(facts, half), situation.steps(facts, half, shrunk=False)
+    run = situation.budget_s / situation.runs_each
+    share = max(run * LARGEST_SHARE, min(run / 2, SHORTEST_RUN_S))
+    steps, whole = situation.steps(facts, share), situation.steps(facts, share, shrunk=False)
+    told = f"{share:.0f} s of the budget allow"
     if steps < FEWEST_STEPS:
-        yield f"half the budget allows {steps} steps of its smallest patch; below {FEWEST_STEPS} none learns"
+        yield f"{told} {steps} steps of its smallest patch; below {FEWEST_STEPS} none learns"
     elif large and whole < ENOUGH_STEPS:
-        yield f"{parameters / 1e6:.0f} million parameters on a CPU, and half the budget allows {whole} steps"
+        yield f"{parameters / 1e6:.0f} million parameters on a CPU, and {told} {whole} steps"
 
 
 def _order(situation: Situation) -> list[str]:
@@ -161,8 +169,8 @@ def _order(situation: Situation) -> list[str]:
             order[1:], key=lambda n: (n not in situation.pretrained, facts[n].parameters.get(dimensions, 0))
         )
     if situation.dimensions == 3:
-        slicewise = [n for n in ORDER_2D if situation.dimensions_of(facts[n]) == 2 and facts[n].documented]
-        return order + slicewise[:MOST_SLICEWISE]
+        slicewise = SLICEWISE_CT if situation.data.has_ct else SLICEWISE_MR
+        return order + [n for n in slicewise if situation.dimensions_of(facts[n]) == 2][:MOST_SLICEWISE]
     if _is_picture(situation):
         first = [name for name in order if name in ENCODER_UNETS]
         order = [order[0], *first, *(name for name in order[1:] if name not in first)]
@@ -207,7 +215,9 @@ def _for(facts: NetworkFacts, situation: Situation) -> str:
     if _is_picture(situation) and facts.name in ENCODER_UNETS:
         reasons.append("its encoder is one for pictures")
     if not reasons:
-        reasons.append(f"a general network of {facts.parameters[dimensions] / 1e6:.1f} million parameters")
+        size = f"{facts.parameters[dimensions] / 1e6:.1f} million parameters"
+        narrowed = facts.adaptive_width and situation.budget_s is not None
+        reasons.append(f"a general network of {size}" + (", narrower as the time asks" if narrowed else ""))
     if situation.budget_s is not None:
         steps = situation.steps(facts, situation.budget_s / situation.runs_each)
         reasons.append(f"alone it would get up to {steps} steps")

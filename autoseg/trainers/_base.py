@@ -30,6 +30,7 @@ from autoseg.losses import SegmentationLoss
 from autoseg.nnunet import read_checkpoint
 from autoseg.trainers._best import BestCheckpoints
 from autoseg.trainers._budget import BudgetedLoop
+from autoseg.trainers._curves import SeldomDrawn
 from autoseg.trainers._data import HeldDataset, loaders
 from autoseg.trainers._finetuning import FineTuning
 from autoseg.trainers._normalization import make_known
@@ -63,7 +64,9 @@ HYPERPARAMETERS = (
 )
 
 
-class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNetTrainer):  # type: ignore[misc]
+class Trainer(  # type: ignore[misc]
+    FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, SeldomDrawn, nnUNetTrainer
+):
     """Base of all trainers.
 
     Attributes:

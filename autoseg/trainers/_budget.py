@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from autoseg import progress
+from autoseg.trainers._leg import Leg, draw_anew
 from autoseg.trainers._schedule import Plateau
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,11 @@ class BudgetedLoop:
     # Set by a signal; the loop looks at it between two steps.
     stop_requested: bool = False
     validation_s: float = 0.0
+    # Of a training that is paused to be judged; None: it goes to its end in one.
+    leg: Leg | None = None
+    paused: bool = False
+    # What a lack of memory changed in the plan, in words.
+    memory_changes: Sequence[str] = ()
     _held_batches: list[Any] | None = None
     _saved_at: float | None = None
 
@@ -61,6 +67,8 @@ class BudgetedLoop:
         """How far the schedule of the learning rate is, 0 to 1: as far as the time, or nnU-Net's epochs."""
         if self.stock:
             return self.steps_done // self.steps_per_epoch / self.epochs
+        if self.leg is not None:
+            return self.leg.progress(clock.elapsed, clock.budget_s, self.warmup)
         return clock.progress
 
     @property
@@ -77,13 +85,20 @@ class BudgetedLoop:
         began = time.monotonic()
         self.on_train_start()
         # Preparing the loaders belongs to the budget: the user's clock is running.
-        clock = Clock(self.budget_s, self.elapsed_s + time.monotonic() - began)
+        until_s = math.inf if self.leg is None else self.leg.until_s
+        clock = Clock(self.budget_s, self.elapsed_s + time.monotonic() - began, until_s)
+        if self.leg is not None and self.steps_done:
+            draw_anew(self)
         self.print_to_log_file(self._rescaling(self.budget_s))
         with progress.stage(f"Train {type(self).__name__}", total=self.budget_s) as advance:
             advance(clock.elapsed)
             self._train_until(clock, advance)
         self.elapsed_s = clock.elapsed
-        self.on_train_end()
+        self.paused = until_s < self.budget_s and not self.is_over
+        if self.paused:
+            self.save_for_resuming()
+        else:
+            self.on_train_end()
 
     def _rescaling(self, budget_s: float) -> str:
         if self.stock:
@@ -198,6 +213,7 @@ class BudgetedLoop:
     network: Any
     seed: int
     stock: bool
+    warmup: float
     epochs: int
     steps_per_epoch: int
     plateau: Plateau | None
@@ -221,10 +237,11 @@ class BudgetedLoop:
 
 
 class Clock:
-    """Time used of a budget, in seconds, earlier sessions counted in."""
+    """Time used of a budget, in seconds, earlier sessions counted in, and when there is a pause."""
 
-    def __init__(self, budget_s: float, used_s: float = 0.0) -> None:
+    def __init__(self, budget_s: float, used_s: float = 0.0, until_s: float = math.inf) -> None:
         self.budget_s = budget_s
+        self.until_s = until_s
         self._start = time.monotonic() - used_s
 
     @property
@@ -238,5 +255,5 @@ class Clock:
         return min(1.0, self.elapsed / self.budget_s)
 
     def over(self, next_step_s: float = 0.0) -> bool:
-        """Whether there is no time for another step of about `next_step_s` seconds."""
-        return self.elapsed + 0.5 * next_step_s >= self.budget_s
+        """Whether the time, or what is left before a pause, is too short for a step of `next_step_s` seconds."""
+        return self.elapsed + 0.5 * next_step_s >= min(self.budget_s, self.until_s)

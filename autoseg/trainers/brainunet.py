@@ -14,7 +14,8 @@ class brainunet(Trainer):
     ghosting, percentile clipping and intensity normalisation. Defaults of ours, since nothing documents
     them: the percentiles 0.5 and 99.5 of the brain (the nonzero region) and a z-score within it, widths 32 to
     512, alpha 0.3 (false positives) and beta 0.7 (false negatives), Adam with decoupled weight decay, cosine
-    schedule, 150 epochs.
+    schedule, 150 epochs. The second of its two stages (pre-training on a large data set, fine-tuning on a
+    small one) has a tenth of the rate, which is ours as well.
     """
 
     architecture = "brainunet"
@@ -28,6 +29,7 @@ class brainunet(Trainer):
     weight_decay = 1e-4
     schedule = "cosine"
     warmup = 0.02
+    pretrained_rate = 0.1
     epochs = 150
     deep_supervision = False
 

@@ -19,6 +19,8 @@ from autoseg.preprocess import preprocess_case
 from autoseg.preprocessing.blosc_store import write_case
 from autoseg.preprocessing.case_marker import CaseMarker, is_current, output_sizes, read_states, unmark
 from autoseg.preprocessing.case_preprocessing import recipe_of
+from autoseg.transfer.moved_plan import WITHOUT_SPACING
+from autoseg.transfer.union import renamed, short_names
 
 
 def images_of(dataset: Dataset, training: Sequence[str] | None = None) -> tuple[Case, ...]:
@@ -38,6 +40,55 @@ def images_of(dataset: Dataset, training: Sequence[str] | None = None) -> tuple[
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{dataset.name} has {twice[0]} in imagesUn and in imagesTr. Rename one of the two.")
     return tuple(dataclasses.replace(case, label=None) for case in cases)
+
+
+def preprocess_pool(
+    datasets: Sequence[Dataset],
+    cases: Sequence[Case],
+    plan: Plan,
+    configuration: Configuration,
+    folder: Path,
+    workers: int | None = None,
+) -> tuple[str, ...]:
+    """Preprocess images of several data sets for the plan of the first, each file with its own reader.
+
+    Args:
+        datasets: of all but the first, every image is taken, under a name that begins with its data set's.
+        cases: of the first.
+        plan: the plan.
+        configuration: one of the plan's.
+        folder: see `preprocess_images`.
+        workers: see `preprocess_images`.
+
+    Returns:
+        The identifiers of all, sorted.
+
+    Raises:
+        DataError: as `preprocess_images`, or if the numbers of channels differ, or one data set has pixels
+            and another millimetres.
+    """
+    first, *others = datasets
+    for other in others:
+        _check_alike(first, other)
+    names = [*preprocess_images(first, cases, plan, configuration, folder, workers)]
+    for other, name in zip(others, short_names(datasets)[1:], strict=True):
+        own = dataclasses.replace(plan, image_reader_writer=other.reader)
+        taken = renamed(images_of(other), name)
+        names += preprocess_images(other, taken, own, configuration, folder, workers)
+    return tuple(sorted(names))
+
+
+def _check_alike(first: Dataset, other: Dataset) -> None:
+    if len(first.channels) != len(other.channels):
+        raise DataError(
+            f"Channels: {len(first.channels)} in {first.name}, {len(other.channels)} in {other.name}; one "
+            f"network cannot restore both. Pre-train on one of them: weights are adapted to other channels."
+        )
+    if len({each.reader == WITHOUT_SPACING for each in (first, other)}) == 2:
+        raise DataError(
+            f"{first.name} ({first.reader}) and {other.name} ({other.reader}) have no common unit of length: "
+            f"one of them has pixels and no millimetres. Pre-train on one of them."
+        )
 
 
 def preprocess_images(

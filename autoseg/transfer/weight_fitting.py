@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.architectures import parts_of
-from autoseg.architectures._upkern import _grow as grow_kernel
+from autoseg.architectures._upkern import grow_kernel
 from autoseg.errors import PlanError
 
 Channels = Literal["auto", "sum", "cycle", "mean"]

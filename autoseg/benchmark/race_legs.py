@@ -1,0 +1,194 @@
+"""One trainer in a race: its runs taken from rung to rung, judged there, and stopped or finished.
+
+At a rung the runs are paused and leave models of their own in the race's folder, in nnU-Net's layout, with
+their predictions of the held-out cases and what these are worth. The runs themselves lie where they would
+without a race and go on from their own checkpoints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.benchmark.race import Seen, Stretch
+from autoseg.benchmark.race_verdict import Verdict
+from autoseg.cell import Cell, Member, members_of, preprocess_member, row_of, run_cell
+from autoseg.cell_record import record_of, without_scores
+from autoseg.ensemble import predict_validation, save_ensemble
+from autoseg.errors import RunError
+from autoseg.evaluate import Evaluation, evaluate
+from autoseg.files import read_json, write_json
+from autoseg.leaderboard.records import Record, read_records, write_record
+from autoseg.leaderboard.scores import ScoreTable
+from autoseg.run import Run
+from autoseg.statistics import Floats
+from autoseg.train import train
+from autoseg.trainers._leg import Leg
+from autoseg.workspace import Workspace
+
+# Beside a rung's predictions: what coming there took.
+SPENT = "spent.json"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A trainer with its runs: folds and seeds.
+
+    Attributes:
+        cells: of one data set and one choice; their requests are marked as raced.
+        folder: of the race.
+        workspace: where everything lies.
+        workers: processes for reading and preprocessing.
+    """
+
+    cells: tuple[Cell, ...]
+    folder: Path
+    workspace: Workspace
+    workers: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The trainer with its options."""
+        return str(self.cells[0].choice)
+
+    def look(self, stretch: Stretch) -> Seen:
+        """Take all runs to the end of a stretch and predict their held-out cases.
+
+        Raises:
+            AutosegError: whatever stands in the way.
+        """
+        ends = [self._end(cell, stretch) for cell in self.cells]
+        return Seen(pooled([table for table, _ in ends]), sum(seconds for _, seconds in ends))
+
+    def _end(self, cell: Cell, stretch: Stretch) -> tuple[ScoreTable, float]:
+        members = members_of(cell, self.workspace)
+        row = row_of(cell, members, self.workspace)
+        there = row if stretch.last else self._at(row, stretch.rung)
+        spent = there.folder / SPENT
+        if not (spent.is_file() and there.evaluation.is_file()):
+            for member in members:
+                preprocess_member(cell, member, self.workspace, self.workers)
+            seconds = self._train(cell, members, stretch) + self._predict(cell, members, row, there)
+            self._evaluate(cell, there)
+            write_json(spent, {"seconds": round(seconds, 2)})
+        return self._table(cell, there), float(read_json(spent, RunError)["seconds"])
+
+    def _train(self, cell: Cell, members: Sequence[Member], stretch: Stretch) -> float:
+        place = None if stretch.last else self._place(stretch.rung)
+        leg = Leg(stretch.from_s, stretch.until_s, stretch.run_s, place)
+        began = time.monotonic()
+        for member in members:
+            own = member.plan.provenance["training"]["run_seconds"]
+            train(member.run, self.workspace, cell.request.device, leg.scaled(own / cell.request.run_seconds))
+        return time.monotonic() - began
+
+    def _predict(self, cell: Cell, members: Sequence[Member], row: Run, there: Run) -> float:
+        runs = [member.run for member in self._standing(members, there)]
+        if len(runs) > 1:
+            save_ensemble(there, runs)
+        began = time.monotonic()
+        predict_validation(there, runs, self.workspace, cell.request.device, cell.fold.validation)
+        return time.monotonic() - began
+
+    def _standing(self, members: Sequence[Member], there: Run) -> list[Member]:
+        """The trainings as they are at a rung: paused there, or ended before."""
+        if there.results == self.workspace.results:
+            return list(members)
+        paused = [dataclasses.replace(member.run, results=there.results) for member in members]
+        return [
+            member if member.run.final_checkpoint.is_file() else Member(run, member.plan)
+            for member, run in zip(members, paused, strict=True)
+        ]
+
+    def _evaluate(self, cell: Cell, there: Run) -> None:
+        if not there.evaluation.is_file():
+            found = evaluate(
+                there.predictions, cell.dataset, cases=cell.fold.validation, workers=self.workers
+            )
+            found.save(there.evaluation)
+
+    def _table(self, cell: Cell, there: Run) -> ScoreTable:
+        groups = {case.identifier: case.group for case in cell.dataset.cases if case.group}
+        return ScoreTable.from_evaluation(Evaluation.load(there.evaluation), groups)
+
+    def finished(self) -> list[Record]:
+        """The rows of runs that went to the end."""
+        return [run_cell(cell, self.workspace, self.workers) for cell in self.cells]
+
+    def stopped(self, rung: int, words: str) -> list[Record]:
+        """The rows of runs that were stopped at a rung: what they had come to, marked as such.
+
+        Args:
+            rung: its number.
+            words: why.
+        """
+        return [self._stopped(cell, rung, words) for cell in self.cells]
+
+    def _stopped(self, cell: Cell, rung: int, words: str) -> Record:
+        members = members_of(cell, self.workspace)
+        row = self._at(row_of(cell, members, self.workspace), rung)
+        if not row.record.is_file():
+            evaluation = Evaluation.load(row.evaluation)
+            record = record_of(cell, row, self._standing(members, row), evaluation)
+            marked = dataclasses.replace(
+                record, status="partial", reason=words, changes=(*record.changes, words)
+            )
+            write_record(row.record, marked)
+        return read_records(row.record)[0]
+
+    def failed(self, reason: str) -> list[Record]:
+        """The rows of runs that broke off."""
+        return [without_scores(cell, "failed", reason) for cell in self.cells]
+
+    def tidy(self, rung: int) -> None:
+        """Remove the models of a rung that this trainer has gone beyond; what they were worth stays."""
+        for cell in self.cells:
+            for member in members_of(cell, self.workspace):
+                run = self._at(member.run, rung)
+                run.final_checkpoint.unlink(missing_ok=True)
+                shutil.rmtree(run.predictions, ignore_errors=True)
+
+    def _place(self, rung: int) -> Path:
+        return self.folder / f"rung_{rung + 1}"
+
+    def _at(self, run: Run, rung: int) -> Run:
+        """A run as it was at a rung."""
+        return dataclasses.replace(run, results=self._place(rung))
+
+
+def pooled(tables: Sequence[ScoreTable]) -> Floats:
+    """Dice of each case, in the order of their names; the mean over the runs that predicted it.
+
+    A case in which nothing was to be found and nothing was found has no Dice: it counts as right.
+    """
+    sums: dict[str, list[float]] = {}
+    for table in tables:
+        for case, value in zip(table.cases, table.case_scores("dice"), strict=True):
+            sums.setdefault(case, []).append(1.0 if math.isnan(value) else float(value))
+    return np.array([np.mean(sums[case]) for case in sorted(sums)])
+
+
+def groups_of(cells: Sequence[Cell]) -> tuple[str, ...] | None:
+    """The group of each held-out case, in the order of `pooled`; None where every case is its own."""
+    held_out = sorted({case for cell in cells for case in cell.fold.validation})
+    known = {case.identifier: case.group for case in cells[0].dataset.cases if case.group}
+    groups = tuple(known.get(case, case) for case in held_out)
+    return groups if len(set(groups)) < len(groups) else None
+
+
+def stopped_words(number: int, seconds: float, verdict: Verdict, leader: str) -> str:
+    """Why a trainer was stopped, for its row."""
+    p = "p < 0.001" if verdict.p < 0.001 else f"p = {verdict.p:.3f}"
+    told = f"dropped at rung {number}, after {seconds:.0f} s of training: "
+    if verdict.tied:
+        return told + f"not expected to come out ahead of {leader} ({verdict.behind:.3f} Dice behind, {p})"
+    return told + (
+        f"clearly behind {leader} ({verdict.behind:.3f} Dice, at least {verdict.at_least:.3f}, {p})"
+    )

@@ -1,0 +1,207 @@
+"""What an import is asked for, and what it will write: every file of a raw folder and where it comes from.
+
+A layout (`from_msd`, `from_bids`, ...) only looks and describes; `bring` checks that and writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from autoseg.errors import DataError
+
+Orientation = Literal["sform", "qform"]
+
+# Formats that carry a position in space, and pictures; longest endings first, or .nii would take .nii.gz.
+MEDICAL = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".gipl")
+PICTURES = (".png", ".bmp", ".jpg", ".jpeg", ".tiff", ".tif")
+# What desktops, archives and version control leave behind.
+_DEBRIS = ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an import, beside the source and the name.
+
+    Attributes:
+        groups: table of case and group.
+        labels: names of the label values in the source's files; empty: found or declared there.
+        label_suffix: BIDS: the last part of the label files' names.
+        channels: BIDS and DICOM: which images make up a case, in order; empty: those that every case has.
+        resample: whether images that lie on another grid than their label are resampled onto it.
+        orientation: which of the two positions in a NIfTI header is right, where they contradict each other.
+        link: whether files that need no change become symbolic links instead of copies.
+        workers: processes.
+    """
+
+    groups: Path | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+    label_suffix: str | None = None
+    channels: tuple[str, ...] = ()
+    resample: bool = False
+    orientation: Orientation | None = None
+    link: bool = False
+    workers: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        """What the result depends on, for the record of the import."""
+        return {
+            "groups": str(self.groups.resolve()) if self.groups else None,
+            "labels": dict(self.labels),
+            "label_suffix": self.label_suffix,
+            "channels": list(self.channels),
+            "resample": self.resample,
+            "orientation": self.orientation,
+            "link": self.link,
+        }
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one file of the raw folder is made of; nothing but `source`: it is taken as it is.
+
+    Attributes:
+        source: a file; of a DICOM series the first slice.
+        volume: one of a 4D file's volumes.
+        slices: of a DICOM series, all files in the order of their position.
+        codes: pairs of label values, in the file and in the data set; not empty: the label is rewritten.
+        onto: resampled onto the grid of this file.
+        orientation: which position in the header holds.
+        mode: of a picture: what it is converted to, as Pillow calls it.
+    """
+
+    source: Path
+    volume: int | None = None
+    slices: tuple[Path, ...] = ()
+    codes: tuple[tuple[int, int], ...] = ()
+    onto: Content | None = None
+    orientation: Orientation | None = None
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class IncomingCase:
+    """One case: a content for each image file, and one for its label if it has one."""
+
+    identifier: str
+    images: tuple[Content, ...]
+    label: Content | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A data set as it will be written.
+
+    Attributes:
+        layout: which one it was read as.
+        channels: names in order; a picture in colour has three in one file.
+        labels: as dataset.json has them.
+        file_ending: of all files to be.
+        cases: for imagesTr and labelsTr.
+        tests: for imagesTs and labelsTs.
+        unlabelled: for imagesUn.
+        about: further entries of dataset.json.
+        extras: further files by their place in the raw folder.
+        notes: what was decided, in sentences.
+        left_out: files of the source that no file is made of.
+    """
+
+    layout: str
+    channels: tuple[str, ...]
+    labels: Mapping[str, Any]
+    file_ending: str
+    cases: tuple[IncomingCase, ...]
+    tests: tuple[IncomingCase, ...] = ()
+    unlabelled: tuple[IncomingCase, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    left_out: tuple[Path, ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[str, tuple[IncomingCase, ...]], ...]:
+        """The cases by the ending of their folders' names."""
+        return ("Tr", self.cases), ("Ts", self.tests), ("Un", self.unlabelled)
+
+    @property
+    def contents(self) -> Iterator[Content]:
+        """Every image and label."""
+        for _, cases in self.parts:
+            for case in cases:
+                yield from case.images
+                if case.label:
+                    yield case.label
+
+    @property
+    def references(self) -> tuple[Content, ...]:
+        """Every label."""
+        return tuple(case.label for _, cases in self.parts for case in cases if case.label)
+
+    def with_contents(
+        self, change: Callable[[Content], Content], change_label: Callable[[Content], Content] | None = None
+    ) -> Incoming:
+        """The same with every image, and every label, changed."""
+
+        def changed(case: IncomingCase) -> IncomingCase:
+            label = (change_label or change)(case.label) if case.label else None
+            return replace(case, images=tuple(map(change, case.images)), label=label)
+
+        return replace(
+            self,
+            cases=tuple(map(changed, self.cases)),
+            tests=tuple(map(changed, self.tests)),
+            unlabelled=tuple(map(changed, self.unlabelled)),
+        )
+
+
+def ending_of(path: Path) -> str:
+    """The image ending of a file, lower case; empty if it is no image."""
+    name = path.name.lower()
+    return next((ending for ending in (*MEDICAL, *PICTURES) if name.endswith(ending)), "")
+
+
+def stem_of(path: Path) -> str:
+    """The name without its image ending."""
+    return path.name[: len(path.name) - len(ending_of(path))]
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files of a folder and those in it, sorted; without hidden ones and debris of archives.
+
+    macOS writes a ``._name`` beside each file on foreign disks, with an image's ending and no image in it.
+    """
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _debris(name))
+        yield from (Path(place, name) for name in sorted(names) if not _debris(name))
+
+
+def _debris(name: str) -> bool:
+    return name.startswith(".") or name in _DEBRIS
+
+
+def identifiers(names: Sequence[str], what: Sequence[Path]) -> list[str]:
+    """Names fit for files, one a case.
+
+    Raises:
+        DataError: if two would be the same.
+    """
+    found: dict[str, Path] = {}
+    for name, path in zip(names, what, strict=True):
+        plain = re.sub(r"[^\w.+-]+", "_", name).strip("_") or "case"
+        if plain in found:
+            raise DataError(
+                f"{found[plain]} and {path} would both be the case {plain!r}. Rename one of the two."
+            )
+        found[plain] = path
+    return list(found)
+
+
+def some(items: Sequence[object], most: int = 3) -> str:
+    """The first of a list, in words."""
+    listed = ", ".join(str(item) for item in items[:most])
+    return f"{listed} and {len(items) - most} more" if len(items) > most else listed

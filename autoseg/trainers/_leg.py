@@ -1,0 +1,92 @@
+"""A training in legs: paused to be judged, and gone on with from there.
+
+While it is not decided who goes on, the learning rate stays where it is (after the warm-up), for nobody knows
+how long the training will be. Before each pause it falls for a while: weights at a full rate are noisy, and
+what they reach says little about where the training is going (Haegele et al. 2024, "Scaling laws and
+compute-optimal training beyond fixed training durations", arXiv 2405.18392). After the pause it is full
+again, from the weights that were judged: nothing is trained twice and nothing is thrown away (Wen et al.
+2024, arXiv 2410.05192; warm restarts go back to Loshchilov and Hutter, SGDR, 2017). The last leg falls with
+the trainer's own schedule, from its first step to its last.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoseg.files import atomic_path
+
+# Of a leg that ends in a pause, the part in which the rate falls.
+DECAY_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A part of a training.
+
+    Attributes:
+        from_s: seconds of training that have gone by when it begins.
+        until_s: seconds of training at which it pauses; infinite: it goes to the end of the run.
+        run_s: wall clock of the whole run, prediction included; None: the plan's.
+        place: the results folder of models of this pause; None: it goes to the end.
+        decay_share: part of a leg that ends in a pause in which the rate falls.
+    """
+
+    from_s: float = 0.0
+    until_s: float = math.inf
+    run_s: float | None = None
+    place: Path | None = None
+    decay_share: float = DECAY_SHARE
+
+    def scaled(self, factor: float) -> Leg:
+        """The same for a training that has `factor` times the seconds."""
+        run_s = None if self.run_s is None else factor * self.run_s
+        return replace(self, from_s=factor * self.from_s, until_s=factor * self.until_s, run_s=run_s)
+
+    def progress(self, elapsed_s: float, budget_s: float, warmup: float) -> float:
+        """How far a schedule is that rises for `warmup` and then falls: at its height, or in its fall.
+
+        Args:
+            elapsed_s: seconds of training so far.
+            budget_s: of the whole training.
+            warmup: part of the whole training in which the rate rises.
+        """
+        if elapsed_s < warmup * budget_s:
+            return elapsed_s / budget_s
+        end_s, falls_from_s = min(self.until_s, budget_s), self.from_s
+        if self.until_s < budget_s:
+            falls_from_s = end_s - self.decay_share * (end_s - self.from_s)
+        fallen = (elapsed_s - falls_from_s) / max(end_s - falls_from_s, 1e-9)
+        return warmup + (1 - warmup) * min(max(fallen, 0.0), 1.0)
+
+
+def draw_anew(trainer: Any) -> None:
+    """Seed a leg that is not the first, so that it does not meet the samples of the first again."""
+    seed = (trainer.seed + 7919 * trainer.steps_done) % 2**32
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def save_rung(trainer: Any, path: Path) -> None:
+    """Write the weights of a paused training, for prediction without mirrored copies; stock reads them too.
+
+    Where the validation loss chooses the weights, these are the best so far.
+    """
+    plateau = trainer.plateau
+    best = None if plateau is None else plateau.weights
+    state = {
+        "network_weights": trainer._bare_network().state_dict() if best is None else best,
+        "trainer_name": type(trainer).__name__,
+        "init_args": {key: value for key, value in trainer.my_init_kwargs.items() if key != "autoseg"},
+        "inference_allowed_mirroring_axes": None,
+        "current_epoch": trainer.current_epoch,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
