@@ -1,9 +1,10 @@
-"""The table of bench_strategies beside the published one: what the rows are, and what they are compared with."""
+"""The table of bench_strategies beside the published one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from _machine import RESULTS, write_results
@@ -106,8 +107,11 @@ def report(
     agreement = {source: _agreement(lines, source) for source in SOURCES}
     agreement = {source: found for source, found in agreement.items() if found}
     results = {
-        "options": {key: str(value) if key == "imagenet" and value else value for key, value in options.items()
-                    if key not in ("data", "workspace")},
+        "options": {
+            key: value.name if isinstance(value, Path) else value
+            for key, value in options.items()
+            if key not in ("data", "workspace")
+        },
         "pretrained": pretrained,
         "rows": [asdict(line) for line in lines],
         "published": {"dice_percent": PUBLISHED, "unet_dice_percent": PUBLISHED_UNET},
@@ -119,7 +123,8 @@ def report(
 
 def _about(row: Finished) -> dict[str, Any]:
     record = row.record
-    kept = ("trainer", "configuration", "changes", "status", "reason", "code_version", "code_dirty", "created")
+    kept = ("trainer", "configuration", "changes", "status", "reason", "code_version", "code_dirty")
+    kept += ("device", "created")
     content = {key: getattr(record, key) for key in kept}
     return {"row": row.spec.name, "seed": row.seed, **content, "cost": asdict(record.cost)}
 
@@ -159,8 +164,7 @@ def _ends(row: Row | None, metric: str) -> tuple[float, float] | None:
 
 def _mean(values: Sequence[Any], digits: int = 1) -> Any:
     known = [value for value in values if value is not None]
-    mean = sum(known) / len(known) if known else None
-    return mean if mean is None or isinstance(known[0], int) and len(known) == 1 else round(mean, digits)
+    return round(sum(known) / len(known), digits) if known else None
 
 
 def pooled(record: Record) -> float:
@@ -207,22 +211,26 @@ def _agreement(lines: Sequence[Line], source: str) -> dict[str, Any] | None:
 
 
 def _text(lines: Sequence[Line], results: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    titles = ("", "trains", "encoder from", "trainable", "steps", "Dice", "pooled", "published", "+")
+    titles += ("HC error, mm", "signed")
+    seeds = "one seed" if len(options["seeds"]) == 1 else f"{len(options['seeds'])} seeds"
+    taken = "its encoder, as published" if options["parts"] == "encoder" else "encoder and decoder"
     return [
         "# Nine fine-tuning strategies on fetal heads",
         "",
-        f"Dataset018_FetalHead, 200 images, folds by exam, fold 0; mobilenetv2_unet, {options['seconds']:g} s a "
-        f"row with prediction, learning rate {options['learning_rate']:g}, "
-        f"{'one seed' if len(options['seeds']) == 1 else str(len(options['seeds'])) + ' seeds'}. Taken from a "
-        f"source: {'its encoder, as published' if options['parts'] == 'encoder' else 'encoder and decoder'}. ",
-        "Dice is the mean over the held-out images with its 95 % interval (by exam); HC is the mean absolute",
-        "error of the head circumference; `+` is the paired difference in Dice to everything from random weights.",
-        "Published: HC18, 799 training images, 512 x 512, 20 epochs (1,600 steps), ImageNet encoder, Dice pooled",
-        "over batches of 10.",
+        "Dataset018_FetalHead, 200 images, folds by exam, fold 0; mobilenetv2_unet,",
+        f"{options['seconds']:g} s a row with prediction, rate {options['learning_rate']:g},",
+        f"{seeds}. Taken from a source: {taken}. Dice is the mean over the held-out images with its",
+        "95 % interval (by exam), `pooled` that of all their pixels together; `+` is the paired difference",
+        "in Dice to everything from random weights; the error of the head circumference is the mean of its",
+        "absolute value, with its interval, and of its signed value. Published: HC18, 799 training images,",
+        "512 x 512, 20 epochs (1,600 steps), ImageNet encoder, Dice pooled over batches of 10; beside",
+        "scratch a U-Net of 31 M parameters.",
         "",
         *_pretraining_lines(results["pretrained"]),
-        "| | trains | encoder from | trainable | steps | Dice | pooled | published | + | HC, mm | HC signed |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-        *(_table_line(line) for line in sorted(lines, key=lambda line: (line.strategy != "all", line.strategy))),
+        f"| {' | '.join(titles)} |",
+        "|---" * len(titles) + "|",
+        *map(_table_line, sorted(lines, key=lambda each: (each.strategy != "all", each.strategy))),
         "",
         *_agreement_lines(results["rank_correlation"]),
         "",
@@ -235,8 +243,8 @@ def _text(lines: Sequence[Line], results: dict[str, Any], options: dict[str, Any
 def _pretraining_lines(pretrained: dict[str, Any]) -> list[str]:
     return [
         *(
-            f"Pre-trained on {SOURCES[source]}: {about['steps']} steps in {about['seconds']:.0f} s, masked loss "
-            f"{about['first_loss']:.3f} -> {about['last_loss']:.3f}.\n"
+            f"{source}: pre-trained on {SOURCES[source]}, {about['steps']} steps in "
+            f"{about['seconds']:.0f} s, masked loss {about['first_loss']:.3f} -> {about['last_loss']:.3f}.\n"
             for source, about in pretrained.items()
         ),
         *([""] if pretrained else []),
@@ -256,7 +264,7 @@ def _table_line(line: Line) -> str:
         "" if line.steps is None else f"{line.steps:g}",
         line.status if line.dice is None else f"{line.dice:.3f} {_interval(line.dice_ci, 3)}",
         "" if line.pooled_dice is None else f"{line.pooled_dice:.3f}",
-        "" if published is None else f"{published / 100:.3f}" + (" (U-Net, 31 M)" if line.strategy == "all" else ""),
+        "" if published is None else f"{published / 100:.3f}",
         "" if difference is None else f"{difference['difference']:+.3f} {_interval(difference['ci'], 3)}",
         "" if line.hc_mm is None else f"{line.hc_mm:.1f} {_interval(line.hc_mm_ci, 1)}",
         "" if line.hc_signed_mm is None else f"{line.hc_signed_mm:+.1f}",

@@ -3,9 +3,9 @@
     taskset -c 1 env OMP_NUM_THREADS=1 python benchmarks/bench_strategies.py --data FOLDER --workspace FOLDER
 
 Encoders are pre-trained without labels on the training images of the fold, and on stained tissue; with
-`--imagenet FILE` (torchvision's or timm's MobileNetV2) there is a third source. Every row has the same network,
-patch, batch, learning rate and wall clock; only what is trained and where it starts from differs. Run again,
-finished rows are skipped, and what stands under Discussion in results/strategies.md is kept.
+`--imagenet FILE` (torchvision's or timm's MobileNetV2) there is a third source. Every row has the same
+network, patch, batch, learning rate and wall clock; only what is trained and where it starts from differs.
+Run again, finished rows are skipped, and what stands under Discussion in results/strategies.md is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import dataclasses
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from autoseg.pipeline import pretrain_one
 from autoseg.plan import Plan
 from autoseg.prepare import Prepared, Settings, prepare
 from autoseg.preprocess import link_references
+from autoseg.transfer.weight_files import read_weights
 from autoseg.workspace import Workspace
 
 TRAINER = "mobilenetv2_unet"
@@ -193,9 +194,9 @@ def _like(base: Plan, choice: Choice, request: Request, name: str) -> Plan:
 
 def _keep(checkpoint: Path, output: Path, parts: str) -> None:
     """Write the tensors of some parts: the published weights are those of an encoder alone."""
-    weights: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=False)["network_weights"]
-    prefixes: Sequence[str] = ("encoder.",) if parts == "encoder" else ("",)
-    chosen = {name: value for name, value in weights.items() if name.startswith(tuple(prefixes))}
+    prefix = "encoder." if parts == "encoder" else ""
+    weights = read_weights(checkpoint).tensors
+    chosen = {name: value for name, value in weights.items() if name.startswith(prefix)}
     with atomic_path(output) as path:
         torch.save({"network_weights": chosen}, path)
 

@@ -1,0 +1,230 @@
+"""The race against the full matrix, both really run: the same winner, and at which part of the compute?
+
+    taskset -c 1 env OMP_NUM_THREADS=1 python benchmarks/bench_race.py --workspace FOLDER [--data FOLDER]
+
+On each data set and for each seed, every trainer has its full time (the matrix), and then all of them race
+with the same plans. Compute is the wall clock of training and prediction, all rungs of the race included.
+Whether two trainers are tied is decided by the matrix: the paired test does not tell them apart there.
+Run again with the same workspace, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from _machine import machine, write_results
+
+from autoseg.benchmark.race import Race, Rules
+from autoseg.benchmark.race_state import rung_to_json
+from autoseg.benchmark.race_walk import race_cells
+from autoseg.cell import Cell
+from autoseg.dataset import load_dataset
+from autoseg.files import write_json
+from autoseg.folds import folds_to_json, make_folds
+from autoseg.leaderboard.ranking import Leaderboard
+from autoseg.leaderboard.records import Record
+from autoseg.pipeline import plan_and_train
+from autoseg.prepare import Settings
+from autoseg.workspace import Workspace
+
+# Data sets with the number of folds that the cases are divided into; the first fold is trained. Of five
+# folds of 36 cases each has seven, and with seven cases no difference between six trainers, however large,
+# reaches p < 0.05 after Holm.
+DATASETS = {"Dataset004_Hippocampus": 5, "Dataset018_FetalHead": 5, "Dataset021_NucleiColor": 2}
+TRAINERS = (
+    "nnunet",
+    "resnet34_mlp",
+    "mobilenetv2_unet",
+    "resnet50_unet",
+    "unet",
+    "unetplusplus",
+    "deeplabv3plus",
+)
+# At most 40 % of the compute of n trainers is 0.4 n runs. The winner's own run is one of them. With looks
+# after 15 and 35 % that cost 5 % each, n = 7, and half of a trainer beside the winner going past the first:
+# 7 (0.15 + 0.05) + 1.5 (0.2 + 0.05) + 0.65 = 2.4 runs, or 35 %; every further trainer that goes to the end
+# adds 9 %. So all but one have to stop, the tied ones too, and nobody can wait for a slow start. The rules
+# that a race has by default (careful) are for finding the best, not for that goal.
+THRIFTY = Rules(rungs=(0.15, 0.35), freed="save", steep=0.0, blind=True, ties="stop")
+CAREFUL = Rules(freed="save")
+RULES = {"thrifty": THRIFTY, "careful": CAREFUL}
+# Starting, preparing and scoring a run, beside its time.
+AROUND_A_RUN_S = 12.0
+
+
+def main() -> None:
+    where = machine(packages=("torch", "nnunetv2", "SimpleITK", "segmentation-models-pytorch"))
+    options = _options()
+    trainers, seeds = options.trainers.split(","), [int(seed) for seed in options.seeds.split(",")]
+    names = [name for name in DATASETS if any(part in name for part in options.only.split(","))]
+    runs = len(names) * len(trainers) * len(seeds)
+    estimate = runs * ((1.4 if options.rules == "thrifty" else 1.7) * options.seconds + 2 * AROUND_A_RUN_S)
+    print(
+        f"{runs} runs of {options.seconds:g} s and {len(names) * len(seeds)} races: about "
+        f"{estimate / 60:.0f} minutes from scratch.",
+        flush=True,
+    )
+    walks = []
+    for seed in seeds:
+        for name in names:
+            walks.append(_walk(name, seed, trainers, options))
+            print(_line(walks[-1]), flush=True)
+            text = _report(walks, options)
+            write_results(options.name, where, {"walks": walks}, text)
+    print(text)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default=os.environ.get("AUTOSEG_TEST_DATA", "."), help="the raw data sets")
+    parser.add_argument("--workspace", required=True, help="what is there already is not done again")
+    parser.add_argument("--seconds", type=float, default=90.0, help="full time of a run")
+    parser.add_argument("--seeds", default="0,1,2", help="with commas")
+    parser.add_argument("--only", default=",".join(DATASETS), help="data sets, with commas")
+    parser.add_argument("--trainers", default=",".join(TRAINERS), help="with commas")
+    parser.add_argument("--rules", choices=list(RULES), default="thrifty", help="of the race")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--name", default="race", help="of the files in benchmarks/results")
+    return parser.parse_args()
+
+
+def _walk(name: str, seed: int, trainers: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+    root, workspace = Path(options.data) / name, Workspace.locate(Path(options.workspace))
+    _divide(root, DATASETS[name], workspace)
+    settings = Settings(
+        trainers=tuple(trainers),
+        folds=(0,),
+        budget_s=options.seconds * len(trainers),
+        device=options.device,
+        seed=seed,
+    )
+    matrix = plan_and_train(root, workspace, settings)
+    rules = RULES[options.rules]
+    races: list[Race] = []
+
+    def raced(cells: Sequence[Cell], place: Workspace, workers: int | None) -> Sequence[Record]:
+        found = race_cells(cells, place, rules, workers)
+        races.append(found.race)
+        return found.records
+
+    raced_page = plan_and_train(root, workspace, settings, raced)
+    return _compared(name, seed, matrix.records, matrix.leaderboard, races[0], raced_page.leaderboard)
+
+
+def _divide(root: Path, folds: int, workspace: Workspace) -> None:
+    """Write the folds, unless they are there."""
+    dataset = load_dataset(root)
+    path = workspace.folds_of(dataset.name)
+    if not path.is_file():
+        write_json(path, folds_to_json(make_folds(dataset, folds)))
+
+
+def _compared(
+    dataset: str, seed: int, records: Sequence[Record], matrix: Leaderboard, race: Race, raced: Leaderboard
+) -> dict[str, Any]:
+    rows = {row.trainer: row for row in matrix.rows}
+    best, winner = matrix.rows[0], rows[race.winner]
+    full_s = sum(record.cost.train_s or 0.0 for record in records)
+    ends = {row.trainer: row.means.get("dice") for row in raced.rows}
+    return {
+        "dataset": dataset,
+        "seed": seed,
+        "cases": best.n_cases,
+        "matrix": [
+            {
+                "trainer": row.trainer,
+                "status": row.status,
+                "dice": row.means.get("dice"),
+                "tied_with_best": row.tied_with_best,
+                "train_s": row.cost("train_s"),
+                "steps": row.cost("training_steps"),
+            }
+            for row in matrix.rows
+        ],
+        "matrix_winner": best.trainer,
+        "race_winner": race.winner,
+        "same": best.trainer == race.winner,
+        "tied": bool(winner.tied_with_best),
+        "given_away": best.means["dice"] - winner.means["dice"],
+        "race_winner_dice": ends[race.winner],
+        "matrix_s": round(full_s, 1),
+        "race_s": round(race.total, 1),
+        "percent": round(100 * race.total / full_s, 1),
+        "stopped": {
+            name: rung.stretch.until_s
+            for rung in race.rungs
+            for name, verdict in rung.verdicts.items()
+            if verdict.drop
+        },
+        "rungs": [rung_to_json(rung) for rung in race.rungs],
+    }
+
+
+def _verdict(walk: dict[str, Any]) -> str:
+    return "the same" if walk["same"] else "tied with it" if walk["tied"] else "LOST"
+
+
+def _line(walk: dict[str, Any]) -> str:
+    stopped = ", ".join(f"{name} at {seconds:.0f} s" for name, seconds in walk["stopped"].items())
+    return (
+        f"| {walk['dataset']} | {walk['seed']} | {walk['cases']} | {walk['matrix_winner']} "
+        f"{walk['matrix'][0]['dice']:.3f} | {walk['race_winner']} {walk['race_winner_dice']:.3f} "
+        f"| {_verdict(walk)} | {walk['given_away']:.4f} | {walk['matrix_s']:.0f} s | {walk['race_s']:.0f} s "
+        f"| {walk['percent']:.0f} % | {stopped or 'nobody'} |"
+    )
+
+
+def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str:
+    full, raced = (sum(walk[key] for walk in walks) for key in ("matrix_s", "race_s"))
+    held = sum(walk["same"] or walk["tied"] for walk in walks)
+    rules = RULES[options.rules]
+    looks = ", ".join(f"{100 * rung:g}" for rung in rules.rungs)
+    lines = [
+        "# The race against the full matrix",
+        "",
+        f"{len(options.trainers.split(','))} trainers ({options.trainers}), {options.seconds:g} s each, one",
+        f"fold; looks after {looks} % of it; freed time is saved; rules: {options.rules}.",
+        f"Stopped is what the paired test (Wilcoxon, Holm, p < {rules.alpha:g}) finds behind by more than",
+        f"{rules.margin:g} Dice and what would not catch up at its pace{_more(rules)}.",
+        "Compute is the wall clock of training and prediction. Given away is what the race's winner is",
+        "behind the matrix's winner in the matrix.",
+        "",
+        f"The winner held (the same, or tied with it in the matrix) in {held} of {len(walks)}; compute "
+        f"{100 * raced / full:.0f} % of the matrix's.",
+        "",
+        "| data set | seed | cases | winner of the matrix | winner of the race | | given away | matrix "
+        "| race | compute | stopped |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *map(_line, walks),
+        "",
+        "## The matrix",
+        "",
+        "| data set | seed | Dice, best first; = not told from the best |",
+        "|---|---|---|",
+        *(f"| {walk['dataset']} | {walk['seed']} | {_field(walk)} |" for walk in walks),
+    ]
+    return "\n".join(lines)
+
+
+def _more(rules: Rules) -> str:
+    if rules.ties == "stop":
+        return f"; at the last look also who is not expected to come out ahead by more than {rules.margin:g}"
+    return f"; before the last look nobody below {100 * rules.steep:g} % of the leader's Dice"
+
+
+def _field(walk: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{row['trainer']} {row['status'] if row['dice'] is None else format(row['dice'], '.3f')}"
+        f"{'=' if row['tied_with_best'] else ''}"
+        for row in walk["matrix"]
+    )
+
+
+if __name__ == "__main__":
+    main()
