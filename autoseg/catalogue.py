@@ -1,4 +1,4 @@
-"""What there is to choose from: trainers, architectures, metrics."""
+"""What there is to choose from: trainers, architectures, metrics, engines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoseg import plugins
 from autoseg.architectures import Topology, build_network
+from autoseg.engines import ENGINES
 from autoseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ REFERENCE = (
     + " and ".join(" x ".join(map(str, patch)) for patch in REFERENCE_PATCH.values())
     + "."
 )
+# Families without networks, whose entries are shown as they are.
+PLAIN = ("metrics", "engines")
 # torchvision's README: its models may be subject to the terms of the data that they were trained on.
 LICENCE = "none stated by torchvision; ImageNet's: non-commercial research"
 
@@ -45,7 +48,9 @@ def entries(family: str) -> list[dict[str, Any]]:
             {"name": each.name, "definition": each.definition, "unit": each.unit, "ranked": each.ranked}
             for each in METRICS.values()
         ]
-    raise UsageError(f"There is no list of {family!r}. Choose trainers, architectures or metrics.")
+    if family == "engines":
+        return [{"name": name, **engine._asdict()} for name, engine in ENGINES.items()]
+    raise UsageError(f"There is no list of {family!r}. Choose trainers, architectures, metrics or engines.")
 
 
 def document(family: str) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def document(family: str) -> dict[str, Any]:
         UsageError: for a family that does not exist.
     """
     found: dict[str, Any] = {family: entries(family)}
-    if family != "metrics":
+    if family not in PLAIN:
         patches = {f"{axes}d": list(patch) for axes, patch in REFERENCE_PATCH.items()}
         found["reference"] = {
             "channels": REFERENCE_CHANNELS,
@@ -154,7 +159,7 @@ def table(family: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     from rich.table import Table
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    if family == "metrics":
+    if family in PLAIN:
         _fill_plainly(shown, rows)
         return shown
     if family == "architectures":
@@ -171,11 +176,13 @@ def table(family: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def _fill_plainly(shown: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.markup import escape
+
     for column in rows[0] if rows else ():
         shown.add_column(column)
     for row in rows:
         cells = ({True: "yes", False: ""}.get(item, item) for item in row.values())
-        shown.add_row(*map(str, cells))
+        shown.add_row(*(escape(str(cell)) for cell in cells))
 
 
 def _fill_with_sizes(

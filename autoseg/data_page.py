@@ -126,6 +126,11 @@ def _number(count: int, word: str) -> str:
     return f"{count or 'no'} {word}{'' if count == 1 else 's'}"
 
 
+def _short(value: float) -> str:
+    """Four digits, without powers of ten."""
+    return f"{float(f'{value:.4g}'):,.10g}"
+
+
 def _kinds(findings: Iterable[Finding]) -> list[Kind]:
     """Errors first; of each severity the most frequent kind first."""
     findings = tuple(findings)
@@ -195,7 +200,7 @@ def _intensities(dataset: Dataset | None, fingerprint: Fingerprint | None) -> li
         return []
     keys = ("mean", "std", "percentile_00_5", "median", "percentile_99_5", "min", "max")
     return [
-        (dataset.channels[channel], *(f"{float(f'{values[key]:.4g}'):,.10g}" for key in keys))
+        (dataset.channels[channel], *(_short(values[key]) for key in keys))
         for channel, values in sorted(fingerprint.intensities.items())
     ]
 
@@ -220,7 +225,7 @@ def _strips(dataset: Dataset | None, fingerprint: Fingerprint | None) -> tuple[l
             name,
             len(found),
             dots(found * scale, axis),
-            f"{sizes[name]['median']:.4g}",
+            _short(sizes[name]["median"]),
             COLOURS[i % len(COLOURS)],
         )
         for i, (name, found, scale) in enumerate(strips)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -69,6 +70,19 @@ class SegmentationLoss(nn.Module):
         if self.ignore_label is None:
             return None
         return target[:, -1:] == 0 if self.has_regions else target != self.ignore_label
+
+    def cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean over voxels; binary for regions, where nnU-Net averages over them without an ignore label and
+        sums over them with one.
+        """
+        mask = self.mask(target)
+        if self.has_regions:
+            hot = self.one_hot(target, logits)
+            each = F.binary_cross_entropy_with_logits(logits, hot, reduction="none")
+            return each.mean() if mask is None else masked_mean(each.sum(1, keepdim=True), mask)
+        ignored = -100 if self.ignore_label is None else self.ignore_label
+        each = F.cross_entropy(logits, target[:, 0].long(), ignore_index=ignored, reduction="none")
+        return masked_mean(each[:, None], mask)
 
     def one_hot(self, target: Tensor, logits: Tensor) -> Tensor:
         """The target in shape and type of the logits, 0 or 1; ignored voxels become background."""

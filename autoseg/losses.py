@@ -35,6 +35,10 @@ class TverskyLoss(SegmentationLoss):
             each the index is the soft Dice.
         batch_dice: whether to count over the batch, or per sample and average.
         smooth: added to numerator and denominator.
+
+    Attributes:
+        entropy_weight: of a cross-entropy beside it, 0 at first. A head that falls silent early stays so
+            under this loss alone: where its probability is next to nothing, so is the gradient.
     """
 
     def __init__(
@@ -47,20 +51,21 @@ class TverskyLoss(SegmentationLoss):
     ) -> None:
         super().__init__(labels)
         self.alpha, self.beta, self.batch_dice, self.smooth = alpha, beta, batch_dice, smooth
+        self.entropy_weight = 0.0
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of one output."""
         probabilities = self.foreground(self.probabilities(logits))
         hot = self.foreground(self.one_hot(target, logits))
         counts = soft_counts(probabilities, hot, self.mask(target), self.batch_dice)
-        return 1 - tversky_index(*counts, self.alpha, self.beta, self.smooth).mean()
+        loss: Tensor = 1 - tversky_index(*counts, self.alpha, self.beta, self.smooth).mean()
+        if self.entropy_weight:
+            loss = loss + self.entropy_weight * self.cross_entropy(logits, target)
+        return loss
 
 
 class DiceCrossEntropyLoss(SegmentationLoss):
     """Cross-entropy minus soft Dice of the foreground, equal in value to nnU-Net's default loss.
-
-    Regions get binary cross-entropy, which nnU-Net averages over regions without an ignore label and sums
-    over them with one.
 
     Args:
         labels: kind of heads, and the ignore label.
@@ -86,17 +91,7 @@ class DiceCrossEntropyLoss(SegmentationLoss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of one output."""
         dice: Tensor = self.dice(logits, target) - 1
-        return self.dice_weight * dice + self.entropy_weight * self._entropy(logits, target)
-
-    def _entropy(self, logits: Tensor, target: Tensor) -> Tensor:
-        mask = self.mask(target)
-        if self.has_regions:
-            hot = self.one_hot(target, logits)
-            each = F.binary_cross_entropy_with_logits(logits, hot, reduction="none")
-            return each.mean() if mask is None else masked_mean(each.sum(1, keepdim=True), mask)
-        ignored = -100 if self.ignore_label is None else self.ignore_label
-        each = F.cross_entropy(logits, target[:, 0].long(), ignore_index=ignored, reduction="none")
-        return masked_mean(each[:, None], mask)
+        return self.dice_weight * dice + self.entropy_weight * self.cross_entropy(logits, target)
 
 
 class DiceBinaryCrossEntropyLoss(SegmentationLoss):

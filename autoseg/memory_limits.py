@@ -115,9 +115,10 @@ def smaller(configuration: Configuration) -> Configuration | None:
     steps = [math.prod(column) for column in zip(*rows, strict=True)] if rows else [TOTAL_STRIDE] * len(patch)
     # Two voxels at the coarsest feature maps are what normalisation needs at least.
     halves = [max(math.ceil(n / 2 / step), 2) * step for n, step in zip(patch, steps, strict=True)]
-    axis = max(range(len(patch)), key=lambda i: patch[i] / halves[i] * (1 + patch[i] / steps[i] / 1e3))
-    if halves[axis] >= patch[axis]:
+    shortened = [i for i, n in enumerate(patch) if halves[i] < n]
+    if not shortened:
         return None
+    axis = max(shortened, key=lambda i: patch[i] / steps[i])
     shorter = tuple(halves[i] if i == axis else n for i, n in enumerate(patch))
     return dataclasses.replace(configuration, patch_size=shorter)
 

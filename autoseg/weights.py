@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -112,8 +112,7 @@ def _load(network: nn.Module, file: WeightFile, how: Initialisation) -> LoadRepo
     with torch.no_grad():
         for name, value in {**values, **statistics}.items():
             here[name].copy_(value)
-    known = set(network.state_dict())
-    unused = tuple(name for name in _once(tensors) if name not in known)
+    unused = _unused(file.tensors, [tensors[name] for name in network.state_dict() if name in tensors])
     return LoadReport.of(network, str(file.path), file.sha256, fitted, _counted(statistics), unused)
 
 
@@ -164,9 +163,12 @@ def _counted(statistics: Mapping[str, Tensor]) -> int:
     return sum(tensor.ndim > 0 for tensor in statistics.values())
 
 
-def _once(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Names of tensors, each tensor once: nnU-Net's modules hold some under several names."""
-    seen: dict[tuple[int, torch.Size], str] = {}
+def _unused(tensors: Mapping[str, Tensor], looked_at: Sequence[Tensor]) -> tuple[str, ...]:
+    """Names of a file's tensors that the network has no place for, each tensor once.
+
+    nnU-Net's modules hold some tensors under several names.
+    """
+    seen = {(tensor.data_ptr(), tensor.shape): "" for tensor in looked_at}
     for name, tensor in tensors.items():
         seen.setdefault((tensor.data_ptr(), tensor.shape), name)
-    return list(seen.values())
+    return tuple(name for name in seen.values() if name)

@@ -107,6 +107,10 @@ class Workspace:
         """The checkpoint of a network that was trained without labels; no run, so not among the models."""
         return self.results / dataset / "pretrained" / model / f"fold_{fold}" / "checkpoint_pretrained.pth"
 
+    def benchmark_of(self, suite: str) -> Path:
+        """The folder of a benchmark: job list, outcomes, pages."""
+        return self.results / "benchmarks" / suite
+
     def results_of(self, dataset: str) -> Path:
         """The folder of a data set's runs."""
         return self.results / dataset

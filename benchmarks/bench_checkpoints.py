@@ -151,8 +151,9 @@ def _line(row: dict[str, Any]) -> str:
 
 def _told(facts: dict[str, Any]) -> str:
     patch = "x".join(map(str, facts["patch"]))
+    channels = "1 channel" if facts["channels"] == 1 else f"{facts['channels']} channels"
     return (
-        f"{facts['trainer']} on {facts['dataset'].partition('_')[2]}: {facts['channels']} channels, "
+        f"{facts['trainer']} on {facts['dataset'].partition('_')[2]}: {channels}, "
         f"{facts['outputs']} outputs, {patch}, {len(facts['strides'])} stages"
     )
 

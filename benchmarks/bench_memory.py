@@ -1,10 +1,12 @@
 """Peak memory of trainings, predicted before they start and measured: every trainer on three data sets.
 
-    AUTOSEG_TEST_DATA=DIR python benchmarks/bench_memory.py [--trainers NAME ...] [--datasets NAME ...]
+    AUTOSEG_TEST_DATA=DIR python benchmarks/bench_memory.py --workspace DIR [--trainers NAME ...]
+        [--datasets NAME ...] [--memory 2.5]
 
 Each trainer gets the largest patch and batch that the estimate allows within a target (2.5 GB), trains a few
 real steps in a process of its own with its real loaders, every case in memory, and its peak resident set is
-compared with the prediction. One process at a time.
+compared with the prediction. One process at a time, with as many threads as the calibration had. Run again
+with the same workspace, it goes on where it stopped; every row is written when it is measured.
 """
 
 from __future__ import annotations
@@ -47,7 +49,6 @@ def measure(plan: Path, configuration: str, trainer: str, workspace: Path) -> di
     from autoseg.plan import Plan
     from autoseg.workspace import Workspace
 
-    torch.set_num_threads(2)
     nnunet.activate(Workspace.locate(workspace))
     found = Plan.load(plan)
     peaks = {}
@@ -100,7 +101,9 @@ def prepare(name: str, workspace: Path) -> Any:
     return dataset, fingerprint, plan, home
 
 
-def fitted(trainer: str, dataset: Any, fingerprint: Any, plan: Any, calibration: Any) -> Any:
+def fitted(
+    trainer: str, dataset: Any, fingerprint: Any, plan: Any, calibration: Any, memory_gb: float
+) -> Any:
     """The plan and configuration that a trainer gets within the target, and the predicted footprint."""
     import torch
 
@@ -112,12 +115,14 @@ def fitted(trainer: str, dataset: Any, fingerprint: Any, plan: Any, calibration:
     name = "3d_fullres" if wanted == 3 and "3d_fullres" in plan.configurations else "2d"
     planned = plan.configuration(name)
     memory = memory_of(built, dataset, fingerprint, plan, planned, torch.device("cpu"), calibration)
-    configuration, _, footprint = fit_to_memory(memory, planned, TARGET_GB)
+    configuration, _, footprint = fit_to_memory(memory, planned, memory_gb)
     document = dataclasses.replace(plan, name=f"bench_{trainer}", configurations={name: configuration})
     return document, configuration, footprint
 
 
-def run_all(names: list[str], trainers: list[str], workspace: Path, done: Path) -> list[dict[str, Any]]:
+def run_all(
+    names: list[str], trainers: list[str], workspace: Path, done: Path, memory_gb: float
+) -> list[dict[str, Any]]:
     """Predict and measure what `done` does not have; one line of it for each."""
     from autoseg.errors import PlanError
     from autoseg.memory_calibration import calibrate
@@ -134,9 +139,10 @@ def run_all(names: list[str], trainers: list[str], workspace: Path, done: Path) 
             row: dict[str, Any] = {"dataset": name, "trainer": trainer}
             try:
                 began = time.monotonic()
-                found = fitted(trainer, dataset, fingerprint, plan, calibration)
+                found = fitted(trainer, dataset, fingerprint, plan, calibration, memory_gb)
             except PlanError as problem:
                 rows.append({**row, "note": str(problem)})
+                keep(rows[-1], done)
                 continue
             document, configuration, footprint = found
             row |= {"fit_s": round(time.monotonic() - began, 1), "predicted": footprint.to_json()}
@@ -154,10 +160,15 @@ def run_all(names: list[str], trainers: list[str], workspace: Path, done: Path) 
                 row["measured_gb"] = round(measured / 1e9, 3)
                 row["error"] = round(footprint.total / measured - 1, 3)
             rows.append(row)
-            with done.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(json.dumps(row), flush=True)
+            keep(row, done)
     return rows
+
+
+def keep(row: dict[str, Any], done: Path) -> None:
+    """Add a row to those that a restart does not repeat."""
+    with done.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    print(json.dumps(row), flush=True)
 
 
 def predicted_again(rows: list[dict[str, Any]], workspace: Path) -> list[dict[str, Any]]:
@@ -188,15 +199,15 @@ def predicted_again(rows: list[dict[str, Any]], workspace: Path) -> list[dict[st
     return found
 
 
-def report(rows: list[dict[str, Any]]) -> str:
+def report(rows: list[dict[str, Any]], memory_gb: float) -> str:
     """The table."""
     measured = [row for row in rows if "error" in row]
     inside = [row for row in measured if abs(row["error"]) <= WITHIN]
     lines = [
         "# Peak memory of trainings: predicted and measured",
         "",
-        f"Each trainer's largest patch and batch within {TARGET_GB} GB by the estimate of the time; {STEPS} "
-        f"real steps in a process of its own, all cases in memory. Peak resident set, GB. {len(inside)} of "
+        f"Each trainer's largest patch and batch within {memory_gb:g} GB by the estimate of the time; "
+        f"{STEPS} real steps in a process of its own, all cases in memory. Peak resident set, GB. {len(inside)} of "
         f"{len(measured)} predictions lie within {WITHIN:.0%}. Base and overhead are the calibration's; the "
         f"constants of the estimate were set on the first two data sets, the third was not looked at. The "
         f"process takes about 1 GB before any data: the last column is the error of all that comes on top.",
@@ -221,6 +232,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS))
     parser.add_argument("--trainers", nargs="+")
+    parser.add_argument("--memory", type=float, default=TARGET_GB, help="GB that each may take")
+    parser.add_argument("--no-results", action="store_true", help="leave benchmarks/results as it is")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--workspace", type=Path, help="kept between runs; a temporary one if not given")
     parser.add_argument(
@@ -245,8 +258,11 @@ def main() -> None:
             lines = done.read_text(encoding="utf-8").splitlines()
             rows = predicted_again([json.loads(line) for line in lines], workspace)
         else:
-            rows = run_all(arguments.datasets, trainers, workspace, done)
-    write_results("memory", where, rows, report(rows))
+            rows = run_all(arguments.datasets, trainers, workspace, done, arguments.memory)
+    if arguments.no_results:
+        print(report(rows, arguments.memory))
+    else:
+        write_results("memory", where, rows, report(rows, arguments.memory))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ SETTLED = ("done", "impossible")
 # A plan that cannot be fitted must not keep the data set's other plans from being preprocessed: its failure
 # is an outcome, for engines that go by files.
 FORGIVEN = ("fit",)
-FORGIVING = ("preprocess", "leaderboard")
+FORGIVING = ("preprocess", "race", "leaderboard")
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autoseg.benchmark.sizes import TYPICAL_VOXELS, voxels_of
 from autoseg.benchmark.suite import DEMO, DatasetEntry
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.errors import AutosegError, UsageError
@@ -17,8 +17,6 @@ from autoseg.workspace import Workspace
 # Of the generated data sets, before they are there.
 DEMO_CASES = dict(zip(DEMO, (20, 24), strict=True))
 DEMO_VOXELS = dict(zip(DEMO, (75_000, 32_000), strict=True))
-# Of a case of an unknown data set: a small volume.
-TYPICAL_VOXELS = 4_000_000
 # Of a data set that is still to be imported; half of them are labels.
 _IMAGES = (".gz", ".nii", ".mha", ".nrrd", ".png", ".jpg", ".tif", ".bmp")
 
@@ -77,7 +75,7 @@ class Catalogue:
             self._sizes[root.name] = Size(0, TYPICAL_VOXELS)
             return root.name, 1
         self._sizes[dataset.name] = Size(
-            len(dataset.cases), _voxels(self.workspace.fingerprint_of(root.name))
+            len(dataset.cases), voxels_of(dataset, self.workspace.fingerprint_of(root.name))
         )
         return dataset.name, self._folds(dataset)
 
@@ -103,11 +101,3 @@ class Catalogue:
             return len(read_json(self.workspace.folds_of(dataset.name)))
         units = {case.group or case.identifier for case in dataset.cases}
         return max(1, min(NUMBER, len(units)))
-
-
-def _voxels(fingerprint: Path) -> float:
-    """Median voxels of a case, where that is known already."""
-    with contextlib.suppress(AutosegError, KeyError, TypeError):
-        shapes = sorted(math.prod(shape) for shape in read_json(fingerprint)["shapes_after_crop"])
-        return float(shapes[len(shapes) // 2])
-    return float(TYPICAL_VOXELS)

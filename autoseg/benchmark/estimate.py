@@ -27,6 +27,8 @@ PREDICT_S_PER_VOXEL = {True: 1e-6, False: 2e-5}
 STEP_S = {True: 0.2, False: 20.0}
 # Of that, a step with the smallest batch and patch: tenths of a second on a core.
 SMALL = 0.01
+# Prediction without copies mirrored along three axes.
+UNMIRRORED = 1 / 8
 # What prediction takes of a run's budget at most; see `autoseg.tailor.TRAINING_SHARE`.
 PREDICTION_SHARE = 0.15
 
@@ -54,7 +56,7 @@ def estimate(stage: str, cell: MatrixCell | None, size: Size, resources: Resourc
     if stage == "predict":
         if cell.budget_s is not None:
             return START_OF_RUN_S + cell.budget_s * PREDICTION_SHARE
-        return START_OF_RUN_S + PREDICT_S_PER_VOXEL[on_gpu] * held_out
+        return START_OF_RUN_S + PREDICT_S_PER_VOXEL[on_gpu] * held_out * (UNMIRRORED if cell.small else 1.0)
     if cell.budget_s is not None:
         return START_OF_RUN_S + cell.budget_s * (1 - PREDICTION_SHARE)
     return START_OF_RUN_S + steps_of(cell) * STEP_S[on_gpu] * (SMALL if cell.small else 1.0)

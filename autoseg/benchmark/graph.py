@@ -22,6 +22,7 @@ Stage = Literal[
     "plan",
     "fit",
     "preprocess",
+    "race",
     "train",
     "predict",
     "evaluate",
@@ -34,7 +35,7 @@ OF_DATASETS: tuple[Stage, ...] = ("import", "verify", "fingerprint", "plan")
 LOOKED_AT: tuple[Stage, ...] = (*OF_DATASETS, "foreign")
 OF_RUNS: tuple[Stage, ...] = ("train", "predict", "evaluate")
 # These need the hardware that the runs are made for: fitting a plan measures it.
-ON_DEVICE = ("fit", "train", "predict")
+ON_DEVICE = ("fit", "race", "train", "predict")
 SCHEMA = 1
 
 
@@ -53,7 +54,7 @@ class Job:
         seconds: estimate.
         cell: the run; for ``fit`` without a fold; for earlier stages without a trainer; else None.
         limit_asked: whether the time limit is the suite's own, not made from the estimate.
-        given: what an import or foreign results come from.
+        given: what an import or foreign results come from; the rules of a race.
     """
 
     id: str
@@ -117,7 +118,7 @@ class Graph:
     @property
     def folder(self) -> Path:
         """The benchmark's folder: job list, outcomes, pages."""
-        return self.workspace.results / "benchmarks" / self.suite
+        return self.workspace.benchmark_of(self.suite)
 
     @property
     def cells(self) -> tuple[MatrixCell, ...]:

@@ -106,12 +106,44 @@ class _Builder:
             ready[wanted] = name
             job = self.job("preprocess", runs[0].dataset, name, needs)
             yield replace(job, cell=replace(runs[0].variant, trainer=""))
-        for cell in runs:
-            needs = (fits[cell.variant].id, ready[preference(cell)])
+        before: dict[MatrixCell, tuple[str, ...]] = {
+            cell: (fits[cell.variant].id, ready[preference(cell)]) for cell in runs
+        }
+        if self.suite.race:
+            race = self._race(before)
+            yield race
+            before = {cell: (*needs, race.id) for cell, needs in before.items()}
+        for cell, needs in before.items():
             for stage in OF_RUNS:
                 job = self._of_run(stage, cell, needs)
-                yield job
+                # What was raced is trained, predicted and scored.
+                yield replace(job, seconds=1.0) if self.suite.race else job
                 needs = (job.id,)
+
+    def _race(self, before: Mapping[MatrixCell, tuple[str, ...]]) -> Job:
+        """All runs of a data set against each other, in one job.
+
+        Raises:
+            UsageError: if their times are not the same.
+        """
+        runs = list(before)
+        if len(times := {cell.budget_s for cell in runs}) > 1 or None in times:
+            raise UsageError(
+                f"The runs of the suite {self.suite.name} on {runs[0].dataset} have the times {times}. "
+                f"A race needs one budget for all: budget: {{per_run: 30m}}."
+            )
+        needs = tuple(dict.fromkeys(need for several in before.values() for need in several))
+        rules = self.suite.racing.model_dump()
+        job = self.job("race", runs[0].dataset, f"race-{runs[0].dataset}-{digest([needs, rules])[:8]}", needs)
+        seconds = sum(
+            estimate(stage, cell, self.catalogue.size_of(cell.dataset), job.resources)
+            for cell in runs
+            for stage in OF_RUNS
+        )
+        limit = job.resources.time if job.limit_asked else max(SHORTEST_LIMIT_S, 2 * seconds)
+        resources = job.resources.model_copy(update={"time": limit})
+        bare = replace(runs[0].variant, trainer="")
+        return replace(job, cell=bare, given=rules, seconds=seconds, resources=resources)
 
     def _of_run(self, stage: Stage, cell: MatrixCell, needs: tuple[str, ...]) -> Job:
         fold = f"-fold{cell.fold}" if cell.fold >= 0 else ""

@@ -37,15 +37,17 @@ class Rules:
         alpha: level of the test.
         steep: who has less than this part of the leader's Dice may have its steep part before it, and is not
             judged before the last look but the end: that a curve is still low says little about its end.
+        blind: whether trainers stop before their pace is known, which is from the second look on.
         ties: at that last look, trainers that are not expected to come out ahead of the leader by more than
             the margin go on (``keep``) or ``stop``.
     """
 
-    rungs: tuple[float, ...] = (0.2, 0.4)
+    rungs: tuple[float, ...] = (0.1, 0.2, 0.4)
     freed: Literal["share", "save"] = "share"
     margin: float = MARGIN
     alpha: float = ALPHA
     steep: float = 0.8
+    blind: bool = False
     ties: Literal["keep", "stop"] = "keep"
 
     def __post_init__(self) -> None:
@@ -53,7 +55,7 @@ class Rules:
         if not self.rungs or any(b < a or b == 0 for a, b in itertools.pairwise(edges)):
             raise UsageError(
                 f"The rungs of a race are {self.rungs}; expected rising parts of a run's time, at most "
-                f"{LATEST_RUNG:g}, such as 0.2, 0.4."
+                f"{LATEST_RUNG:g}, such as 0.1, 0.2, 0.4."
             )
         if self.freed not in ("share", "save"):
             raise UsageError(f"The time that a race frees: {self.freed!r}; expected share or save.")
@@ -245,7 +247,7 @@ def _judged(
         # At the last look, whoever is to catch up later has to have begun to.
         steep=0.0 if stretch.rung >= len(rules.rungs) - 1 else rules.steep,
         stop_ties=rules.ties == "stop" and stretch.rung == len(rules.rungs) - 1,
-        still=time_to_come(stretch),
+        still=0.0 if rules.blind and not before else time_to_come(stretch),
         groups=groups,
         seed=stretch.rung,
     )
@@ -258,11 +260,13 @@ def _judged(
 def time_to_come(stretch: Stretch) -> float:
     """How much longer the logarithm of the time will grow after a stretch, in units of its growth in it.
 
-    0 at the end, and after the first stretch, which has no pace yet.
+    0 at the end; infinite after the first stretch, which has no pace yet.
 
     Learning curves are power laws in time (Hestness et al. 2017, arXiv 1712.00409): over equal factors of it
     they gain less and less, so a gap is not expected to close faster in a factor than it did.
     """
-    if stretch.last or stretch.from_s <= 0:
+    if stretch.last:
         return 0.0
+    if stretch.from_s <= 0:
+        return math.inf
     return math.log(stretch.run_s / stretch.until_s) / math.log(stretch.until_s / stretch.from_s)

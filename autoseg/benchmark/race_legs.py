@@ -118,9 +118,15 @@ class Contestant:
         groups = {case.identifier: case.group for case in cell.dataset.cases if case.group}
         return ScoreTable.from_evaluation(Evaluation.load(there.evaluation), groups)
 
-    def finished(self) -> list[Record]:
-        """The rows of runs that went to the end."""
-        return [run_cell(cell, self.workspace, self.workers) for cell in self.cells]
+    def finished(self, selected: bool) -> list[Record]:
+        """The rows of runs that went to the end; `selected`: they served to choose among trainers."""
+        return [self._finished(cell, selected) for cell in self.cells]
+
+    def _finished(self, cell: Cell, selected: bool) -> Record:
+        record = run_cell(cell, self.workspace, self.workers)
+        if record.source is None or record.selection == selected:
+            return record
+        return write_record(record.source, dataclasses.replace(record, selection=selected))
 
     def stopped(self, rung: int, words: str) -> list[Record]:
         """The rows of runs that were stopped at a rung: what they had come to, marked as such.

@@ -88,8 +88,8 @@ def rung_to_json(rung: Rung) -> dict[str, Any]:
     trainers = {
         name: {
             **asdict(rung.verdicts[name]),
-            "spent_s": round(seen.spent_s, 2),
-            "dice": [round(float(value), 9) for value in seen.scores],
+            "spent_s": seen.spent_s,
+            "dice": [float(value) for value in seen.scores],
         }
         for name, seen in rung.seen.items()
     }

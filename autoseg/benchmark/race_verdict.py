@@ -10,6 +10,7 @@ indifference zone (Kim and Nelson, ACM TOMACS 2001).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -58,7 +59,8 @@ class Looked:
         steep: who has less than this part of the leader's Dice is not judged: it may have its steep part
             before it.
         stop_ties: whether those stop, too, that are not expected to come out ahead by more than the margin.
-        still: time to come, in units of the time since the rung before; 0 if there is none.
+        still: time to come, in units of the time since the rung before; 0 if there is none; infinite if
+            there was no rung before, and then nobody stops.
         groups: the group of each case; then groups are the units of the test.
         seed: of the bootstrap.
     """
@@ -97,10 +99,11 @@ def judge(
         p = statistics.holm(statistics.wilcoxon(gaps))
         weights = statistics.resample(gaps.shape[1], n_resamples=RESAMPLES, seed=look.seed)
         lows = [each.low for each in statistics.mean_intervals(gaps, weights)]
+        paced = math.isfinite(look.still)
         closing = _closing(names, leader, rivals, means, earlier, look.groups)
         for row, i in enumerate(rivals):
             behind = float(gaps[row].mean())
-            predicted = behind - look.still * max(float(closing[row]), 0.0)
+            predicted = behind - (look.still if paced else 0.0) * max(float(closing[row]), 0.0)
             known = Verdict(behind, float(lows[row]), float(p[row]), predicted, False, "")
             is_steep = bool(means[i] < look.steep * means[leader])
             found[names[i]] = _decided(known, is_steep, gaps.shape[1], look)
@@ -112,6 +115,8 @@ def _decided(known: Verdict, is_steep: bool, units: int, look: Looked) -> Verdic
     clearly = known.p < look.alpha and known.at_least > look.margin
     if units < FEWEST_CASES:
         return replace(known, reason=f"{told}: {units} cases cannot tell")
+    if math.isinf(look.still):
+        return replace(known, reason=f"{told}: its pace is not known yet")
     if is_steep:
         return replace(known, reason=f"{told}, but may have its steep part before it")
     if clearly and known.predicted > look.margin:

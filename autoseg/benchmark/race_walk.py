@@ -31,7 +31,7 @@ class Raced:
     Attributes:
         race: looks and decisions.
         file: where they are told.
-        records: a row for every run, stopped and impossible ones too, in the order of the cells.
+        records: a row for every run, stopped and impossible ones too, one for each cell and in their order.
     """
 
     race: Race
@@ -65,8 +65,8 @@ def race_cells(
         KeyboardInterrupt: after an interrupt; everything finished so far is kept.
         UsageError: if runs have no budget.
     """
-    if any(cell.request.run_seconds is None for cell in cells):
-        raise UsageError("A race is run against the clock. Give a budget in place of epochs.")
+    if None in (times := {cell.request.run_seconds for cell in cells}) or len(times) > 1:
+        raise UsageError("A race is run against the clock: give all its runs one budget, and no epochs.")
     file = RaceFile.of(workspace.results_of(cells[0].dataset.name), _about(cells, rules))
     cells = [_marked(cell, file.key) for cell in cells]
     impossible, able = _sorted_out(cells, workspace)
@@ -85,7 +85,14 @@ def race_cells(
         for name in rungs[-2].kept if len(rungs) > 1 else ():
             contestants[name].tidy(rungs[-2].stretch.rung)
 
-    first = next(iter(able.values()))
+    first, *others = able.values()
+    wanted = sorted((cell.fold.index, cell.request.seed) for cell in first)
+    for other in others:
+        if sorted((cell.fold.index, cell.request.seed) for cell in other) != wanted:
+            raise UsageError(
+                f"{other[0].choice} and {first[0].choice} do not race on the same folds and seeds. Give all "
+                f"trainers of a race the same ones."
+            )
     race = run_race(
         list(able),
         look,
@@ -97,8 +104,8 @@ def race_cells(
         runs=len(first),
     )
     rows = {**impossible, **{name: _rows(contestants[name], race) for name in able}}
-    order = dict.fromkeys(str(cell.choice) for cell in cells)
-    return Raced(race, file, tuple(record for name in order for record in rows[name]))
+    left = {name: iter(records) for name, records in rows.items()}
+    return Raced(race, file, tuple(next(left[str(cell.choice)]) for cell in cells))
 
 
 def _marked(cell: Cell, key: str) -> Cell:
@@ -153,9 +160,7 @@ def _rows(contestant: Contestant, race: Race) -> list[Record]:
         if name in rung.verdicts and rung.verdicts[name].drop:
             words = stopped_words(number, rung.stretch.until_s, rung.verdicts[name], rung.leader)
             return contestant.stopped(rung.stretch.rung, words)
-    return [
-        dataclasses.replace(record, selection=len(race.rungs[0].seen) > 1) for record in contestant.finished()
-    ]
+    return contestant.finished(selected=len(race.rungs[0].seen) > 1)
 
 
 def _log(rung: Rung) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,15 @@ log = logging.getLogger(__name__)
 
 # Snakemake pins packages that others need newer: it may live in an environment of its own.
 PROGRAM_VARIABLE = "AUTOSEG_SNAKEMAKE"
+# Starts a program that ends when this process is killed: two drivers would submit everything twice.
+FOLLOWING = """
+import ctypes, os, sys
+try:
+    ctypes.CDLL(None).prctl(1, 9)
+except (AttributeError, OSError):
+    pass
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 STATUS_OPTION = "--slurm-status-command"
 HERE = Path(__file__).parent
 PLUGINS = {
@@ -59,7 +69,24 @@ def run_snakemake(
     arguments += _status_by_squeue(engine, options)
     # A driver that was killed leaves its lock; leases keep two drivers from doing one job twice.
     log.info("%s", shlex.join(arguments))
-    return subprocess.run(arguments, check=False).returncode
+    return _driven([sys.executable, "-c", FOLLOWING, *arguments])
+
+
+def _driven(command: Sequence[str]) -> int:
+    """Run Snakemake to its end; an interrupt lets it take back its jobs, a second one ends it at once.
+
+    It is in a group of its own, or the terminal would interrupt it too, which then counts as the second one.
+    """
+    process = subprocess.Popen(command, process_group=0)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.kill()
+        raise
 
 
 def arguments_of(
@@ -88,7 +115,7 @@ def arguments_of(
 
 
 def _status_by_squeue(engine: str, options: Sequence[str]) -> list[str]:
-    """Where a SLURM keeps no accounts, its plug-in has to be told to ask the queue; else it waits for ever."""
+    """Where SLURM keeps no accounts, the plug-in has to be told to ask the queue, or it waits for ever."""
     if engine != "slurm" or STATUS_OPTION in options or shutil.which("sacct") is None:
         return []
     asked = subprocess.run(["sacct", "--noheader", "--jobs=1"], capture_output=True, check=False)

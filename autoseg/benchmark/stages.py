@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from autoseg.cell import Cell
     from autoseg.choice import Choice, Request
+    from autoseg.leaderboard.records import Record
     from autoseg.run import Run
 
 log = logging.getLogger(__name__)
@@ -225,9 +226,53 @@ class _Work:
             summary = preprocess_dataset(dataset, plan, wanted, home / wanted.data_identifier, self.workers)
         return len(summary.written) + len(summary.kept)
 
+    def run_race(self) -> dict[str, Any]:
+        """All runs that wait for this race; those that cannot run say so themselves."""
+        from autoseg.benchmark.race_walk import race_cells
+        from autoseg.benchmark.suite_model import Racing
+
+        use_cores(self.job.resources.cpus)
+        cells: dict[str, Cell] = {}
+        for job in self.board.graph.of("train"):
+            if self.job.id in job.needs:
+                with contextlib.suppress(Impossible, RunError):
+                    cells[job.run.key] = _Work(self.board, job, self.workers)._cell(there=True)
+        if not cells:
+            raise Impossible("No trainer of the race can run here.")
+        raced = race_cells(list(cells.values()), self.workspace, Racing(**self.job.given).rules, self.workers)
+        told = {
+            key: {"status": record.status, "reason": record.reason, "record": self._place(record)}
+            for key, record in zip(cells, raced.records, strict=True)
+        }
+        return {"race": str(raced.file.path.relative_to(self.workspace.results)), "runs": told}
+
+    def _place(self, record: Record) -> str | None:
+        return str(record.source.relative_to(self.workspace.results)) if record.source else None
+
+    def raced(self) -> Mapping[str, Any] | None:
+        """What a race made of this run; None where it does not race.
+
+        Raises:
+            RunError: if it broke off.
+        """
+        jobs = (job for job in self.board.graph.of("train") if job.cell == self.cell)
+        needs = [need for job in jobs for need in job.needs if self.board.graph.by_id[need].stage == "race"]
+        if not needs:
+            return None
+        self.fitted()  # says so, if the plan was not
+        outcome = self.board.read(self.board.graph.by_id[needs[0]])
+        if outcome is None or outcome.state != "done":
+            raise RunError(f"The race did not come to its end: {outcome.reason if outcome else 'not run'}")
+        found: Mapping[str, Any] = outcome.result["runs"].get(self.cell.key, {})
+        if found.get("record") is None:
+            raise RunError(found.get("reason", "it took no part in the race"))
+        return found
+
     def run_train(self) -> dict[str, Any]:
         from autoseg.cell import train_cell
 
+        if raced := self.raced():
+            return {"raced": raced["record"]}
         with self._held(there=True) as (cell, _):
             checkpoint = train_cell(cell, self.workspace, self.workers)
         return {"model": checkpoint.run.name, "epoch": checkpoint.epoch}
@@ -236,6 +281,8 @@ class _Work:
         from autoseg.cell import train_cell
         from autoseg.ensemble import predict_validation
 
+        if raced := self.raced():
+            return {"raced": raced["record"]}
         with self._held(there=True) as (cell, runs):
             # Done already; it says whose folder the predictions go to.
             row = train_cell(cell, self.workspace, self.workers).run
@@ -246,9 +293,13 @@ class _Work:
         """Score the predictions and write the record. The device is named, not used."""
         from autoseg.cell import run_cell
         from autoseg.leaderboard.collapse import collapsed
+        from autoseg.leaderboard.records import read_records
 
-        with self._held(there=False) as (cell, _):
-            record = run_cell(cell, self.workspace, self.workers)
+        if raced := self.raced():
+            (record,) = read_records(self.workspace.results / raced["record"])
+        else:
+            with self._held(there=False) as (cell, _):
+                record = run_cell(cell, self.workspace, self.workers)
         if record.status == "impossible":
             raise Impossible(record.reason)
         if record.status == "failed" or record.source is None:

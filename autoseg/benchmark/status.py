@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from autoseg.benchmark.board import Board, JobState, State
-from autoseg.benchmark.graph import STAGES, Graph, Job, Stage
+from autoseg.benchmark.graph import ON_DEVICE, STAGES, Graph, Job, Stage
 from autoseg.benchmark.matrix import MatrixCell
 
 if TYPE_CHECKING:
@@ -99,14 +99,15 @@ class Status:
     def _cell(self, evaluate: Job) -> CellStatus:
         chain = self._chain(evaluate)
         states = [self.states[job.id] for job in chain]
-        first = next((i for i, state in enumerate(states) if state.state != "done"), len(chain) - 1)
+        worst = min((s.state for s in states), key=ORDER.index)
+        # An engine may have removed what came before the job that failed.
+        first = next((i for i, s in enumerate(states) if s.state == worst != "done"), len(chain) - 1)
         job, state = chain[first], states[first]
         own = [
             s.outcome.seconds
             for j, s in zip(chain, states, strict=True)
             if s.outcome and j.cell and j.cell.fold >= 0
         ]
-        worst = min((s.state for s in states), key=ORDER.index)
         result = states[-1].outcome.result if worst == "done" and states[-1].outcome else {}
         gone = bool(result.get("collapsed"))
         reason = "It predicts only background." if gone else state.reason
@@ -198,9 +199,7 @@ def dry_run(status: Status) -> str:
         f"{'stage':<12}{'jobs':>6}{'to do':>7}  {'each':>9}{'together':>10}  needs           asks for"
     )
     lines += [_stage_line(status, stage) for stage in STAGES if graph.of(stage)]
-    gpu_s = sum(
-        job.seconds * job.resources.gpus for job in graph.jobs if job.stage in ("fit", "train", "predict")
-    )
+    gpu_s = sum(job.seconds * job.resources.gpus for job in graph.jobs if job.stage in ON_DEVICE)
     lines += [
         "",
         f"One after the other: {duration(sum(job.seconds for job in graph.jobs))}"
@@ -210,10 +209,14 @@ def dry_run(status: Status) -> str:
     lines += ["", "Cells:"]
     for (dataset, name), group in by_row(status.cells).items():
         folds = ", ".join(str(each.cell.fold) for each in group)
-        time = group[0].cell.budget_s
-        how_long = f"{duration(time)} each" if time else f"{group[0].cell.epochs or 'all'} epochs"
-        lines.append(f"  {dataset}  {name}  fold {folds}  {how_long}")
+        lines.append(f"  {dataset}  {name}  fold {folds}  {_how_long(group[0].cell)}")
     return "\n".join(lines)
+
+
+def _how_long(cell: MatrixCell) -> str:
+    if cell.budget_s is not None:
+        return f"{duration(cell.budget_s)} each"
+    return f"{cell.steps} steps" if cell.steps is not None else f"{cell.epochs or 'all'} epochs"
 
 
 def _stage_line(status: Status, stage: Stage) -> str:

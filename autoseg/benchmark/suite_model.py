@@ -21,6 +21,7 @@ from autoseg import plugins
 from autoseg.arguments import parse_duration, parse_memory
 from autoseg.benchmark.document import nearest
 from autoseg.benchmark.facts import GROUPS, in_group
+from autoseg.benchmark.race import LATEST_RUNG, Rules
 from autoseg.benchmark.suite_sources import ForeignEntries, FromSource
 from autoseg.errors import UsageError
 from autoseg.transfer.strategies import strategy_named
@@ -252,6 +253,25 @@ class Axes(_Part):
         return self
 
 
+class Racing(_Part):
+    """The rules of a race, see `autoseg.benchmark.race.Rules`."""
+
+    rungs: Annotated[tuple[Annotated[float, Field(gt=0, le=LATEST_RUNG)], ...], Field(min_length=1)] = (
+        Rules.rungs
+    )
+    freed: Literal["share", "save"] = Rules.freed
+    margin: Annotated[float, Field(ge=0, lt=1)] = Rules.margin
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Rules.alpha
+    steep: Annotated[float, Field(ge=0, le=1)] = Rules.steep
+    blind: bool = Rules.blind
+    ties: Literal["keep", "stop"] = Rules.ties
+
+    @property
+    def rules(self) -> Rules:
+        """The same as the race takes them."""
+        return Rules(**self.model_dump())
+
+
 class Suite(Axes):
     """A benchmark: axes that are crossed, what is added and left out, and on what it runs.
 
@@ -263,6 +283,7 @@ class Suite(Axes):
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         memory: the planner's target, 10^9 bytes of device memory.
         foreign: results made elsewhere that join the leaderboard.
+        race: whether trainers that are clearly behind are stopped on the way, or by which rules.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
@@ -273,3 +294,9 @@ class Suite(Axes):
     memory: Gigabytes | None = None
     resources: ResourcesOfStages = ResourcesOfStages()
     foreign: ForeignEntries = ()
+    race: bool | Racing = False
+
+    @property
+    def racing(self) -> Racing:
+        """The rules of its races."""
+        return self.race if isinstance(self.race, Racing) else Racing()

@@ -10,15 +10,13 @@ import typer
 
 from autoseg.arguments import Json, Quiet, Root, Workers
 from autoseg.commands.console import console, print_json, print_leaderboard, start, workspace_at
+from autoseg.engines import ENGINES
 from autoseg.errors import UsageError
 
 if TYPE_CHECKING:
     from autoseg.benchmark.board import Board
     from autoseg.benchmark.graph import Graph
     from autoseg.benchmark.local import Summary
-
-ENGINES = ("serial", "local", "slurm", "lsf", "generic")
-
 
 app = typer.Typer()
 
@@ -44,6 +42,9 @@ def benchmark_command(
         bool, typer.Option("--status", help="What is done, running, failed and why.")
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False,
+    race: Annotated[
+        bool, typer.Option("--race", help="Stop on the way what is clearly behind, as race: true does.")
+    ] = False,
     emit: Annotated[str | None, typer.Option(help="Print a script that submits all: sbatch or bsub.")] = None,
     workers: Workers = None,
     workspace: Root = None,
@@ -61,7 +62,7 @@ def benchmark_command(
     start(quiet)
     if engine not in ENGINES:
         raise UsageError(f"There is no engine {engine!r}. Choose one of {', '.join(ENGINES)}.")
-    graph = _graph(suite, dataset, workspace)
+    graph = _graph(suite, dataset, workspace, race)
     board = Board(graph)
     if dry_run or show_status:
         _show(board, show_status, as_json)
@@ -117,11 +118,14 @@ def benchmark_job_command(
             raise typer.Exit(1)
 
 
-def _graph(suite: str, datasets: list[str] | None, root: Path | None) -> Graph:
+def _graph(suite: str, datasets: list[str] | None, root: Path | None, race: bool = False) -> Graph:
     from autoseg.benchmark.layout import build_graph
     from autoseg.benchmark.suite import load_suite
 
-    return build_graph(load_suite(suite, datasets or ()), workspace_at(root))
+    found = load_suite(suite, datasets or ())
+    if race and not found.race:
+        found = found.model_copy(update={"race": True})
+    return build_graph(found, workspace_at(root))
 
 
 def _serially(graph: Graph, retry_failed: bool, workers: int | None) -> Summary:

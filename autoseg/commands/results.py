@@ -192,7 +192,7 @@ def select_command(
 @app.command("list")
 def list_command(
     family: Annotated[
-        str, typer.Argument(metavar="FAMILY", help="trainers, architectures or metrics.")
+        str, typer.Argument(metavar="FAMILY", help="trainers, architectures, metrics or engines.")
     ] = "trainers",
     path: Annotated[bool, typer.Option(help="The folder for nnUNet_extTrainer.")] = False,
     as_json: Json = False,

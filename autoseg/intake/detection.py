@@ -39,7 +39,7 @@ def detect(source: Path) -> tuple[str, str]:
     about = source / "dataset.json"
     content = _json(about)
     if content is not None:
-        if "training" in content:
+        if "training" in content and "file_ending" not in content:
             return "msd", "dataset.json lists its cases under 'training', as the Decathlon and nnU-Net v1 do."
         if "file_ending" in content or "channel_names" in content:
             return "nnunet", "dataset.json has file_ending and channel_names, as nnU-Net's raw data sets."

@@ -13,11 +13,12 @@ from autoseg.leaderboard.colours import Look, look
 from autoseg.leaderboard.entries import case_words
 from autoseg.leaderboard.ranking import RankedSet
 from autoseg.leaderboard.rows import Row
+from autoseg.leaderboard.short_names import short_names
 from autoseg.statistics import Interval
 
 WIDTH, HEIGHT = 420, 320
 LEFT, TOP, BOTTOM = 44, 14, 266
-_LETTER, _LINE, _APART, _INSIDE, _LONGEST = 7.0, 15.0, 3.0, 14.0, 22
+_LETTER, _LINE, _APART, _INSIDE = 7.0, 15.0, 3.0, 14.0
 _MOST = 12
 CASES = "cases"
 
@@ -143,33 +144,6 @@ def _strategies(item: RankedSet) -> dict[str, dict[float, int]]:
         free = next(each for each in names if cases not in found.get(each, {}))
         found.setdefault(free, {})[cases] = i
     return found
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """What tells each name from the others, cut where it is long.
-
-    Options that all share are left out, and the trainer where its options are nobody else's.
-
-    Args:
-        names: as ``trainer:option=value``, each another one.
-    """
-    parts = [name.split(":") for name in names]
-    common = set(parts[0]).intersection(*parts) if len(parts) > 1 else set()
-    told = [" ".join(_plain(part) for part in each[1:] if part not in common) for each in parts]
-    free = [
-        text if text and told.count(text) == 1 else f"{each[0]} {text}".strip()
-        for each, text in zip(parts, told, strict=True)
-    ]
-    cut = [text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…" for text in free]
-    return cut if len(set(cut)) == len(cut) else [f"{n}: {text}"[:_LONGEST] for n, text in enumerate(cut, 1)]
-
-
-def _plain(part: str) -> str:
-    """``init=weights/fetal.pth@008f9627`` as ``fetal``, ``finetune=d`` as ``d``."""
-    key, equals, value = part.partition("=")
-    if not equals or key not in ("init", "finetune"):
-        return part
-    return value.rpartition("/")[2].partition("@")[0].removesuffix(".pth")
 
 
 @dataclass(frozen=True)

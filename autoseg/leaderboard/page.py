@@ -14,6 +14,7 @@ from autoseg.files import write_text
 from autoseg.leaderboard import charts, wording
 from autoseg.leaderboard.overview import decided, overview
 from autoseg.leaderboard.quantities import quantity
+from autoseg.leaderboard.racing import RaceTold, races_of
 from autoseg.leaderboard.ranking import Leaderboard, RankedSet
 from autoseg.leaderboard.rows import Row
 from autoseg.leaderboard.table import count_words, duration_words
@@ -71,6 +72,7 @@ class Section:
     overlays: tuple[Overlay, ...]
     overlay_rule: str
     by_structure: ByStructure | None
+    races: tuple[RaceTold, ...]
     definitions: tuple[tuple[str, str], ...]
     fingerprint: str
     split: str
@@ -168,6 +170,7 @@ def _section(
         overlays=tuple(overlays),
         overlay_rule=overlays[0].rule if overlays else "",
         by_structure=_by_structure(sets[0], numbers) if sets else None,
+        races=races_of(record for record in board.records if record.dataset == dataset),
         definitions=tuple(wording.definitions_of(sets[0])) if sets else (),
         fingerprint=first.fingerprint_hash or "",
         split=first.split_hash or "",

@@ -169,6 +169,8 @@ class Record:
         """The record as one JSON object; ``quality`` is derived, for whoever reads the file without us."""
         content = asdict(self)
         del content["source"]
+        if self.training_cases is None:  # as in records from before there was such a number
+            del content["training_cases"]
         scores = content.pop("scores")
         quality = {metric: asdict(value) for metric, value in self.quality.items()}
         return {"schema": SCHEMA, **content, "quality": quality, "scores": scores}

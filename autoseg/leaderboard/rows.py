@@ -96,17 +96,12 @@ class Row:
             "seed": self.seeds[0] if len(self.seeds) == 1 else list(self.seeds),
             "status": self.status,
             "n_cases": self.n_cases,
-            "training_cases": self.training_cases,
             "n_missing": self.n_missing,
             "dice": self.means.get("dice"),
             "dice_ci": [dice.low, dice.high] if dice else None,
             "iou": self.means.get("iou"),
             "nsd": self.means.get("nsd"),
-            # Lengths are left out where they are in pixels.
-            **{
-                f"{name}_mm": self.means.get(name) if self.entry.length_unit == "mm" else None
-                for name in ("hd95", *SPECIAL)
-            },
+            "hd95_mm": self._in_mm("hd95"),
             **{
                 name: self.cost(name)
                 for name in ("parameters", "checkpoint_mb", "train_s", "budget_s", "inference_s_per_case")
@@ -116,7 +111,13 @@ class Row:
             "changes": list(self.changes),
             "reason": self.reason,
             "comparable_set": self.comparable_set,
+            "training_cases": self.training_cases,
+            **{f"{name}_mm": self._in_mm(name) for name in SPECIAL},
         }
+
+    def _in_mm(self, metric: str) -> float | None:
+        """A length; None where it is in pixels."""
+        return self.means.get(metric) if self.entry.length_unit == "mm" else None
 
 
 def mean_cost(entry: Entry, name: str) -> float | None:

@@ -30,7 +30,6 @@ from autoseg.losses import SegmentationLoss
 from autoseg.nnunet import read_checkpoint
 from autoseg.trainers._best import BestCheckpoints
 from autoseg.trainers._budget import BudgetedLoop
-from autoseg.trainers._curves import SeldomDrawn
 from autoseg.trainers._data import HeldDataset, loaders
 from autoseg.trainers._finetuning import FineTuning
 from autoseg.trainers._normalization import make_known
@@ -53,6 +52,7 @@ HYPERPARAMETERS = (
     "gradient_clip",
     "foreground_oversampling",
     "warmup",
+    "entropy_warmup",
     "mirroring",
     "plateau_factor",
     "plateau_patience",
@@ -64,9 +64,7 @@ HYPERPARAMETERS = (
 )
 
 
-class Trainer(  # type: ignore[misc]
-    FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, SeldomDrawn, nnUNetTrainer
-):
+class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNetTrainer):  # type: ignore[misc]
     """Base of all trainers.
 
     Attributes:
@@ -80,6 +78,7 @@ class Trainer(  # type: ignore[misc]
         normalization: of the intensities: ``nnunet`` as planned, or ``percentile``; a user may choose too.
         paper: where the system is described.
         learning_rate: at the start, after `warmup` (a part of the training, 0 to 1).
+        entropy_warmup: part of the training over which a cross-entropy beside a Tversky loss fades out.
         schedule: how the learning rate falls: ``poly`` (power 0.9), ``cosine`` or ``plateau``, which goes by
             the validation loss.
         plateau_factor: of the rate when the validation loss has not fallen for `plateau_patience` epochs.
@@ -112,6 +111,7 @@ class Trainer(  # type: ignore[misc]
     epsilon: float = 1e-8
     schedule: Literal["poly", "cosine", "plateau"] = "poly"
     warmup: float = 0.0
+    entropy_warmup: float = 0.0
     epochs: int = 1000
     steps_per_epoch: int = 250
     deep_supervision: bool = True

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from autoseg import progress
-from autoseg.trainers._leg import Leg, draw_anew
+from autoseg.trainers._leg import Leg, draw_anew, settle
 from autoseg.trainers._schedule import Plateau
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ class BudgetedLoop:
         self.paused = until_s < self.budget_s and not self.is_over
         if self.paused:
             self.save_for_resuming()
+            settle(self)
         else:
             self.on_train_end()
 
@@ -255,5 +256,5 @@ class Clock:
         return min(1.0, self.elapsed / self.budget_s)
 
     def over(self, next_step_s: float = 0.0) -> bool:
-        """Whether the time, or what is left before a pause, is too short for a step of `next_step_s` seconds."""
+        """Whether there is no time for another step of about `next_step_s` seconds, before a pause if any."""
         return self.elapsed + 0.5 * next_step_s >= min(self.budget_s, self.until_s)

@@ -13,17 +13,22 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from autoseg.files import atomic_path
 
 # Of a leg that ends in a pause, the part in which the rate falls.
 DECAY_SHARE = 0.4
+# Training batches that statistics of batch normalisation are taken from, and the part of a run that may take.
+SETTLING_BATCHES = 8
+SETTLING_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -74,15 +79,42 @@ def draw_anew(trainer: Any) -> None:
     torch.manual_seed(seed)
 
 
-def save_rung(trainer: Any, path: Path) -> None:
-    """Write the weights of a paused training, for prediction without mirrored copies; stock reads them too.
+def settle(trainer: Any) -> None:
+    """Make the network of a paused training, whose checkpoint is written, ready to be judged.
 
-    Where the validation loss chooses the weights, these are the best so far.
+    Where the validation loss chooses the weights, these are the best so far. Statistics of batch
+    normalisation are taken anew, over some training batches: the running ones lag so far behind the weights
+    of a young network that it may predict nothing at all, whatever it has learnt (Izmailov et al. 2018, arXiv
+    1803.05407; Wu and Johnson 2021, arXiv 2105.07576).
     """
-    plateau = trainer.plateau
-    best = None if plateau is None else plateau.weights
+    trainer.restore_best_weights()
+    network = trainer._bare_network()
+    frozen = {id(norm) for norm in trainer._kept_norms}
+    norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm) and id(norm) not in frozen]
+    if not norms:
+        return
+    network.eval()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+        norm.train()
+    began, dtype = time.monotonic(), trainer.autocast_dtype
+    for number in range(SETTLING_BATCHES):
+        if number >= 2 and time.monotonic() - began > SETTLING_SHARE * trainer.budget_s:
+            break
+        data = next(trainer.dataloader_train)["data"].to(trainer.device)  # augmented in single precision
+        with torch.no_grad(), torch.autocast(trainer.device.type, dtype=dtype, enabled=dtype is not None):
+            network(data)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+def save_rung(trainer: Any, path: Path) -> None:
+    """Write the weights of a paused training, for prediction without mirrored copies, as stock reads them."""
     state = {
-        "network_weights": trainer._bare_network().state_dict() if best is None else best,
+        "network_weights": trainer._bare_network().state_dict(),
         "trainer_name": type(trainer).__name__,
         "init_args": {key: value for key, value in trainer.my_init_kwargs.items() if key != "autoseg"},
         "inference_allowed_mirroring_axes": None,

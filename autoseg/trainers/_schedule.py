@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from autoseg.trainers._curves import SeldomDrawn
+
 log = logging.getLogger(__name__)
 
 # A loss that is lower by less than this is no improvement (Keras' default for the reduction).
@@ -141,7 +143,7 @@ class StoppedEarly(Exception):
     """Ends nnU-Net's loop over epochs; never leaves `run_training`."""
 
 
-class WatchedTraining:
+class WatchedTraining(SeldomDrawn):
     """What `schedule = "plateau"` adds to a trainer: a look at each validation, an end, the best weights.
 
     The validation loss is that of training cases that were set apart (`autoseg.folds.watching_cases`). The
@@ -194,7 +196,7 @@ class WatchedTraining:
     def on_epoch_end(self) -> None:
         """Look at the validation before the checkpoints of this epoch are written."""
         self.look_at_validation()
-        super().on_epoch_end()  # type: ignore[misc]
+        super().on_epoch_end()
         if self.stopped_early:
             raise StoppedEarly
 
