@@ -8,7 +8,6 @@ import gc
 import json
 import logging
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -25,6 +24,7 @@ from autoseg.lease import NAME as LEASE
 from autoseg.lease import hold
 from autoseg.memory_limits import FILE as LIMITS
 from autoseg.memory_limits import MemoryLimits, changes, is_out_of_memory
+from autoseg.peak_memory import forget_peak, peak_bytes
 from autoseg.plan import Plan
 from autoseg.predict import prediction_seconds
 from autoseg.run import Checkpoint, Run
@@ -113,6 +113,7 @@ def _attempt(
 ) -> Checkpoint | float:
     """Train with the steps of a plan to the end; gives the seconds spent so far if memory runs out."""
     began = time.monotonic()
+    forget_peak(device)
     with _standard_output_to_log():
         trainer = _build(run, workspace, device, plan)
         spent_before = trainer.elapsed_s = max(trainer.elapsed_s, spent)
@@ -166,9 +167,7 @@ def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | No
     return trainer
 
 
-def _set_budget(
-    trainer: Any, run: Run, workspace: Workspace, began: float, leg: Leg | None = None
-) -> None:
+def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float, leg: Leg | None = None) -> None:
     """Set aside the time that the prediction will take.
 
     Where that takes too much, fewer of the best checkpoints predict, and without mirroring.
@@ -264,7 +263,7 @@ def _write_cost(run: Run, trainer: Any, spent_before: float, seconds: float) -> 
             "checkpoint_mb": round(_predicting_bytes(run) / 1e6, 2),
             "best_checkpoints": len(run.predicting_checkpoints) if trainer.best_checkpoints else 0,
             "flops_per_patch": flops_per_patch(trainer),
-            "peak_memory_mb": round(_peak_memory_mb(trainer.device), 1),
+            "peak_memory_mb": round(peak_bytes(trainer.device) / 1e6, 1),
             "device": device_name(trainer.device),
             "precision": _precision(trainer),
             "mirrored_prediction": trainer.mirrored_prediction,
@@ -364,12 +363,6 @@ def _processor() -> str:
     except OSError:
         names = []
     return names[0] if names else "CPU"
-
-
-def _peak_memory_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def _epoch_of(run: Run) -> int:

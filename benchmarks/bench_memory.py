@@ -207,10 +207,11 @@ def report(rows: list[dict[str, Any]], memory_gb: float) -> str:
         "# Peak memory of trainings: predicted and measured",
         "",
         f"Each trainer's largest patch and batch within {memory_gb:g} GB by the estimate of the time; "
-        f"{STEPS} real steps in a process of its own, all cases in memory. Peak resident set, GB. {len(inside)} of "
-        f"{len(measured)} predictions lie within {WITHIN:.0%}. Base and overhead are the calibration's; the "
-        f"constants of the estimate were set on the first two data sets, the third was not looked at. The "
-        f"process takes about 1 GB before any data: the last column is the error of all that comes on top.",
+        f"{STEPS} real steps in a process of its own, all cases in memory. Peak resident set, GB. "
+        f"{len(inside)} of {len(measured)} predictions lie within {WITHIN:.0%}. Base and overhead are "
+        "the calibration's; the constants of the estimate were set on the first two data sets, the third "
+        "was not looked at. The process takes about 1 GB before any data: the last column is the error of "
+        "all that comes on top.",
         "",
         "| data set | trainer | configuration | patch | batch | predicted | measured | error | above base |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from autoseg import tailor
+from autoseg import fitting
 from autoseg.cell import Cell, Member, members_of, plans_for
 from autoseg.cell_record import changes_of, plan_content, row_cost
 from autoseg.choice import Choice, Request
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.demo import make_demo
+from autoseg.errors import PlanError
 from autoseg.files import write_json
 from autoseg.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.folds import make_folds
@@ -37,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Data]:
 def step_s(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds that a measured step takes, whatever the machine does."""
     measured = {"value": 1e-4}
-    monkeypatch.setattr(tailor, "step_seconds", lambda *_: measured["value"])
+    monkeypatch.setattr(fitting, "step_seconds", lambda *_: measured["value"])
     return measured
 
 
@@ -66,15 +67,33 @@ def test_three_orientations_share_a_budget_and_a_name(
 def test_a_budget_too_short_for_three_goes_to_one(
     data: dict[int, Data], step_s: dict[str, float], tmp_path: Path
 ) -> None:
-    step_s["value"] = 60.0
+    step_s["value"] = 8.0
     (alone,) = plans(data[3], tmp_path, run_seconds=900)
     assert alone.provenance["training"]["run_seconds"] == 900
     assert "orientations 3 -> 1" in alone.provenance["training"]["changes"]
     assert alone.decisions[-1].name == "orientations"
     step_s["value"] = 1e-4
     assert plans(data[3], tmp_path, run_seconds=900) == (alone,)
-    step_s["value"] = 60.0
+    step_s["value"] = 8.0
     assert len(plans(data[3], tmp_path, "deepmrseg:orientations=3", run_seconds=900)) == 3
+
+
+def test_a_budget_that_allows_no_training_is_refused_with_one_that_does(
+    data: dict[int, Data], step_s: dict[str, float], tmp_path: Path
+) -> None:
+    step_s["value"] = 1e4
+    with pytest.raises(PlanError, match=r"900 s allow resnet34_mlp about 0 steps .* min a run"):
+        plans(data[2], tmp_path, "resnet34_mlp", run_seconds=900)
+
+
+def test_where_three_orientations_are_refused_one_is_trained(
+    data: dict[int, Data], step_s: dict[str, float], tmp_path: Path
+) -> None:
+    step_s["value"] = 60.0
+    (alone,) = plans(data[3], tmp_path, run_seconds=900)
+    assert alone.provenance["training"]["run_seconds"] == 900
+    with pytest.raises(PlanError, match="300 s allow"):
+        plans(data[3], tmp_path, "deepmrseg:orientations=3", run_seconds=900)
 
 
 def test_without_a_budget_and_by_option(data: dict[int, Data], tmp_path: Path) -> None:

@@ -102,4 +102,19 @@ def test_a_plan_from_a_published_fingerprint_without_images(shared_data: Callabl
         "--explain",
     )
     assert done.returncode == 0
-    assert "3d_fullres.patch_size = " in done.stdout and "rule:" in done.stdout
+    assert "patch size = " in done.stdout and "because" in done.stdout
+    assert "trainers = nnunet" in done.stdout
+
+
+def test_a_plan_is_explained_on_a_page_with_a_picture_and_in_its_file(
+    tmp_path: Path, shared_data: Callable[[str], Path]
+) -> None:
+    dataset, page = shared_data("Dataset030_MSLesion"), tmp_path / "why" / "plan.md"
+    done = autoseg("plan", dataset, "--report", page, "--json", "--workspace", tmp_path)
+    told = json.loads(done.stdout)
+    assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(page.with_suffix(".json").read_text())["decisions"] == told["decisions"]
+    assert "(plan.png)" in page.read_text()
+    assert {"confidence", "alternatives", "costs"} <= set(told["decisions"][0])
+    kept = json.loads(Path(told["plans"]).read_text())["autoseg"]["decisions"]
+    assert [each["name"] for each in kept] == [each["name"] for each in told["decisions"]]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoseg.benchmark.matrix import cells
+from autoseg.benchmark.stages import choice_of
+from autoseg.benchmark.suite import load_suite, parse_suite
+from autoseg.choice import Start
 from autoseg.errors import UsageError
 from autoseg.fewshot import few_shot, parse_cases, subset
 from autoseg.folds import Fold
@@ -106,3 +111,25 @@ def test_more_than_there_is_is_refused() -> None:
         subset(["a", "b"], {}, 3)
     with pytest.raises(UsageError, match="1 cases are asked for, and there are 0"):
         subset([], {}, 0.5)
+
+
+def test_the_shipped_suite_crosses_cases_with_strategies_and_starts() -> None:
+    suite = load_suite("fewshot")
+    found = cells(suite, lambda entry: (entry.dataset, 5))
+    tuned = {(cell.init, cell.finetune, cell.cases) for cell in found if cell.finetune}
+    assert tuned >= {("random", "a", "10%"), ("imagenet", "i", "10%"), ("imagenet", "gradual", "all")}
+    # A strategy that keeps an encoder as it came is nothing without one that came from somewhere.
+    assert not {finetune for init, finetune, _ in tuned if init == "random"} & set("cdefghi")
+    curves: dict[Any, set[Any]] = {}
+    for cell in found:
+        curves.setdefault((cell.dataset, cell.trainer, cell.init, cell.finetune), set()).add(cell.cases)
+    assert min(map(len, curves.values())) >= 4
+    assert {cell.seed for cell in found} == {0, 1, 2}
+
+
+def test_a_row_of_a_suite_can_have_a_start_of_its_own(tmp_path: Path) -> None:
+    text = "datasets: a\ntrainers: [{nnunet: {finetune: ft_decoder, cases: 10%}}, nnunet]\ncases: [5, all]\n"
+    found = cells(parse_suite(text, tmp_path / "mine.yaml"), lambda entry: (entry.dataset, 1))
+    starts = [Start.of(choice_of(cell)) for cell in found]
+    told = {(str(start.finetune), start.cases) for start in starts}
+    assert told == {("None", 5), ("None", None), ("ft_decoder", 0.1)}

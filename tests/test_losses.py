@@ -230,3 +230,17 @@ def test_losses_leave_their_input_alone(kind):
     before = copy.deepcopy((logits, target))
     kind(Scheme(ignore_label=IGNORE))(logits, target)
     assert torch.equal(logits, before[0]) and torch.equal(target, before[1])
+
+
+def test_a_silent_head_gets_a_gradient_from_the_cross_entropy_alone() -> None:
+    target = torch.tensor([0.0, 1, 2, 2]).reshape(1, 1, 4)
+    silent = torch.zeros(1, 3, 4)
+    silent[:, 2] = -20.0
+    pull = []
+    for weight in (0.0, 1.0):
+        loss, logits = TverskyLoss(Scheme()), silent.clone().requires_grad_()
+        loss.entropy_weight = weight
+        loss(logits, target).backward()
+        assert logits.grad is not None
+        pull.append(float(-logits.grad[0, 2, 2:].sum()))
+    assert pull[0] < 1e-6 < 0.1 < pull[1]

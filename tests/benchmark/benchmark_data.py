@@ -1,10 +1,27 @@
-"""Tiny raw data sets and a suite of them."""
+"""Tiny raw data sets and a suite of them, jobs that do nothing, and what the tests of engines compare."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import sys
+from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from autoseg.benchmark import snake
+from autoseg.benchmark.board import Board
+from autoseg.benchmark.standings import records
+from autoseg.leaderboard.scores import ScoreTable
+
+# `autoseg` with stages that do nothing but note that they ran.
+PROGRAM = (sys.executable, str(Path(__file__).with_name("pretend_program.py")))
+snakemake_is_there = pytest.mark.skipif(
+    not os.environ.get(snake.PROGRAM_VARIABLE) and importlib.util.find_spec("snakemake") is None,
+    reason="Snakemake is not installed, and AUTOSEG_SNAKEMAKE names none",
+)
 SUITE = """
 datasets: [Dataset001_A, Dataset002_B]
 trainers: [nnunet, brainunet, resnet34_mlp]
@@ -31,3 +48,17 @@ def make_raw(raw: Path, name: str, cases: int = 6) -> Path:
     }
     (root / "dataset.json").write_text(json.dumps(about))
     return root
+
+
+def ran(log: Path) -> Counter[str]:
+    """How often each job of `PROGRAM` ran."""
+    return Counter(log.read_text().split()) if log.is_file() else Counter()
+
+
+def scores_of(board: Board) -> dict[tuple[str, str, int], ScoreTable]:
+    """All scores of all cases, by data set, trainer with its options, and fold."""
+    found = {}
+    for record in records(board):
+        assert record.scores.cases, f"{record.run_id} has no scores: {record.reason}"
+        found[record.dataset, f"{record.trainer} {dict(record.options)}", record.fold] = record.scores
+    return found

@@ -1,9 +1,13 @@
-"""`autoseg benchmark-job` with stages that do nothing; those named in PRETEND_FAIL fail."""
+"""`autoseg benchmark-job` with stages that do nothing.
+
+Those named in PRETEND_FAIL fail, those in PRETEND_WAIT go on until they are told to stop.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any
 
 from autoseg.benchmark import stages
@@ -18,6 +22,8 @@ def play(work: Any) -> dict[str, Any]:
     part = os.environ.get("PRETEND_FAIL")
     if part and part in work.job.id:
         raise RuntimeError("asked to fail")
+    if work.job.id == os.environ.get("PRETEND_WAIT"):
+        time.sleep(600)
     return {"id": work.job.id}
 
 

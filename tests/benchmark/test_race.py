@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoseg.benchmark.race import MARGIN, judge, run_race, slice_seconds
-from autoseg.benchmark.race_paper import Trainers, draw_curves, paper_calculation
+from autoseg.benchmark.race import Look, Rules, Rung, Seen, Stretch, next_stretch, run_race
+from autoseg.benchmark.race_paper import Trainers, draw_curves, look_at, paper_calculation
+from autoseg.benchmark.race_state import RaceFile
+from autoseg.benchmark.race_verdict import MARGIN, Looked, Verdict, judge
+from autoseg.errors import UsageError
 from autoseg.statistics import Floats
 
 
@@ -28,7 +33,7 @@ def still(**means: float) -> dict[str, Floats]:
 
 def test_only_what_is_clearly_behind_is_dropped() -> None:
     now = still(best=0.85, close=0.848, within=0.843, behind=0.80, far=0.50)
-    leader, verdicts = judge(now, now, still=1)
+    leader, verdicts = judge(now, now, Looked(still=1))
     assert leader == "best"
     assert [name for name, verdict in verdicts.items() if verdict.drop] == ["behind", "far"]
     assert verdicts["behind"].behind == pytest.approx(0.05)
@@ -45,17 +50,11 @@ def test_the_leader_is_never_dropped_and_a_lone_trainer_leads() -> None:
 def test_one_that_is_catching_up_is_kept_and_one_that_is_not_is_dropped() -> None:
     before = still(best=0.80, riser=0.60, idler=0.70)
     now = still(best=0.82, riser=0.72, idler=0.72)
-    _, verdicts = judge(now, before, still=2)
+    _, verdicts = judge(now, before, Looked(still=2))
     assert not verdicts["riser"].drop and "catch up" in verdicts["riser"].reason
     assert verdicts["idler"].drop
     # At the end there is no time left to catch up in.
-    assert judge(now, before, still=0)[1]["riser"].drop
-
-
-def test_at_the_first_look_nobody_is_dropped_while_there_is_time() -> None:
-    now = still(best=0.85, far=0.2)
-    assert not judge(now, still=3)[1]["far"].drop
-    assert judge(now, still=0)[1]["far"].drop
+    assert judge(now, before, Looked(still=0))[1]["riser"].drop
 
 
 def test_few_cases_cannot_tell() -> None:
@@ -71,36 +70,117 @@ def test_groups_are_the_units() -> None:
     now = {"best": best, "rival": best - np.abs(shift)}
     # A hundred cases seem to tell them apart; five groups do not.
     assert judge(now)[1]["rival"].drop
-    assert not judge(now, groups=groups)[1]["rival"].drop
+    assert not judge(now, look=Looked(groups=groups))[1]["rival"].drop
 
 
 @settings(max_examples=60, deadline=None)
-@given(left=st.floats(1, 1e6), racing=st.integers(1, 30), rungs=st.integers(1, 8), eta=st.floats(1.0, 4.0))
-def test_slices_add_up_to_what_there_is(left: float, racing: int, rungs: int, eta: float) -> None:
-    total, rest = 0.0, left
-    for rung in range(rungs):
-        step = slice_seconds(rest, racing, rungs - rung, eta)
-        rest -= step * racing
-        total += step * racing
-    assert total == pytest.approx(left)
-    assert rest == pytest.approx(0, abs=1e-6 * left)
+@given(
+    starters=st.integers(2, 9),
+    stopped=st.integers(0, 8),
+    run_s=st.floats(1, 1e6),
+    runs=st.integers(1, 10),
+    freed=st.sampled_from(["share", "save"]),
+)
+def test_the_time_of_all_is_never_exceeded(
+    starters: int, stopped: int, run_s: float, runs: int, freed: Literal["share", "save"]
+) -> None:
+    stopped = min(stopped, starters - 1)
+    names = [f"t{i}" for i in range(starters)]
+    rules = Rules(freed=freed)
+    first = next_stretch([], starters, run_s, rules, runs)
+    assert first.until_s == pytest.approx(0.1 * run_s) and first.run_s == run_s
+    seen = {name: Seen(np.zeros(1), 0.25 * run_s * runs) for name in names}
+    verdicts = {name: Verdict(0, 0, 1, 0, i < stopped, "") for i, name in enumerate(names)}
+    second = next_stretch([Rung(first, names[-1], verdicts, seen)], starters, run_s, rules, runs)
+    going = starters - stopped
+    spent = 0.25 * run_s * runs * stopped + second.run_s * runs * going
+    assert spent <= starters * runs * run_s * (1 + 1e-9)
+    if freed == "share":
+        assert spent == pytest.approx(starters * runs * run_s)
+    assert second.last == (going == 1)
+    assert second.from_s == first.until_s <= second.until_s
+
+
+def flat(means: dict[str, float]) -> Look:
+    """Trainers that are at their end from the start."""
+    return look_at(lambda name, _: scores(means[name], seed=ord(name)))
 
 
 def test_freed_time_goes_to_the_rest_or_is_saved() -> None:
-    means = {"a": 0.85, "b": 0.848, "c": 0.5, "d": 0.4}
-
-    def flat(name: str, _: float) -> Floats:
-        return scores(means[name], seed=ord(name))
-
-    shared = run_race(list(means), flat, 4000.0)
-    saved = run_race(list(means), flat, 4000.0, redistribute=False)
+    means = {"a": 0.85, "b": 0.848, "c": 0.75, "d": 0.74}
+    shared = run_race(list(means), flat(means), 1000.0)
+    saved = run_race(list(means), flat(means), 1000.0, Rules(freed="save"))
     assert shared.winner == saved.winner == "a"
     assert set(shared.survivors) == {"a", "b"}
     assert shared.total == pytest.approx(4000.0)
     assert shared.spent["a"] > 1500 > 1000 > shared.spent["d"]
     assert saved.spent["a"] == pytest.approx(1000.0)
-    assert saved.total < 2600
-    assert shared.spent["c"] == saved.spent["c"] < 1000
+    assert saved.total < 2900
+
+
+def test_the_tied_stop_only_where_asked_and_only_at_the_last_look() -> None:
+    means = {"a": 0.85, "b": 0.849, "c": 0.848}
+    assert len(run_race(list(means), flat(means), 1000.0).survivors) == 3
+    race = run_race(list(means), flat(means), 1000.0, Rules(ties="stop", freed="save"))
+    assert race.survivors == ("a",)
+    *first, last, _ = race.rungs
+    assert not any(verdict.drop for rung in first for verdict in rung.verdicts.values())
+    assert last.verdicts["b"].tied and "ahead" in last.verdicts["b"].reason
+
+
+def test_one_in_its_steep_part_is_not_judged_before_the_last_look() -> None:
+    now = still(best=0.85, steep=0.40, near=0.75)
+    _, verdicts = judge(now, look=Looked(steep=0.8))
+    assert not verdicts["steep"].drop and "steep part" in verdicts["steep"].reason
+    assert verdicts["near"].drop
+    race = run_race(["a", "b"], flat({"a": 0.85, "b": 0.3}), 1000.0)
+    assert [rung.verdicts["b"].drop for rung in race.rungs[:3]] == [False, False, True]
+
+
+def test_without_a_pace_nobody_stops_unless_blindly() -> None:
+    means = {"a": 0.85, "b": 0.75}
+    race = run_race(["a", "b"], flat(means), 1000.0)
+    assert [rung.verdicts["b"].drop for rung in race.rungs[:2]] == [False, True]
+    assert "pace" in race.rungs[0].verdicts["b"].reason
+    assert run_race(["a", "b"], flat(means), 1000.0, Rules(blind=True)).rungs[0].verdicts["b"].drop
+
+
+def test_one_that_breaks_off_leaves_the_race_to_the_others() -> None:
+    def look(name: str, stretch: Stretch) -> Seen:
+        if name == "b" and stretch.rung == 1:
+            raise RuntimeError("no memory left")
+        return flat({"a": 0.85, "b": 0.848})(name, stretch)
+
+    race = run_race(["a", "b"], look, 1000.0)
+    assert race.rungs[1].failed == {"b": "RuntimeError: no memory left"}
+    assert race.winner == "a" and race.rungs[2].stretch.last
+    none = run_race(["b"], lambda *_: 1 / 0, 1000.0)  # type: ignore[arg-type, return-value]
+    assert none.winner == "" and none.rungs[0].failed and none.rungs[0].stretch.last
+
+
+def test_an_interrupted_race_goes_on_after_the_rungs_that_are_decided(tmp_path: Path) -> None:
+    means = {"a": 0.85, "b": 0.848, "c": 0.75}
+    whole = run_race(list(means), flat(means), 1000.0)
+    asked: list[tuple[str, int]] = []
+
+    def look(name: str, stretch: Stretch) -> Seen:
+        asked.append((name, stretch.rung))
+        return flat(means)(name, stretch)
+
+    file = RaceFile.of(tmp_path, {"trainers": list(means)})
+    assert file.load() == ()
+    file.save(whole.rungs[:1])
+    again = run_race(list(means), look, 1000.0, known=file.load(), told=file.save)
+    assert asked[:4] == [("a", 1), ("b", 1), ("c", 1), ("a", 2)] and asked[-2:] == [("a", 3), ("b", 3)]
+    assert again.spent == pytest.approx(whole.spent) and again.winner == whole.winner
+    assert [rung.stretch for rung in file.load()] == [rung.stretch for rung in whole.rungs]
+    assert [dict(rung.verdicts) for rung in file.load()] == [dict(rung.verdicts) for rung in whole.rungs]
+
+
+@pytest.mark.parametrize("rungs", [(), (0.0, 0.5), (0.4, 0.2), (0.9,)])
+def test_rungs_must_rise_and_leave_time_for_the_prediction(rungs: tuple[float, ...]) -> None:
+    with pytest.raises(UsageError, match="rungs"):
+        Rules(rungs=rungs)
 
 
 def test_equal_trainers_are_rarely_told_apart() -> None:
@@ -108,7 +188,7 @@ def test_equal_trainers_are_rarely_told_apart() -> None:
     dropped = 0
     for seed in range(40):
         curves = draw_curves(list("abcdef"), 40, 100.0, np.random.default_rng(seed), kind)
-        dropped += len(run_race(list("abcdef"), curves.evidence, 600.0).survivors) < 6
+        dropped += len(run_race(list("abcdef"), look_at(curves.evidence), 100.0).survivors) < 6
     assert dropped <= 2  # 5 % of 40, and the margin on top
 
 
@@ -118,11 +198,12 @@ def test_a_race_finds_the_best_of_crossing_curves() -> None:
     gains = {"slow": 0.30, "fast": 0.0, "middle": 0.10, "hopeless": 0.10}
 
     def curve(name: str, seconds: float) -> Floats:
-        return scores(ends[name] - gains[name] * (1 - seconds / 1000.0), seed=ord(name[0]))
+        left = ((seconds / 1000.0) ** -0.5 - 1) / (0.1**-0.5 - 1)
+        return scores(ends[name] - gains[name] * left, seed=ord(name[0]))
 
-    first = {name: curve(name, 1000 / 15).mean() for name in ends}
+    first = {name: curve(name, 200).mean() for name in ends}
     assert max(first, key=lambda name: first[name]) != "slow"
-    race = run_race(list(ends), curve, 4000.0, redistribute=False)
+    race = run_race(list(ends), look_at(curve), 1000.0, Rules(freed="save"))
     assert race.winner == "slow"
     assert "hopeless" not in race.survivors
 

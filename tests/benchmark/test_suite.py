@@ -9,6 +9,7 @@ import pytest
 
 from autoseg import nnunet, plugins
 from autoseg.benchmark.facts import facts, in_group
+from autoseg.benchmark.matrix import cells
 from autoseg.benchmark.suite import Suite, find_suite, load_suite, parse_suite, shipped_suites
 from autoseg.errors import UsageError
 
@@ -23,6 +24,12 @@ def test_one_value_stands_for_a_list_and_amounts_are_read(suite_of: Parse) -> No
     assert (suite.folds, suite.seeds, suite.cases) == ((0,), (3,), (5, "all"))
     assert suite.budget is not None and suite.budget.per_run == 5400
     assert suite.memory == 8.0
+
+
+def test_a_budget_in_steps_is_one_of_the_runs(suite_of: Parse) -> None:
+    suite = suite_of(HEAD + "folds: 0\nbudget: {steps: 200}\n")
+    (cell,) = cells(suite, lambda entry: (entry.dataset, 5))
+    assert (cell.steps, cell.budget_s, cell.epochs) == (200, None, None)
 
 
 def test_trainers_take_options_and_groups(suite_of: Parse) -> None:
@@ -56,7 +63,8 @@ def test_an_include_has_what_it_does_not_say_from_the_suite(suite_of: Parse) -> 
         (HEAD + "folds: some\n", 3, "'some'"),
         (HEAD + "folds: [0, -1]\n", 3, "-1: input should be greater than or equal to 0"),
         (HEAD + "\nbudget:\n  per_run: 5 apples\n", 5, "'5 apples' is no duration. Write 90s"),
-        (HEAD + "budget: {per_run: 5m, for_all: 5m}\n", 3, "give per_run or for_all"),
+        (HEAD + "budget: {per_run: 5m, for_all: 5m}\n", 3, "give one of per_run, for_all and steps"),
+        (HEAD + "budget: {steps: 25}\n", 3, "multiple of 10"),
         (HEAD + "device: gpu\n", 3, "'auto', 'cpu', 'cuda' or 'mps'"),
         (HEAD + "resources:\n  run: {gpu: 1}\n", 4, "Did you mean 'gpus'?"),
         (HEAD + "exclude: [{}]\n", 3, "leave out everything"),
@@ -95,7 +103,7 @@ def test_yaml_runs_nothing_that_it_asks_for(suite_of: Parse) -> None:
 
 def test_every_shipped_suite_is_valid_and_found_by_name() -> None:
     shipped = shipped_suites()
-    assert set(shipped) == {"smoke", "documented", "fewshot", "full"}
+    assert set(shipped) == {"smoke", "generated", "documented", "fewshot", "full"}
     for name in shipped:
         suite = load_suite(name)
         assert suite.name == name and suite.about

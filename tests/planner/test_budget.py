@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoseg.planner.budget import ENOUGH_STEPS, FEWEST_STEPS, Shape, choose, shapes, structure_width
+from autoseg.planner.budget import (
+    ENOUGH_STEPS,
+    FEWEST_STEPS,
+    SMALLEST_BATCH,
+    Shape,
+    bearable_batch,
+    choose,
+    shapes,
+    structure_width,
+)
+from autoseg.planner.patch import SHORTEST_EDGE, shrunk
+from autoseg.planner.topology import divisors, pooled
 
 PUBLISHED = Shape(batch_size=5, width=32, coarsening=1.0)
 
@@ -46,6 +57,31 @@ def test_a_small_structure_keeps_the_spacing() -> None:
     assert max(shape.coarsening for shape, _ in shapes(PUBLISHED, 2, 36.0)) == 1.5
 
 
+def test_batch_normalisation_bears_a_small_batch_of_a_large_patch() -> None:
+    assert bearable_batch(2, (16, 16)) == 2, "no normalisation over the batch, nothing to bear"
+    assert bearable_batch(8, (320, 448)) == SMALLEST_BATCH
+    assert bearable_batch(8, (96, 128)) == 6
+    assert bearable_batch(8, (32, 32)) == 8
+
+
+def test_short_of_time_the_batch_goes_below_what_is_asked_for_and_then_the_patch() -> None:
+    published = Shape(8, None, 1.0)
+    offers = list(shapes(published, 8, 100.0, lambda shape: 2 if shape.patch_share >= 0.5 else 8))
+
+    def seconds_of(shape: Shape) -> float:
+        return shape.batch_size / 8 * shape.patch_share / shape.coarsening**2
+
+    chosen = [choose(offers, seconds_of, FEWEST_STEPS * s)[0] for s in (1.0, 0.25, 0.1, 0.05, 0.04)]
+    assert chosen == [
+        Shape(8, None, 1.0),
+        Shape(8, None, 2.0),
+        Shape(2, None, 2.0),
+        Shape(2, None, 2.0, 0.5),
+        Shape(2, None, 2.0, 0.5),
+    ]
+    assert {shape.batch_size for shape, asked in offers if asked == ENOUGH_STEPS} == {8}
+
+
 @given(
     batch=st.integers(1, 200),
     width=st.one_of(st.none(), st.integers(8, 64)),
@@ -69,3 +105,20 @@ def test_the_choice_is_never_slower_than_published_nor_below_the_smallest_batch(
 def test_the_width_of_a_disc_and_of_a_ball_is_their_diameter(dimensions: int, radius: float) -> None:
     voxels = math.pi * radius**2 if dimensions == 2 else 4 / 3 * math.pi * radius**3
     assert structure_width(voxels, dimensions) == pytest.approx(2 * radius)
+
+
+@given(
+    size=st.lists(st.integers(16, 300), min_size=2, max_size=3),
+    depth=st.floats(0.3, 6.0),
+    share=st.floats(0.01, 1.0),
+)
+def test_a_patch_that_shrinks_keeps_what_its_strides_divide(
+    size: list[int], depth: float, share: float
+) -> None:
+    before = pooled((depth, *(1.0,) * (len(size) - 1)), size, 4)
+    after = shrunk(before, size, share * math.prod(before.patch_size))
+    assert math.prod(after.patch_size) <= math.prod(before.patch_size)
+    assert all(n % d == 0 for n, d in zip(after.patch_size, divisors(after), strict=True))
+    assert min(after.patch_size) >= min(SHORTEST_EDGE, *before.patch_size)
+    if share == 1.0:
+        assert after == before

@@ -18,13 +18,15 @@ from autoseg.plan import Decision, Plan
 from autoseg.planner import plan_experiment
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import choose_dimension
-from autoseg.planner.explain import Explanation, explain, to_json, to_markdown, to_text, value_text
+from autoseg.planner.explain import WIDTH, Explanation, explain, to_json, to_markdown, to_text
 from autoseg.planner.networks import Hardware
 from autoseg.planner.picture import COLOURS, draw_plan, median_case
+from autoseg.planner.report import explained as explained_plan
 from autoseg.planner.report import explained as explained_with_trainers
-from autoseg.planner.report import write_report
+from autoseg.planner.report import with_explanation, write_report
 from autoseg.planner.situation import Situation
 from autoseg.planner.suitability import suitable_trainers
+from autoseg.planner.value_words import value_text
 
 REFERENCE = Path(__file__).parents[2] / "plans" / "reference"
 LARGE = fingerprint((400, 512, 512), (1.0, 0.8, 0.8))
@@ -41,6 +43,8 @@ def explained(found: Fingerprint) -> tuple[Plan, tuple[Explanation, ...]]:
 def test_every_decision_is_told_in_every_form() -> None:
     plan, explanations = explained(LARGE)
     text, page = to_text(plan, explanations), to_markdown(plan, explanations, "patch.png")
+    assert max(map(len, text.splitlines())) <= WIDTH
+    text = " ".join(text.split())
     document = json.loads(json.dumps(to_json(plan, explanations), allow_nan=False))
     assert len(explanations) == len(plan.decisions) + 2 == len(document["decisions"])
     for each in explanations:
@@ -49,6 +53,16 @@ def test_every_decision_is_told_in_every_form() -> None:
         assert each.decision.source in text
     assert "(in doubt)" in text and "![" in page
     assert document["decisions"][0]["alternatives"][0]["costs"]["gmac_per_step"] > 0
+
+
+def test_an_explanation_is_kept_in_the_plan_and_read_from_it() -> None:
+    plan, hardware = planned(LARGE), Hardware("cpu", 1.6e11)
+    why = explained_plan(plan, plan, LARGE, hardware, 3600.0)
+    kept = Plan.from_json(json.loads(json.dumps(with_explanation(plan, why).to_json())))
+    assert {"dimension", "trainers"} <= {each.name for each in kept.decisions}
+    # Explained again, on other hardware and without a budget, it tells what it was made by.
+    again = explained_plan(kept, plan, LARGE, Hardware("cuda", 1e13))
+    assert [each.to_json() for each in again] == json.loads(json.dumps([each.to_json() for each in why]))
 
 
 def test_alternatives_follow_from_the_numbers() -> None:

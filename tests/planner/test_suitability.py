@@ -94,7 +94,24 @@ def test_a_short_budget_on_a_cpu_takes_few_and_small_ones() -> None:
     assert len(short.names) <= len(long.names)
     assert not set(short.names) & {"mednext_l", "nnunet_resenc_m", "brainunet"}
     assert "steps" in reason(short, "brainunet")
-    assert suitable(VOLUME, 120.0, kind="cuda").names > short.names[:1]
+    assert suitable(VOLUME, 600.0, kind="cuda").names > short.names[:1]
+
+
+def test_a_budget_makes_an_adaptive_network_small_enough_for_tiny_volumes() -> None:
+    assert "nnunet_resenc_m" in suitable(TINY, 600.0).names
+    assert "nnunet_resenc_m" not in suitable(TINY).names
+
+
+def test_a_second_trainer_needs_minutes_of_its_own() -> None:
+    assert suitable(TINY, 290.0).names == ("nnunet",)
+    assert len(suitable(TINY, 310.0).names) == 2
+    assert suitable(TINY, 310.0, runs_each=2).names == ("nnunet",)
+
+
+def test_in_doubt_the_slices_of_the_brain_get_a_system_made_for_them() -> None:
+    few = fingerprint((128, 160, 121), (1.0, 1.0, 1.0), cases=2)
+    found = suitable(few, 7200.0)
+    assert found.names[-2:] == ("deepmrseg", "resnet34_mlp")
 
 
 def test_folds_share_the_budget() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -83,3 +85,15 @@ def test_a_seed_makes_draws_repeatable() -> None:
     first = torch.rand(4)
     seed_everything(3)
     assert torch.equal(first, torch.rand(4))
+
+
+def test_brainunets_cross_entropy_fades_out(make_trainer: Callable[..., Any]) -> None:
+    trainer = make_trainer("brainunet", (24, 32, 32))
+    weights = []
+    for progress in (0.0, 0.05, 0.1, 1.0):
+        trainer.set_learning_rate(progress)
+        weights.append(trainer.loss.entropy_weight)
+    assert weights == pytest.approx([1.0, 0.5, 0.0, 0.0])
+    pure = make_trainer("brainunet", (24, 32, 32), entropy_warmup=0)
+    pure.set_learning_rate(0.0)
+    assert pure.loss.entropy_weight == 0.0

@@ -1,0 +1,96 @@
+"""DICOM series: what makes one volume, what makes a case, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from autoseg.dataset import load_dataset
+from autoseg.errors import DataError
+from autoseg.intake.bring import import_dataset
+from autoseg.intake.dicom_series import DIRECTIONS, POSITION, Slice, _ordered
+from autoseg.intake.incoming import Request
+from autoseg.intake.verify import verify
+from autoseg.workspace import Workspace
+
+SLICES = "intake_quirks/ct_dicom_20slices"
+
+
+def slices(count: int, tilt: float = 0.0, axial: bool = True) -> list[Slice]:
+    directions = "1\\0\\0\\0\\1\\0" if axial else "1\\0\\0\\0\\0\\-1"
+    normal = np.array([0.0, 0.0, 1.0]) if axial else np.array([0.0, 1.0, 0.0])
+    found = []
+    for number in range(count):
+        place = normal * 2.5 * number + np.array([tilt * number, 0, 0])
+        tags = {POSITION: "\\".join(str(value) for value in place), DIRECTIONS: directions}
+        found.append(Slice(Path(f"{(number * 3) % count}"), tags, (8, 8, 1)))
+    return found
+
+
+@pytest.mark.parametrize("axial", [True, False])
+def test_slices_are_sorted_by_where_they_lie(axial: bool) -> None:
+    given = slices(7, axial=axial)
+    shuffled = [given[i] for i in (3, 0, 6, 1, 5, 2, 4)]
+    assert _ordered(shuffled).slices == tuple(given)
+
+
+def test_a_tilted_gantry_and_two_slices_in_one_place_are_refused() -> None:
+    with pytest.raises(DataError, match="tilted gantry"):
+        _ordered(slices(5, tilt=1.0))
+    given = slices(5)
+    with pytest.raises(DataError, match="lie in one place"):
+        _ordered([*given, Slice(Path("again"), given[2].tags, (8, 8, 1))])
+    with pytest.raises(DataError, match="are 5 mm, between most slices 2.5 mm".replace(".", r"\.")):
+        _ordered([*given[:2], *given[3:]])
+
+
+@pytest.fixture
+def scans(shared_data: Callable[[str], Path], tmp_path: Path) -> Path:
+    """Two cases of two series each, and a label for each case."""
+    series, source = shared_data(SLICES), tmp_path / "scans"
+    for case in ("p1", "p2"):
+        for phase in ("arterial", "venous"):
+            shutil.copytree(series, source / case / phase)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
+    label = sitk.Cast(reader.Execute() > 200, sitk.sitkUInt8)
+    (source / "labels").mkdir()
+    for case in ("p1", "p2"):
+        sitk.WriteImage(label, str(source / "labels" / f"{case}.nii.gz"))
+    return source
+
+
+def test_named_series_are_the_channels_of_a_case(scans: Path, tmp_path: Path) -> None:
+    workspace = Workspace.locate(tmp_path / "workspace")
+    request = Request(channels=("venous", "arterial"), labels={"bone": 1}, workers=1)
+    done = import_dataset(scans, workspace, "CT", request=request)
+    dataset = load_dataset(done.root)
+    assert dataset.channels == ("venous", "arterial")
+    assert [case.identifier for case in dataset.cases] == ["p1", "p2"]
+    assert not verify(dataset, workers=1).errors
+    shutil.rmtree(scans / "p2" / "venous")
+    with pytest.raises(DataError, match="p2 has no series venous"):
+        import_dataset(scans, workspace, "Other", request=request)
+    with pytest.raises(DataError, match="No series is called portal"):
+        import_dataset(scans, workspace, "Other", request=Request(channels=("portal",), workers=1))
+
+
+def test_every_series_is_a_case_else_and_those_without_a_label_are_kept_apart(
+    scans: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace.locate(tmp_path / "workspace")
+    (scans / "labels" / "p1.nii.gz").rename(scans / "labels" / "p1_venous.nii.gz")
+    (scans / "labels" / "p2.nii.gz").unlink()
+    done = import_dataset(scans, workspace, "CT", request=Request(labels={"bone": 1}, workers=1))
+    dataset = load_dataset(done.root)
+    assert [case.identifier for case in dataset.cases] == ["p1_venous"]
+    assert [case.identifier for case in dataset.unlabelled_cases] == [
+        "p1_arterial",
+        "p2_arterial",
+        "p2_venous",
+    ]

@@ -1,0 +1,24 @@
+"""Each run's peak is its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autoseg.peak_memory import forget_peak, peak_bytes
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can forget a peak")
+def test_what_was_given_back_does_not_count() -> None:
+    forget_peak(CPU)
+    before = peak_bytes(CPU)
+    large = np.ones(300_000_000, np.uint8)
+    assert peak_bytes(CPU) > before + 250_000_000
+    del large
+    forget_peak(CPU)
+    assert peak_bytes(CPU) < before + 100_000_000
