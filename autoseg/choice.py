@@ -12,6 +12,7 @@ from autoseg.fewshot import parse_cases
 from autoseg.files import digest
 from autoseg.finetune import FineTunePolicy
 from autoseg.fingerprint import Fingerprint
+from autoseg.plan import Decision
 from autoseg.transfer.moved_plan import PlanOfModel, plan_of_model
 from autoseg.weights import IMAGENET, RANDOM, Initialisation
 
@@ -158,6 +159,7 @@ class Request:
         race: the key of the race that may stop it on the way; its plan is the one that it has otherwise.
         steps: length of the training, instead of a budget or epochs.
         small: whether network, batch and patch are small, so that a step takes a moment.
+        dimension: what a pilot found for trainers that follow the data; None: the rules decide.
     """
 
     device: torch.device
@@ -171,6 +173,7 @@ class Request:
     race: str | None = None
     steps: int | None = None
     small: bool = False
+    dimension: Decision | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -194,6 +197,7 @@ def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str
             "fingerprint": fingerprint.hash,
             **({} if request.steps is None else {"steps": request.steps}),
             **({"small": True} if request.small else {}),
+            **({} if request.dimension is None else {"dimension": request.dimension.value}),
         }
     )
     member = "" if request.axis is None else f"_axis{request.axis}"

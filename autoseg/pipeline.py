@@ -132,12 +132,15 @@ def _train_and_rank(
     train_all: TrainAll,
 ) -> Outcome:
     from autoseg.cell import Cell
+    from autoseg.pilot import with_pilot
 
     # A trainer that cannot train on these data takes no time from those that can.
     runs = len(folds) * sum(is_runnable(choice, prepared.plan, settings.configuration) for choice in choices)
     share = None if settings.budget_s is None else settings.budget_s / max(runs, 1)
-    request = _request(settings, share)
     link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
+    request = with_pilot(
+        *(prepared, folds, choices, _request(settings, share), settings.budget_s, workspace, settings.workers)
+    )
     cells = [
         Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, request)
         for choice in choices

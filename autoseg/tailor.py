@@ -37,7 +37,15 @@ from autoseg.transfer.moved_plan import keeps_normalization, moved_words
 if TYPE_CHECKING:
     from autoseg.trainers._base import Trainer
 
-__all__ = ["choose_configuration", "is_stock", "member_requests", "tailor", "tailor_members", "topology_of"]
+__all__ = [
+    "choose_configuration",
+    "dimension_of",
+    "is_stock",
+    "member_requests",
+    "tailor",
+    "tailor_members",
+    "topology_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +65,7 @@ def member_requests(
         return (request,)
     base = base_plan(dataset, fingerprint, choice, request)
     name, _ = choose_configuration(
-        base, trainer, request.configuration, _dimension(base, fingerprint, request)
+        base, trainer, request.configuration, dimension_of(base, fingerprint, request)
     )
     axes = slicing_axes(base, name, wanted, "orientations" in choice.options)
     if len(axes) == 1:
@@ -87,7 +95,7 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     if start.plan_from is not None:
         check_taken_up(choice, options)
         asked = start.plan_from.configuration.name if asked == "auto" else asked
-    name, chosen = choose_configuration(base, trainer, asked, _dimension(base, fingerprint, request))
+    name, chosen = choose_configuration(base, trainer, asked, dimension_of(base, fingerprint, request))
     width = None if stock or start.plan_from else published_width(trainer, options)
     published = Shape(base.configurations[name].batch_size, width, 1.0)
     fitting = Fitting(dataset, fingerprint, choice, request, trainer, options, name, published, stock)
@@ -179,11 +187,12 @@ def shape_changes(before: Configuration, after: Configuration, shape: Shape, pub
     return changes
 
 
-def _dimension(base: Plan, fingerprint: Fingerprint, request: Request) -> DimensionChoice:
+def dimension_of(base: Plan, fingerprint: Fingerprint, request: Request) -> DimensionChoice:
     """2D or 3D for a data set, a device and the time there is."""
     cores = torch.get_num_threads() if request.device.type == "cpu" else None
     hardware = Hardware.assumed(request.device.type, request.memory_gb, cores)
-    return choose_dimension(base, DataFacts.of(base, fingerprint), hardware, request.run_seconds)
+    found = choose_dimension(base, DataFacts.of(base, fingerprint), hardware, request.run_seconds)
+    return found if request.dimension is None else dataclasses.replace(found, decision=request.dimension)
 
 
 def _mirroring(fitted: Decision, hyperparameters: dict[str, Any]) -> Decision:

@@ -34,12 +34,19 @@ def choose_configuration(
             )
         return asked, (_decision(plan, trainer, asked, "asked for"),)
     if trainer.preferred_dimension is None and dimension is not None:
-        # No cascade is trained: full resolution, its second stage, stands for it.
-        name = "3d_fullres" if dimension.value == "3d_cascade_fullres" else dimension.value
+        name = trained_configuration(dimension.value)
         if plan.configuration(name).dimensions in trainer.dimensions:
             rule = "as decided from the data; of a cascade the full resolution"
             return name, (dimension.decision, _decision(plan, trainer, name, rule))
     return _usual(plan, trainer)
+
+
+def trained_configuration(name: str) -> str:
+    """What is trained where a configuration was decided on.
+
+    No cascade is trained: full resolution, its second stage, stands for it.
+    """
+    return "3d_fullres" if name == "3d_cascade_fullres" else name
 
 
 def _usual(plan: Plan, trainer: type[Trainer]) -> tuple[str, tuple[Decision, ...]]:

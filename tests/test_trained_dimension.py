@@ -11,7 +11,7 @@ from autoseg.errors import PlanError
 from autoseg.plan import Plan
 from autoseg.planner import plan_experiment
 from autoseg.planner.dimension import DimensionChoice, asked_dimension
-from autoseg.tailor import _dimension
+from autoseg.tailor import dimension_of
 from autoseg.trained_dimension import choose_configuration
 from autoseg.trainers._base import Trainer
 
@@ -67,5 +67,5 @@ def test_what_is_asked_for_overrides() -> None:
 
 
 def test_too_short_a_time_for_volumes_leaves_slices() -> None:
-    assert _dimension(VOLUMES, LARGE, Request(CPU, run_seconds=3600.0)).value == "3d_fullres"
-    assert _dimension(VOLUMES, LARGE, Request(CPU, run_seconds=3.0)).value == "2d"
+    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_seconds=3600.0)).value == "3d_fullres"
+    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_seconds=3.0)).value == "2d"

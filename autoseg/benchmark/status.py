@@ -155,9 +155,14 @@ def status_table(status: Status) -> RenderableType:
     counts = ", ".join(f"{status.count(state)} {state}" for state in reversed(ORDER) if status.count(state))
     head = f"{status.graph.suite}: {len(status.cells)} cells, {len(status.graph.jobs)} jobs ({counts})"
     left = f"About {duration(status.remaining_s)} of work left." if status.remaining_s else "Nothing is left."
-    table = Table("data set", "trainer", "folds", *(("where it stands",)))
+    table = Table("data set", "trainer", "folds", "where it stands", "Dice", "time")
     for (dataset, name), group in by_row(status.cells).items():
-        table.add_row(dataset, name, str(len(group)), _told(group))
+        scores = [each.dice for each in group if each.dice is not None]
+        taken = sum(each.seconds for each in group)
+        dice = f"{sum(scores) / len(scores):.3f}" if scores else ""
+        table.add_row(
+            dataset, name, str(len(group)), _told(group), dice, duration(taken) if taken >= 1 else ""
+        )
     reasons = dict.fromkeys(
         f"{each.cell.dataset}, {each.cell.name}: {each.word} at {each.stage}. {each.reason}"
         for each in status.cells

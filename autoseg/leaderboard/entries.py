@@ -180,13 +180,17 @@ def _entries(rows: _Rows) -> list[Entry]:
 def _adopted(
     rows: _Rows,
 ) -> _Rows:
-    """Give runs without scores, which may not have come as far as a plan, to the one row of their trainer."""
+    """Give runs without scores, which may not have come as far as a plan, to the one row of their trainer.
+
+    One that was asked for in another configuration is a row of its own.
+    """
     scored = {key for key, runs in rows.items() if any(run.scores.columns for run in runs.values())}
     found = {key: dict(runs) for key, runs in rows.items() if key in scored}
     for key, runs in rows.items():
         if key in scored:
             continue
-        parents = [parent for parent in scored if parent[0] == key[0]]
+        open_ = ("", "auto")
+        parents = [p for p in scored if p[0] == key[0] and (key[1] in open_ or p[1] == key[1])]
         target = found.setdefault(parents[0] if len(parents) == 1 else key, {})
         for slot, run in runs.items():
             target.setdefault(slot, run)

@@ -7,6 +7,11 @@ compute-optimal training beyond fixed training durations", arXiv 2405.18392). Af
 again, from the weights that were judged: nothing is trained twice and nothing is thrown away (Wen et al.
 2024, arXiv 2410.05192; warm restarts go back to Loshchilov and Hutter, SGDR, 2017). The last leg falls with
 the trainer's own schedule, from its first step to its last.
+
+Measured in runs of 60 CPU seconds, out-of-fold Dice after 20 % of them: resnet34_mlp on Hippocampus and
+FetalHead, mobilenetv2_unet on both. At the full rate 0.06, 0.68, 0.40, 0.00; the mean of the last third of
+the weights 0.18, 0.78, 0.02, 0.00; after a fall 0.16, 0.62, 0.44, 0.00; after a fall and with statistics
+taken anew (`settle`) 0.17, 0.82, 0.53, 0.84. They ended at 0.68, 0.91, 0.67, 0.87.
 """
 
 from __future__ import annotations

@@ -1,0 +1,154 @@
+"""A pilot: minutes of training in both dimensions, where the rules leave 2D or 3D in doubt.
+
+nnU-Net trains both on all folds and lets cross-validation choose. A tenth of the time there is, on one fold,
+answers the same question where it is open at all; the winner has to be told apart from the rules' choice by a
+paired test over cases, or that stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from autoseg import nnunet
+from autoseg.cell import Cell, run_cell
+from autoseg.choice import Choice, Request
+from autoseg.folds import Fold
+from autoseg.leaderboard.records import Record
+from autoseg.plan import Decision
+from autoseg.planner.dimension import DimensionChoice
+from autoseg.prepare import Prepared
+from autoseg.statistics import wilcoxon
+from autoseg.tailor import dimension_of
+from autoseg.trained_dimension import trained_configuration
+from autoseg.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+TRAINER = "nnunet"
+# Of the time there is, and seconds for each dimension: below the least nothing is learnt that could tell.
+SHARE, LEAST_S, MOST_S = 0.1, 120.0, 900.0
+ALPHA = 0.05
+SOURCE = "autoseg: a pilot race, judged by Wilcoxon's signed-rank test over its held-out cases"
+
+RunCell = Callable[[Cell, Workspace, int | None], Record]
+
+
+def with_pilot(
+    prepared: Prepared,
+    trained: Sequence[Fold],
+    choices: Sequence[Choice],
+    request: Request,
+    budget_s: float | None,
+    workspace: Workspace,
+    workers: int | None = None,
+) -> Request:
+    """The request, with what a pilot found and with its time taken off, where there is need of one.
+
+    Args:
+        prepared: the data set.
+        trained: the folds that will be reported.
+        choices: the trainers; none is piloted for those with a dimension of their own.
+        request: of a run, with its share of the budget.
+        budget_s: of all runs together.
+        workspace: of the walk.
+        workers: processes for preprocessing.
+    """
+    each = pilot_seconds(budget_s)
+    if each is None or budget_s is None or request.run_seconds is None:
+        return request
+    if request.configuration != "auto" or not any(map(follows_the_data, choices)):
+        return request
+    rules = dimension_of(prepared.plan, prepared.fingerprint, request)
+    contenders = tuple(dict.fromkeys(map(trained_configuration, rules.contenders)))
+    if len(contenders) < 2:
+        return request
+    short = dataclasses.replace(request, run_seconds=each)
+    fold = pilot_fold(prepared.folds, trained)
+    found = race_dimensions(prepared, rules, contenders, fold, short, workspace, workers)
+    left = request.run_seconds * (1 - len(contenders) * each / budget_s)
+    return dataclasses.replace(request, dimension=found, run_seconds=left)
+
+
+def follows_the_data(choice: Choice) -> bool:
+    """Whether a trainer's dimension is decided from the data."""
+    trainer = nnunet.trainer_class(choice.name)
+    return trainer.preferred_dimension is None and "plan_from" not in choice.options
+
+
+def pilot_seconds(budget_s: float | None) -> float | None:
+    """Wall clock of each of two runs; None where a pilot is not worth its time."""
+    if budget_s is None:
+        return None
+    each = min(MOST_S, SHARE * budget_s / 2)
+    return each if each >= LEAST_S else None
+
+
+def pilot_fold(folds: Sequence[Fold], trained: Sequence[Fold]) -> Fold:
+    """The last fold that is not reported, so that no reported case decides; without one, the last."""
+    used = {fold.index for fold in trained}
+    return ([fold for fold in folds if fold.index not in used] or list(folds))[-1]
+
+
+def race_dimensions(
+    prepared: Prepared,
+    rules: DimensionChoice,
+    contenders: Sequence[str],
+    fold: Fold,
+    request: Request,
+    workspace: Workspace,
+    workers: int | None = None,
+    run: RunCell = run_cell,
+) -> Decision:
+    """Train nnU-Net in both dimensions for a while and compare them case by case.
+
+    Its runs lie beside the preprocessed data, since they are no rows of a leaderboard; what is done there is
+    not done again.
+
+    Args:
+        prepared: the data set.
+        rules: what was decided, in doubt.
+        contenders: two configurations, the one decided on first.
+        fold: to train on and to compare on.
+        request: device, memory and seed, with the seconds of each run.
+        workspace: of the walk.
+        workers: processes for preprocessing.
+        run: takes a cell to its record.
+    """
+    home = workspace.preprocessed_of(prepared.dataset.name) / "pilot"
+    place = dataclasses.replace(workspace, results=home)
+    records = []
+    for name in contenders:
+        each = dataclasses.replace(request, configuration=name, epochs=None)
+        cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, Choice(TRAINER), fold, each)
+        records.append(run(cell, place, workers))
+    found = _judged(rules, contenders, records, fold, request)
+    log.info("Pilot, %g s each on fold %d: %s (%s)", request.run_seconds, fold.index, found.value, found.rule)
+    return found
+
+
+def _judged(
+    rules: DimensionChoice,
+    contenders: Sequence[str],
+    records: Sequence[Record],
+    fold: Fold,
+    request: Request,
+) -> Decision:
+    chosen, other = contenders
+    inputs = {**rules.decision.inputs, "fold": fold.index, "seconds_each": request.run_seconds}
+    if any(record.status in ("failed", "impossible") for record in records):
+        rule = f"{rules.decision.rule}; a pilot was begun and one of its runs did not end"
+        return dataclasses.replace(rules.decision, rule=rule, inputs=inputs)
+    ours, theirs = (record.scores.case_scores("dice") for record in records)
+    p = float(wilcoxon((theirs - ours)[np.newaxis])[0])
+    wins = p < ALPHA and theirs.mean() > ours.mean()
+    inputs |= {"pilot_dice": {chosen: float(ours.mean()), other: float(theirs.mean())}, "p": p}
+    rule = (
+        f"{other} in place of {chosen}, which a pilot found behind"
+        if wins
+        else f"{chosen}, which a pilot did not find behind {other}; {rules.decision.rule}"
+    )
+    return Decision(rules.decision.name, other if wins else chosen, rule, inputs, SOURCE)
