@@ -25,11 +25,11 @@ class SeldomDrawn:
             super().on_epoch_end()  # type: ignore[misc]
             self._drawn_at = time.monotonic()
             return
-        self.logger.plot_progress_png = _nothing
+        draw, self.logger.plot_progress_png = self.logger.plot_progress_png, _nothing
         try:
             super().on_epoch_end()  # type: ignore[misc]
         finally:
-            del self.logger.plot_progress_png
+            self.logger.plot_progress_png = draw
 
     # What the trainer brings.
     logger: Any

@@ -60,3 +60,26 @@ def test_snakemake_runs_the_list_and_a_failure_stops_only_what_needs_it(
     before = ran(log)
     assert run_snakemake(graph, "local", 2, command=PROGRAM) == 0
     assert ran(log) == before
+
+
+@pytest.mark.parametrize(
+    ("sacct", "engine", "given", "added"),
+    [
+        ("exit 1", "slurm", [], ["--slurm-status-command", "squeue"]),
+        ("exit 0", "slurm", [], []),
+        ("exit 1", "slurm", ["--slurm-status-command", "sacct"], []),
+        ("exit 1", "local", [], []),
+    ],
+)
+def test_a_slurm_without_accounts_is_asked_for_its_queue(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sacct: str,
+    engine: str,
+    given: list[str],
+    added: list[str],
+) -> None:
+    (tmp_path / "sacct").write_text(f"#!/bin/sh\n{sacct}\n")
+    (tmp_path / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert snake._status_by_squeue(engine, given) == added
