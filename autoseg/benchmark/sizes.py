@@ -34,9 +34,8 @@ def _voxels_of_file(path: Path) -> float:
             return found
         if path.suffix == ".png" and (found := _of_png(path)):
             return found
-        if size := path.stat().st_size:
-            return size / BYTES_PER_VOXEL
-    return float(TYPICAL_VOXELS)
+    size = path.stat().st_size if path.is_file() else 0
+    return size / BYTES_PER_VOXEL if size else float(TYPICAL_VOXELS)
 
 
 def _of_nifti(path: Path) -> float:
