@@ -114,10 +114,11 @@ def picture(
         parts.append(_text(x(index), HEIGHT - BOTTOM + 20, str(row["cases"]), "middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "cases of the second stage", "middle"))
     parts.append(_text(LEFT - 8, TOP - 18, "Dice", "end"))
+    names: list[tuple[float, str, str]] = []
     if unchanged:
         level = y(unchanged["mean"])
         parts.append(_line(LEFT, level, WIDTH - RIGHT, level, COLOURS[2], dashed=True))
-        parts.append(_text(WIDTH - RIGHT + 8, level + 16, "first stage as it is", "start", COLOURS[2]))
+        names.append((level, "first stage as it is", COLOURS[2]))
     for arm, colour, shift in zip(arms, COLOURS, (-0.04, 0.04), strict=False):
         points = [(x(index + shift), row[arm]) for index, row in enumerate(rows)]
         path = " ".join(f"{a:.1f},{y(entry['mean']):.1f}" for a, entry in points)
@@ -130,8 +131,17 @@ def picture(
                 f'<circle cx="{a:.1f}" cy="{y(n):.1f}" r="2" fill="none" stroke="{colour}"/>'
                 for n in entry["by_seed"]
             ]
-        parts.append(_text(WIDTH - RIGHT + 8, y(points[-1][1]["mean"]) + 4, arm, "start", colour))
+        names.append((y(points[-1][1]["mean"]), arm, colour))
+    parts += [_text(WIDTH - RIGHT + 8, at + 4, name, "start", colour) for at, name, colour in _apart(names)]
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _apart(names: Sequence[tuple[float, str, str]], gap: float = 16.0) -> list[tuple[float, str, str]]:
+    """Names moved down until none lies on another."""
+    placed: list[tuple[float, str, str]] = []
+    for at, name, colour in sorted(names):
+        placed.append((max(at, placed[-1][0] + gap) if placed else at, name, colour))
+    return placed
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dashed: bool = False) -> str:
