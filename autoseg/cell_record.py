@@ -24,7 +24,7 @@ from autoseg.leaderboard.scores import ScoreTable
 from autoseg.nnunet import trainer_class
 from autoseg.plan import Plan
 from autoseg.run import Run, sha256_of
-from autoseg.train import device_name
+from autoseg.training_cost import device_name
 
 # Costs of the members of an ensemble that add up.
 _SUMS = ("parameters", "trainable_parameters", "checkpoint_mb", "flops_per_patch", "epochs")

@@ -38,7 +38,7 @@ def test_a_missing_cost_is_written_and_nothing_trained_again(
         raise AssertionError("it was trained again")
 
     monkeypatch.setattr(module, "_build", lambda *_: trainer)
-    monkeypatch.setattr(module, "_write_cost", write)
+    monkeypatch.setattr(module, "write_cost", write)
     monkeypatch.setattr(module, "_train", never)
     monkeypatch.setattr(module, "_epoch_of", lambda _: 7)
     for _ in range(2):
