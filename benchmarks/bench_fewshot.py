@@ -102,14 +102,13 @@ def _autoseg(command: list[str], place: Path) -> str:
 
 
 def _scores(records: tuple[Record, ...]) -> dict[int, dict[str, Floats]]:
-    """By number of training cases and arm, shape (seeds, cases)."""
+    """By number of training cases asked for and arm, shape (seeds, cases)."""
     found: dict[int, dict[str, list[Any]]] = {}
     for record in sorted(records, key=lambda each: each.seed):
-        assert record.training_cases is not None
+        # What was asked for: whole groups are drawn, so a seed may get a case less.
+        size = int(record.options.get("cases", record.training_cases or 0))
         arm = ARMS[0] if "init" in record.options else ARMS[1]
-        found.setdefault(record.training_cases, {}).setdefault(arm, []).append(
-            record.scores.case_scores("dice")
-        )
+        found.setdefault(size, {}).setdefault(arm, []).append(record.scores.case_scores("dice"))
     return {size: {arm: np.array(rows) for arm, rows in arms.items()} for size, arms in found.items()}
 
 
