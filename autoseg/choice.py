@@ -117,7 +117,10 @@ class Start:
 
     def settings(self, seed: int) -> dict[str, Any]:
         """The same as a plan keeps it and a trainer reads it; the seed draws the cases."""
-        found: dict[str, Any] = {} if self.init == Initialisation() else {"init": self.init.to_json()}
+        found: dict[str, Any] = {}
+        if self.init != Initialisation():
+            # Looked at once: a training that goes on may not find the file any more.
+            found = {"init": self.init.to_json(), "init_is_trained_model": self.init.is_trained_model}
         found |= {} if self.finetune is None else {"finetune": str(self.finetune)}
         return found if self.cases is None else {**found, "cases": {"size": self.cases, "seed": seed}}
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from autoseg.choice import NORMALIZATION, START, Choice, Start
 from autoseg.errors import UsageError
 from autoseg.planner.normalization import CHOICES
-from autoseg.weights import RANDOM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,11 +76,11 @@ def check_taken_up(choice: Choice, options: Mapping[str, Any]) -> None:
 
 
 def rate_changes(trainer: type[Trainer], hyperparameters: Mapping[str, Any], start: Start) -> list[str]:
-    """The lower learning rate of a training that starts from weights of elsewhere, in words."""
-    if start.init.source == RANDOM or "learning_rate" in hyperparameters:
+    """The lower learning rate of a training that starts from a trained model, in words."""
+    if "learning_rate" in hyperparameters or not start.init.is_trained_model:
         return []
     rate = trainer.learning_rate
-    return [f"learning rate {rate:g} -> {rate * trainer.pretrained_rate:g} (weights from elsewhere)"]
+    return [f"learning rate {rate:g} -> {rate * trainer.pretrained_rate:g} (weights of a trained model)"]
 
 
 def wanted_orientations(trainer: type[Trainer], choice: Choice) -> int:

@@ -14,7 +14,14 @@ from autoseg.errors import RunError, UsageError
 from autoseg.finetune import bare
 from autoseg.transfer.imagenet import imagenet_file
 from autoseg.transfer.load_report import LoadReport
-from autoseg.transfer.weight_files import WeightFile, aliases, content_hash, read_weights, with_blocks
+from autoseg.transfer.weight_files import (
+    WeightFile,
+    aliases,
+    content_hash,
+    is_trained_model,
+    read_weights,
+    with_blocks,
+)
 from autoseg.transfer.weight_fitting import Channels, Fitted, Head, Kernels, fit, known_parts
 
 __all__ = ["Initialisation", "LoadReport", "initialise"]
@@ -63,6 +70,14 @@ class Initialisation:
         found = cls(str(Path(text).absolute()))
         found.identity()
         return found
+
+    @property
+    def is_trained_model(self) -> bool:
+        """Whether the weights are a whole segmentation network's that was trained for its task.
+
+        An encoder of ImageNet's, or a network that learnt without labels, leaves parts random.
+        """
+        return self.source not in (RANDOM, IMAGENET) and is_trained_model(Path(self.source))
 
     def to_json(self) -> dict[str, str]:
         """All fields."""

@@ -41,7 +41,8 @@ def model(folder: Path, data: Data, trainer: str = "brainunet:width=8", **about:
     place = folder / f"{choice.name}__{plan.name}__{name}"
     plan.save(place / "plans.json")
     (place / "fold_all").mkdir()
-    torch.save({"network_weights": {"x": torch.zeros(2)}}, place / "fold_all" / "checkpoint_final.pth")
+    checkpoint = {"network_weights": {"x": torch.zeros(2)}, "trainer_name": choice.name}
+    torch.save(checkpoint, place / "fold_all" / "checkpoint_final.pth")
     return place
 
 
@@ -87,7 +88,7 @@ def test_all_that_shapes_the_network_and_its_images_is_the_models(
     assert moved.dataset == data[3][0].name and moved.name != Plan.load(place / "plans.json").name
     told = moved.provenance["training"]["changes"]
     assert f"weights from {place.name}" in told
-    assert "learning rate 0.001 -> 0.0001 (weights from elsewhere)" in told
+    assert "learning rate 0.001 -> 0.0001 (weights of a trained model)" in told
     words = f"network, patch, spacing and normalisation from the plan of {place.name}"
     assert f"{words} ({data[3][0].name})" in told
 

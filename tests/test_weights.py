@@ -482,3 +482,17 @@ def test_a_download_with_another_hash_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AutosegError, match="invalid hash value"):
         fetch(file)
     assert not file.path.exists()
+
+
+def test_only_a_checkpoint_of_a_training_is_a_trained_model(tmp_path: Path) -> None:
+    weights = {"encoder.weight": torch.ones(2)}
+    for name, content in (
+        ("trained", {"network_weights": weights, "trainer_name": "nnunet"}),
+        ("without_labels", {"network_weights": weights, "pretraining": {}}),
+        ("bare", weights),
+    ):
+        torch.save(content, tmp_path / f"{name}.pth")
+    found = {path.stem: Initialisation(str(path)).is_trained_model for path in tmp_path.glob("*.pth")}
+    assert found == {"trained": True, "without_labels": False, "bare": False}
+    assert not Initialisation("imagenet").is_trained_model
+    assert not Initialisation().is_trained_model

@@ -60,6 +60,20 @@ def read_weights(source: Path) -> WeightFile:
     return WeightFile(path, content_hash(path), _tensors(content, path))
 
 
+def is_trained_model(source: Path) -> bool:
+    """Whether a file is the checkpoint of a finished or running segmentation training, head and all.
+
+    Encoders, bare state dicts and networks that learnt without labels are not.
+    """
+    path = _file(source)
+    return path.suffix != ".safetensors" and _names_a_trainer(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache
+def _names_a_trainer(path: Path, mtime_ns: int) -> bool:
+    return "trainer_name" in _read_pickle(path)
+
+
 def content_hash(source: Path) -> str:
     """SHA-256 of the file that `read_weights` would read.
 

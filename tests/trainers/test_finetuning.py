@@ -60,7 +60,9 @@ def test_without_settings_everything_is_as_it_was(tmp_path: Path) -> None:
 def test_weights_are_loaded_once_and_at_a_lower_rate(tmp_path: Path) -> None:
     source = network()
     torch.save({"network_weights": source.state_dict()}, tmp_path / "source.pth")
-    settings = {"init": {"source": str(tmp_path / "source.pth")}, "finetune": "ft_decoder"}
+    settings: dict[str, Any] = {"init": {"source": str(tmp_path / "source.pth")}, "finetune": "ft_decoder"}
+    assert Tuned(tmp_path, settings, network(1)).learning_rate == 0.1, "nobody says that it was trained"
+    settings["init_is_trained_model"] = True
     tuned = Tuned(tmp_path, settings, network(1))
     assert tuned.learning_rate == pytest.approx(0.01)
     groups = tuned.optimised(tuned.learning_rate)
