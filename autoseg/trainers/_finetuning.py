@@ -22,8 +22,8 @@ class FineTuning:
 
     Attributes:
         pretrained_rate: factor of the learning rate where the weights are a trained model's and nobody has
-            chosen a rate. Where they are an encoder's, or were learnt without labels, a tenth of the rate
-            cost three points of Dice in short trainings: those keep the trainer's.
+            chosen a rate. An encoder's, or those learnt without labels, leave parts random and keep the
+            trainer's rate: at a tenth of it, short trainings ended three points of Dice behind.
         policy: what is frozen; None: nothing.
         load_report: what became of the weights; None before they are loaded, or after a restart.
     """
