@@ -13,7 +13,7 @@ from autoseg.errors import UsageError
 from autoseg.files import read_json
 from autoseg.fingerprint import Fingerprint
 from autoseg.metrics import COUNTS, METRICS
-from autoseg.plan import Configuration, Decision, Plan
+from autoseg.plan import Configuration, Plan
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -48,15 +48,11 @@ def describe_fingerprint(dataset: Dataset, fingerprint: Fingerprint) -> str:
     return "\n".join(lines)
 
 
-def describe_plan(plan: Plan, explain: bool = False) -> str:
-    """What was decided, and on request by which rule from which numbers."""
+def describe_plan(plan: Plan) -> str:
+    """The configurations of a plan, in words."""
     lines = [f"{plan.name} for {plan.dataset}"]
     for configuration in plan.configurations.values():
         lines += ["", *_configuration_lines(configuration)]
-    if explain:
-        lines += ["", "Decisions"]
-        for decision in plan.decisions:
-            lines += ["", *_decision_lines(decision)]
     return "\n".join(lines)
 
 
@@ -71,12 +67,6 @@ def _configuration_lines(configuration: Configuration) -> list[str]:
         f"  {network}" + (f", features {', '.join(map(str, features))}" if features else ""),
         f"  normalisation {', '.join(configuration.normalization)}",
     ]
-
-
-def _decision_lines(decision: Decision) -> list[str]:
-    lines = [f"{decision.name} = {_text(decision.value)}", f"  rule:   {decision.rule}"]
-    lines += [f"  {name}: {_text(value)}" for name, value in decision.inputs.items()]
-    return [*lines, f"  source: {decision.source}"]
 
 
 def describe_evaluation(evaluation: Evaluation) -> RenderableType:

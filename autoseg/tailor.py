@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -111,34 +112,42 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     plan = fitting.plan(shape)
     if normalization == "percentile" and not keeps_normalization(plan):
         plan = with_percentiles(plan, dataset.channels, asked=NORMALIZATION in choice.options)
-    training = {
-        "trainer": choice.name,
-        "options": dict(choice.options),
-        "hyperparameters": hyperparameters,
-        "seed": request.seed,
-        **start.settings(request.seed),
-        "run_seconds": request.seconds,
-        # Under stock nnU-Net nobody measures the prediction; this leaves time for it.
-        "train_seconds": None if request.seconds is None else request.seconds * TRAINING_SHARE,
-        "changes": [
-            *left_out,
-            *shape_changes(base.configurations[name], plan.configurations[name], shape, published),
-            *(["no mirroring"] if hyperparameters.get("mirroring") is False else []),
-            *schedule_changes(trainer, hyperparameters, request.seconds),
-            *step_changes(trainer, request.steps),
-            *start.words,
-            *rate_changes(trainer, hyperparameters, start),
-            *moved_words(plan),
-        ],
-    }
-    if request.seconds is None:
-        del training["train_seconds"]
+    changes = [
+        *left_out,
+        *shape_changes(base.configurations[name], plan.configurations[name], shape, published),
+        *(["no mirroring"] if hyperparameters.get("mirroring") is False else []),
+        *schedule_changes(trainer, hyperparameters, request.seconds),
+        *step_changes(trainer, request.steps),
+        *start.words,
+        *rate_changes(trainer, hyperparameters, start),
+        *moved_words(plan),
+    ]
+    training = _training(choice, hyperparameters, start, request, changes)
     return dataclasses.replace(
         plan,
         name=plan_name(choice, request, fingerprint),
         decisions=(*plan.decisions, *decisions, *orientation),
         provenance={**plan.provenance, "training": training, "configuration": name},
     )
+
+
+def _training(
+    choice: Choice, hyperparameters: Mapping[str, Any], start: Start, request: Request, changes: Sequence[str]
+) -> dict[str, Any]:
+    """What a plan tells its trainer."""
+    settings = {
+        "trainer": choice.name,
+        "options": dict(choice.options),
+        "hyperparameters": hyperparameters,
+        "seed": request.seed,
+        **start.settings(request.seed),
+        "run_seconds": request.seconds,
+        "changes": list(changes),
+    }
+    if request.seconds is not None:
+        # Under stock nnU-Net nobody measures the prediction; this leaves time for it.
+        settings["train_seconds"] = request.seconds * TRAINING_SHARE
+    return settings
 
 
 def tailor_members(

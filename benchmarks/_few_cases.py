@@ -82,7 +82,10 @@ def _cell(entry: Mapping[str, Any]) -> str:
 
 
 def picture(
-    rows: Sequence[Mapping[str, Any]], arms: Sequence[str], unchanged: Mapping[str, Any] | None
+    rows: Sequence[Mapping[str, Any]],
+    arms: Sequence[str],
+    unchanged: Mapping[str, Any] | None,
+    axis: str = "cases of the second stage",
 ) -> str:
     """Dice against the number of cases, as SVG: means, intervals, and a dot for each seed.
 
@@ -90,6 +93,7 @@ def picture(
         rows: from `summarise`.
         arms: the two.
         unchanged: mean and interval of the first stage as it came; a horizontal line. None: no line.
+        axis: what the numbers of cases count.
     """
     everything = [n for row in rows for arm in arms for n in (*row[arm]["interval"], *row[arm]["by_seed"])]
     everything += list(unchanged["interval"]) if unchanged else []
@@ -112,7 +116,7 @@ def picture(
         parts.append(_text(LEFT - 8, y(value) + 4, f"{value:.2f}", "end"))
     for index, row in enumerate(rows):
         parts.append(_text(x(index), HEIGHT - BOTTOM + 20, str(row["cases"]), "middle"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "cases of the second stage", "middle"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, axis, "middle"))
     parts.append(_text(LEFT - 8, TOP - 18, "Dice", "end"))
     names: list[tuple[float, str, str]] = []
     if unchanged:

@@ -4,7 +4,7 @@
 
 `autoseg pretrain` on the training images of the fold, and then `autoseg plan-and-train` with rows of a few
 cases, from random weights and from those; subsets lie within each other, and a seed draws the same cases for
-both. Every row has the same wall clock. The leaderboard's page, with the curves, is written beside the table.
+both. Every row has the same wall clock. The curves are written beside the table.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import argparse
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _few_cases import Floats, summarise, table
+from _few_cases import Floats, picture, summarise, table
 from _machine import RESULTS, machine, write_results
 
+from autoseg.files import write_text
 from autoseg.leaderboard.records import Record, load_records
 
 NAME = "fewshot"
@@ -35,12 +35,11 @@ def main() -> None:
     place, data = Path(options.workspace), Path(options.data) / options.dataset
     sizes = options.sizes.split(",")
     weights = _pretrained(data, place, options)
-    page = ""
     for seed in options.seeds.split(","):
         rows = [
             _row(options.trainer, size, start) for size, start in itertools.product(sizes, (weights, None))
         ]
-        page = _walk(data, rows, seed, place, options)
+        _walk(data, rows, seed, place, options)
     records = load_records(place / "results")
     result = {
         "options": {key: value for key, value in vars(options).items() if key not in ("data", "workspace")},
@@ -49,7 +48,7 @@ def main() -> None:
     }
     text = _report(result, options)
     print(text)
-    shutil.copy(page, RESULTS / f"{NAME}.html")
+    write_text(RESULTS / f"{NAME}.svg", picture(result["rows"], ARMS, None, "training cases"))
     write_results(NAME, where, result, text)
 
 
@@ -85,11 +84,10 @@ def _row(trainer: str, size: str, weights: Path | None) -> str:
     return ":".join([trainer, *options])
 
 
-def _walk(data: Path, rows: list[str], seed: str, place: Path, options: argparse.Namespace) -> str:
+def _walk(data: Path, rows: list[str], seed: str, place: Path, options: argparse.Namespace) -> None:
     command = ["plan-and-train", str(data), "--trainers", ",".join(rows), "--folds", "0", "--seed", seed]
-    command += ["--budget", f"{options.seconds * len(rows):g}s", "--device", "cpu", "--json"]
-    page: str = json.loads(_autoseg(command, place))["page"]
-    return page
+    command += ["--budget", f"{options.seconds * len(rows):g}s", "--device", "cpu"]
+    _autoseg(command, place)
 
 
 def _autoseg(command: list[str], place: Path) -> str:
@@ -140,7 +138,7 @@ def _report(result: dict[str, Any], options: argparse.Namespace) -> str:
             "",
             table(result["rows"], ARMS),
             "",
-            f"The page with the curves: {NAME}.html",
+            f"![Dice against the number of cases]({NAME}.svg)",
         ]
     )
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from autoseg.benchmark.suite import Axes, DatasetEntry, Pattern, Suite
@@ -71,7 +72,7 @@ class MatrixCell:
         if self.seed:
             parts.append(f"seed {self.seed}")
         if self.init != "random":
-            parts.append(f"from {self.init}")
+            parts.append(f"from {Path(self.init).name}")
         if self.finetune:
             parts.append(self.finetune)
         if self.cases != "all":
