@@ -14,7 +14,7 @@ import torch
 
 from autoseg import image as images
 from autoseg import nnunet, progress
-from autoseg.architectures import prepare_for_cpu
+from autoseg.architectures import channels_last, prepare_for_cpu
 from autoseg.dataset import Case, labels_from_json
 from autoseg.errors import RunError
 from autoseg.files import read_json
@@ -176,6 +176,7 @@ def load_model(
         network.load_state_dict(checkpoint["network_weights"])
         if device.type == "cpu":
             prepare_for_cpu(network)
+            network.to(memory_format=channels_last(plan.configuration(name).dimensions))
         networks.append(network.to(device).eval())
     return Model(
         networks,
@@ -250,6 +251,8 @@ def _pass_seconds(trainer: Any, batch: int) -> float:
     """Time of one forward pass."""
     patch = tuple(trainer.configuration_manager.patch_size)
     data = torch.randn(batch, trainer.num_input_channels, *patch, device=trainer.device)
+    if trainer.device.type == "cpu":
+        data = data.to(memory_format=channels_last(len(patch)))
     dtype = autocast_dtype(trainer.device)
     trainer.set_deep_supervision_enabled(False)
     network = trainer.network.eval()

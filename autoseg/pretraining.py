@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from autoseg import nnunet, progress
 from autoseg.architectures import (
+    channels_last,
     class_path,
     network_kwargs,
     parts_of,
@@ -164,7 +165,7 @@ class _Session:
         self, network: nn.Module, patches: Patches, batch: int, how: Pretraining, device: torch.device
     ) -> None:
         self.network, self.patches, self.batch, self.how, self.device = network, patches, batch, how, device
-        self.layout = torch.channels_last if len(patches.patch_size) == 2 else torch.channels_last_3d
+        self.layout = channels_last(len(patches.patch_size))
         if device.type == "cpu":
             prepare_for_cpu(network)
         network.to(memory_format=self.layout).train()  # type: ignore[call-overload]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from autoseg.architectures import prepare_for_cpu
+from autoseg.architectures import channels_last, prepare_for_cpu
 
 # A probe this large takes a second or two on two cores and fills their vector units.
 LARGEST_PROBE_VOXELS = 200_000
@@ -41,7 +41,7 @@ def step_seconds(
     data = torch.randn(tuple(shape), device=device)
     if device.type == "cpu":
         prepare_for_cpu(network)
-        layout = torch.channels_last_3d if data.ndim == 5 else torch.channels_last
+        layout = channels_last(data.ndim - 2)
         network, data = network.to(memory_format=layout), data.to(memory_format=layout)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
     times = []

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autoseg.architectures import channels_last
 from autoseg.errors import RunError, UsageError
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,10 @@ class Window:
         """Mean over mirrorings, float32, (tiles, heads, *patch)."""
         total: Tensor | None = None
         for group in batched(self.mirrorings, max(1, self.inputs_at_once // len(batch))):
-            output = self.network(torch.cat([batch.flip(axes) for axes in group]))
+            copies = torch.cat([batch.flip(axes) for axes in group])
+            if copies.device.type == "cpu":
+                copies = copies.to(memory_format=channels_last(len(self.patch_size)))
+            output = self.network(copies)
             logits = (output[0] if isinstance(output, (list, tuple)) else output).float()
             for part, axes in zip(logits.split(len(batch)), group, strict=True):
                 total = part.flip(axes) if total is None else total.add_(part.flip(axes))

@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from autoseg.architectures import prepare_for_cpu
+from autoseg.architectures import channels_last, prepare_for_cpu
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def trace_network(
         if on_cpu:
             prepare_for_cpu(network)
             _to_channels_last(network, len(shape))
-        layout = _channels_last(len(shape)) if on_cpu else torch.contiguous_format
+        layout = channels_last(len(shape) - 2) if on_cpu else torch.contiguous_format
         data = torch.empty(tuple(shape)).to(memory_format=layout)
         counter = _Counter()
         # Their own tensors must stay alive while they are ignored: a freed address is used again.
@@ -151,14 +151,10 @@ def _loss(logits: Tensor, classes: int) -> Tensor:
     return entropy - (2 * overlap / total.clip(1e-8)).mean()
 
 
-def _channels_last(axes: int) -> torch.memory_format:
-    return torch.channels_last if axes == 4 else torch.channels_last_3d
-
-
 def _to_channels_last(network: nn.Module, axes: int) -> None:
     for parameter in network.parameters():
         if parameter.ndim == axes:
-            parameter.data = parameter.data.contiguous(memory_format=_channels_last(axes))
+            parameter.data = parameter.data.contiguous(memory_format=channels_last(axes - 2))
 
 
 @contextlib.contextmanager

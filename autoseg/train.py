@@ -182,6 +182,8 @@ def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float, leg:
         total = leg.run_s
     if leg is not None and leg.place is not None:
         return  # before a pause it does not matter yet what the prediction at the end will take
+    # nnU-Net knows the axes to mirror along only when its loaders are made, which comes later.
+    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     # Trained on every case, there is none left to predict.
     plain = 0.0 if run.fold == "all" else prediction_seconds(trainer, run, workspace)
     if trainer.best_checkpoints:

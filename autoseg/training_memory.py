@@ -12,8 +12,8 @@ import torch
 
 from autoseg.architectures import Topology, build_network, class_path, network_kwargs, requires_import
 from autoseg.plan import ArchitectureSpec, Configuration, Decision, Plan
-from autoseg.planner.fit import SOURCE, Constraints, Fit, largest_patch_batch
-from autoseg.planner.footprint import GB, Footprint, Loading, MemoryCalibration, footprint
+from autoseg.planner.fit import LEFT_FREE, SOURCE, Constraints, Fit, largest_patch_batch, usable
+from autoseg.planner.footprint import Footprint, Loading, MemoryCalibration, footprint
 from autoseg.tracing import trace_network
 from autoseg.trainers._base import autocast_dtype
 from autoseg.trainers._data import HOLD_BELOW_BYTES
@@ -126,8 +126,8 @@ def within_memory(
     """
     if memory.trainer.architecture is None:
         needed = memory(topology, planned.batch_size)
-        if needed.total <= memory_gb * GB:
-            inputs = {"memory_gb": memory_gb, "footprint_gb": needed.to_json()}
+        if needed.total <= usable(memory_gb):
+            inputs = {"memory_gb": memory_gb, "left_free": LEFT_FREE, "footprint_gb": needed.to_json()}
             value = {"patch_size": list(topology.patch_size), "batch_size": planned.batch_size}
             rule = "nnU-Net's plan for that memory, which fits"
             return (

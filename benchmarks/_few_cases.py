@@ -12,7 +12,7 @@ from autoseg.statistics import CONFIDENCE, holm, resample, wilcoxon
 
 Floats = NDArray[np.float64]
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 400, 64, 150, 36, 52
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 700, 400, 64, 200, 36, 52
 COLOURS = ("#0b6e99", "#c4501b", "#6b6b6b")
 
 

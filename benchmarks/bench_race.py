@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from _machine import machine, write_results
+from _race_rules import RULES
 
 from autoseg.benchmark.race import Race, Rules
 from autoseg.benchmark.race_state import rung_to_json
@@ -44,14 +45,6 @@ TRAINERS = (
     "unetplusplus",
     "deeplabv3plus",
 )
-# At most 40 % of the compute of n trainers is 0.4 n runs. The winner's own run is one of them. With looks
-# after 15 and 35 % that cost 5 % each, n = 7, and half of a trainer beside the winner going past the first:
-# 7 (0.15 + 0.05) + 1.5 (0.2 + 0.05) + 0.65 = 2.4 runs, or 35 %; every further trainer that goes to the end
-# adds 9 %. So all but one have to stop, the tied ones too, and nobody can wait for a slow start. The rules
-# that a race has by default (careful) are for finding the best, not for that goal.
-THRIFTY = Rules(rungs=(0.15, 0.35), freed="save", steep=0.0, blind=True, ties="stop")
-CAREFUL = Rules(freed="save")
-RULES = {"thrifty": THRIFTY, "careful": CAREFUL}
 # Starting, preparing and scoring a run, beside its time.
 AROUND_A_RUN_S = 12.0
 
@@ -84,7 +77,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--data", default=os.environ.get("AUTOSEG_TEST_DATA", "."), help="the raw data sets")
     parser.add_argument("--workspace", required=True, help="what is there already is not done again")
-    parser.add_argument("--seconds", type=float, default=90.0, help="full time of a run")
+    parser.add_argument("--seconds", type=float, default=120.0, help="full time of a run")
     parser.add_argument("--seeds", default="0,1,2", help="with commas")
     parser.add_argument("--only", default=",".join(DATASETS), help="data sets, with commas")
     parser.add_argument("--trainers", default=",".join(TRAINERS), help="with commas")

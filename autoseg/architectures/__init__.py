@@ -16,9 +16,11 @@ from autoseg import plugins
 from autoseg.architectures._topology import Option, Topology
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 __all__ = [
+    "channels_last",
     "Option",
     "Topology",
     "build_network",
@@ -100,6 +102,13 @@ def with_imports(kwargs: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
         name: pydoc.locate(value) if name in names and value is not None else value
         for name, value in kwargs.items()
     }
+
+
+def channels_last(dimensions: int) -> torch.memory_format:
+    """The layout in which a CPU computes fastest, for 2D or 3D."""
+    import torch
+
+    return torch.channels_last if dimensions == 2 else torch.channels_last_3d
 
 
 def prepare_for_cpu(network: nn.Module) -> int:

@@ -22,7 +22,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
 from autoseg import plugins
-from autoseg.architectures import Topology, prepare_for_cpu
+from autoseg.architectures import Topology, channels_last, prepare_for_cpu
 from autoseg.augmentation import nnunet_transforms
 from autoseg.files import read_json
 from autoseg.folds import watching_cases
@@ -168,8 +168,7 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
             self.network = self.network.to(memory_format=self._memory_format())
 
     def _memory_format(self) -> torch.memory_format:
-        three = len(self.configuration_manager.patch_size) == 3
-        return torch.channels_last_3d if three else torch.channels_last
+        return channels_last(len(self.configuration_manager.patch_size))
 
     @classmethod
     def build_network_architecture(  # type: ignore[override]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from autoseg import plugins
 from autoseg.architectures import Topology, build_network, prepare_for_cpu
 from autoseg.errors import PlanError
-from autoseg.planner.fit import Constraints, largest_patch_batch
+from autoseg.planner.fit import Constraints, largest_patch_batch, usable
 from autoseg.planner.footprint import GB, LOADER_BASE, Footprint, Loading, MemoryCalibration, footprint
 from autoseg.planner.topology import divisors, pooled
 from autoseg.tracing import _Counter, _step, trace_network
@@ -154,13 +154,13 @@ def test_what_is_chosen_fits_and_meets_the_constraints(
         least = min(8, *shape)
         assert smallest * 1000 * least ** len(shape) + 1.2 * GB > memory_gb * GB / 64
         return
-    assert fit.footprint.total <= memory_gb * GB
+    assert fit.footprint.total <= usable(memory_gb) < memory_gb * GB
     assert by_voxels(fit.topology, fit.batch_size) == fit.footprint
     assert smallest <= fit.batch_size <= 40
     for n, divisor in zip(fit.topology.patch_size, divisors(fit.topology), strict=True):
         assert n % divisor == 0 and n % multiple == 0
     if fit.batch_size < 40:
-        assert by_voxels(fit.topology, fit.batch_size + 1).total > memory_gb * GB
+        assert by_voxels(fit.topology, fit.batch_size + 1).total > usable(memory_gb)
 
 
 def test_more_memory_is_never_a_smaller_patch() -> None:
@@ -169,7 +169,7 @@ def test_more_memory_is_never_a_smaller_patch() -> None:
     ]
     voxels = [math.prod(fit.topology.patch_size) for fit in fits]
     assert voxels == sorted(voxels) and voxels[0] < voxels[-1]
-    assert fits[0].decision.inputs["alternatives"][0]["costs"]["gb"] >= 1.5
+    assert fits[0].decision.inputs["alternatives"][0]["costs"]["gb"] * GB >= usable(1.5) - 0.01 * GB
 
 
 def test_few_patches_are_counted_exactly() -> None:
@@ -218,8 +218,8 @@ def test_a_fitted_configuration_is_one_that_can_be_built() -> None:
         voxels = case_voxels(found, plan, before)
         assert voxels == pytest.approx([40 * 100 * 80] * 50)
         memory = TrainingMemory(nnunet.trainer_class(trainer), 1, 2, voxels, CPU, CALIBRATION)
-        after, decision, footprint = fit_to_memory(memory, before, 1.9)
-        assert footprint.total <= 1.9 * GB
+        after, decision, footprint = fit_to_memory(memory, before, 2.2)
+        assert footprint.total <= usable(2.2)
         assert after.batch_size <= max(before.batch_size, memory.trainer.smallest_batch)
         assert decision.name == f"{name}.memory_fit"
         assert after.architecture.class_path.endswith(("BrainUNet", "ResNet34MLP"))
