@@ -148,7 +148,7 @@ class Window:
         for group in batched(self.mirrorings, max(1, self.inputs_at_once // len(batch))):
             copies = torch.cat([batch.flip(axes) for axes in group])
             if copies.device.type == "cpu":
-                copies = copies.to(memory_format=channels_last(len(self.patch_size)))
+                copies = copies.contiguous(memory_format=channels_last(len(self.patch_size)))
             output = self.network(copies)
             logits = (output[0] if isinstance(output, (list, tuple)) else output).float()
             for part, axes in zip(logits.split(len(batch)), group, strict=True):

@@ -44,8 +44,8 @@ def _report(rows: Sequence[dict[str, Any]], seconds: float) -> str:
         "# Racing on paper",
         "",
         f"{DATASETS} data sets x {TRAINERS} trainers x 5 folds of 12 h, 50 cases each; learning curves drawn",
-        "at random, so that they cross. Lost: the truly best trainer was stopped. Lost by more: the winner is",
-        "more than 0.01 Dice worse than the best one; beside it the same without a race, since the best",
+        "at random, so that they cross. Lost: the truly best trainer was stopped. Lost by more: the winner",
+        "is more than 0.01 Dice worse than the best one; beside it the same without a race, since the best",
         f"mean is not always the truly best. Given away: mean of the true Dice. It took {seconds:.0f} s.",
         "",
         "| rules | field | compute | of the matrix | best one lost | lost by more | without a race "
