@@ -1,8 +1,10 @@
 """Is a budget kept, and does more time help? Dice over budgets, with stock nnU-Net at the same wall clock.
 
-    python benchmarks/bench_budgets.py --data FOLDER [--workspace FOLDER] [--minutes 2,5,10,20]
+    python benchmarks/bench_budgets.py --data FOLDER --only Hippocampus [--workspace FOLDER]
 
-One plan-and-train for each data set and budget, fold 0, one seed; what is done in the workspace stays done.
+One plan-and-train for each data set, trainer and budget: fold 0, one seed. Every row is written when it is
+there, and rows that the results file of a data set has are not run again, in whatever workspace: the whole is
+hours, and may be done in parts. To use two cores, start one process for each data set, pinned to its core.
 A fall in Dice from one budget to the next counts where the 95 % interval of the paired difference, over
 held-out cases (exams where the data have them), lies below zero.
 """
@@ -10,6 +12,7 @@ held-out cases (exams where the data have them), lies below zero.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _machine import machine, write_results
+from _machine import RESULTS, machine, write_results
 
 from autoseg.leaderboard.records import Record, load_records
 from autoseg.statistics import mean_intervals, resample
@@ -31,6 +34,7 @@ TRAINERS: dict[str, tuple[str, ...]] = {
     "Dataset018_FetalHead": ("nnunet", "mobilenetv2_unet", "resnet34_mlp", STOCK),
 }
 KEPT = 0.05
+Rows = dict[str, dict[str, Any]]
 
 
 def main() -> None:
@@ -45,71 +49,83 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     place = Path(options.workspace or tempfile.mkdtemp(prefix="bench_budgets_"))
+    # The shortest first, so that what is there early is a curve of every trainer.
     minutes = sorted(float(each) for each in options.minutes.split(","))
-    names = [name for name in TRAINERS if any(part in name for part in options.only.split(","))]
-    results = {}
-    for name in names:
+    for name in (name for name in TRAINERS if any(part in name for part in options.only.split(","))):
+        results = f"budgets_{name.partition('_')[2].lower()}"
+        rows = _known(RESULTS / f"{results}.json")
         for budget in minutes:
-            _walk(Path(options.data) / name, TRAINERS[name], budget, place / name, options.device)
-        results[name] = _curves(load_records(place / name / "results"), minutes)
-        text = _report(results)
-        write_results("budgets", where, results, text)
-    print(text)
+            for trainer in TRAINERS[name]:
+                if (key := f"{trainer} {budget:g}") not in rows:
+                    rows[key] = _row(Path(options.data) / name, trainer, budget, place / name, options.device)
+                    write_results(results, where, rows, _report(name, rows))
+        print(_report(name, rows))
 
 
-def _walk(data: Path, trainers: Sequence[str], minutes: float, workspace: Path, device: str) -> None:
-    command = ["plan-and-train", str(data), "--trainers", ",".join(trainers), "--folds", "0"]
-    command += ["--budget", f"{minutes * len(trainers):g}m", "--device", device]
+def _known(path: Path) -> Rows:
+    """The rows of an earlier run."""
+    if not path.is_file():
+        return {}
+    rows: Rows = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return rows
+
+
+def _row(data: Path, trainer: str, minutes: float, workspace: Path, device: str) -> dict[str, Any]:
+    command = [
+        "plan-and-train",
+        str(data),
+        "--trainers",
+        trainer,
+        "--folds",
+        "0",
+        "--budget",
+        f"{minutes:g}m",
+    ]
     subprocess.run(
-        [sys.executable, "-m", "autoseg", *command, "--workspace", str(workspace)],
+        [sys.executable, "-m", "autoseg", *command, "--device", device, "--workspace", str(workspace)],
         check=True,
         stdout=subprocess.DEVNULL,
     )
-
-
-def _curves(records: Sequence[Record], minutes: Sequence[float]) -> dict[str, list[dict[str, Any]]]:
-    """By trainer: one point for each budget, the first budget first."""
-    found: dict[str, dict[float, Record]] = {}
-    for record in records:
-        budget = round((record.cost.budget_s or 0) / 60, 3)
-        found.setdefault(_label(record), {})[budget] = record
+    (record,) = (
+        record
+        for record in load_records(workspace / "results")
+        if _label(record) == trainer and record.cost.budget_s == 60 * minutes
+    )
+    cost, scores = record.cost, record.scores
+    assert cost.budget_s is not None and cost.train_s is not None
     return {
-        trainer: _points([by_budget[each] for each in minutes if each in by_budget])
-        for trainer, by_budget in found.items()
+        "trainer": trainer,
+        "budget_s": cost.budget_s,
+        "wall_clock_s": cost.train_s,
+        "off": cost.train_s / cost.budget_s - 1,
+        "steps": cost.training_steps,
+        "configuration": record.configuration,
+        "changes": list(record.changes),
+        "status": record.status,
+        "commit": record.code_version,
+        "dirty": record.code_dirty,
+        "cases": list(scores.cases),
+        "case_dice": [float(value) for value in scores.case_scores("dice")],
+        "groups": list(scores.groups) if scores.groups else None,
     }
+
+
+def _curves(rows: Rows) -> dict[str, list[dict[str, Any]]]:
+    """By trainer: one point for each budget, the shortest first, with what it gained on the one before."""
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows.values(), key=lambda row: float(row["budget_s"])):
+        points = curves.setdefault(row["trainer"], [])
+        dice, groups = np.array(row["case_dice"]), row["groups"]
+        point = {**row, "dice": float(dice.mean()), "dice_ci": _interval(dice, groups)}
+        if points:
+            gained = dice - np.array(points[-1]["case_dice"])
+            point |= {"gain": float(gained.mean()), "gain_ci": _interval(gained, groups)}
+        points.append(point)
+    return curves
 
 
 def _label(record: Record) -> str:
     return ":".join([record.trainer, *(f"{key}={value}" for key, value in record.options.items())]).lower()
-
-
-def _points(records: Sequence[Record]) -> list[dict[str, Any]]:
-    points: list[dict[str, Any]] = []
-    before = None
-    for record in records:
-        dice, cost = record.scores.case_scores("dice"), record.cost
-        groups = record.scores.groups
-        low, high = _interval(dice, groups)
-        assert cost.budget_s is not None and cost.train_s is not None
-        point = {
-            "budget_s": cost.budget_s,
-            "wall_clock_s": cost.train_s,
-            "off": cost.train_s / cost.budget_s - 1,
-            "steps": cost.training_steps,
-            "dice": float(dice.mean()),
-            "dice_ci": [low, high],
-            "configuration": record.configuration,
-            "changes": list(record.changes),
-            "status": record.status,
-            "commit": record.code_version,
-            "dirty": record.code_dirty,
-        }
-        if before is not None:
-            point["gain"] = float((dice - before).mean())
-            point["gain_ci"] = list(_interval(dice - before, groups))
-        points.append(point)
-        before = dice
-    return points
 
 
 def _interval(values: Any, groups: Sequence[str] | None) -> tuple[float, float]:
@@ -117,19 +133,21 @@ def _interval(values: Any, groups: Sequence[str] | None) -> tuple[float, float]:
     return found.low, found.high
 
 
-def _report(results: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> str:
+def _report(dataset: str, rows: Rows) -> str:
+    curves = _curves(rows)
     lines = [
-        "# Budgets: kept, and what more time buys",
+        f"# Budgets on {dataset}: kept, and what more time buys",
         "",
         "Fold 0 of five, one seed. The wall clock is from the first training step to the held-out",
         "predictions. The gain is over the next smaller budget, paired by case, with its 95 % interval.",
+        "Each row's commit stands in the JSON file.",
+        "",
+        "| trainer | budget | wall clock | off | steps | Dice | gain | what the budget changed |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_line(name, point) for name, points in curves.items() for point in points),
+        "",
+        *_verdict(curves),
     ]
-    for dataset, curves in results.items():
-        lines += ["", f"## {dataset}", ""]
-        lines += ["| trainer | budget | wall clock | off | steps | Dice | gain | what the budget changed |"]
-        lines += ["|---|---|---|---|---|---|---|---|"]
-        lines += [_line(name, point) for name, points in curves.items() for point in points]
-        lines += ["", *_verdict(curves)]
     return "\n".join(lines)
 
 

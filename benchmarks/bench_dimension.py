@@ -1,15 +1,17 @@
 """2D or 3D, decided before training: what does the decision cost against knowing the answer?
 
-    python benchmarks/bench_dimension.py --data FOLDER [--workspace FOLDER] [--minutes 4] [--seeds 0]
+    python benchmarks/bench_dimension.py --data FOLDER [--workspace FOLDER] [--minutes 4] [--only NAME,NAME]
 
 nnunet is trained in both dimensions at one wall clock on fold 0 of each data set that has volumes, and of
 three phantoms built to be ambiguous (see _ambiguous.py). The regret is the Dice of the better one less that
-of the one that the planner decided for with that budget. Data sets of single slices leave nothing to decide.
+of the one that the planner decided for with that budget. Data sets of single slices leave nothing to decide, and one of
+a single case (CTOrgans) has nothing to compare on. What stands in the results file is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from _ambiguous import write_ambiguous
-from _machine import machine, write_results
+from _machine import RESULTS, machine, write_results
 
 from autoseg.fingerprint import Fingerprint
 from autoseg.leaderboard.records import Record, load_records
@@ -46,20 +48,31 @@ def main() -> None:
     parser.add_argument("--workspace", help="what is done there stays done; a temporary folder by default")
     parser.add_argument("--minutes", type=float, default=4.0, help="of each run")
     parser.add_argument("--seeds", default="0", help="with commas")
+    parser.add_argument("--only", default="Dataset", help="parts of the data sets' names, with commas")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    place = Path(options.workspace or tempfile.mkdtemp(prefix="bench_dimension_"))
+    place = Path(options.workspace or tempfile.mkdtemp(prefix="bench_dimension_")).absolute()
     seeds = [int(each) for each in options.seeds.split(",")]
     folders = [Path(options.data) / name for name in REAL] + write_ambiguous(place / "phantoms")
-    results: list[dict[str, Any]] = []
     for folder in folders:
+        wanted = any(part in folder.name for part in options.only.split(","))
+        if not wanted or folder.name in {each["dataset"] for each in _known()}:
+            continue
         for configuration in BOTH:
             for seed in seeds:
                 _train(folder, place, configuration, seed, options)
-        results.append(_regret(folder, place, options))
-        text = _report(results, options.minutes, len(seeds))
-        write_results("dimension", where, results, text)
-    print(text)
+        # Another process may be at other data sets.
+        results = [*_known(), _regret(folder, place, options)]
+        write_results("dimension", where, results, _report(results, options.minutes, len(seeds)))
+    print(_report(_known(), options.minutes, len(seeds)))
+
+
+def _known() -> list[dict[str, Any]]:
+    path = RESULTS / "dimension.json"
+    known: list[dict[str, Any]] = []
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return known
 
 
 def _train(folder: Path, place: Path, configuration: str, seed: int, options: argparse.Namespace) -> None:
@@ -127,7 +140,7 @@ def _report(results: Sequence[Mapping[str, Any]], minutes: float, seeds: int) ->
             "",
             f"nnunet in both dimensions, {minutes:g} min a run, fold 0, {seeds} seed(s). The interval is",
             "of the mean paired difference over held-out cases. Data sets of single slices leave nothing to",
-            "decide.",
+            "decide; CTOrgans has a single case.",
             "",
             "| data set | 2D Dice (steps) | 3D Dice (steps) | 3D - 2D | decided | regret |",
             "|---|---|---|---|---|---|",
