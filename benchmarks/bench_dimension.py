@@ -4,8 +4,9 @@
 
 nnunet is trained in both dimensions at one wall clock on fold 0 of each data set that has volumes, and of
 three phantoms built to be ambiguous (see _ambiguous.py). The regret is the Dice of the better one less that
-of the one that the planner decided for with that budget. Data sets of single slices leave nothing to decide, and one of
-a single case (CTOrgans) has nothing to compare on. What stands in the results file is not run again.
+of the one that the planner decided for with that budget. Data sets of single slices leave nothing to decide,
+and one of a single case (CTOrgans) has nothing to compare on. What stands in the results file is not run
+again.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ def _regret(folder: Path, place: Path, options: argparse.Namespace) -> dict[str,
         "rule": choice.decision.rule,
         "regret": max(means.values()) - means[taken],
         "cases": len(difference),
+        "minutes": options.minutes,
         "steps": {name: [r.cost.training_steps for r in records if r.configuration == name] for name in BOTH},
         "commits": sorted({str(record.code_version) for record in records}),
     }
