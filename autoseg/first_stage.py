@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from autoseg.dataset import load_dataset
 from autoseg.errors import UsageError
-from autoseg.pipeline import train_one
 from autoseg.prepare import Settings, chosen_folds, split
+from autoseg.single_stages import train_one
 from autoseg.transfer.union import unite
 from autoseg.workspace import Workspace
 

@@ -72,8 +72,8 @@ def pair_candidates(
         device: where to compute.
         workers: processes that evaluate.
     """
+    from autoseg.device import find_device
     from autoseg.ensemble import member_folders
-    from autoseg.pipeline import find_device
 
     scores: dict[tuple[int, int], dict[str, float]] = {
         pair: {} for pair in itertools.combinations(range(len(singles)), 2)

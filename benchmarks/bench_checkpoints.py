@@ -21,10 +21,10 @@ from _machine import machine, write_results
 
 from autoseg.files import read_json
 from autoseg.nnunet import read_checkpoint
-from autoseg.pipeline import train_one
 from autoseg.plan import Plan
 from autoseg.prepare import Settings
 from autoseg.run import Run
+from autoseg.single_stages import train_one
 from autoseg.workspace import Workspace
 
 HIPPOCAMPUS, LESION, ORGANS = "Dataset004_Hippocampus", "Dataset030_MSLesion", "Dataset040_CTOrgans"

@@ -86,7 +86,9 @@ def _run(engine: str, suite: Path, options: Any, workspace: Path) -> dict[str, A
 
 def _report(results: list[dict[str, Any]]) -> str:
     first = results[0]
-    lines = ["| engine | at once | wall | runs with scores | page | equal to the first engine's |"]
+    lines = ["# One suite through several engines", ""]
+    lines += ["From raw data to the leaderboard's page, each in a workspace of its own; one seed.", ""]
+    lines += ["| engine | at once | wall | runs with scores | page | equal to the first engine's |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     for result in results:
         same = sum(result["scores"].get(key) == value for key, value in first["scores"].items())

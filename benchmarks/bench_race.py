@@ -140,6 +140,7 @@ def _compared(
             }
             for row in matrix.rows
         ],
+        "commits": sorted({str(record.code_version) for record in records}),
         "matrix_winner": best.trainer,
         "race_winner": race.winner,
         "same": best.trainer == race.winner,

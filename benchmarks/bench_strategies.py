@@ -32,10 +32,10 @@ from autoseg.fingerprint import Fingerprint
 from autoseg.leaderboard.records import Record
 from autoseg.leaderboard.scores import ScoreTable
 from autoseg.pairing import find_pixel_sizes
-from autoseg.pipeline import pretrain_one
 from autoseg.plan import Plan
 from autoseg.prepare import Prepared, Settings, prepare
 from autoseg.preprocess import link_references
+from autoseg.single_stages import pretrain_one
 from autoseg.transfer.weight_files import read_weights
 from autoseg.workspace import Workspace
 

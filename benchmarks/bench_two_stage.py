@@ -41,10 +41,10 @@ from autoseg.dataset import Dataset
 from autoseg.ensemble import load_ensemble
 from autoseg.evaluate import Evaluation, evaluate
 from autoseg.files import read_json, write_text
-from autoseg.pipeline import train_one
 from autoseg.predict import predict_cases
 from autoseg.prepare import Settings, prepare
 from autoseg.preprocess import link_references
+from autoseg.single_stages import train_one
 from autoseg.workspace import Workspace
 
 ARMS = ("fine-tuned", "from scratch")

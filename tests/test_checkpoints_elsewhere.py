@@ -11,10 +11,10 @@ import pytest
 
 from autoseg.files import read_json
 from autoseg.nnunet import read_checkpoint
-from autoseg.pipeline import train_one
 from autoseg.plan import Plan
 from autoseg.prepare import Settings
 from autoseg.run import Run
+from autoseg.single_stages import train_one
 from autoseg.workspace import Workspace
 
 HIPPOCAMPUS, LESION, ORGANS = "Dataset004_Hippocampus", "Dataset030_MSLesion", "Dataset040_CTOrgans"

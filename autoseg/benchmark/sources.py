@@ -55,7 +55,7 @@ def add_foreign(board: Board, job: Job, dataset: Dataset, workers: int | None = 
         DataError: if the file is at fault, or has no fold that the suite runs.
     """
     from autoseg.leaderboard.foreign import Addition, add_records
-    from autoseg.pipeline import raw_data
+    from autoseg.ranked import raw_data
 
     path, folds = Path(job.given["path"]), job.given["folds"]
     raw = raw_data(dataset, board.graph.workspace)

@@ -183,7 +183,7 @@ class _Work:
     def run_fit(self) -> dict[str, Any]:
         """The plan, or of an ensemble the plans; the device is the one that all later stages are of."""
         from autoseg.cell import plans_for
-        from autoseg.pipeline import find_device
+        from autoseg.device import find_device
 
         use_cores(self.job.resources.cpus)
         dataset, device = self.dataset(), find_device(self.cell.device)
@@ -343,7 +343,7 @@ class _Work:
         import torch
 
         from autoseg.cell import Cell
-        from autoseg.pipeline import find_device
+        from autoseg.device import find_device
 
         name, dataset = self.fitted()["device"], self.dataset()
         device = find_device(name) if there else torch.device(name)

@@ -77,7 +77,7 @@ def write_leaderboard(board: Board) -> Leaderboard:
     """
     from autoseg.dataset import load_dataset
     from autoseg.leaderboard.ranking import rank
-    from autoseg.pipeline import draw_page
+    from autoseg.ranked import draw_page
 
     found = rank(records(board))
     datasets = []

@@ -261,10 +261,10 @@ def _plans(
     from autoseg.dataset import load_dataset
     from autoseg.files import read_json
     from autoseg.fingerprint import Fingerprint
-    from autoseg.pipeline import fitted, planned_from_disk
     from autoseg.planner import plan_experiment
     from autoseg.planner.presets import PRESETS
     from autoseg.prepare import Settings, fingerprinted
+    from autoseg.single_stages import fitted, planned_from_disk
 
     memory_gb = parse_memory(memory)
     if fingerprint is not None:

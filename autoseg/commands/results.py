@@ -148,7 +148,7 @@ def leaderboard_command(
     Example: `autoseg leaderboard Dataset004_Hippocampus --html leaderboard.html --add swin=predictions/`
     """
     from autoseg.leaderboard.export import write_exports
-    from autoseg.pipeline import ranked
+    from autoseg.ranked import ranked
 
     start(quiet)
     leaderboard = ranked(

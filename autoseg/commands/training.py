@@ -135,8 +135,8 @@ def train_command(
 
     Example: `autoseg train Dataset004_Hippocampus nnunet --fold 0 --budget 10m`
     """
-    from autoseg.pipeline import train_one
     from autoseg.prepare import Settings
+    from autoseg.single_stages import train_one
 
     start(quiet)
     settings = Settings(
@@ -195,8 +195,8 @@ def pretrain_command(
     Example: `autoseg pretrain 18 mobilenetv2_unet --fold 0 --budget 10m`
     """
     from autoseg.first_stage import pretrain_with_labels
-    from autoseg.pipeline import pretrain_one
     from autoseg.prepare import Settings
+    from autoseg.single_stages import pretrain_one
 
     start(quiet)
     settings = Settings(
@@ -241,7 +241,7 @@ def predict_command(
 
     Example: `autoseg predict autoseg_workspace/results/Dataset004_Hippocampus/nnunet__... images/ out/`
     """
-    from autoseg.pipeline import predict_folder
+    from autoseg.single_stages import predict_folder
 
     start(quiet)
     files = predict_folder(
