@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from autoseg.benchmark.race import Rules
+from collections.abc import Sequence
+from dataclasses import replace
+
+from autoseg.benchmark.race import Race, Rules, Seen, Stretch, run_race
 
 # At most 40 % of the compute of n trainers is 0.4 n runs. The winner's own run is one of them. With looks
 # after 15 and 35 % that cost 5 % each, n = 7, and half of a trainer beside the winner going past the first:
@@ -10,5 +13,35 @@ from autoseg.benchmark.race import Rules
 # adds 9 %. So all but one have to stop, the tied ones too, and nobody can wait for a slow start. The rules
 # that a race has by default (careful) are for finding the best, not for that goal.
 THRIFTY = Rules(rungs=(0.15, 0.35), freed="save", steep=0.0, blind=True, ties="stop")
+# A test stops no ties, and where all are tied a thrifty race is not thrifty: of those left, the cap lets as
+# many go on as there is time for.
+CAPPED = replace(THRIFTY, cap=0.35)
 CAREFUL = Rules(freed="save")
-RULES = {"thrifty": THRIFTY, "careful": CAREFUL}
+RULES = {"thrifty": THRIFTY, "capped": CAPPED, "careful": CAREFUL}
+
+
+def replayed(race: Race, rules: Rules, run_s: float, groups: Sequence[str] | None = None) -> Race:
+    """A race again by rules with the same looks that stop more: what it has seen is taken from the race.
+
+    Where it needs no look of those that were taken on the way, their cost is counted all the same.
+
+    Args:
+        race: of one run of each trainer.
+        rules: with the same rungs.
+        run_s: wall clock of one run at its full time.
+        groups: the group of each case.
+    """
+
+    def look(name: str, stretch: Stretch) -> Seen:
+        legs = [
+            rung
+            for rung in race.rungs
+            if name in rung.seen
+            and stretch.from_s <= rung.stretch.from_s
+            and rung.stretch.until_s <= stretch.until_s
+        ]
+        if not legs or legs[-1].stretch.last != stretch.last:
+            raise SystemExit(f"{name} was not seen at {stretch.until_s:g} s, which the other rules ask for.")
+        return Seen(legs[-1].seen[name].scores, sum(rung.seen[name].spent_s for rung in legs))
+
+    return run_race(list(race.rungs[0].seen), look, run_s, rules, groups=groups)

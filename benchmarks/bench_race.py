@@ -5,7 +5,8 @@
 On each data set and for each seed, every trainer has its full time (the matrix), and then all of them race
 with the same plans. Compute is the wall clock of training and prediction, all rungs of the race included.
 Whether two trainers are tied is decided by the matrix: the paired test does not tell them apart there.
-Run again with the same workspace, it goes on where it stopped.
+Run again with the same workspace, it goes on where it stopped. Beside the thrifty race stands what its cap
+would have made of it: trainers learn alone, so a race that stops more of them saw the same of the others.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from _machine import machine, write_results
-from _race_rules import RULES
+from _race_rules import CAPPED, RULES, replayed
 
 from autoseg.benchmark.race import Race, Rules
+from autoseg.benchmark.race_legs import groups_of
 from autoseg.benchmark.race_state import rung_to_json
 from autoseg.benchmark.race_walk import race_cells
 from autoseg.cell import Cell
@@ -65,7 +67,7 @@ def main() -> None:
     for seed in seeds:
         for name in names:
             walks.append(_walk(name, seed, trainers, options))
-            print(_line(walks[-1]), flush=True)
+            print(_line(walks[-1], options.rules), flush=True)
             text = _report(walks, options)
             write_results(options.name, where, {"walks": walks}, text)
     print(text)
@@ -99,15 +101,20 @@ def _walk(name: str, seed: int, trainers: Sequence[str], options: argparse.Names
     )
     matrix = plan_and_train(root, workspace, settings)
     rules = RULES[options.rules]
-    races: list[Race] = []
+    races: dict[str, Race] = {}
 
     def raced(cells: Sequence[Cell], place: Workspace, workers: int | None) -> Sequence[Record]:
         found = race_cells(cells, place, rules, workers)
-        races.append(found.race)
+        races[options.rules] = found.race
+        if options.rules == "thrifty":
+            races["capped"] = replayed(found.race, CAPPED, options.seconds, groups_of(cells[:1]))
         return found.records
 
-    raced_page = plan_and_train(root, workspace, settings, raced)
-    return _compared(name, seed, matrix.records, matrix.leaderboard, races[0], raced_page.leaderboard)
+    plan_and_train(root, workspace, settings, raced)
+    return {
+        **_matrix(name, seed, matrix.records, matrix.leaderboard),
+        "races": {rules: _raced(race, matrix.records, matrix.leaderboard) for rules, race in races.items()},
+    }
 
 
 def _divide(root: Path, folds: int, workspace: Workspace) -> None:
@@ -118,17 +125,12 @@ def _divide(root: Path, folds: int, workspace: Workspace) -> None:
         write_json(path, folds_to_json(make_folds(dataset, folds)))
 
 
-def _compared(
-    dataset: str, seed: int, records: Sequence[Record], matrix: Leaderboard, race: Race, raced: Leaderboard
-) -> dict[str, Any]:
-    rows = {row.trainer: row for row in matrix.rows}
-    best, winner = matrix.rows[0], rows[race.winner]
-    full_s = sum(record.cost.train_s or 0.0 for record in records)
-    ends = {row.trainer: row.means.get("dice") for row in raced.rows}
+def _matrix(dataset: str, seed: int, records: Sequence[Record], matrix: Leaderboard) -> dict[str, Any]:
     return {
         "dataset": dataset,
         "seed": seed,
-        "cases": best.n_cases,
+        "cases": matrix.rows[0].n_cases,
+        "commits": sorted({str(record.code_version) for record in records}),
         "matrix": [
             {
                 "trainer": row.trainer,
@@ -140,16 +142,27 @@ def _compared(
             }
             for row in matrix.rows
         ],
-        "commits": sorted({str(record.code_version) for record in records}),
-        "matrix_winner": best.trainer,
-        "race_winner": race.winner,
+        "winner": matrix.rows[0].trainer,
+        "seconds": round(_seconds(records), 1),
+    }
+
+
+def _seconds(records: Sequence[Record]) -> float:
+    return sum(record.cost.train_s or 0.0 for record in records)
+
+
+def _raced(race: Race, records: Sequence[Record], matrix: Leaderboard) -> dict[str, Any]:
+    """What a race came to, beside the matrix."""
+    best = matrix.rows[0]
+    winner = next(row for row in matrix.rows if row.trainer == race.winner)
+    return {
+        "winner": race.winner,
+        "dice": float(race.rungs[-1].seen[race.winner].scores.mean()),
         "same": best.trainer == race.winner,
         "tied": bool(winner.tied_with_best),
         "given_away": best.means["dice"] - winner.means["dice"],
-        "race_winner_dice": ends[race.winner],
-        "matrix_s": round(full_s, 1),
-        "race_s": round(race.total, 1),
-        "percent": round(100 * race.total / full_s, 1),
+        "seconds": round(race.total, 1),
+        "percent": round(100 * race.total / _seconds(records), 1),
         "stopped": {
             name: rung.stretch.until_s
             for rung in race.rungs
@@ -160,42 +173,29 @@ def _compared(
     }
 
 
-def _verdict(walk: dict[str, Any]) -> str:
-    return "the same" if walk["same"] else "tied with it" if walk["tied"] else "LOST"
+def _verdict(race: dict[str, Any]) -> str:
+    return "the same" if race["same"] else "tied with it" if race["tied"] else "LOST"
 
 
-def _line(walk: dict[str, Any]) -> str:
-    stopped = ", ".join(f"{name} at {seconds:.0f} s" for name, seconds in walk["stopped"].items())
+def _line(walk: dict[str, Any], rules: str) -> str:
+    race = walk["races"][rules]
+    stopped = ", ".join(f"{name} at {seconds:.0f} s" for name, seconds in race["stopped"].items())
     return (
-        f"| {walk['dataset']} | {walk['seed']} | {walk['cases']} | {walk['matrix_winner']} "
-        f"{walk['matrix'][0]['dice']:.3f} | {walk['race_winner']} {walk['race_winner_dice']:.3f} "
-        f"| {_verdict(walk)} | {walk['given_away']:.4f} | {walk['matrix_s']:.0f} s | {walk['race_s']:.0f} s "
-        f"| {walk['percent']:.0f} % | {stopped or 'nobody'} |"
+        f"| {walk['dataset']} | {walk['seed']} | {walk['cases']} | {walk['winner']} "
+        f"{walk['matrix'][0]['dice']:.3f} | {race['winner']} {race['dice']:.3f} "
+        f"| {_verdict(race)} | {race['given_away']:.4f} | {walk['seconds']:.0f} s | {race['seconds']:.0f} s "
+        f"| {race['percent']:.0f} % | {stopped or 'nobody'} |"
     )
 
 
 def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str:
-    full, raced = (sum(walk[key] for walk in walks) for key in ("matrix_s", "race_s"))
-    held = sum(walk["same"] or walk["tied"] for walk in walks)
-    rules = RULES[options.rules]
-    looks = ", ".join(f"{100 * rung:g}" for rung in rules.rungs)
     lines = [
         "# The race against the full matrix",
         "",
         f"{len(options.trainers.split(','))} trainers ({options.trainers}), {options.seconds:g} s each, one",
-        f"fold; looks after {looks} % of it; freed time is saved; rules: {options.rules}.",
-        f"Stopped is what the paired test (Wilcoxon, Holm, p < {rules.alpha:g}) finds behind by more than",
-        f"{rules.margin:g} Dice and what would not catch up at its pace{_more(rules)}.",
-        "Compute is the wall clock of training and prediction. Given away is what the race's winner is",
-        "behind the matrix's winner in the matrix.",
-        "",
-        f"The winner held (the same, or tied with it in the matrix) in {held} of {len(walks)}; compute "
-        f"{100 * raced / full:.0f} % of the matrix's.",
-        "",
-        "| data set | seed | cases | winner of the matrix | winner of the race | | given away | matrix "
-        "| race | compute | stopped |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-        *map(_line, walks),
+        "fold; freed time is saved. Compute is the wall clock of training and prediction, looks included.",
+        "Given away is what the race's winner is behind the matrix's winner, in the matrix.",
+        *(line for rules in walks[0]["races"] for line in _table(walks, rules)),
         "",
         "## The matrix",
         "",
@@ -206,10 +206,37 @@ def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str
     return "\n".join(lines)
 
 
+def _table(walks: Sequence[dict[str, Any]], name: str) -> list[str]:
+    races, rules = [walk["races"][name] for walk in walks], RULES[name]
+    full, raced = sum(walk["seconds"] for walk in walks), sum(race["seconds"] for race in races)
+    held = sum(race["same"] or race["tied"] for race in races)
+    looks = ", ".join(f"{100 * rung:g}" for rung in rules.rungs)
+    return [
+        "",
+        f"## {name.capitalize()}",
+        "",
+        f"Looks after {looks} % of the time. Stopped is what the paired test (Wilcoxon, Holm, p < "
+        f"{rules.alpha:g}) finds",
+        f"behind by more than {rules.margin:g} Dice and what would not catch up at its pace{_more(rules)}.",
+        "",
+        f"The winner held (the same, or tied with it in the matrix) in {held} of {len(walks)}; compute "
+        f"{raced / full:.0%} of the matrix's, at most {max(race['percent'] for race in races):.0f} %.",
+        "",
+        "| data set | seed | cases | winner of the matrix | winner of the race | | given away | matrix "
+        "| race | compute | stopped |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *(_line(walk, name) for walk in walks),
+    ]
+
+
 def _more(rules: Rules) -> str:
-    if rules.ties == "stop":
-        return f"; at the last look also who is not expected to come out ahead by more than {rules.margin:g}"
-    return f"; before the last look nobody below {100 * rules.steep:g} % of the leader's Dice"
+    if rules.ties != "stop":
+        return f"; before the last look nobody below {100 * rules.steep:g} % of the leader's Dice"
+    words = f"; at the last look\nalso who is not expected to come out ahead by more than {rules.margin:g}"
+    if rules.cap is None:
+        return words
+    words += f"; of those left, as many go on as there\nis time for within {rules.cap:.0%} of the full times"
+    return words + " (replayed from the looks above)"
 
 
 def _field(walk: dict[str, Any]) -> str:

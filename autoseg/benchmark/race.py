@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from autoseg.benchmark.race_cap import affordable, capped
 from autoseg.benchmark.race_verdict import ALPHA, MARGIN, Looked, Verdict, judge
 from autoseg.errors import UsageError
 from autoseg.statistics import Floats
@@ -40,6 +41,8 @@ class Rules:
         blind: whether trainers stop before their pace is known, which is from the second look on.
         ties: at that last look, trainers that are not expected to come out ahead of the leader by more than
             the margin go on (``keep``) or ``stop``.
+        cap: the most that the race may take, as a part of what all take at their full time; None: as much as
+            the tests ask for. Then freed time is saved.
     """
 
     rungs: tuple[float, ...] = (0.1, 0.2, 0.4)
@@ -49,6 +52,7 @@ class Rules:
     steep: float = 0.8
     blind: bool = False
     ties: Literal["keep", "stop"] = "keep"
+    cap: float | None = None
 
     def __post_init__(self) -> None:
         edges = (0.0, *self.rungs, LATEST_RUNG)
@@ -61,6 +65,11 @@ class Rules:
             raise UsageError(f"The time that a race frees: {self.freed!r}; expected share or save.")
         if self.ties not in ("keep", "stop"):
             raise UsageError(f"Trainers that are tied in a race: {self.ties!r}; expected keep or stop.")
+        if self.cap is not None and (self.freed != "save" or not 0 < self.cap <= 1):
+            raise UsageError(
+                f"A race's cap is {self.cap:g}, and its freed time is to {self.freed}; expected a part of "
+                f"the compute of all, such as 0.35, and freed: save."
+            )
 
 
 @dataclass(frozen=True)
@@ -197,7 +206,11 @@ def run_race(
             except Exception as problem:  # a trainer's own end, not the others'
                 log.error("%s left the race: %s", name, problem)
                 failed[name] = f"{type(problem).__name__}: {problem}"
-        rungs.append(_judged(rungs, stretch, seen, failed, rules, groups))
+        rung = _judged(rungs, stretch, seen, failed, rules, groups)
+        if rules.cap is not None and seen and not stretch.last:
+            most = _affordable([*rungs, rung], len(names) * runs * run_s * rules.cap, rules, runs)
+            rung = replace(rung, verdicts=capped(rung.verdicts, most))
+        rungs.append(rung)
         if told is not None:
             told(rungs)
     return Race(tuple(rungs))
@@ -255,6 +268,20 @@ def _judged(
     if stretch.last:  # there is nothing left to stop for
         verdicts = {name: replace(each, drop=False) for name, each in verdicts.items()}
     return Rung(stretch, leader, verdicts, seen, failed)
+
+
+def _affordable(rungs: Sequence[Rung], allowed_s: float, rules: Rules, runs: int) -> int:
+    """How many trainers a race can take on after its last rung."""
+    last = rungs[-1]
+    stretch, spent = last.stretch, [seen.spent_s for seen in last.seen.values()]
+    return affordable(
+        allowed_s - Race(tuple(rungs)).total,
+        stretch.until_s,
+        stretch.run_s,
+        [part * stretch.run_s for part in rules.rungs[stretch.rung + 1 :]],
+        max(0.0, sum(spent) / len(spent) - runs * (stretch.until_s - stretch.from_s)),
+        runs,
+    )
 
 
 def time_to_come(stretch: Stretch) -> float:

@@ -193,6 +193,8 @@ def stopped_words(number: int, seconds: float, verdict: Verdict, leader: str) ->
     """Why a trainer was stopped, for its row."""
     p = "p < 0.001" if verdict.p < 0.001 else f"p = {verdict.p:.3f}"
     told = f"dropped at rung {number}, after {seconds:.0f} s of training: "
+    if verdict.capped:
+        return told + f"no time was left for it beside {leader} ({verdict.behind:.3f} Dice behind, {p})"
     if verdict.tied:
         return told + f"not expected to come out ahead of {leader} ({verdict.behind:.3f} Dice behind, {p})"
     return told + (

@@ -77,7 +77,11 @@ def about_race(
         "split": split,
         "trainers": list(trainers),
         "folds": list(folds),
-        "rules": {**asdict(rules), "rungs": list(rules.rungs)},
+        # What is not asked for is not there: a new rule makes no new race of an old one.
+        "rules": {
+            **{key: value for key, value in asdict(rules).items() if value is not None},
+            "rungs": list(rules.rungs),
+        },
         **more,
     }
 

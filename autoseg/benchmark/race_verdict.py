@@ -38,6 +38,7 @@ class Verdict:
         drop: whether it stops.
         tied: whether it stops although it is not clearly behind: it is not expected to come out ahead.
         reason: in a sentence.
+        capped: whether it stops for nothing but the race's cap.
     """
 
     behind: float
@@ -47,6 +48,7 @@ class Verdict:
     drop: bool
     reason: str
     tied: bool = False
+    capped: bool = False
 
 
 @dataclass(frozen=True)

@@ -265,6 +265,15 @@ class Racing(_Part):
     steep: Annotated[float, Field(ge=0, le=1)] = Rules.steep
     blind: bool = Rules.blind
     ties: Literal["keep", "stop"] = Rules.ties
+    cap: Annotated[float, Field(gt=0, le=1)] | None = Rules.cap
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Racing:
+        try:
+            Rules(**self.model_dump())
+        except UsageError as problem:
+            raise ValueError(str(problem)) from None
+        return self
 
     @property
     def rules(self) -> Rules:

@@ -155,7 +155,7 @@ def _decision(
     if ends:
         words = "wins" if leads else "at the end"
     elif own["drop"]:
-        words = "stopped: " + ("not expected to come out ahead" if own["tied"] else "clearly behind")
+        words = "stopped: " + _why(own)
     else:
         words = "goes on" + (", leads" if leads else "")
     return Decision(
@@ -167,6 +167,12 @@ def _decision(
         words,
         bool(own["drop"]),
     )
+
+
+def _why(own: Mapping[str, Any]) -> str:
+    if own.get("capped"):
+        return "no time left for it"
+    return "not expected to come out ahead" if own["tied"] else "clearly behind"
 
 
 def _interval(scores: np.ndarray[Any, np.dtype[np.float64]], groups: list[str] | None) -> Interval | None:

@@ -215,3 +215,41 @@ def test_on_paper_racing_halves_the_training_and_rarely_loses_the_best() -> None
     assert found.lost <= 1 / 12
     assert found.regret < MARGIN / 2
     assert 1 <= found.survivors < 15
+
+
+def close_curves(name: str, seconds: float) -> Floats:
+    """Seven trainers that no test tells apart."""
+    return scores(0.8 + 0.001 * ord(name[0]) - 80 / (seconds + 100), seed=ord(name[0]), own=0.05)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.3, 0.9), st.integers(3, 12), st.integers(1, 3))
+def test_a_race_keeps_to_its_cap_even_where_all_are_tied(cap: float, trainers: int, runs: int) -> None:
+    names = [chr(ord("a") + number) for number in range(trainers)]
+
+    def look(name: str, stretch: Stretch) -> Seen:
+        until_s = min(stretch.until_s, stretch.run_s)
+        # A run's time holds its last prediction; a look comes on top.
+        looking = 0.0 if stretch.last else 4.0
+        return Seen(close_curves(name, until_s), runs * (until_s - stretch.from_s + looking))
+
+    rules = Rules(rungs=(0.1, 0.3), freed="save", cap=cap)
+    race = run_race(names, look, 200.0, rules, runs=runs)
+    whole = trainers * runs * 200.0
+    # The first look at everybody and one run to its end are taken whatever the cap.
+    least = trainers * runs * 24.0 + runs * (180.0 + 4.0)
+    assert race.total <= max(cap * whole, least) + 1e-6
+    assert race.winner in race.survivors
+    first = race.rungs[0]
+    kept = [first.verdicts[name].behind for name in first.kept]
+    late = [each.behind for each in first.verdicts.values() if each.capped]
+    assert not late or max(kept) <= min(late)
+
+
+def test_without_a_cap_ties_go_on_and_with_a_wide_one_too() -> None:
+    names = ["a", "b", "c"]
+    free = run_race(names, look_at(close_curves), 200.0, Rules(freed="save"))
+    wide = run_race(names, look_at(close_curves), 200.0, Rules(freed="save", cap=1.0))
+    assert free.survivors == wide.survivors == tuple(names)
+    with pytest.raises(UsageError, match="freed: save"):
+        Rules(cap=0.4)

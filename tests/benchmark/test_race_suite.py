@@ -26,11 +26,17 @@ def test_the_rules_of_a_suite_are_those_of_a_race(suite_of: Parse) -> None:
     assert suite_of(SUITE + "race: true\n").racing.rules == Rules()
     given = suite_of(SUITE + "race: {rungs: [0.15, 0.35], freed: save, ties: stop}\n").racing.rules
     assert given == Rules(rungs=(0.15, 0.35), freed="save", ties="stop")
+    capped = suite_of(SUITE + "race: {cap: 0.35, freed: save}\n").racing.rules
+    assert capped == Rules(cap=0.35, freed="save")
     assert Racing(**Racing(steep=0.5).model_dump()).rules == Rules(steep=0.5)
 
 
 @pytest.mark.parametrize(
-    "text", ["race: {rungs: [0.9]}", "race: {freed: burn}", "race: {speed: 3}", "race: 3x"]
+    "text",
+    [
+        *("race: {rungs: [0.9]}", "race: {rungs: [0.4, 0.2]}", "race: {freed: burn}", "race: {speed: 3}"),
+        *("race: 3x", "race: {cap: 0.4}", "race: {cap: 40, freed: save}"),
+    ],
 )
 def test_what_is_no_rule_is_refused(suite_of: Parse, text: str) -> None:
     with pytest.raises(UsageError, match="race"):
