@@ -4,7 +4,8 @@ A test never stops a tie, and where all trainers are nearly as good a race is as
 cases of stained nuclei, seven trainers within 0.05 Dice of each other took half of it. Who gives a cap takes
 any of those that cannot be told apart: of those left after the test, as many as the time is enough for go on,
 the best means first. That is successive halving (Jamieson and Talwalkar, AISTATS 2016, arXiv 1502.07943),
-with the halving left to the clock.
+with the halving left to the clock. Two go on to the last look whatever the cap, if the test leaves them: who
+leads earlier is often not who wins.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from autoseg.benchmark.race_verdict import Verdict
 def affordable(
     left_s: float, from_s: float, run_s: float, looks_s: Sequence[float], look_s: float, runs: int = 1
 ) -> int:
-    """How many trainers can go on, if one of them goes to the end; at least one.
+    """How many trainers can go on, if one of them goes to the end: at least two to a look, one to the end.
 
     Args:
         left_s: wall clock that the race may still take.
@@ -31,7 +32,7 @@ def affordable(
     if not looks_s:
         return max(1, int(left_s / (runs * (run_s - from_s))))
     to_the_end = runs * (run_s - looks_s[0])
-    return max(1, int((left_s - to_the_end) / (runs * (looks_s[0] - from_s) + look_s)))
+    return max(2, int((left_s - to_the_end) / (runs * (looks_s[0] - from_s) + look_s)))
 
 
 def capped(verdicts: Mapping[str, Verdict], most: int) -> dict[str, Verdict]:

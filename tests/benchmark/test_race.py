@@ -236,14 +236,14 @@ def test_a_race_keeps_to_its_cap_even_where_all_are_tied(cap: float, trainers: i
     rules = Rules(rungs=(0.1, 0.3), freed="save", cap=cap)
     race = run_race(names, look, 200.0, rules, runs=runs)
     whole = trainers * runs * 200.0
-    # The first look at everybody and one run to its end are taken whatever the cap.
-    least = trainers * runs * 24.0 + runs * (180.0 + 4.0)
+    # Whatever the cap: a look at everybody, a second one at two, and one run to its end.
+    least = runs * (trainers * 24.0 + 2 * 44.0 + 140.0)
     assert race.total <= max(cap * whole, least) + 1e-6
     assert race.winner in race.survivors
     first = race.rungs[0]
     kept = [first.verdicts[name].behind for name in first.kept]
     late = [each.behind for each in first.verdicts.values() if each.capped]
-    assert not late or max(kept) <= min(late)
+    assert not late or (max(kept) <= min(late) and len(kept) >= 2)
 
 
 def test_without_a_cap_ties_go_on_and_with_a_wide_one_too() -> None:
