@@ -91,7 +91,7 @@ def _options() -> argparse.Namespace:
 
 def _walk(name: str, seed: int, trainers: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     root, workspace = Path(options.data) / name, Workspace.locate(Path(options.workspace))
-    _divide(root, DATASETS[name], workspace)
+    divide(root, DATASETS[name], workspace)
     settings = Settings(
         trainers=tuple(trainers),
         folds=(0,),
@@ -117,7 +117,7 @@ def _walk(name: str, seed: int, trainers: Sequence[str], options: argparse.Names
     }
 
 
-def _divide(root: Path, folds: int, workspace: Workspace) -> None:
+def divide(root: Path, folds: int, workspace: Workspace) -> None:
     """Write the folds, unless they are there."""
     dataset = load_dataset(root)
     path = workspace.folds_of(dataset.name)

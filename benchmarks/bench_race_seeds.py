@@ -1,0 +1,178 @@
+"""One race over several seeds of each trainer against their full matrix, both really run.
+
+    taskset -c 1 env OMP_NUM_THREADS=1 python benchmarks/bench_race_seeds.py --workspace FOLDER [--only NAME]
+
+As `bench_race.py`, whose matrix it takes up where that stands in the workspace; but the seeds of a trainer
+race together, as they do in a suite with several: a case counts with its mean over the seeds. The race is
+capped. Whether two trainers are tied is decided by the matrix, with the same means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _machine import RESULTS, machine, write_results
+from _race_rules import CAPPED
+from bench_race import DATASETS, TRAINERS, divide
+
+from autoseg import statistics
+from autoseg.benchmark.race import Race
+from autoseg.benchmark.race_legs import groups_of, pooled
+from autoseg.benchmark.race_state import rung_to_json
+from autoseg.benchmark.race_walk import race_cells
+from autoseg.cell import Cell
+from autoseg.leaderboard.records import Record
+from autoseg.pipeline import plan_and_train, run_each
+from autoseg.prepare import Settings
+from autoseg.workspace import Workspace
+
+NAME = "race_seeds"
+
+
+class _Planned(Exception):
+    """Ends a walk where its runs are known."""
+
+
+def main() -> None:
+    where = machine(packages=("torch", "nnunetv2", "SimpleITK", "segmentation-models-pytorch"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default=os.environ.get("AUTOSEG_TEST_DATA", "."), help="the raw data sets")
+    parser.add_argument("--workspace", required=True, help="what is there already is not done again")
+    parser.add_argument("--seconds", type=float, default=120.0, help="full time of a run")
+    parser.add_argument("--seeds", default="0,1,2", help="with commas")
+    parser.add_argument("--only", default=",".join(DATASETS), help="data sets, with commas")
+    options = parser.parse_args()
+    for name in (name for name in DATASETS if any(part in name for part in options.only.split(","))):
+        found = _walk(name, options)
+        # Another process may be at another data set.
+        walks = [*(each for each in _known() if each["dataset"] != name), found]
+        write_results(NAME, where, walks, _report(walks, options))
+    print(_report(_known(), options))
+
+
+def _known() -> list[dict[str, Any]]:
+    path = RESULTS / f"{NAME}.json"
+    walks: list[dict[str, Any]] = []
+    if path.is_file():
+        walks = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return walks
+
+
+def _walk(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    root, workspace = Path(options.data) / name, Workspace.locate(Path(options.workspace))
+    divide(root, DATASETS[name], workspace)
+    cells = [
+        cell for seed in options.seeds.split(",") for cell in _cells(root, workspace, int(seed), options)
+    ]
+    records = run_each(cells, workspace, None)
+    raced = race_cells(cells, workspace, CAPPED)
+    return _compared(name, records, raced.race, groups_of(cells))
+
+
+def _cells(root: Path, workspace: Workspace, seed: int, options: argparse.Namespace) -> list[Cell]:
+    """The runs of one seed, as plan-and-train makes them."""
+    settings = Settings(
+        trainers=TRAINERS,
+        folds=(0,),
+        budget_s=options.seconds * len(TRAINERS),
+        device="cpu",
+        seed=seed,
+    )
+    found: list[Cell] = []
+
+    def planned(cells: Sequence[Cell], place: Workspace, workers: int | None) -> Sequence[Record]:
+        found.extend(cells)
+        raise _Planned
+
+    try:
+        plan_and_train(root, workspace, settings, planned)
+    except _Planned:
+        return found
+    raise AssertionError("The walk ended without its runs.")
+
+
+def _compared(
+    dataset: str, records: Sequence[Record], race: Race, groups: Sequence[str] | None
+) -> dict[str, Any]:
+    scores = np.stack([pooled([r.scores for r in records if r.trainer == name]) for name in TRAINERS])
+    weights = statistics.resample(scores.shape[1], groups)
+    means = scores.mean(axis=1)
+    tied = statistics.tied_with_best(-means, statistics.compare_pairs(scores, weights, groups))
+    best, winner = int(means.argmax()), TRAINERS.index(race.winner)
+    seconds = sum(record.cost.train_s or 0.0 for record in records)
+    return {
+        "dataset": dataset,
+        "cases": int(scores.shape[1]),
+        "commits": sorted({str(record.code_version) for record in records}),
+        "matrix": [
+            {"trainer": name, "dice": float(mean), "tied_with_best": bool(is_tied)}
+            for name, mean, is_tied in zip(TRAINERS, means, tied, strict=True)
+        ],
+        "matrix_winner": TRAINERS[best],
+        "race_winner": race.winner,
+        "race_dice": float(race.rungs[-1].seen[race.winner].scores.mean()),
+        "same": best == winner,
+        "tied": bool(tied[winner]),
+        "given_away": float(means[best] - means[winner]),
+        "matrix_s": round(seconds, 1),
+        "race_s": round(race.total, 1),
+        "percent": round(100 * race.total / seconds, 1),
+        "rungs": [rung_to_json(rung) for rung in race.rungs],
+    }
+
+
+def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str:
+    held = sum(walk["same"] or walk["tied"] for walk in walks)
+    share = sum(walk["race_s"] for walk in walks) / sum(walk["matrix_s"] for walk in walks)
+    return "\n".join(
+        [
+            "# One race over three seeds against the full matrix",
+            "",
+            f"{len(TRAINERS)} trainers x seeds {options.seeds}, {options.seconds:g} s a run, one fold; looks "
+            f"after {', '.join(f'{rung:.0%}' for rung in CAPPED.rungs)},",
+            f"capped at {CAPPED.cap:.0%} of the full times (`_race_rules.py`). A case counts with its mean",
+            "over the seeds. Compute is the wall clock of training and prediction, looks included. Given away is",
+            "what the race's winner is behind the matrix's winner, in the matrix.",
+            "",
+            f"The winner held (the same, or tied with it in the matrix) in {held} of {len(walks)}; compute "
+            f"{share:.0%} of the matrix's.",
+            "",
+            "| data set | cases | winner of the matrix | winner of the race | | given away | matrix | race "
+            "| compute |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *map(_line, walks),
+            "",
+            "| data set | the matrix: Dice, best first; = not told from the best |",
+            "|---|---|",
+            *(f"| {walk['dataset']} | {_field(walk)} |" for walk in walks),
+        ]
+    )
+
+
+def _line(walk: dict[str, Any]) -> str:
+    told = "the same" if walk["same"] else "tied with it" if walk["tied"] else "LOST"
+    best = max(each["dice"] for each in walk["matrix"])
+    return (
+        f"| {walk['dataset']} | {walk['cases']} | {walk['matrix_winner']} {best:.3f} | {walk['race_winner']} "
+        f"{walk['race_dice']:.3f} | {told} | {walk['given_away']:.4f} | {walk['matrix_s']:.0f} s "
+        f"| {walk['race_s']:.0f} s | {walk['percent']:.0f} % |"
+    )
+
+
+def _field(walk: dict[str, Any]) -> str:
+    ordered = sorted(walk["matrix"], key=lambda each: -each["dice"])
+    return ", ".join(
+        f"{each['trainer']} {each['dice']:.3f}{'=' if each['tied_with_best'] else ''}" for each in ordered
+    )
+
+
+if __name__ == "__main__":
+    main()
