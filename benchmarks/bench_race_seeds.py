@@ -139,8 +139,8 @@ def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str
             f"{len(TRAINERS)} trainers x seeds {options.seeds}, {options.seconds:g} s a run, one fold; looks "
             f"after {', '.join(f'{rung:.0%}' for rung in CAPPED.rungs)},",
             f"capped at {CAPPED.cap:.0%} of the full times (`_race_rules.py`). A case counts with its mean",
-            "over the seeds. Compute is the wall clock of training and prediction, looks included. Given away is",
-            "what the race's winner is behind the matrix's winner, in the matrix.",
+            "over the seeds. Compute is the wall clock of training and prediction, looks included. Given",
+            "away is what the race's winner is behind the matrix's winner, in the matrix.",
             "",
             f"The winner held (the same, or tied with it in the matrix) in {held} of {len(walks)}; compute "
             f"{share:.0%} of the matrix's.",
