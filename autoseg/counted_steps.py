@@ -11,7 +11,8 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from autoseg.plan import Decision
-from autoseg.planner.budget import NARROWEST, SOURCE, STEPS_FOR_MIRRORING, Shape
+from autoseg.planner.budget import NARROWEST, Shape
+from autoseg.short_training import without_mirroring
 
 if TYPE_CHECKING:
     from autoseg.trainers._base import Trainer
@@ -37,13 +38,7 @@ def count_steps(steps: int, hyperparameters: MutableMapping[str, Any]) -> list[D
     hyperparameters.update(epochs=epochs, steps_per_epoch=each)
     rule = f"{steps} steps were asked for, in {epochs} epochs"
     found = [Decision("steps", epochs * each, rule, {"steps": steps}, "asked for")]
-    if "mirroring" in hyperparameters:
-        return found
-    mirrored = steps >= STEPS_FOR_MIRRORING
-    if not mirrored:
-        hyperparameters["mirroring"] = False
-    rule = f"samples are mirrored from {STEPS_FOR_MIRRORING} steps on: fewer do not teach every pose"
-    return [*found, Decision("mirroring", mirrored, rule, {"steps": steps}, SOURCE)]
+    return [*found, *without_mirroring(steps, hyperparameters)]
 
 
 def small_shape(published: Shape, smallest_batch: int) -> Shape:

@@ -18,12 +18,13 @@ from autoseg.errors import PlanError
 from autoseg.fingerprint import Fingerprint
 from autoseg.fitting import TRAINING_SHARE, Fitting, published_width
 from autoseg.plan import Configuration, Decision, Plan
-from autoseg.planner.budget import FEWEST_STEPS, SOURCE, STEPS_FOR_MIRRORING, Shape
+from autoseg.planner.budget import FEWEST_STEPS, Shape
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import DimensionChoice, choose_dimension
 from autoseg.planner.networks import Hardware
 from autoseg.planner.normalization import with_percentiles
 from autoseg.planner.orientation import has_orientations, orientation_decision, slicing_axes
+from autoseg.short_training import optimiser_words, with_adamw, without_mirroring
 from autoseg.trained_dimension import choose_configuration
 from autoseg.trainer_options import (
     check_taken_up,
@@ -106,8 +107,8 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     if request.seconds is not None and not stock:
         shape, more = fitting.fit(request.seconds)
         decisions += more
-        if trainer.adaptive_width and "mirroring" not in hyperparameters:
-            decisions.append(_mirroring(more[0], hyperparameters))
+    if not stock:
+        decisions += _shortened(trainer, hyperparameters, start, request, decisions)
     orientation, left_out = _orientation(base, name, trainer, choice, request)
     plan = fitting.plan(shape)
     if normalization == "percentile" and not keeps_normalization(plan):
@@ -116,6 +117,7 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
         *left_out,
         *shape_changes(base.configurations[name], plan.configurations[name], shape, published),
         *(["no mirroring"] if hyperparameters.get("mirroring") is False else []),
+        *(optimiser_words(trainer, hyperparameters) if "optimizer_name" not in choice.options else []),
         *schedule_changes(trainer, hyperparameters, request.seconds),
         *step_changes(trainer, request.steps),
         *start.words,
@@ -204,10 +206,17 @@ def dimension_of(base: Plan, fingerprint: Fingerprint, request: Request) -> Dime
     return found if request.dimension is None else dataclasses.replace(found, decision=request.dimension)
 
 
-def _mirroring(fitted: Decision, hyperparameters: dict[str, Any]) -> Decision:
-    """Leave mirroring out of a short training, in `hyperparameters`, and say so."""
-    steps = fitted.inputs["predicted_steps"]
-    if steps < STEPS_FOR_MIRRORING:
-        hyperparameters["mirroring"] = False
-    rule = f"samples are mirrored from {STEPS_FOR_MIRRORING} steps on: fewer do not teach every pose"
-    return Decision("mirroring", steps >= STEPS_FOR_MIRRORING, rule, {"predicted_steps": steps}, SOURCE)
+def _shortened(
+    trainer: type[Trainer],
+    hyperparameters: dict[str, Any],
+    start: Start,
+    request: Request,
+    decisions: Sequence[Decision],
+) -> list[Decision]:
+    """What nnU-Net's own training does otherwise where it is short, in `hyperparameters`."""
+    predicted = (each.inputs.get("predicted_steps") for each in decisions if each.name == "budget")
+    steps = request.steps if request.steps is not None else next(predicted, None)
+    if steps is None or not trainer.adaptive_width:
+        return []
+    mirroring = without_mirroring(steps, hyperparameters)
+    return mirroring + with_adamw(trainer, steps, hyperparameters, start.init.is_trained_model)
