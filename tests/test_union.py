@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from autoseg import cli, first_stage, pipeline
+from autoseg import cli, first_stage, single_stages
 from autoseg.dataset import Dataset, load_dataset
 from autoseg.demo import make_demo
 from autoseg.errors import DataError, UsageError
@@ -135,7 +135,7 @@ def test_the_command_takes_several_data_sets(tmp_path: Path, monkeypatch: pytest
         raise UsageError("enough")
 
     monkeypatch.setattr(first_stage, "pretrain_with_labels", stop)
-    monkeypatch.setattr(pipeline, "pretrain_one", stop)
+    monkeypatch.setattr(single_stages, "pretrain_one", stop)
     command = ["pretrain", "A", "B", "C", "brainunet", "--budget", "1m", "--workspace", str(tmp_path)]
     CliRunner().invoke(cli.app, [*command, "--with-labels"])
     CliRunner().invoke(cli.app, [*command, "--fold", "2"])
@@ -169,13 +169,13 @@ def test_a_first_stage_of_two_data_sets_starts_a_second(volumes: list[Dataset], 
     roots = [each.root for each in volumes]
     steps = "steps_per_epoch=3"
     labelled = first_stage.pretrain_with_labels(roots, f"brainunet:width=4:{steps}", "all", workspace, few)
-    masked = pipeline.pretrain_one(roots[0], "brainunet:width=4", "all", workspace, short, roots[1:])
+    masked = single_stages.pretrain_one(roots[0], "brainunet:width=4", "all", workspace, short, roots[1:])
     assert labelled.path.is_file() and masked.steps > 0
     cases = json.loads((labelled.run.model_folder / "dataset.json").read_text())["numTraining"]
     assert cases == 7
     for source in (labelled.run.model_folder, masked.path):
         row = f"brainunet:init={source}:plan_from=init:{steps}"
-        done = pipeline.train_one(roots[0], row, 0, workspace, few)
+        done = single_stages.train_one(roots[0], row, 0, workspace, few)
         cost = json.loads(done.run.cost.read_text())
         start = cost["initialised_from"]
         assert start["loaded"] > 50 and start["random"] == (0 if source == labelled.run.model_folder else 2)
