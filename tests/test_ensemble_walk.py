@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoseg import fitting, pipeline
+from autoseg import fitting, pipeline, single_stages
 from autoseg.demo import make_demo
 from autoseg.files import read_json
 from autoseg.image import read_images, read_segmentation
@@ -128,7 +128,7 @@ def segment(held_out: Path, tmp_path: Path) -> Segment:
 
     def written(model: Path, *more: Path) -> np.ndarray:
         output = tmp_path / "-".join(path.name for path in (model, *more))
-        (path,) = pipeline.predict_folder(model, held_out, output, device="cpu", more=more)
+        (path,) = single_stages.predict_folder(model, held_out, output, device="cpu", more=more)
         return read_segmentation(path, "SimpleITKIO").array[0]
 
     return written
@@ -186,11 +186,11 @@ def test_an_interrupted_training_goes_on_with_its_best_checkpoints(
     with monkeypatch.context() as patched:
         patched.setattr(deepmrseg, "on_validation_epoch_end", look_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            pipeline.train_one(*arguments)
+            single_stages.train_one(*arguments)
     (latest,) = workspace.results.rglob("checkpoint_latest.pth")
     before = read_json(latest.parent / "best_checkpoints.json")["checkpoints"]
     assert {each["epoch"] for each in before} < set(range(6))
-    checkpoint = pipeline.train_one(*arguments)
+    checkpoint = single_stages.train_one(*arguments)
     kept = read_json(latest.parent / "best_checkpoints.json")["checkpoints"]
     losses = read_checkpoint(checkpoint.path)["logging"]["val_losses"]
     assert len(losses) > 6
