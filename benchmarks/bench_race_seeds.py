@@ -53,7 +53,9 @@ def main() -> None:
     for name in (name for name in DATASETS if any(part in name for part in options.only.split(","))):
         found = _walk(name, options)
         # Another process may be at another data set.
-        walks = [*(each for each in _known() if each["dataset"] != name), found]
+        key = (name, options.seeds)
+        walks = [*(each for each in _known() if (each["dataset"], each["seeds"]) != key), found]
+        walks.sort(key=lambda each: (each["seeds"], list(DATASETS).index(each["dataset"])))
         write_results(NAME, where, walks, _report(walks, options))
     print(_report(_known(), options))
 
@@ -74,7 +76,7 @@ def _walk(name: str, options: argparse.Namespace) -> dict[str, Any]:
     ]
     records = run_each(cells, workspace, None)
     raced = race_cells(cells, workspace, CAPPED)
-    return _compared(name, records, raced.race, groups_of(cells))
+    return {"seeds": options.seeds, **_compared(name, records, raced.race, groups_of(cells))}
 
 
 def _cells(root: Path, workspace: Workspace, seed: int, options: argparse.Namespace) -> list[Cell]:
@@ -130,30 +132,37 @@ def _compared(
 
 
 def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str:
-    held = sum(walk["same"] or walk["tied"] for walk in walks)
-    share = sum(walk["race_s"] for walk in walks) / sum(walk["matrix_s"] for walk in walks)
     return "\n".join(
         [
             "# One race over three seeds against the full matrix",
             "",
-            f"{len(TRAINERS)} trainers x seeds {options.seeds}, {options.seconds:g} s a run, one fold; looks "
-            f"after {', '.join(f'{rung:.0%}' for rung in CAPPED.rungs)},",
+            f"{len(TRAINERS)} trainers x three seeds, {options.seconds:g} s a run, one fold; looks after "
+            f" {', '.join(f'{rung:.0%}' for rung in CAPPED.rungs)},",
             f"capped at {CAPPED.cap:.0%} of the full times (`_race_rules.py`). A case counts with its mean",
             "over the seeds. Compute is the wall clock of training and prediction, looks included. Given",
             "away is what the race's winner is behind the matrix's winner, in the matrix.",
             "",
-            f"The winner held (the same, or tied with it in the matrix) in {held} of {len(walks)}; compute "
-            f"{share:.0%} of the matrix's.",
+            *(_sum(seeds, walks) for seeds in sorted({walk["seeds"] for walk in walks})),
             "",
-            "| data set | cases | winner of the matrix | winner of the race | | given away | matrix | race "
-            "| compute |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "| data set | seeds | cases | winner of the matrix | winner of the race | | given away | matrix "
+            "| race | compute |",
+            "|---|---|---|---|---|---|---|---|---|---|",
             *map(_line, walks),
             "",
-            "| data set | the matrix: Dice, best first; = not told from the best |",
-            "|---|---|",
-            *(f"| {walk['dataset']} | {_field(walk)} |" for walk in walks),
+            "| data set | seeds | the matrix: Dice, best first; = not told from the best |",
+            "|---|---|---|",
+            *(f"| {walk['dataset']} | {walk['seeds']} | {_field(walk)} |" for walk in walks),
         ]
+    )
+
+
+def _sum(seeds: str, walks: Sequence[dict[str, Any]]) -> str:
+    of = [walk for walk in walks if walk["seeds"] == seeds]
+    held = sum(walk["same"] or walk["tied"] for walk in of)
+    share = sum(walk["race_s"] for walk in of) / sum(walk["matrix_s"] for walk in of)
+    return (
+        f"- Seeds {seeds}: the winner held (the same, or tied with it in the matrix) on {held} of {len(of)} "
+        f"data sets; compute {share:.0%} of the matrix's."
     )
 
 
@@ -161,8 +170,8 @@ def _line(walk: dict[str, Any]) -> str:
     told = "the same" if walk["same"] else "tied with it" if walk["tied"] else "LOST"
     best = max(each["dice"] for each in walk["matrix"])
     return (
-        f"| {walk['dataset']} | {walk['cases']} | {walk['matrix_winner']} {best:.3f} | {walk['race_winner']} "
-        f"{walk['race_dice']:.3f} | {told} | {walk['given_away']:.4f} | {walk['matrix_s']:.0f} s "
+        f"| {walk['dataset']} | {walk['seeds']} | {walk['cases']} | {walk['matrix_winner']} {best:.3f} "
+        f"| {walk['race_winner']} {walk['race_dice']:.3f} | {told} | {walk['given_away']:.4f} | {walk['matrix_s']:.0f} s "
         f"| {walk['race_s']:.0f} s | {walk['percent']:.0f} % |"
     )
 
