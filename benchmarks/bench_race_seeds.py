@@ -137,7 +137,7 @@ def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str
             "# One race over three seeds against the full matrix",
             "",
             f"{len(TRAINERS)} trainers x three seeds, {options.seconds:g} s a run, one fold; looks after "
-            f" {', '.join(f'{rung:.0%}' for rung in CAPPED.rungs)},",
+            f"{', '.join(f'{rung:.0%}' for rung in CAPPED.rungs)},",
             f"capped at {CAPPED.cap:.0%} of the full times (`_race_rules.py`). A case counts with its mean",
             "over the seeds. Compute is the wall clock of training and prediction, looks included. Given",
             "away is what the race's winner is behind the matrix's winner, in the matrix.",
@@ -171,8 +171,8 @@ def _line(walk: dict[str, Any]) -> str:
     best = max(each["dice"] for each in walk["matrix"])
     return (
         f"| {walk['dataset']} | {walk['seeds']} | {walk['cases']} | {walk['matrix_winner']} {best:.3f} "
-        f"| {walk['race_winner']} {walk['race_dice']:.3f} | {told} | {walk['given_away']:.4f} | {walk['matrix_s']:.0f} s "
-        f"| {walk['race_s']:.0f} s | {walk['percent']:.0f} % |"
+        f"| {walk['race_winner']} {walk['race_dice']:.3f} | {told} | {walk['given_away']:.4f} "
+        f"| {walk['matrix_s']:.0f} s | {walk['race_s']:.0f} s | {walk['percent']:.0f} % |"
     )
 
 
