@@ -33,8 +33,9 @@ from autoseg.planner.budget import (
     structure_width,
 )
 from autoseg.planner.patch import shrunk
+from autoseg.planner.step_time import StepTime
 from autoseg.planner.topology import divisors
-from autoseg.probe import probe_patch, step_seconds
+from autoseg.probe import probe_batches, step_seconds
 from autoseg.training_memory import memory_of, within_memory
 
 if TYPE_CHECKING:
@@ -158,21 +159,23 @@ class Fitting:
             PlanError: if the time is too short for any; the message says what would make sense.
         """
         measured, probe = self._measure()
+        line = StepTime.through(measured)
         width = self._structure_width()
         train_seconds = run_seconds * TRAINING_SHARE
 
         def seconds_of(shape: Shape) -> float:
-            work: float = self._batch(shape) * math.prod(self._patch(shape)) / probe["voxels"]
+            seconds = line.seconds(self._voxels(shape))
             if shape.width and self.published.width:
-                work *= (shape.width / self.published.width) ** WIDTH_EXPONENT
-            return measured * work
+                seconds *= (shape.width / self.published.width) ** WIDTH_EXPONENT
+            return seconds
 
-        shape, steps = choose(self._offers(width), seconds_of, train_seconds)
+        shape, steps = choose(self._offers(width, line), seconds_of, train_seconds)
         self._refuse(steps, seconds_of(shape), run_seconds)
         inputs = {
             "train_seconds": round(train_seconds, 1),
-            "measured_step_s": round(measured, 4),
+            "measured_step_s": {str(voxels): round(seconds, 4) for voxels, seconds in measured.items()},
             "measured_on": probe,
+            "fixed_step_s": round(line.fixed, 4),
             "predicted_step_s": round(seconds_of(shape), 4),
             "predicted_steps": steps,
             "published": dataclasses.asdict(self.published),
@@ -180,7 +183,7 @@ class Fitting:
         }
         return shape, [Decision("budget", dataclasses.asdict(shape), self._rule(), inputs, SOURCE)]
 
-    def _offers(self, structure: float) -> list[tuple[Shape, int]]:
+    def _offers(self, structure: float, line: StepTime) -> list[tuple[Shape, int]]:
         """What may be chosen, from the published shape to the cheapest."""
         if self.moved:
             structure, narrowest = 0.0, math.inf
@@ -191,12 +194,20 @@ class Fitting:
         offers = shapes(
             self.published, smallest, structure, lambda s: bearable_batch(smallest, self._patch(s))
         )
-        # A patch that cannot hold a structure teaches less than fewer steps do.
-        return [
-            (shape, asked)
-            for shape, asked in offers
-            if shape.patch_share == 1.0 or min(self._patch(shape)) * shape.coarsening >= narrowest
-        ]
+        kept: list[tuple[Shape, int]] = []
+        for shape, asked in offers:
+            # A patch that cannot hold a structure teaches less than fewer steps do.
+            if shape.patch_share < 1.0 and min(self._patch(shape)) * shape.coarsening < narrowest:
+                continue
+            last = kept[-1][0] if kept else shape
+            same_grid = (shape.coarsening, shape.patch_share) == (last.coarsening, last.patch_share)
+            if same_grid or line.follows_size(self._voxels(last)):
+                kept.append((shape, asked))
+        return kept
+
+    def _voxels(self, shape: Shape) -> int:
+        """Of a batch."""
+        return self._batch(shape) * math.prod(self._patch(shape))
 
     def _structure_width(self) -> float:
         """Diameter of the smallest structure, voxels; of a ball where slices of volumes are trained on."""
@@ -232,27 +243,31 @@ class Fitting:
             f"at least {ENOUGH_STEPS} steps: first the batch shrinks{kept}; below {FEWEST_STEPS} steps the "
             f"spacing grows while the smallest structure stays wider than {NARROWEST_STRUCTURE:g} voxels"
             + (f", then the batch below {self.trainer.smallest_batch}" if below else "")
-            + ", and at last the patch shrinks while it can hold that structure"
+            + ", and at last the patch shrinks while it can hold that structure; spacing and patch stay "
+            "where voxels take less than half of a step"
         )
 
-    def _measure(self) -> tuple[float, dict[str, Any]]:
-        """Seconds of a step on a small patch, and what it was measured on."""
+    def _measure(self) -> tuple[dict[int, float], dict[str, Any]]:
+        """Seconds of a step by voxels of a small batch, and what they were measured on."""
         from autoseg.trainers._base import autocast_dtype
 
         configuration, topology = self.configuration(self.published), self._at(1.0).topology
-        batch = min(2, configuration.batch_size)
         # A network that names no strides is measured on its whole patch.
         rows = configuration.architecture.kwargs.get("strides", [configuration.patch_size])
         strides = divisors(topology) if topology else [math.prod(c) for c in zip(*rows, strict=True)]
-        patch = probe_patch(configuration.patch_size, batch, strides)
         plan = dataclasses.replace(self._at(1.0).plan, configurations={self.name: configuration})
         network = build(self.trainer, plan, self.name, self.dataset).to(self.request.device).train()
         dtype = autocast_dtype(self.request.device)
-        seconds = step_seconds(
-            network, (batch, len(self.dataset.channels), *patch), self.request.device, dtype
-        )
-        probe = {"patch": list(patch), "batch": batch, "voxels": batch * math.prod(patch)}
-        return seconds, {**probe, "precision": str(dtype or torch.float32).removeprefix("torch.")}
+        channels = len(self.dataset.channels)
+        probes = probe_batches(configuration.patch_size, configuration.batch_size, strides)
+        measured = {
+            batch * math.prod(patch): step_seconds(
+                network, (batch, channels, *patch), self.request.device, dtype
+            )
+            for batch, patch in probes
+        }
+        on = {"batches": [[batch, *patch] for batch, patch in probes]}
+        return measured, {**on, "precision": str(dtype or torch.float32).removeprefix("torch.")}
 
 
 def published_width(trainer: type[Trainer], options: Mapping[str, Any]) -> int | None:

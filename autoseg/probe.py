@@ -15,10 +15,34 @@ from autoseg.architectures import channels_last, prepare_for_cpu
 LARGEST_PROBE_VOXELS = 200_000
 
 
-def probe_patch(patch_size: Sequence[int], batch_size: int, strides: Sequence[int]) -> tuple[int, ...]:
+def probe_batches(
+    patch_size: Sequence[int], batch_size: int, strides: Sequence[int]
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Two batches of different size that are small enough to measure; one where no other is possible.
+
+    Args:
+        patch_size: as planned.
+        batch_size: as planned; the larger of the two has at most as many samples.
+        strides: of the network, altogether.
+
+    Returns:
+        Samples and patch of each.
+    """
+    least = min(2, batch_size)
+    patch = probe_patch(patch_size, least, strides)
+    more = min(4 * least, batch_size, LARGEST_PROBE_VOXELS // math.prod(patch))
+    if more >= 2 * least:  # closer sizes would measure noise
+        return [(least, patch), (more, patch)]
+    smaller = probe_patch(patch, least, strides, least * math.prod(patch) // 2)
+    return [(least, patch)] if smaller == patch else [(least, smaller), (least, patch)]
+
+
+def probe_patch(
+    patch_size: Sequence[int], batch_size: int, strides: Sequence[int], most: int = LARGEST_PROBE_VOXELS
+) -> tuple[int, ...]:
     """A patch small enough to measure, a multiple of the network's strides and not below twice them."""
     patch = list(patch_size)
-    while math.prod(patch) * batch_size > LARGEST_PROBE_VOXELS:
+    while math.prod(patch) * batch_size > most:
         halved = [n // 2 // s * s if n // 2 >= 2 * s else n for n, s in zip(patch, strides, strict=True)]
         axis = max(range(len(patch)), key=lambda i: patch[i] - halved[i])
         if halved[axis] == patch[axis]:

@@ -4,7 +4,8 @@ A network that sees too few batches learns nothing, however good it is. The rule
 published system as it can to reach enough steps: first the batch shrinks, then (only where the trainer
 declares it) the width, then the spacing grows, as long as the smallest structure stays large enough to see.
 Where all that is not enough, the batch shrinks below what the trainer asks for, as far as its normalisation
-bears it, and at last the patch, as the planner shrinks it for a smaller memory.
+bears it, and at last the patch, as the planner shrinks it for a smaller memory. Spacing and patch stay where
+most of a step is what every step takes, whatever its size: they would be given away for little.
 """
 
 from __future__ import annotations
