@@ -10,7 +10,7 @@ import torch
 from network_facts import build
 from torch import Tensor, nn
 
-from autoseg.architectures import prepare_for_cpu
+from autoseg.architectures import _convolution, prepare_for_cpu
 from autoseg.architectures._convolution import Conv2d, Conv3d
 from autoseg.architectures._cpu import Dropout, InstanceNorm3d, TransposedConv2d, TransposedConv3d
 from autoseg.architectures._depthwise import (
@@ -105,6 +105,13 @@ def test_transposed_convolutions_in_bf16(kernel: Any, stride: Any, bias: bool) -
         (lambda: Conv2d(16, 16, 3, stride=2, padding=1), (8, 1)),
         (lambda: DepthwiseConv3d(16, 16, 3, padding=1, groups=16), (2, 4, 4)),
         (lambda: DepthwiseConv3d(16, 16, 5, padding=2, groups=16), (3, 4, 4)),
+        # Few windows, which go through one matrix product.
+        (lambda: Conv2d(16, 8, 3, padding=1), (2, 2)),
+        (lambda: Conv2d(16, 8, 3, padding=1, bias=False), (1, 1)),
+        (lambda: Conv2d(16, 8, (3, 2), stride=(2, 1), padding=(1, 0)), (4, 3)),
+        (lambda: Conv2d(16, 8, 2, stride=2), (4, 5)),
+        (lambda: Conv3d(16, 8, 3, padding=1), (2, 2, 2)),
+        (lambda: Conv3d(16, 8, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)), (2, 4, 4)),
     ],
 )
 def test_gradients_in_bf16_are_right_where_the_library_is_wrong(make: Any, size: Any) -> None:
@@ -117,6 +124,31 @@ def test_gradients_in_bf16_are_right_where_the_library_is_wrong(make: Any, size:
         found = run(layer, x)
     for a, b in zip(found, expected, strict=True):
         assert (a - b).norm() < 0.02 * b.norm()
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "taken"),
+    [
+        (Conv2d(4, 4, 3, padding=1), (2, 2), True),
+        (Conv2d(4, 4, 3, padding=1, stride=2), (4, 3), True),
+        (Conv2d(4, 4, 3, padding=1), (4, 3), False),
+        (Conv2d(4, 4, 1), (2, 2), False),
+        (Conv2d(4, 4, 3, padding=2, dilation=2), (2, 2), False),
+        (Conv2d(4, 4, 3, padding=1, groups=2), (2, 2), False),
+    ],
+)
+def test_one_product_is_for_few_windows_in_bf16(
+    layer: nn.Module, size: tuple[int, ...], taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    over_windows = _convolution._over_windows
+    monkeypatch.setattr(_convolution, "_over_windows", lambda *a: calls.append(1) or over_windows(*a))
+    x = torch.randn(2, 4, *size)
+    layer(x)
+    assert not calls
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        layer(x)
+    assert bool(calls) == taken
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.5, 0.3])
