@@ -6,7 +6,9 @@ than its kernel has (2 slices, 3x3x3), and a strided convolution of a map one vo
 works in float32; such maps are tiny, so that costs nothing.
 
 Onto a map of very few voxels, the library is several times slower than one matrix product over the windows
-of that map, whose gradients are right as well.
+of that map, whose gradients are right as well. On one core with AMX, 56x40 voxels: a step of resnet34_mlp
+with 8 samples 235 -> 174 ms, of unetplusplus 310 -> 256, of resnet50_unet 334 -> 298; networks without such
+maps stay as they are. Logits differ by 0.4 % or less, a tenth of what bf16 differs from float32.
 """
 
 from __future__ import annotations
@@ -76,18 +78,23 @@ def _in_float32(x: Tensor, layer: nn.Conv2d | nn.Conv3d) -> Tensor:
 
 
 def _has_few_windows(x: Tensor, layer: nn.Conv2d | nn.Conv3d) -> bool:
-    plain = layer.groups == 1 and isinstance(layer.padding, tuple) and set(layer.dilation) == {1}
+    plain = layer.groups == 1 and not isinstance(layer.padding, str) and set(layer.dilation) == {1}
     if not plain or math.prod(layer.kernel_size) == 1:
         return False
-    size = zip(x.shape[2:], layer.kernel_size, layer.stride, layer.padding, strict=True)
+    size = zip(x.shape[2:], layer.kernel_size, layer.stride, _padding(layer), strict=True)
     windows = math.prod((n + 2 * p - k) // s + 1 for n, k, s, p in size)
     return 0 < windows <= FEW[x.ndim - 2]
+
+
+def _padding(layer: nn.Conv2d | nn.Conv3d) -> list[int]:
+    """By axis; not for padding in words."""
+    return [int(n) for n in layer.padding]
 
 
 def _over_windows(x: Tensor, layer: nn.Conv2d | nn.Conv3d) -> Tensor:
     """One product of all windows with the kernel, channels innermost, as channels-last has them."""
     axes = x.ndim - 2
-    padding = [side for p in reversed(layer.padding) for side in (p, p)]
+    padding = [side for p in reversed(_padding(layer)) for side in (p, p)]
     windows = functional.pad(x, padding)
     for axis, (kernel, stride) in enumerate(zip(layer.kernel_size, layer.stride, strict=True)):
         windows = windows.unfold(2 + axis, kernel, stride)
