@@ -2,8 +2,9 @@
 
 The library behind torch 2.15 (oneDNN 3.13.3) computes a wrong kernel gradient in bf16, uninitialised
 memory at times, in two cases, both met at the bottom of small patches: a 3D convolution of fewer slices
-than its kernel has (2 slices, 3x3x3), and a strided convolution of a map one voxel wide. There the layer
-works in float32; such maps are tiny, so that costs nothing.
+than its kernel has (2 slices, 3x3x3), and a strided convolution of a map one voxel wide. With AMX (torch
+2.14.1), the result of a strided convolution onto a map one voxel wide is wrong as well, NaN at times. There
+the layer works in float32; such maps are tiny, so that costs nothing.
 
 Onto a map of very few voxels, the library is several times slower than one matrix product over the windows
 of that map, whose gradients are right as well. On one core with AMX, 56x40 voxels: a step of resnet34_mlp
@@ -26,9 +27,10 @@ FEW = {2: 4, 3: 8}
 
 
 def is_misjudged(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> bool:
-    """Whether the kernel gradient of a convolution of a map of `size` would be wrong in bf16 on a CPU."""
+    """Whether a convolution of a map of `size`, or its kernel gradient, would be wrong in bf16 on a CPU."""
     shallow = len(size) == 3 and size[0] < kernel[0]
-    narrow = size[-1] == 1 and stride[-1] > 1
+    # Padded by half a kernel, as all are, it leads onto a map one voxel wide.
+    narrow = size[-1] <= stride[-1] and stride[-1] > 1
     return shallow or narrow
 
 

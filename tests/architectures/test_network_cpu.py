@@ -103,6 +103,8 @@ def test_transposed_convolutions_in_bf16(kernel: Any, stride: Any, bias: bool) -
         (lambda: Conv3d(16, 16, 5, padding=2), (4, 6, 6)),
         (lambda: Conv3d(16, 16, 3, stride=2, padding=1), (8, 2, 1)),
         (lambda: Conv2d(16, 16, 3, stride=2, padding=1), (8, 1)),
+        (lambda: Conv2d(16, 32, 3, stride=2, padding=1), (16, 2)),
+        (lambda: Conv3d(16, 16, 3, stride=2, padding=1), (8, 6, 2)),
         (lambda: DepthwiseConv3d(16, 16, 3, padding=1, groups=16), (2, 4, 4)),
         (lambda: DepthwiseConv3d(16, 16, 5, padding=2, groups=16), (3, 4, 4)),
         # Few windows, which go through one matrix product.
