@@ -293,8 +293,11 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
         loss = self._loss_of(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
-        self.optimizer.step()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        else:  # as nnU-Net's gradient scaler on a GPU: one such step would spoil all weights for good
+            self.print_to_log_file("a step whose gradients are not finite is left out")
         return {"loss": loss.detach().cpu().numpy()}
 
     def _loss_of(self, batch: Mapping[str, Any]) -> torch.Tensor:

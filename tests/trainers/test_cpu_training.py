@@ -50,6 +50,21 @@ def test_gradients_are_right_where_the_coarsest_map_has_two_slices(make_trainer:
             assert got.norm() / expected.norm() == pytest.approx(1.0, abs=0.2), name
 
 
+def test_a_step_with_gradients_that_are_not_finite_changes_no_weight(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    trainer.network.train()
+    batch = batch_for(trainer)
+    before = {name: p.detach().clone() for name, p in trainer.network.named_parameters()}
+    good = batch["data"].clone()
+    batch["data"][0, 0, 0] = torch.nan
+    trainer.train_step(batch)
+    assert all(torch.equal(before[name], p) for name, p in trainer.network.named_parameters())
+    batch["data"].copy_(good)
+    trainer.train_step(batch)
+    assert any(not torch.equal(before[name], p) for name, p in trainer.network.named_parameters())
+    assert all(torch.isfinite(p).all() for p in trainer.network.parameters())
+
+
 def test_what_is_saved_is_what_stock_nnunet_loads(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     """The layers are faster, their names and parameters are nnU-Net's."""
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
