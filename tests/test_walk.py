@@ -99,9 +99,9 @@ def test_stock_nnunet_predicts_what_autoseg_trained(walked: dict[str, object], r
         for path in mine:
             ours = read_segmentation(path, "SimpleITKIO").array
             stock = read_segmentation(output / path.name, "SimpleITKIO").array
-            # bfloat16 here; there half-precision sums that lose the corners of an image. After 12 s of training
-            # many a voxel is near the decision boundary and falls either way (0.7 % were seen to).
-            assert np.mean(ours != stock) < 0.02, model.name
+            # Rounding: bfloat16 here; there, sums in half precision, which lose the corners of an image. After
+            # 12 s of training many a voxel is near the boundary: 1.3 % differed, three of four at the rim.
+            assert np.mean(ours != stock) < 0.03, model.name
 
 
 def test_the_command_tells_where_stock_nnunet_finds_our_trainers() -> None:
