@@ -99,7 +99,7 @@ def test_stock_nnunet_predicts_what_autoseg_trained(walked: dict[str, object], r
         for path in mine:
             ours = read_segmentation(path, "SimpleITKIO").array
             stock = read_segmentation(output / path.name, "SimpleITKIO").array
-            # Rounding: bfloat16 here; there, sums in half precision, which lose the corners of an image. After
+            # Rounding: bfloat16 here; there, half-precision sums, which lose the corners of an image. After
             # 12 s of training many a voxel is near the boundary: 1.3 % differed, three of four at the rim.
             assert np.mean(ours != stock) < 0.03, model.name
 
