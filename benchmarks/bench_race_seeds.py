@@ -51,7 +51,12 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(DATASETS), help="data sets, with commas")
     options = parser.parse_args()
     for name in (name for name in DATASETS if any(part in name for part in options.only.split(","))):
-        found = _walk(name, options)
+        found = {
+            "seeds": options.seeds,
+            "processor": where["processor"],
+            "date": where["date"],
+            **_walk(name, options),
+        }
         # Another process may be at another data set.
         key = (name, options.seeds)
         walks = [*(each for each in _known() if (each["dataset"], each["seeds"]) != key), found]
@@ -76,7 +81,7 @@ def _walk(name: str, options: argparse.Namespace) -> dict[str, Any]:
     ]
     records = run_each(cells, workspace, None)
     raced = race_cells(cells, workspace, CAPPED)
-    return {"seeds": options.seeds, **_compared(name, records, raced.race, groups_of(cells))}
+    return _compared(name, records, raced.race, groups_of(cells))
 
 
 def _cells(root: Path, workspace: Workspace, seed: int, options: argparse.Namespace) -> list[Cell]:
@@ -152,6 +157,12 @@ def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str
             "| data set | seeds | the matrix: Dice, best first; = not told from the best |",
             "|---|---|---|",
             *(f"| {walk['dataset']} | {walk['seeds']} | {_field(walk)} |" for walk in walks),
+            "",
+            "The last table is of the latest run alone. Where and when each was made, one core each:",
+            "",
+            "| data set | seeds | commit | processor | date |",
+            "|---|---|---|---|---|",
+            *map(_made, walks),
         ]
     )
 
@@ -174,6 +185,11 @@ def _line(walk: dict[str, Any]) -> str:
         f"| {walk['race_winner']} {walk['race_dice']:.3f} | {told} | {walk['given_away']:.4f} "
         f"| {walk['matrix_s']:.0f} s | {walk['race_s']:.0f} s | {walk['percent']:.0f} % |"
     )
+
+
+def _made(walk: dict[str, Any]) -> str:
+    commits = ", ".join(walk["commits"])
+    return f"| {walk['dataset']} | {walk['seeds']} | {commits} | {walk['processor']} | {walk['date']} |"
 
 
 def _field(walk: dict[str, Any]) -> str:
