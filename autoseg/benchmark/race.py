@@ -42,7 +42,8 @@ class Rules:
         ties: at that last look, trainers that are not expected to come out ahead of the leader by more than
             the margin go on (``keep``) or ``stop``.
         cap: the most that the race may take, as a part of what all take at their full time; None: as much as
-            the tests ask for. Then freed time is saved.
+            the tests ask for. Then freed time is saved, but what the cap leaves at the first look is spent on
+            those least behind (see `autoseg.benchmark.race_cap`).
     """
 
     rungs: tuple[float, ...] = (0.1, 0.2, 0.4)
@@ -209,7 +210,8 @@ def run_race(
         rung = _judged(rungs, stretch, seen, failed, rules, groups)
         if rules.cap is not None and seen and not stretch.last:
             most = _affordable([*rungs, rung], len(names) * runs * run_s * rules.cap, rules, runs)
-            rung = replace(rung, verdicts=capped(rung.verdicts, most))
+            least = 1 if stretch.rung >= len(rules.rungs) - 1 else 2
+            rung = replace(rung, verdicts=capped(rung.verdicts, most, least, spend=not rungs))
         rungs.append(rung)
         if told is not None:
             told(rungs)

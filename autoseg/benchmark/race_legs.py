@@ -193,6 +193,8 @@ def stopped_words(number: int, seconds: float, verdict: Verdict, leader: str) ->
     """Why a trainer was stopped, for its row."""
     p = "p < 0.001" if verdict.p < 0.001 else f"p = {verdict.p:.3f}"
     told = f"dropped at rung {number}, after {seconds:.0f} s of training: "
+    if verdict.capped and verdict.behind <= 0:
+        return told + "it led, but another was expected to overtake it, and time was left for one"
     if verdict.capped:
         return told + f"no time was left for it beside {leader} ({verdict.behind:.3f} Dice behind, {p})"
     if verdict.tied:

@@ -38,7 +38,7 @@ class Verdict:
         drop: whether it stops.
         tied: whether it stops although it is not clearly behind: it is not expected to come out ahead.
         reason: in a sentence.
-        capped: whether it stops for nothing but the race's cap.
+        capped: whether the race's cap decided: it stops for nothing else, or goes on for time is left.
     """
 
     behind: float

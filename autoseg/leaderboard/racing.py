@@ -157,7 +157,7 @@ def _decision(
     elif own["drop"]:
         words = "stopped: " + _why(own)
     else:
-        words = "goes on" + (", leads" if leads else "")
+        words = "goes on" + (", leads" if leads else ", for there is time" if own.get("capped") else "")
     return Decision(
         name,
         float(scores.mean()),

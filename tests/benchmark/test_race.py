@@ -242,8 +242,33 @@ def test_a_race_keeps_to_its_cap_even_where_all_are_tied(cap: float, trainers: i
     assert race.winner in race.survivors
     first = race.rungs[0]
     kept = [first.verdicts[name].behind for name in first.kept]
-    late = [each.behind for each in first.verdicts.values() if each.capped]
+    late = [each.behind for each in first.verdicts.values() if each.capped and each.drop]
     assert not late or (max(kept) <= min(late) and len(kept) >= 2)
+
+
+def crossing(name: str, seconds: float) -> Floats:
+    """One starts low and ends best; the rest lies far below."""
+    means = {"early": 0.7 + 0.0008 * seconds, "late": 0.2 + 0.0035 * seconds, "low": 0.1, "lower": 0.05}
+    return scores(means[name], seed=len(name), own=0.02)
+
+
+def test_time_that_a_cap_leaves_after_a_blind_look_is_spent_on_the_least_behind() -> None:
+    rules = Rules(rungs=(0.15, 0.4), freed="save", steep=0.0, blind=True, ties="stop")
+    names = ["early", "late", "low", "lower"]
+    thrifty = run_race(names, look_at(crossing), 200.0, rules)
+    assert thrifty.rungs[0].kept == ("early",)  # the test is sure
+    race = run_race(names, look_at(crossing), 200.0, dataclasses.replace(rules, cap=0.5))
+    first, second, _ = race.rungs
+    assert first.kept == ("early", "late")
+    assert first.verdicts["late"].capped
+    assert not first.verdicts["early"].capped
+    assert "for there is time" in first.verdicts["late"].reason
+    # One of the two has time; it is who is expected to end ahead, not who leads.
+    assert second.leader == "early"
+    assert second.kept == ("late",)
+    assert second.verdicts["early"].capped
+    assert race.winner == "late"
+    assert race.total <= 0.5 * 4 * 200.0
 
 
 def test_without_a_cap_ties_go_on_and_with_a_wide_one_too() -> None:
