@@ -120,7 +120,7 @@ def _mean_case_dice(records: Sequence[Record], configuration: str) -> Any:
     chosen = [
         record.scores.case_scores("dice") for record in records if record.configuration == configuration
     ]
-    return np.mean([each.scores.case_scores("dice") for each in chosen], axis=0)
+    return np.mean(chosen, axis=0)
 
 
 def _decision(folder: Path, place: Path, options: argparse.Namespace) -> DimensionChoice:
