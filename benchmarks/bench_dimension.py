@@ -126,7 +126,7 @@ def _mean_case_dice(records: Sequence[Record], configuration: str) -> Any:
 def _decision(folder: Path, place: Path, options: argparse.Namespace) -> DimensionChoice:
     from autoseg.dataset import load_dataset
 
-    preprocessed = Workspace(place).preprocessed_of(folder.name)
+    preprocessed = Workspace.locate(place).preprocessed_of(folder.name)
     fingerprint = Fingerprint.load(preprocessed / "dataset_fingerprint.json")
     plan = plan_experiment(load_dataset(folder), fingerprint)
     hardware = Hardware.assumed(options.device)
