@@ -35,6 +35,7 @@ from autoseg.trainers._base import autocast_dtype, seed_everything
 from autoseg.trainers._budget import Clock
 from autoseg.trainers._data import HeldDataset, folder_of_cases
 from autoseg.trainers._schedule import schedule_factor
+from autoseg.trainers._step import take_step
 from autoseg.transfer.masking import Masking, Patches, masked_loss
 
 log = logging.getLogger(__name__)
@@ -213,8 +214,8 @@ class _Session:
             group["lr"] = self.how.learning_rate * schedule_factor("cosine", done, WARMUP)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
-        self.optimizer.step()
+        if not take_step(self.optimizer, self.network.parameters(), LARGEST_GRADIENT):
+            log.warning("A step whose gradients are not finite is left out.")
         return float(loss.detach())
 
     def _dtype(self) -> torch.dtype | None:

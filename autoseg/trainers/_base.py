@@ -34,6 +34,7 @@ from autoseg.trainers._data import HeldDataset, loaders
 from autoseg.trainers._finetuning import FineTuning
 from autoseg.trainers._normalization import make_known
 from autoseg.trainers._schedule import EpochSchedule, WatchedTraining, schedule_factor
+from autoseg.trainers._step import take_step
 from autoseg.workspace import GROUPS_FILE
 
 log = logging.getLogger(__name__)
@@ -293,10 +294,7 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
         loss = self._loss_of(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
-        if torch.isfinite(norm):
-            self.optimizer.step()
-        else:  # as nnU-Net's gradient scaler on a GPU: one such step would spoil all weights for good
+        if not take_step(self.optimizer, self.network.parameters(), self.gradient_clip):
             self.print_to_log_file("a step whose gradients are not finite is left out")
         return {"loss": loss.detach().cpu().numpy()}
 
