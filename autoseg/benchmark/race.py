@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -122,6 +123,7 @@ class Rung:
         verdicts: by trainer.
         seen: by trainer.
         failed: why a trainer did not come here, by trainer.
+        failed_s: wall clock that it took all the same, by trainer.
     """
 
     stretch: Stretch
@@ -129,6 +131,7 @@ class Rung:
     verdicts: Mapping[str, Verdict]
     seen: Mapping[str, Seen] = field(repr=False)
     failed: Mapping[str, str] = field(default_factory=dict)
+    failed_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -151,8 +154,9 @@ class Race:
         """Wall clock by trainer."""
         found: dict[str, float] = {}
         for rung in self.rungs:
-            for name, seen in rung.seen.items():
-                found[name] = found.get(name, 0.0) + seen.spent_s
+            spent_s = {name: seen.spent_s for name, seen in rung.seen.items()}
+            for name, seconds in {**spent_s, **rung.failed_s}.items():
+                found[name] = found.get(name, 0.0) + seconds
         return found
 
     @property
@@ -201,13 +205,16 @@ def run_race(
         stretch = next_stretch(rungs, len(names), run_s, rules, runs)
         seen: dict[str, Seen] = {}
         failed: dict[str, str] = {}
+        failed_s: dict[str, float] = {}
         for name in racing:
+            began = time.monotonic()
             try:
                 seen[name] = look(name, stretch)
             except Exception as problem:  # a trainer's own end, not the others'
                 log.error("%s left the race: %s", name, problem)
                 failed[name] = f"{type(problem).__name__}: {problem}"
-        rung = _judged(rungs, stretch, seen, failed, rules, groups)
+                failed_s[name] = round(time.monotonic() - began, 2)
+        rung = replace(_judged(rungs, stretch, seen, failed, rules, groups), failed_s=failed_s)
         if rules.cap is not None and seen and not stretch.last:
             most = _affordable([*rungs, rung], len(names) * runs * run_s * rules.cap, rules, runs)
             least = 1 if stretch.rung >= len(rules.rungs) - 1 else 2

@@ -97,7 +97,13 @@ def rung_to_json(rung: Rung) -> dict[str, Any]:
         }
         for name, seen in rung.seen.items()
     }
-    return {"stretch": stretch, "leader": rung.leader, "trainers": trainers, "failed": dict(rung.failed)}
+    return {
+        "stretch": stretch,
+        "leader": rung.leader,
+        "trainers": trainers,
+        "failed": dict(rung.failed),
+        "failed_s": dict(rung.failed_s),
+    }
 
 
 def rung_from_json(content: Mapping[str, Any]) -> Rung:
@@ -108,7 +114,8 @@ def rung_from_json(content: Mapping[str, Any]) -> Rung:
         own = dict(entry)
         seen[name] = Seen(np.array(own.pop("dice"), dtype=np.float64), own.pop("spent_s"))
         verdicts[name] = Verdict(**own)
-    return Rung(stretch, content["leader"], verdicts, seen, content["failed"])
+    # Older races do not tell what failures took.
+    return Rung(stretch, content["leader"], verdicts, seen, content["failed"], content.get("failed_s", {}))
 
 
 def _finite(value: Any) -> Any:

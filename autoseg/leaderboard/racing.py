@@ -111,7 +111,11 @@ def _told(path: Path, members: Sequence[Record]) -> RaceTold | None:
         content = read_json(path)
         looks = tuple(_look(entry, _groups(members)) for entry in content["looks"])
         runs = len(content["trainers"]) * len(content["folds"]) * len(content["seeds"])
-        spent = sum(each["spent_s"] for entry in content["looks"] for each in entry["trainers"].values())
+        spent = sum(
+            sum(each["spent_s"] for each in entry["trainers"].values())
+            + sum(entry.get("failed_s", {}).values())
+            for entry in content["looks"]
+        )
         last = content["looks"][-1]["leader"]
         return RaceTold(
             content["dataset"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoseg.benchmark.race import Look, Rules, Rung, Seen, Stretch, next_stretch, run_race
+from autoseg.benchmark.race import Look, Race, Rules, Rung, Seen, Stretch, next_stretch, run_race
 from autoseg.benchmark.race_paper import Trainers, draw_curves, look_at, paper_calculation
 from autoseg.benchmark.race_state import RaceFile
 from autoseg.benchmark.race_verdict import MARGIN, Looked, Verdict, judge
@@ -145,15 +146,21 @@ def test_without_a_pace_nobody_stops_unless_blindly() -> None:
     assert run_race(["a", "b"], flat(means), 1000.0, Rules(blind=True)).rungs[0].verdicts["b"].drop
 
 
-def test_one_that_breaks_off_leaves_the_race_to_the_others() -> None:
+def test_one_that_breaks_off_leaves_the_race_to_the_others_and_its_time_counts(tmp_path: Path) -> None:
     def look(name: str, stretch: Stretch) -> Seen:
         if name == "b" and stretch.rung == 1:
+            time.sleep(0.05)
             raise RuntimeError("no memory left")
         return flat({"a": 0.85, "b": 0.848})(name, stretch)
 
     race = run_race(["a", "b"], look, 1000.0)
     assert race.rungs[1].failed == {"b": "RuntimeError: no memory left"}
     assert race.winner == "a" and race.rungs[2].stretch.last
+    assert race.spent["b"] == pytest.approx(race.rungs[0].seen["b"].spent_s + race.rungs[1].failed_s["b"])
+    assert 0.05 <= race.rungs[1].failed_s["b"] < 5
+    file = RaceFile.of(tmp_path, {"trainers": ["a", "b"]})
+    file.save(race.rungs)
+    assert Race(file.load()).total == pytest.approx(race.total)
     none = run_race(["b"], lambda *_: 1 / 0, 1000.0)  # type: ignore[arg-type, return-value]
     assert none.winner == "" and none.rungs[0].failed and none.rungs[0].stretch.last
 
