@@ -21,7 +21,7 @@ from _machine import machine, write_results
 from _race_rules import CAPPED, RULES, replayed
 
 from autoseg.benchmark.race import Race, Rules
-from autoseg.benchmark.race_legs import groups_of
+from autoseg.benchmark.race_cases import groups_of
 from autoseg.benchmark.race_state import rung_to_json
 from autoseg.benchmark.race_walk import race_cells
 from autoseg.cell import Cell

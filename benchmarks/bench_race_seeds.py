@@ -23,7 +23,7 @@ from bench_race import DATASETS, TRAINERS, divide
 
 from autoseg import statistics
 from autoseg.benchmark.race import Race
-from autoseg.benchmark.race_legs import groups_of, pooled
+from autoseg.benchmark.race_cases import groups_of, pooled
 from autoseg.benchmark.race_state import rung_to_json
 from autoseg.benchmark.race_walk import race_cells
 from autoseg.cell import Cell

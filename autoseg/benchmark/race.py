@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from autoseg.benchmark.race_cap import affordable, capped
-from autoseg.benchmark.race_verdict import ALPHA, MARGIN, Looked, Verdict, judge
+from autoseg.benchmark.race_verdict import ALPHA, FEWEST_CASES, MARGIN, Looked, Verdict, judge
 from autoseg.errors import UsageError
 from autoseg.statistics import Floats
 
@@ -45,6 +45,10 @@ class Rules:
         cap: the most that the race may take, as a part of what all take at their full time; None: as much as
             the tests ask for. Then freed time is saved, but what the cap leaves at the first look is spent on
             those least behind (see `autoseg.benchmark.race_cap`).
+        look_cases: held-out cases that a look before the end predicts, of all folds together; None: all.
+            Short runs spend much of their time on looks.
+        reference: a trainer that the first look, which is blind, does not stop, for the others are compared
+            with it.
     """
 
     rungs: tuple[float, ...] = (0.1, 0.2, 0.4)
@@ -55,6 +59,8 @@ class Rules:
     blind: bool = False
     ties: Literal["keep", "stop"] = "keep"
     cap: float | None = None
+    look_cases: int | None = None
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         edges = (0.0, *self.rungs, LATEST_RUNG)
@@ -71,6 +77,11 @@ class Rules:
             raise UsageError(
                 f"A race's cap is {self.cap:g}, and its freed time is to {self.freed}; expected a part of "
                 f"the compute of all, such as 0.35, and freed: save."
+            )
+        if self.look_cases is not None and self.look_cases < FEWEST_CASES:
+            raise UsageError(
+                f"A race looks at {self.look_cases} cases; expected at least {FEWEST_CASES}, for a test "
+                f"sees nothing in fewer."
             )
 
 
@@ -101,12 +112,14 @@ class Seen:
     """What was seen of a trainer at a rung.
 
     Attributes:
-        scores: Dice of each case, shape (cases,); the same cases for all.
+        scores: Dice of each case, shape (cases,); the same cases for all, and at all looks but the last.
         spent_s: wall clock that it took since the rung before: training and prediction, all its runs.
+        groups: the group of each case; then groups are the units of the test.
     """
 
     scores: Floats = field(repr=False)
     spent_s: float
+    groups: Sequence[str] | None = field(default=None, repr=False)
 
 
 # Takes a trainer to the end of a stretch. What it raises is the end of this trainer's race.
@@ -181,7 +194,6 @@ def run_race(
     run_s: float,
     rules: Rules | None = None,
     *,
-    groups: Sequence[str] | None = None,
     known: Sequence[Rung] = (),
     told: Callable[[Sequence[Rung]], None] | None = None,
     runs: int = 1,
@@ -193,7 +205,6 @@ def run_race(
         look: takes a trainer on and says what is seen of it.
         run_s: wall clock of one run at its full time, prediction included.
         rules: see there.
-        groups: the group of each case; then groups are the units of the test.
         known: rungs of a race that was interrupted; it goes on after them.
         told: called with all rungs after each one.
         runs: of each trainer (folds and seeds); each has `run_s`.
@@ -214,11 +225,15 @@ def run_race(
                 log.error("%s left the race: %s", name, problem)
                 failed[name] = f"{type(problem).__name__}: {problem}"
                 failed_s[name] = round(time.monotonic() - began, 2)
-        rung = replace(_judged(rungs, stretch, seen, failed, rules, groups), failed_s=failed_s)
+        rung = replace(_judged(rungs, stretch, seen, failed, rules), failed_s=failed_s)
+        if not rungs and rules.reference is not None and rules.reference in rung.verdicts:
+            rung = replace(rung, verdicts=_unstopped(rung.verdicts, rules.reference))
         if rules.cap is not None and seen and not stretch.last:
             most = _affordable([*rungs, rung], len(names) * runs * run_s * rules.cap, rules, runs)
             least = 1 if stretch.rung >= len(rules.rungs) - 1 else 2
-            rung = replace(rung, verdicts=capped(rung.verdicts, most, least, spend=not rungs))
+            blind = not rungs
+            first = rules.reference if blind else None
+            rung = replace(rung, verdicts=capped(rung.verdicts, most, least, spend=blind, first=first))
         rungs.append(rung)
         if told is not None:
             told(rungs)
@@ -257,12 +272,13 @@ def _judged(
     seen: Mapping[str, Seen],
     failed: Mapping[str, str],
     rules: Rules,
-    groups: Sequence[str] | None,
 ) -> Rung:
     if not seen:
         return Rung(Stretch(stretch.rung, stretch.from_s, math.inf, stretch.run_s), "", {}, {}, failed)
     scores = {name: each.scores for name, each in seen.items()}
-    earlier = {name: each.scores for name, each in before[-1].seen.items()} if before else None
+    # At the end there may be more cases, and no pace is asked for.
+    paced = bool(before) and not stretch.last
+    earlier = {name: each.scores for name, each in before[-1].seen.items()} if paced else None
     look = Looked(
         margin=rules.margin,
         alpha=rules.alpha,
@@ -270,13 +286,20 @@ def _judged(
         steep=0.0 if stretch.rung >= len(rules.rungs) - 1 else rules.steep,
         stop_ties=rules.ties == "stop" and stretch.rung == len(rules.rungs) - 1,
         still=0.0 if rules.blind and not before else time_to_come(stretch),
-        groups=groups,
+        groups=next(iter(seen.values())).groups,
         seed=stretch.rung,
     )
     leader, verdicts = judge(scores, earlier, look)
     if stretch.last:  # there is nothing left to stop for
         verdicts = {name: replace(each, drop=False) for name, each in verdicts.items()}
     return Rung(stretch, leader, verdicts, seen, failed)
+
+
+def _unstopped(verdicts: Mapping[str, Verdict], reference: str) -> dict[str, Verdict]:
+    """The verdicts, of which none stops the reference."""
+    own = verdicts[reference]
+    words = f"{own.reason}: goes on all the same, for the others are compared with it"
+    return {**verdicts, reference: replace(own, drop=False, reason=words) if own.drop else own}
 
 
 def _affordable(rungs: Sequence[Rung], allowed_s: float, rules: Rules, runs: int) -> int:

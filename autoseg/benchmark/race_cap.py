@@ -40,7 +40,11 @@ def affordable(
 
 
 def capped(
-    verdicts: Mapping[str, Verdict], affordable: int, least: int, spend: bool = False
+    verdicts: Mapping[str, Verdict],
+    affordable: int,
+    least: int,
+    spend: bool = False,
+    first: str | None = None,
 ) -> dict[str, Verdict]:
     """The verdicts, of which as many let a trainer go on as there is time for.
 
@@ -49,8 +53,9 @@ def capped(
         affordable: how many there is time for.
         least: so many of those that are not stopped go on all the same.
         spend: whether those that are stopped go on while there is time.
+        first: who goes on before all others, if it is not stopped.
     """
-    ordered = sorted(verdicts, key=lambda name: verdicts[name].predicted)
+    ordered = sorted(verdicts, key=lambda name: (name != first, verdicts[name].predicted))
     going = [name for name in ordered if not verdicts[name].drop]
     stopped = [name for name in ordered if verdicts[name].drop]
     most = max(affordable, least)

@@ -8,16 +8,14 @@ without a race and go on from their own checkpoints.
 from __future__ import annotations
 
 import dataclasses
-import math
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from autoseg.benchmark.race import Seen, Stretch
+from autoseg.benchmark.race_cases import groups_of, looked_at, pooled
 from autoseg.benchmark.race_verdict import Verdict
 from autoseg.cell import Cell, Member, members_of, preprocess_member, row_of, run_cell
 from autoseg.cell_record import record_of, without_scores
@@ -28,7 +26,6 @@ from autoseg.files import read_json, write_json
 from autoseg.leaderboard.records import Record, read_records, write_record
 from autoseg.leaderboard.scores import ScoreTable
 from autoseg.run import Run
-from autoseg.statistics import Floats
 from autoseg.train import train
 from autoseg.trainers._leg import Leg
 from autoseg.workspace import Workspace
@@ -46,12 +43,14 @@ class Contestant:
         folder: of the race.
         workspace: where everything lies.
         workers: processes for reading and preprocessing.
+        look_cases: held-out cases that a look before the end predicts, see `looked_at`; None: all.
     """
 
     cells: tuple[Cell, ...]
     folder: Path
     workspace: Workspace
     workers: int | None = None
+    look_cases: int | None = None
 
     @property
     def name(self) -> str:
@@ -59,15 +58,23 @@ class Contestant:
         return str(self.cells[0].choice)
 
     def look(self, stretch: Stretch) -> Seen:
-        """Take all runs to the end of a stretch and predict their held-out cases.
+        """Take all runs to the end of a stretch and predict their held-out cases, or some of them.
 
         Raises:
             AutosegError: whatever stands in the way.
         """
-        ends = [self._end(cell, stretch) for cell in self.cells]
-        return Seen(pooled([table for table, _ in ends]), sum(seconds for _, seconds in ends))
+        cases = looked_at(self.cells, None if stretch.last else self.look_cases)
+        ends = [
+            self._end(cell, stretch, [case for case in cell.fold.validation if case in cases])
+            for cell in self.cells
+        ]
+        return Seen(
+            pooled([table for table, _ in ends]),
+            sum(seconds for _, seconds in ends),
+            groups_of(self.cells, cases),
+        )
 
-    def _end(self, cell: Cell, stretch: Stretch) -> tuple[ScoreTable, float]:
+    def _end(self, cell: Cell, stretch: Stretch, cases: Sequence[str]) -> tuple[ScoreTable, float]:
         members = members_of(cell, self.workspace)
         row = row_of(cell, members, self.workspace)
         there = row if stretch.last else self._at(row, stretch.rung)
@@ -75,8 +82,8 @@ class Contestant:
         if not (spent.is_file() and there.evaluation.is_file()):
             for member in members:
                 preprocess_member(cell, member, self.workspace, self.workers)
-            seconds = self._train(cell, members, stretch) + self._predict(cell, members, row, there)
-            self._evaluate(cell, there)
+            seconds = self._train(cell, members, stretch) + self._predict(cell, members, there, cases)
+            self._evaluate(cell, there, cases)
             write_json(spent, {"seconds": round(seconds, 2)})
         return self._table(cell, there), float(read_json(spent, RunError)["seconds"])
 
@@ -89,12 +96,12 @@ class Contestant:
             train(member.run, self.workspace, cell.request.device, leg.scaled(own / cell.request.run_seconds))
         return time.monotonic() - began
 
-    def _predict(self, cell: Cell, members: Sequence[Member], row: Run, there: Run) -> float:
+    def _predict(self, cell: Cell, members: Sequence[Member], there: Run, cases: Sequence[str]) -> float:
         runs = [member.run for member in self._standing(members, there)]
         if len(runs) > 1:
             save_ensemble(there, runs)
         began = time.monotonic()
-        predict_validation(there, runs, self.workspace, cell.request.device, cell.fold.validation)
+        predict_validation(there, runs, self.workspace, cell.request.device, cases)
         return time.monotonic() - began
 
     def _standing(self, members: Sequence[Member], there: Run) -> list[Member]:
@@ -107,11 +114,9 @@ class Contestant:
             for member, run in zip(members, paused, strict=True)
         ]
 
-    def _evaluate(self, cell: Cell, there: Run) -> None:
+    def _evaluate(self, cell: Cell, there: Run, cases: Sequence[str]) -> None:
         if not there.evaluation.is_file():
-            found = evaluate(
-                there.predictions, cell.dataset, cases=cell.fold.validation, workers=self.workers
-            )
+            found = evaluate(there.predictions, cell.dataset, cases=cases, workers=self.workers)
             found.save(there.evaluation)
 
     def _table(self, cell: Cell, there: Run) -> ScoreTable:
@@ -167,26 +172,6 @@ class Contestant:
     def _at(self, run: Run, rung: int) -> Run:
         """A run as it was at a rung."""
         return dataclasses.replace(run, results=self._place(rung))
-
-
-def pooled(tables: Sequence[ScoreTable]) -> Floats:
-    """Dice of each case, in the order of their names; the mean over the runs that predicted it.
-
-    A case in which nothing was to be found and nothing was found has no Dice: it counts as right.
-    """
-    sums: dict[str, list[float]] = {}
-    for table in tables:
-        for case, value in zip(table.cases, table.case_scores("dice"), strict=True):
-            sums.setdefault(case, []).append(1.0 if math.isnan(value) else float(value))
-    return np.array([np.mean(sums[case]) for case in sorted(sums)])
-
-
-def groups_of(cells: Sequence[Cell]) -> tuple[str, ...] | None:
-    """The group of each held-out case, in the order of `pooled`; None where every case is its own."""
-    held_out = sorted({case for cell in cells for case in cell.fold.validation})
-    known = {case.identifier: case.group for case in cells[0].dataset.cases if case.group}
-    groups = tuple(known.get(case, case) for case in held_out)
-    return groups if len(set(groups)) < len(groups) else None
 
 
 def stopped_words(number: int, seconds: float, verdict: Verdict, leader: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from autoseg.benchmark.race import Race, Rules, Rung, Seen, Stretch, run_race
-from autoseg.benchmark.race_legs import Contestant, groups_of, stopped_words
+from autoseg.benchmark.race_legs import Contestant, stopped_words
 from autoseg.benchmark.race_state import RaceFile, about_race
 from autoseg.errors import PlanError, UsageError
 from autoseg.files import digest
@@ -73,7 +73,8 @@ def race_cells(
     if not able:
         raise UsageError(f"No trainer can train on {cells[0].dataset.name}, so there is nothing to race.")
     contestants = {
-        name: Contestant(tuple(own), file.folder, workspace, workers) for name, own in able.items()
+        name: Contestant(tuple(own), file.folder, workspace, workers, rules.look_cases)
+        for name, own in able.items()
     }
 
     def look(name: str, stretch: Stretch) -> Seen:
@@ -98,7 +99,6 @@ def race_cells(
         look,
         float(first[0].request.run_seconds or 0.0),
         rules,
-        groups=groups_of(first),
         known=file.load(),
         told=told,
         runs=len(first),

@@ -22,6 +22,7 @@ from autoseg.arguments import parse_duration, parse_memory
 from autoseg.benchmark.document import nearest
 from autoseg.benchmark.facts import GROUPS, in_group
 from autoseg.benchmark.race import LATEST_RUNG, Rules
+from autoseg.benchmark.race_verdict import FEWEST_CASES
 from autoseg.benchmark.suite_sources import ForeignEntries, FromSource
 from autoseg.errors import UsageError
 from autoseg.transfer.strategies import strategy_named
@@ -266,6 +267,8 @@ class Racing(_Part):
     blind: bool = Rules.blind
     ties: Literal["keep", "stop"] = Rules.ties
     cap: Annotated[float, Field(gt=0, le=1)] | None = Rules.cap
+    look_cases: Annotated[int, Field(ge=FEWEST_CASES)] | None = Rules.look_cases
+    reference: str | None = Rules.reference
 
     @model_validator(mode="after")
     def _sensible(self) -> Racing:

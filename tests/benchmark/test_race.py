@@ -283,6 +283,37 @@ def test_time_that_a_cap_leaves_after_a_blind_look_is_spent_on_the_least_behind(
     assert race.total <= 0.45 * 4 * 200.0
 
 
+def test_the_reference_goes_to_the_second_look_and_no_further_for_that() -> None:
+    means = {"a": 0.85, "b": 0.75, "r": 0.5, "d": 0.4}
+    rules = Rules(rungs=(0.15, 0.4), freed="save", steep=0.0, blind=True, reference="r")
+    free = run_race(list(means), flat(means), 200.0, rules)
+    assert free.rungs[0].kept == ("a", "r")
+    assert "compared with it" in free.rungs[0].verdicts["r"].reason
+    assert free.rungs[1].kept == ("a",)
+    # With a cap it has the place of a second one, and who is better the third if there is time.
+    for cap, kept in ((0.36, ("a", "r")), (0.5, ("a", "b", "r"))):
+        capped = run_race(list(means), flat(means), 200.0, dataclasses.replace(rules, cap=cap))
+        assert capped.rungs[0].kept == kept
+        assert capped.winner == "a"
+    absent = run_race(["a", "b"], flat(means), 200.0, rules)
+    assert absent.rungs[0].kept == ("a",)
+
+
+def test_looks_at_some_cases_and_the_end_at_all() -> None:
+    def look(name: str, stretch: Stretch) -> Seen:
+        seen = flat({"a": 0.85, "b": 0.848, "c": 0.5})(name, stretch)
+        several = ("one", "one", *map(str, range(38)))
+        if stretch.last:
+            return Seen(seen.scores, seen.spent_s, several)
+        return Seen(seen.scores[::4], seen.spent_s)
+
+    race = run_race(["a", "b", "c"], look, 200.0, Rules(freed="save", look_cases=10))
+    assert [len(rung.seen["a"].scores) for rung in race.rungs] == [10, 10, 10, 40]
+    assert race.survivors == ("a", "b")
+    with pytest.raises(UsageError, match="at least 8"):
+        Rules(look_cases=5)
+
+
 def test_without_a_cap_ties_go_on_and_with_a_wide_one_too() -> None:
     names = ["a", "b", "c"]
     free = run_race(names, look_at(close_curves), 200.0, Rules(freed="save"))
