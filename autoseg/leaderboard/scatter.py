@@ -14,6 +14,8 @@ from autoseg.leaderboard.table import count_words, duration_words
 WIDTH, HEIGHT = 420, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 404, 16, 252
 _LETTER, _LINE = 7.4, 13.0
+# A name of which more than this part lies on something else cannot be read.
+_COVERED = 0.25
 _SECONDS = [step * 10.0**power for power in range(-4, 1) for step in (1, 2, 5)] + [10, 20, 30]
 _DURATIONS = [*_SECONDS, *(60.0 * m for m in (1, 2, 5, 10, 20, 30)), *(3600.0 * 2**k for k in range(12))]
 _COUNTS = [step * 10.0**power for power in range(2, 10) for step in (1, 2, 5)]
@@ -29,14 +31,14 @@ COSTS = (
 
 @dataclass(frozen=True)
 class Point:
-    """A row in the figure: where it lies, what it is called and where its name stands."""
+    """A row in the figure: where it lies, what it is called and where its name stands, if there is room."""
 
     name: str
     number: int
     look: Look
     place: tuple[float, float]
     on_front: bool
-    label: tuple[float, float, str]
+    label: tuple[float, float, str] | None
     words: str
 
 
@@ -58,6 +60,11 @@ class Scatter:
     front_names: tuple[str, ...]
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether some points have no name beside them."""
+        return any(point.label is None for point in self.points)
 
 
 def scatters(item: RankedSet, numbers: dict[str, int]) -> tuple[Scatter, ...]:
@@ -153,10 +160,13 @@ def _labels(
     places: Sequence[tuple[float, float]],
     front: Sequence[int],
     stairs: Sequence[tuple[float, float, float, float]],
-) -> list[tuple[float, float, str]]:
-    """Put each name beside its point where it covers nothing yet; those on the front choose first."""
+) -> list[tuple[float, float, str] | None]:
+    """Put each name beside its point where it covers nothing yet; those on the front choose first.
+
+    But for the cheapest and the best, a name that finds no room is left to the point's tooltip.
+    """
     taken = [*((x - 7, y - 7, x + 7, y + 7) for x, y in places), *stairs]
-    chosen: dict[int, tuple[float, float, str]] = {}
+    chosen: dict[int, tuple[float, float, str] | None] = {}
     for i in (*front, *(i for i in range(len(names)) if i not in front)):
         x, y = places[i]
         width = _LETTER * len(names[i])
@@ -171,8 +181,12 @@ def _labels(
             (x - 8, y + 17, "end"),
         )
         scored = [(_overlap(_box(option, width), taken), rank) for rank, option in enumerate(options)]
-        chosen[i] = options[min(scored)[1]]
-        taken.append(_box(chosen[i], width))
+        overlap, rank = min(scored)
+        if i not in (*front[:1], *front[-1:]) and overlap > _COVERED * width * _LINE:
+            chosen[i] = None
+            continue
+        chosen[i] = options[rank]
+        taken.append(_box(options[rank], width))
     return [chosen[i] for i in range(len(names))]
 
 
