@@ -170,7 +170,8 @@ def _signature(entry: Entry, metric: str) -> _Signature:
 def comparable_sets(dataset: str, entries: Sequence[Entry], metric: str) -> list[ComparableSet]:
     """Sort the rows of one data set into sets of like with like, the largest first.
 
-    Rows without any score are in no set.
+    Rows without any score are in no set. Sets of nothing but partial rows come last: what a race stopped, and
+    looked at on some of the cases alone, does not come before its winner.
     """
     bins: list[tuple[_Signature, list[Entry]]] = []
     scored = [entry for entry in entries if entry.records]
@@ -188,7 +189,14 @@ def comparable_sets(dataset: str, entries: Sequence[Entry], metric: str) -> list
                 break
         else:
             bins.append((own, [entry]))
-    bins.sort(key=lambda item: (not item[0].definitions, -len(item[1]), -len(item[0].cases)))
+    bins.sort(
+        key=lambda item: (
+            not item[0].definitions,
+            all(entry.status == "partial" for entry in item[1]),
+            -len(item[1]),
+            -len(item[0].cases),
+        )
+    )
     return [
         ComparableSet(
             dataset,

@@ -164,6 +164,17 @@ def test_other_cases_are_not_compared() -> None:
     assert "other cases: 1 not in it, y for one, 1 only in it, z for one" in board.rows[1].reason
 
 
+def test_what_a_race_stopped_on_some_of_the_cases_comes_after_its_winner() -> None:
+    winner = record("nnunet", scores=table(["x", "y", "z"], {"a": [0.8, 0.7, 0.9]}))
+    stopped = [
+        record(name, status="partial", scores=table(["x", "y"], {"a": [0.6, dice]}))
+        for name, dice in (("unet", 0.5), ("mednext_s", 0.4))
+    ]
+    board = rank([*stopped, winner])
+    assert [len(each.comparable.cases) for each in board.sets] == [3, 2]
+    assert "other cases" in board.sets[1].comparable.difference
+
+
 def test_another_definition_or_tolerance_is_another_metric() -> None:
     records = experiment({"a": 0.9, "b": 0.8})
     strict = [
