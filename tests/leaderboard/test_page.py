@@ -315,7 +315,7 @@ def test_tables_have_captions_and_scopes_and_pictures_have_words(page: Page) -> 
 
 def test_a_single_trainer_is_no_contest() -> None:
     text = render(rank(experiment({"only": 0.9}), resamples=200))
-    assert "only is the only one with scores" in text and "Nothing to compare" in text
+    assert "only is the only one with scores on these cases" in text and "Nothing to compare" in text
 
 
 def test_a_board_of_failures_is_a_page_too() -> None:
