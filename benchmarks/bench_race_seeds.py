@@ -57,6 +57,7 @@ def main() -> None:
             "seeds": options.seeds,
             "looks": [f"{rung:.0%}" for rung in SPENT.rungs],
             "cap": SPENT.cap,
+            "rules": f", looks at {SPENT.look_cases} cases, {SPENT.reference} goes to the second one",
             "processor": where["processor"],
             "date": where["date"],
             **_walk(name, options),
@@ -64,7 +65,7 @@ def main() -> None:
         # Another process may be at another data set.
         key = (name, options.seeds)
         walks = [*(each for each in _known() if (each["dataset"], each["seeds"]) != key), found]
-        walks.sort(key=lambda each: (each["seeds"], list(DATASETS).index(each["dataset"])))
+        walks.sort(key=lambda each: (_first_seed(each), list(DATASETS).index(each["dataset"])))
         write_results(NAME, where, walks, _report(walks, options))
     print(_report(_known(), options))
 
@@ -149,7 +150,7 @@ def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str
             "with its mean over the seeds. Compute is the wall clock of training and prediction, looks",
             "included. Given away is what the race's winner is behind the matrix's winner, in the matrix.",
             "",
-            *(_sum(seeds, walks) for seeds in sorted({walk["seeds"] for walk in walks})),
+            *(_sum(rules, walks) for rules in dict.fromkeys(map(_rules, walks))),
             "",
             "| data set | seeds | cases | winner of the matrix | winner of the race | | given away | matrix "
             "| race | compute |",
@@ -170,13 +171,23 @@ def _report(walks: Sequence[dict[str, Any]], options: argparse.Namespace) -> str
     )
 
 
-def _sum(seeds: str, walks: Sequence[dict[str, Any]]) -> str:
-    of = [walk for walk in walks if walk["seeds"] == seeds]
+def _first_seed(walk: dict[str, Any]) -> int:
+    return int(walk["seeds"].split(",")[0])
+
+
+def _rules(walk: dict[str, Any]) -> str:
+    looks, cap = walk.get("looks", EARLIER[0]), walk.get("cap", EARLIER[1])
+    return f"Looks after {', '.join(looks)}, cap {cap:.0%}{walk.get('rules', '')}"
+
+
+def _sum(rules: str, walks: Sequence[dict[str, Any]]) -> str:
+    of = [walk for walk in walks if _rules(walk) == rules]
     held = sum(walk["same"] or walk["tied"] for walk in of)
     share = sum(walk["race_s"] for walk in of) / sum(walk["matrix_s"] for walk in of)
+    most = max(walk["percent"] for walk in of)
     return (
-        f"- Seeds {seeds}: the winner held (the same, or tied with it in the matrix) on {held} of {len(of)} "
-        f"data sets; compute {share:.0%} of the matrix's."
+        f"- {rules}: the winner held (the same, or tied with it in the matrix) in {held} of {len(of)} "
+        f"races; compute {share:.0%} of the matrices', at most {most:.0f} %."
     )
 
 
