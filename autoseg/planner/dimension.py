@@ -91,13 +91,10 @@ def choose_dimension(
         run_seconds: wall clock of one run; None: as long as it takes.
     """
     question = _Question(plan, data, hardware, run_seconds)
-    value, confidence, rule, source, inputs = next(question.rules())
+    value, confidence, rule, source, inputs = question.in_time(next(question.rules()))
     others = [name for name in plan.configurations if name != value]
-    tight = question.tight()
-    if tight and value.startswith("3d"):
-        confidence = "in doubt"
-        inputs = {**inputs, **tight}
-    others.sort(key=lambda name: _closeness(value, name) - len(others) * (name == "2d" and bool(tight)))
+    tight = "steps_in_3d" in inputs
+    others.sort(key=lambda name: _closeness(value, name) - len(others) * (name == "2d" and tight))
     alternatives = tuple(Alternative(name, question.against(name), question.costs(name)) for name in others)
     shared = {
         "median_shape": [round(n, 1) for n in data.shape],
@@ -156,12 +153,28 @@ class _Question:
         )
         yield "2d", "in doubt", rule, _OWN, {"steps_in_3d": volume, "steps_in_2d": flat}
 
-    def tight(self) -> dict[str, Any]:
-        """Steps in 3D and 2D, where only 2D gets enough of them with the patch as planned; else nothing."""
+    def in_time(self, fired: Fired) -> Fired:
+        """What a rule says, after a look at the clock: a step in 3D takes many times as long.
+
+        Where the data leave it open, what gets several times the steps is the safer of the two until 3D has
+        enough of them as well. Where they do not, hardly any steps in 3D are a doubt and no more: what only
+        3D can see is worth more than what a few more steps give.
+        """
+        value, confidence, rule, source, inputs = fired
         flat, volume = self._most_steps("2d"), self._most_steps("3d_fullres")
-        if flat is None or volume is None or volume >= FEWEST_STEPS or flat < 2 * volume:
-            return {}
-        return {"steps_in_3d": volume, "steps_in_2d": flat}
+        if not value.startswith("3d") or flat is None or volume is None or flat < 2 * volume:
+            return fired
+        is_open = confidence == "in doubt"
+        if volume >= (ENOUGH_STEPS if is_open else FEWEST_STEPS):
+            return fired
+        inputs = {**inputs, "steps_in_3d": volume, "steps_in_2d": flat}
+        if not is_open or value != "3d_fullres":
+            return value, "in doubt", rule, source, inputs
+        rule = (
+            f"{rule}; but 2D where that leaves it open and the time allows fewer than {ENOUGH_STEPS} steps "
+            f"in 3D, and at least twice as many in 2D"
+        )
+        return "2d", "in doubt", rule, _OWN, inputs
 
     def _few_slices(self) -> Iterator[Fired]:
         if self.data.slices >= FEWEST_SLICES or "2d" not in self.plan.configurations:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 from cases import fingerprint, planned
 from hypothesis import given, settings
@@ -94,7 +95,8 @@ def test_what_a_patch_does_not_hold_needs_context(
 @pytest.mark.parametrize(("smallest", "value"), [(30.0, "3d_lowres"), (4.0, "3d_fullres")])
 def test_without_time_for_a_cascade_the_smallest_structure_decides(smallest: float, value: str) -> None:
     found = fingerprint(*LARGE, structures={"liver": ball(150), "lesion": ball(smallest)})
-    assert chosen(found, TWO_CORES, 3000.0).value == value
+    # Short for two trainings, and not so short that 2D is the better one.
+    assert chosen(found, TWO_CORES, 6000.0).value == value
 
 
 def test_no_time_for_3d_is_2d_and_little_time_a_doubt() -> None:
@@ -103,7 +105,27 @@ def test_no_time_for_3d_is_2d_and_little_time_a_doubt() -> None:
     short = chosen(found, TWO_CORES, 300.0)
     assert (short.value, short.confidence, short.contenders[1]) == ("3d_fullres", "in doubt", "2d")
     assert short.decision.inputs["steps_in_3d"] < short.decision.inputs["steps_in_2d"]
-    assert chosen(found, TWO_CORES, 1e5).confidence == "clear"
+    long = chosen(found, TWO_CORES, 1e5)
+    assert (long.value, long.confidence) == ("3d_fullres", "clear")
+    assert "steps_in_3d" not in long.decision.inputs
+
+
+def test_where_the_data_leave_it_open_3d_has_to_have_enough_steps() -> None:
+    clear = fingerprint((64, 64, 64), (1.0, 1.0, 1.0))
+    few = fingerprint((64, 64, 64), (1.0, 1.0, 1.0), cases=3)
+    between = next(
+        seconds
+        for seconds in np.geomspace(10, 1e5, 200)
+        if 400 <= steps_in_3d(chosen(few, TWO_CORES, seconds)) < 1500
+    )
+    assert chosen(clear, TWO_CORES, between).value == "3d_fullres"
+    assert chosen(few, TWO_CORES, between).value == "2d"
+    assert "fewer than 1500 steps" in chosen(few, TWO_CORES, between).decision.rule
+    assert chosen(few, TWO_CORES, 20 * between).value == "3d_fullres"
+
+
+def steps_in_3d(choice: DimensionChoice) -> float:
+    return float(choice.decision.inputs.get("steps_in_3d", math.inf))
 
 
 def test_few_cases_raise_a_doubt() -> None:
