@@ -76,7 +76,8 @@ def test_other_trainers_and_plain_nnunet_are_not_stock() -> None:
 
 
 def test_a_budget_leaves_the_published_plan_as_it_is(tmp_path: Path) -> None:
-    volumes, _ = make_demo(tmp_path, cases=(4, 4))
+    # Fewer cases would leave the dimension open, and the time decide it.
+    volumes, _ = make_demo(tmp_path, cases=(6, 4))
     dataset = load_dataset(volumes)
     fingerprint = extract_fingerprint(dataset, workers=1)
     request = Request(torch.device("cpu"), run_seconds=20.0)
