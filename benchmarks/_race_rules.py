@@ -20,7 +20,7 @@ CAPPED = replace(THRIFTY, cap=0.35)
 # second look whatever the first one says: the others are compared with it, and it starts slowly. Looks that
 # predict all 26 hippocampi take as long as the training before them, so there are 12, and earlier ones.
 # 36 % of the full times is 37 to 39 % of a matrix whose runs keep within theirs.
-SPENT = replace(CAPPED, rungs=(0.1, 0.3), cap=0.36, look_cases=12, reference="nnunet")
+SPENT = replace(CAPPED, rungs=(0.1, 0.3), cap=0.36, spend=True, look_cases=12, reference="nnunet")
 CAREFUL = Rules(freed="save")
 RULES = {"thrifty": THRIFTY, "capped": CAPPED, "spent": SPENT, "careful": CAREFUL}
 

@@ -43,8 +43,9 @@ class Rules:
         ties: at that last look, trainers that are not expected to come out ahead of the leader by more than
             the margin go on (``keep``) or ``stop``.
         cap: the most that the race may take, as a part of what all take at their full time; None: as much as
-            the tests ask for. Then freed time is saved, but what the cap leaves at the first look is spent on
-            those least behind (see `autoseg.benchmark.race_cap`).
+            the tests ask for. Then freed time is saved.
+        spend: what the cap leaves at the first look, which is blind, is spent on those least behind (see
+            `autoseg.benchmark.race_cap`).
         look_cases: held-out cases that a look before the end predicts, of all folds together; None: all.
             Short runs spend much of their time on looks.
         reference: a trainer that the first look, which is blind, does not stop, for the others are compared
@@ -59,6 +60,7 @@ class Rules:
     blind: bool = False
     ties: Literal["keep", "stop"] = "keep"
     cap: float | None = None
+    spend: bool = False
     look_cases: int | None = None
     reference: str | None = None
 
@@ -233,7 +235,7 @@ def run_race(
             least = 1 if stretch.rung >= len(rules.rungs) - 1 else 2
             blind = not rungs
             first = rules.reference if blind else None
-            rung = replace(rung, verdicts=capped(rung.verdicts, most, least, spend=blind, first=first))
+            rung = replace(rung, verdicts=capped(rung.verdicts, most, least, rules.spend and blind, first))
         rungs.append(rung)
         if told is not None:
             told(rungs)

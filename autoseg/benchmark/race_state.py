@@ -79,7 +79,11 @@ def about_race(
         "folds": list(folds),
         # What is not asked for is not there: a new rule makes no new race of an old one.
         "rules": {
-            **{key: value for key, value in asdict(rules).items() if value is not None},
+            **{
+                key: value
+                for key, value in asdict(rules).items()
+                if value is not None and (key, value) != ("spend", False)
+            },
             "rungs": list(rules.rungs),
         },
         **more,

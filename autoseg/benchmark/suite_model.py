@@ -267,6 +267,7 @@ class Racing(_Part):
     blind: bool = Rules.blind
     ties: Literal["keep", "stop"] = Rules.ties
     cap: Annotated[float, Field(gt=0, le=1)] | None = Rules.cap
+    spend: bool = Rules.spend
     look_cases: Annotated[int, Field(ge=FEWEST_CASES)] | None = Rules.look_cases
     reference: str | None = Rules.reference
 

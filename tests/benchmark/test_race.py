@@ -269,7 +269,9 @@ def test_time_that_a_cap_leaves_after_a_blind_look_is_spent_on_the_least_behind(
     names = ["early", "late", "low", "lower"]
     thrifty = run_race(names, look_at(crossing), 200.0, rules)
     assert thrifty.rungs[0].kept == ("early",)  # the test is sure
-    race = run_race(names, look_at(crossing), 200.0, dataclasses.replace(rules, cap=0.45))
+    saved = run_race(names, look_at(crossing), 200.0, dataclasses.replace(rules, cap=0.45))
+    assert saved.rungs[0].kept == ("early",)
+    race = run_race(names, look_at(crossing), 200.0, dataclasses.replace(rules, cap=0.45, spend=True))
     first, second, _ = race.rungs
     assert first.kept == ("early", "late")
     assert first.verdicts["late"].capped
@@ -292,7 +294,8 @@ def test_the_reference_goes_to_the_second_look_and_no_further_for_that() -> None
     assert free.rungs[1].kept == ("a",)
     # With a cap it has the place of a second one, and who is better the third if there is time.
     for cap, kept in ((0.36, ("a", "r")), (0.5, ("a", "b", "r"))):
-        capped = run_race(list(means), flat(means), 200.0, dataclasses.replace(rules, cap=cap))
+        own = dataclasses.replace(rules, cap=cap, spend=True)
+        capped = run_race(list(means), flat(means), 200.0, own)
         assert capped.rungs[0].kept == kept
         assert capped.winner == "a"
     absent = run_race(["a", "b"], flat(means), 200.0, rules)
