@@ -101,6 +101,7 @@ def test_stock_nnunet_predicts_what_autoseg_trained(walked: dict[str, object], r
             stock = read_segmentation(output / path.name, "SimpleITKIO").array
             # Rounding: bfloat16 here; there, half-precision sums, which lose the corners of an image. After
             # 12 s of training many a voxel is near the boundary: 1.3 % differed, three of four at the rim.
+            # After 4 minutes on real hippocampi it was 0.01 %, in 2D and in 3D.
             assert np.mean(ours != stock) < 0.03, model.name
 
 
