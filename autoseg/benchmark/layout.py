@@ -160,7 +160,7 @@ class _Builder:
         cell: MatrixCell | None = None,
     ) -> Job:
         """A job with what it asks for and how long it may take."""
-        resources = self.suite.resources.run if stage in ON_DEVICE else self.suite.resources.prepare
+        resources = self.suite.run_resources if stage in ON_DEVICE else self.suite.resources.prepare
         seconds = estimate(stage, cell, self.catalogue.size_of(dataset), resources)
         limit = resources.time or max(SHORTEST_LIMIT_S, 2 * seconds)
         name = _plain(name)

@@ -310,6 +310,14 @@ class Suite(Axes):
     race: bool | Racing = False
 
     @property
+    def run_resources(self) -> Resources:
+        """What a run asks a scheduler for; on the CPU no GPU, unless the file names one."""
+        run = self.resources.run
+        if self.device == "cpu" and "run" not in self.resources.model_fields_set:
+            return run.model_copy(update={"gpus": 0})
+        return run
+
+    @property
     def racing(self) -> Racing:
         """The rules of its races."""
         return self.race if isinstance(self.race, Racing) else Racing()

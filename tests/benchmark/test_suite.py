@@ -41,6 +41,13 @@ def test_trainers_take_options_and_groups(suite_of: Parse) -> None:
     assert trainers[2:] == in_group("documented")
 
 
+def test_a_run_on_the_cpu_asks_for_no_gpu_unless_the_file_does(suite_of: Parse) -> None:
+    assert suite_of(HEAD).run_resources.gpus == 1
+    on_cpu = HEAD + "device: cpu\n"
+    assert suite_of(on_cpu).run_resources.gpus == 0
+    assert suite_of(on_cpu + "resources: {run: {gpus: 2}}\n").run_resources.gpus == 2
+
+
 def test_an_include_has_what_it_does_not_say_from_the_suite(suite_of: Parse) -> None:
     suite = suite_of(
         HEAD + "epochs: 5\nseeds: [1, 2]\ninclude: [{trainers: brainunet, budget: {for_all: 1h}}]\n"
