@@ -28,6 +28,8 @@ VALIDATION_SHARE = 0.05
 MOST_VALIDATION_BATCHES = 16
 CHECKPOINT_EVERY_S = 60.0
 CHECKPOINT_EVERY_S_OF_A_LONG_RUN = 600.0
+# By how much of a budget its last step may pass it.
+MOST_OVER = 0.02
 
 
 class BudgetedLoop:
@@ -256,5 +258,9 @@ class Clock:
         return min(1.0, self.elapsed / self.budget_s)
 
     def over(self, next_step_s: float = 0.0) -> bool:
-        """Whether there is no time for another step of about `next_step_s` seconds, before a pause if any."""
-        return self.elapsed + 0.5 * next_step_s >= min(self.budget_s, self.until_s)
+        """Whether there is no time for another step of about `next_step_s` seconds, before a pause if any.
+
+        A step may pass the end by a half, which is right on average, but never by much of the budget.
+        """
+        borne = min(0.5 * next_step_s, MOST_OVER * self.budget_s)
+        return self.elapsed + next_step_s - borne >= min(self.budget_s, self.until_s)

@@ -74,6 +74,11 @@ def test_a_clock_ends_at_the_pause() -> None:
     assert not Clock(100, 50).over(1)
 
 
+def test_a_long_step_is_not_begun_where_it_would_pass_the_budget_by_far() -> None:
+    assert Clock(100, 78).over(40) and not Clock(100, 61).over(40)
+    assert not Clock(100, 98).over(3)
+
+
 @pytest.fixture
 def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A network with batch normalisation, in a workspace of its own."""
