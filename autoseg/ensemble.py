@@ -24,6 +24,7 @@ from autoseg import nnunet, progress
 from autoseg.dataset import labels_from_json
 from autoseg.errors import RunError, UsageError
 from autoseg.files import read_json, write_json
+from autoseg.peak_memory import forget_peak, peak_bytes
 from autoseg.predict import Model, load_model, trained_folds
 from autoseg.preprocess import read_preprocessed
 from autoseg.restore import restore_probabilities, segment_probabilities
@@ -160,6 +161,7 @@ def predict_validation(
     if not waiting:
         return row.predictions
     began = time.monotonic()
+    forget_peak(device)
     ensemble = Ensemble([load_model(run.model_folder, [run.fold], device) for run in members])
     folders = [home / model.configuration.data_identifier for model in ensemble.models]
     passes = []
@@ -173,7 +175,7 @@ def predict_validation(
             properties = preprocessed[0][1]
             images.write_segmentation(ensemble.segment(preprocessed), target, properties, ensemble.reader)
             advance(detail=case)
-    _write_timings(row, ensemble.timings, time.monotonic() - began, passes)
+    _write_cost(row, ensemble.timings, time.monotonic() - began, peak_bytes(device), passes)
     return row.predictions
 
 
@@ -185,8 +187,8 @@ def _meaning(model: Model) -> tuple[Any, ...]:
     return dict(labels.names), labels.region_order, len(channels)
 
 
-def _write_timings(
-    run: Run, timings: Sequence[float], seconds: float, passes: Sequence[Sequence[int]]
+def _write_cost(
+    run: Run, timings: Sequence[float], seconds: float, peak: int, passes: Sequence[Sequence[int]]
 ) -> None:
     # The first case warms up allocators and caches.
     counted = list(timings[1:]) or list(timings)
@@ -197,6 +199,7 @@ def _write_timings(
             "inference_s_per_case_p95": float(np.percentile(counted, 95)),
             "cases": len(timings),
             "predict_s": round(seconds, 2),
+            "peak_memory_mb": round(peak / 1e6, 1),
             # Of each member, patches for the median case.
             "patches_per_case": np.median(passes, axis=0).tolist(),
         },

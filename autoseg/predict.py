@@ -20,9 +20,10 @@ from autoseg.errors import RunError
 from autoseg.files import read_json
 from autoseg.plan import Configuration, Plan
 from autoseg.preprocess import preprocess_case, read_preprocessed
-from autoseg.restore import restore_segmentation
+from autoseg.restore import restore_slabs
 from autoseg.run import Run, predicting_checkpoints
-from autoseg.sliding_window import VOXELS_AT_ONCE, predict_logits, tile_starts
+from autoseg.sliding_window import VOXELS_AT_ONCE, predict_logits, predict_slabs
+from autoseg.tiles import tile_starts
 from autoseg.trainers._base import autocast_dtype
 from autoseg.workspace import Workspace
 
@@ -89,15 +90,18 @@ class Model:
 
     def _each_logits(self, data: np.ndarray) -> Iterator[torch.Tensor]:
         for network in self.networks:
-            yield predict_logits(
-                network,
-                torch.from_numpy(np.ascontiguousarray(data)),
-                self.configuration.patch_size,
-                step_size=self.step_size,
-                mirror_axes=self.mirror_axes,
-                device=self.device,
-                dtype=autocast_dtype(self.device),
-            )
+            yield predict_logits(network, **self._window(data))
+
+    def _window(self, data: np.ndarray) -> dict[str, Any]:
+        """The arguments of a sliding window."""
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(data)),
+            "patch_size": self.configuration.patch_size,
+            "step_size": self.step_size,
+            "mirror_axes": self.mirror_axes,
+            "device": self.device,
+            "dtype": autocast_dtype(self.device),
+        }
 
     def _activated(self, logits: torch.Tensor) -> torch.Tensor:
         return logits.sigmoid() if self._has_regions else logits.softmax(0)
@@ -116,12 +120,12 @@ class Model:
         began = time.perf_counter()
         labels = labels_from_json(self.dataset_json)
         if not self.averages_probabilities:
-            scores = self.logits(data)
+            slabs = predict_slabs(self.networks, **self._window(data))
         else:
             # Only their order counts; of a region, which side of the threshold, and logits have theirs at 0.
-            scores = self.probabilities(data) - (0.5 if labels.has_regions else 0.0)
-        segmentation: np.ndarray = restore_segmentation(
-            scores, properties, self.plan, self.configuration, labels
+            slabs = iter([self.probabilities(data) - (0.5 if labels.has_regions else 0.0)])
+        segmentation: np.ndarray = restore_slabs(
+            slabs, data.shape[1:], properties, self.plan, self.configuration, labels
         )
         self.timings.append(time.perf_counter() - began)
         return segmentation

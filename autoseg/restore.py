@@ -8,7 +8,7 @@ all surrounding voxels. (What is asked for in nnU-Net's issues 2540, 2014 and 17
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +56,44 @@ def restore_segmentation(
         PlanError: if the plan resamples logits by another function than nnU-Net's default, or by splines of
             an order above 1.
     """
-    axes = _axes(logits.shape[1:], properties, plan, configuration)
+    return restore_slabs([logits], logits.shape[1:], properties, plan, configuration, labels)
+
+
+def restore_slabs(
+    slabs: Iterable[Tensor],
+    shape: Sequence[int],
+    properties: Mapping[str, Any],
+    plan: Plan,
+    configuration: Configuration,
+    labels: Labels,
+) -> Array:
+    """As `restore_segmentation`, and equal to it, of logits that come in slabs along z.
+
+    Args:
+        slabs: (heads, some slices, y, x), consecutive; none is looked at any more when the next is asked for.
+        shape: (z, y, x) of all together.
+        properties, plan, configuration, labels: as there.
+    """
+    axes = _axes(shape, properties, plan, configuration)
     segmentation = _background([axis.new_length for axis in axes], labels)
-    if labels.region_order is not None and labels.has_regions:
-        _fill_regions(segmentation, logits, axes, labels.region_order)
-    else:
-        _fill_labels(segmentation, logits, axes)
+    deep, *plane = axes
+    kept: Tensor | None = None
+    start = stop = done = 0
+    for slab in slabs:
+        stop += slab.shape[1]
+        known = slab if kept is None or not kept.shape[1] else torch.cat([kept, slab], 1)
+        # New slices need the old ones on both sides of them.
+        ready = int(np.searchsorted(deep.upper, stop, side="left"))
+        if ready > done:
+            here = (deep.part(done, ready, start), *plane)
+            if labels.region_order is not None and labels.has_regions:
+                _fill_regions(segmentation[done:ready], known, here, labels.region_order)
+            else:
+                _fill_labels(segmentation[done:ready], known, here)
+        done = ready
+        needed = int(deep.lower[done]) if done < deep.new_length else stop
+        kept = known[:, min(needed, stop) - start :].clone()
+        start = min(needed, stop)
     full = paste(segmentation, properties["bbox_used_for_cropping"], properties["shape_before_cropping"])
     return np.ascontiguousarray(full.transpose(plan.transpose_backward))
 
@@ -141,6 +173,13 @@ class Axis:
     def new_length(self) -> int:
         """Voxels after."""
         return len(self.lower)
+
+    def part(self, first: int, last: int, start: int) -> Axis:
+        """Of new voxels [first, last) alone, counting old voxels from `start` on."""
+        here = slice(first, last)
+        return Axis(
+            self.length - start, self.lower[here] - start, self.upper[here] - start, self.fraction[here]
+        )
 
     def window(self, start: int, stop: int) -> slice:
         """The new voxels that old voxels [start, stop) have a part in."""

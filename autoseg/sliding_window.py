@@ -1,40 +1,56 @@
 """Prediction of an image of any size, tile by tile.
 
 Tiles, weights and mirroring are nnU-Net's (Isensee et al., 2021; nnunetv2 2.8), so the logits are too; tiles
-and mirrored copies go through the network in batches where that is faster.
+and mirrored copies go through the network in batches where that is faster. The logits of a large image come
+in slabs: all of them at once may take more memory than training did.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoseg.architectures import channels_last
 from autoseg.errors import RunError, UsageError
+from autoseg.tiles import Index, batched, importance, mirrorings, pad_to_patch, tile_starts, tiles
 
 log = logging.getLogger(__name__)
 
 # Voxels that go through the network at once if no batch size is given. On a CPU more than this leaves the
 # cache and slows down (measured for U-Nets in 2D and 3D); a GPU wants enough work.
 VOXELS_AT_ONCE = {"cpu": 2**16, "cuda": 2**22}
+# Logits that are added up at once: enough for most images as a whole, and little beside a network in 3D.
+SLAB_BYTES = 2**29
 
-Index = tuple[int | slice, ...]
-Item = TypeVar("Item")
+
+def predict_logits(network: nn.Module, image: Tensor, patch_size: Sequence[int], **options: Any) -> Tensor:
+    """Predict one preprocessed case as a whole.
+
+    Args:
+        network: in evaluation mode. Of several outputs the first counts.
+        image: (c, z, y, x).
+        patch_size: of the network's input; two axes predict slice by slice.
+        **options: as of `predict_slabs`.
+
+    Returns:
+        Logits (heads, z, y, x), in main memory.
+    """
+    (logits,) = predict_slabs([network], image, patch_size, slab_bytes=None, **options)
+    return logits
 
 
-@torch.no_grad()
-def predict_logits(
-    network: nn.Module,
+def predict_slabs(
+    networks: Sequence[nn.Module],
     image: Tensor,
     patch_size: Sequence[int],
     *,
@@ -45,91 +61,101 @@ def predict_logits(
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
     result_dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Predict one preprocessed case.
+    slab_bytes: int | None = SLAB_BYTES,
+) -> Iterator[Tensor]:
+    """Predict one preprocessed case in slabs along z, so that the logits of a large one are never all there.
 
     Args:
-        network: in evaluation mode, on `device`. Of several outputs the first counts.
+        networks: in evaluation mode, on `device`; the logits are their mean.
         image: (c, z, y, x).
-        patch_size: of the network's input; two axes predict slice by slice.
+        patch_size: of the networks' input; two axes predict slice by slice.
         step_size: distance between tiles as a fraction of the patch, above 0, at most 1.
         mirror_axes: spatial axes of the patch; all combinations are averaged.
         gaussian: whether the centre of a tile weighs more than its rim.
         batch_size: tiles and mirrored copies in one pass; None lets the patch and the device decide.
-        device: where to compute; None for where the network is.
+        device: where to compute; None for where the networks are.
         dtype: of the computation (autocast). None is nnU-Net's choice: float16 on CUDA, the network's own
             elsewhere.
         result_dtype: of the sum over tiles. float16, as in nnU-Net, halves the memory.
+        slab_bytes: that the sum may take, if the tiles that overlap do not take more; None for all at once.
 
-    Returns:
-        Logits (heads, z, y, x), in main memory.
+    Yields:
+        Logits (heads, some slices, y, x), in main memory, one slab after the other. Each is overwritten when
+        the next is asked for.
 
     Raises:
         UsageError: for arguments out of range.
         RunError: if the logits are not finite.
     """
     check_arguments(image, patch_size, step_size, mirror_axes)
-    device = device or next(network.parameters()).device
+    device = device or next(networks[0].parameters()).device
     window = Window(
-        network, tuple(patch_size), step_size, mirrorings(mirror_axes), gaussian, batch_size, device
+        networks,
+        tuple(patch_size),
+        step_size,
+        mirrorings(mirror_axes),
+        gaussian,
+        batch_size,
+        device,
+        dtype,
+        result_dtype,
+        slab_bytes,
     )
-    padded, inner = pad_to_patch(image, patch_size)
-    # One context around all tiles: within it, autocast converts the weights once (not in inference mode).
-    with _autocast(device, dtype):
-        try:
-            logits = window.slide(padded, device, result_dtype)
-        except torch.cuda.OutOfMemoryError:
-            log.warning("The logits do not fit on %s; they stay in main memory, which is slower.", device)
-            torch.cuda.empty_cache()
-            logits = window.slide(padded, torch.device("cpu"), result_dtype)
-    if not torch.isfinite(logits).all():
-        raise RunError(
-            "The network's output is not finite (NaN or infinite). Look into the training's log for a loss "
-            "that went astray; if the sum is float16, predict with float32."
-        )
-    return logits[(slice(None), *inner)].cpu()
+    padded, (inner, *plane) = pad_to_patch(image, patch_size)
+    for start, slab in window.slide(padded):
+        if not torch.isfinite(slab).all():
+            raise RunError(
+                "The network's output is not finite (NaN or infinite). Look into the training's log for a "
+                "loss that went astray; if the sum is float16, predict with float32."
+            )
+        first, last = (max(0, end - start) for end in (inner.start, inner.stop))
+        if slab[:, first:last].numel():
+            yield slab[(slice(None), slice(first, last), *plane)].cpu()
 
 
 @dataclass(frozen=True)
 class Window:
-    """A network that slides over images; the fields are the arguments of `predict_logits`."""
+    """Networks that slide over images; the fields are the arguments of `predict_slabs`."""
 
-    network: nn.Module
+    networks: Sequence[nn.Module]
     patch_size: tuple[int, ...]
     step_size: float
     mirrorings: tuple[tuple[int, ...], ...]
     gaussian: bool
     batch_size: int | None
     device: torch.device
+    dtype: torch.dtype | None
+    result_dtype: torch.dtype
+    slab_bytes: int | None
 
-    def slide(self, image: Tensor, home: torch.device, result_dtype: torch.dtype) -> Tensor:
-        """Weighted mean over all tiles of an image at least as large as the patch; kept at `home`."""
-        image, weights, weight_sum = image.to(home), *(w.to(home) for w in self._weights(image.shape))
-        total: Tensor | None = None
-        for places in batched(tiles(image.shape[1:], self.patch_size, self.step_size), self.tiles_at_once):
-            batch = torch.stack([image[(slice(None), *place)] for place in places])
-            predictions = self._predict(batch.to(self.device)).to(home)
-            if total is None:
-                shape = (predictions.shape[1], *image.shape[1:])
-                total = torch.zeros(shape, dtype=result_dtype, device=home)
-            for place, prediction in zip(places, predictions, strict=True):
-                share = weights / weight_sum[place[-weights.ndim :]]
-                total[(slice(None), *place)] += prediction.mul_(share)
-        assert total is not None  # there is always a tile
-        return total
+    def slide(self, image: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Weighted means over all tiles of an image at least as large as the patch, slab after slab.
 
-    def _weights(self, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Weights of a tile, and their sum over all tiles of an image or, for a 2D patch, of a slice.
-
-        With the sum known beforehand, what is added up are shares of 1. nnU-Net divides in the end, and its
-        half-precision sums lose the voxels in the corners of an image, whose weight is 6e-8.
+        Yields:
+            The first slice of a slab, and its logits (heads, slices, y, x), where they were added up.
         """
-        spatial = shape[-len(self.patch_size) :]
-        weights = importance(self.patch_size) if self.gaussian else torch.ones(self.patch_size)
-        total = torch.zeros(spatial)
-        for place in tiles(spatial, self.patch_size, self.step_size):
-            total[place] += weights
-        return weights, total
+        depth = image.shape[1]
+        places = tiles(image.shape[1:], self.patch_size, self.step_size)
+        waiting = deque(batched(places, self.tiles_at_once))
+        slab = _Slab(self, image, self.device)
+        while waiting:
+            # Within one context, autocast converts the weights of a network once (not in inference mode).
+            # No slab leaves from there: whoever takes one computes as they like.
+            with torch.no_grad(), _autocast(self.device, self.dtype):
+                slab.add(waiting.popleft())
+                while waiting and _stop(waiting[0]) <= slab.stop:
+                    slab.add(waiting.popleft())
+            finished = _start(waiting[0]) if waiting else depth
+            if finished > slab.start:
+                yield slab.start, slab.until(finished)
+                if waiting:
+                    slab.move_up(finished)
+
+    def slices_of(self, plane: Sequence[int]) -> int:
+        """Slices of (heads, y, x) that a slab may have."""
+        if self.slab_bytes is None:
+            return sys.maxsize
+        return self.slab_bytes // (math.prod(plane) * self.result_dtype.itemsize)
 
     @property
     def inputs_at_once(self) -> int:
@@ -142,93 +168,123 @@ class Window:
         """Tiles whose mirrored copies make up one pass."""
         return max(1, self.inputs_at_once // len(self.mirrorings))
 
-    def _predict(self, batch: Tensor) -> Tensor:
-        """Mean over mirrorings, float32, (tiles, heads, *patch)."""
+    def predict(self, batch: Tensor) -> Tensor:
+        """Mean over networks and mirrorings, float32, (tiles, heads, *patch)."""
         total: Tensor | None = None
-        for group in batched(self.mirrorings, max(1, self.inputs_at_once // len(batch))):
+        for network, group in itertools.product(
+            self.networks, batched(self.mirrorings, max(1, self.inputs_at_once // len(batch)))
+        ):
             copies = torch.cat([batch.flip(axes) for axes in group])
             if copies.device.type == "cpu":
                 copies = copies.contiguous(memory_format=channels_last(len(self.patch_size)))
-            output = self.network(copies)
+            output = network(copies)
             logits = (output[0] if isinstance(output, (list, tuple)) else output).float()
             for part, axes in zip(logits.split(len(batch)), group, strict=True):
                 total = part.flip(axes) if total is None else total.add_(part.flip(axes))
         assert total is not None  # the empty mirroring is always there
-        return total.div_(len(self.mirrorings))
+        return total.div_(len(self.networks) * len(self.mirrorings))
 
 
-def tile_starts(
-    shape: Sequence[int], patch_size: Sequence[int], step_size: float
-) -> tuple[tuple[int, ...], ...]:
-    """Where tiles start along each axis: evenly spread, at most `step_size` patches apart, both ends covered.
+class _Slab:
+    """The slices of an image whose tiles are being added up.
 
-    Args:
-        shape: of the image along the patch's axes, at least the patch.
-        patch_size: in voxels.
-        step_size: fraction of the patch.
+    With the sum of the weights known beforehand, what is added up are shares of 1. nnU-Net divides in the
+    end, and its half-precision sums lose the voxels in the corners of an image, whose weight is 6e-8.
     """
-    starts = []
-    for length, size in zip(shape, patch_size, strict=True):
-        count = math.ceil((length - size) / (size * step_size)) + 1
-        distance = (length - size) / max(count - 1, 1)
-        # Steps below one voxel would visit a place twice; nnU-Net does.
-        starts.append(tuple(dict.fromkeys(int(np.round(distance * number)) for number in range(count))))
-    return tuple(starts)
+
+    def __init__(self, window: Window, image: Tensor, home: torch.device) -> None:
+        self.window, self.image, self.home = window, image, home
+        self.start, self.spilled = 0, False
+        self.total: Tensor | None = None
+        depth, *plane = image.shape[1:]
+        # A 2D patch is one slice of a 3D one; its tiles lie side by side along z.
+        self.flat = len(window.patch_size) == 2
+        patch = (1, *window.patch_size) if self.flat else window.patch_size
+        weights = importance(window.patch_size) if window.gaussian else torch.ones(window.patch_size)
+        self.weights = weights.reshape(patch)
+        self.starts = range(depth) if self.flat else tile_starts([depth], patch[:1], window.step_size)[0]
+        self.of_a_row = torch.zeros(patch[0], *plane)
+        for place in tiles(plane, patch[1:], window.step_size):
+            self.of_a_row[(slice(None), *place)] += self.weights
+        self.sums: tuple[int, Tensor] | None = None
+
+    @property
+    def stop(self) -> int:
+        """The first slice behind it."""
+        return self.start + (0 if self.total is None else self.total.shape[1])
+
+    def add(self, places: Sequence[Index]) -> None:
+        """Predict tiles; where the device has no room for what is added up, that moves to main memory."""
+        try:
+            predictions = self._predicted(places)
+        except torch.cuda.OutOfMemoryError:
+            if self.spilled:
+                raise
+            log.warning("The logits do not fit on %s; they stay in main memory, which is slower.", self.home)
+            self.home, self.spilled = torch.device("cpu"), True
+            self.total = None if self.total is None else self.total.cpu()
+            self.image = self.image.cpu()
+            torch.cuda.empty_cache()
+            predictions = self._predicted(places)
+        assert self.total is not None
+        for place, prediction in zip(places, predictions, strict=True):
+            z, *plane = _ranges(place)
+            share = (self.weights / self._sums_at(z.start)[(slice(None), *plane)]).to(self.home)
+            here = slice(z.start - self.start, z.stop - self.start)
+            self.total[(slice(None), here, *plane)] += prediction.mul_(share)
+
+    def _predicted(self, places: Sequence[Index]) -> Tensor:
+        """(tiles, heads, *patch in 3D) at home, where the sum has room for them."""
+        self.image = self.image.to(self.home)
+        batch = torch.stack([self.image[(slice(None), *place)] for place in places])
+        predictions = self.window.predict(batch.to(self.window.device)).to(self.home)
+        missing = _stop(places) - self.stop
+        if self.total is None:
+            plane = (predictions.shape[1], *self.image.shape[2:])
+            length = max(missing, min(self.image.shape[1], self.window.slices_of(plane)))
+            shape = (plane[0], length, *plane[1:])
+            self.total = torch.zeros(shape, dtype=self.window.result_dtype, device=self.home)
+        elif missing > 0:  # more slices than a slab has are reached by tiles that overlap
+            self.total = F.pad(self.total, (0, 0, 0, 0, 0, missing))
+        return predictions.unsqueeze(2) if self.flat else predictions
+
+    def _sums_at(self, start: int) -> Tensor:
+        """Sum of all weights where the tiles lie that start there, (patch's z, y, x)."""
+        if self.sums is None or self.sums[0] != start:
+            size = len(self.of_a_row)
+            total = torch.zeros_like(self.of_a_row)
+            for other in self.starts[start : start + 1] if self.flat else self.starts:
+                if abs(shift := other - start) < size:
+                    ours, theirs = max(shift, 0), max(-shift, 0)
+                    total[ours : size - theirs] += self.of_a_row[theirs : size - ours]
+            self.sums = start, total
+        return self.sums[1]
+
+    def until(self, stop: int) -> Tensor:
+        """The logits before a slice."""
+        assert self.total is not None
+        return self.total[:, : stop - self.start]
+
+    def move_up(self, start: int) -> None:
+        """Begin at a slice; what was added up behind it is kept."""
+        assert self.total is not None
+        rest = self.total[:, start - self.start :].clone()
+        self.total.zero_()[:, : rest.shape[1]] = rest
+        self.start = start
 
 
-def tiles(shape: Sequence[int], patch_size: Sequence[int], step_size: float) -> Iterator[Index]:
-    """Index of every tile, last axis fastest; over slices first if the image has an axis more."""
-    spatial = shape[len(shape) - len(patch_size) :]
-    slices = [range(length) for length in shape[: len(shape) - len(patch_size)]]
-    starts = tile_starts(spatial, patch_size, step_size)
-    for number in itertools.product(*slices):
-        for corner in itertools.product(*starts):
-            yield (*number, *(slice(a, a + size) for a, size in zip(corner, patch_size, strict=True)))
+def _ranges(place: Index) -> tuple[slice, ...]:
+    return tuple(each if isinstance(each, slice) else slice(each, each + 1) for each in place)
 
 
-@functools.lru_cache(maxsize=4)
-def importance(patch_size: tuple[int, ...]) -> Tensor:
-    """Weight of each voxel of a tile: a Gaussian of 1/8 of the patch, 10 at its centre.
-
-    Rounded to half precision and never 0, as nnU-Net's: the rounding decides the weights of the corners.
-    """
-    from scipy.ndimage import gaussian_filter1d
-
-    product = np.ones(())
-    for size in patch_size:
-        line = np.zeros(size)
-        line[size // 2] = 1
-        product = product[..., None] * gaussian_filter1d(line, size / 8, mode="constant")
-    weights = torch.from_numpy(product / product.max() * 10).half()
-    weights[weights == 0] = weights[weights > 0].min()
-    return weights.float()
+def _start(places: Sequence[Index]) -> int:
+    """The first slice of tiles in their order."""
+    return int(_ranges(places[0])[0].start)
 
 
-def mirrorings(axes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """All combinations of spatial axes, as axes of a batch (b, c, ...); the first is none."""
-    chosen = sorted(axis + 2 for axis in axes)
-    return tuple(c for count in range(len(chosen) + 1) for c in itertools.combinations(chosen, count))
-
-
-def pad_to_patch(image: Tensor, patch_size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
-    """Pad with zeros to at least the patch, the odd voxel behind.
-
-    Returns:
-        The padded image, and where the image lies in it (spatial axes).
-    """
-    spatial = image.shape[1:]
-    wanted = (0,) * (len(spatial) - len(patch_size)) + tuple(patch_size)
-    missing = [max(0, size - length) for length, size in zip(spatial, wanted, strict=True)]
-    inner = tuple(slice(m // 2, m // 2 + length) for m, length in zip(missing, spatial, strict=True))
-    padding = [side for m in reversed(missing) for side in (m // 2, m - m // 2)]
-    return (F.pad(image, padding) if any(missing) else image), inner
-
-
-def batched(items: Iterable[Item], count: int) -> Iterator[tuple[Item, ...]]:
-    """Consecutive groups of at most `count` items."""
-    rest = iter(items)
-    while group := tuple(itertools.islice(rest, count)):
-        yield group
+def _stop(places: Sequence[Index]) -> int:
+    """The slice behind tiles in their order."""
+    return int(_ranges(places[-1])[0].stop)
 
 
 def check_arguments(

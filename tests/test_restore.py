@@ -21,6 +21,7 @@ from autoseg.restore import (
     resampling_axis,
     restore_probabilities,
     restore_segmentation,
+    restore_slabs,
     segment_probabilities,
 )
 
@@ -187,6 +188,39 @@ def test_windows_do_not_matter(seed, heads, shape, new_shape, background):
     for label, channel in enumerate(every, start=1):
         expected[channel > 0] = label
     np.testing.assert_array_equal(regions, expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(*(st.integers(1, 9),) * 3),
+    new_shape=st.tuples(*(st.integers(1, 14),) * 3),
+    cuts=st.lists(st.integers(1, 4), min_size=9, max_size=9),
+    apart=st.booleans(),
+    regions=st.booleans(),
+)
+def test_slabs_do_not_matter(seed, shape, new_shape, cuts, apart, regions):
+    rng = np.random.default_rng(seed)
+    logits = torch.from_numpy(rng.normal(size=(4, *shape)).astype(np.float32))
+    raw_spacing = (5.0, 0.7, 0.7) if apart else (1.0, 1.0, 1.0)
+    _, properties = case(1, (1, 1, 1), new_shape, raw_spacing)
+    names = {"background": 0} | {f"s{n}": (n,) if regions else n for n in range(1, 5 if regions else 4)}
+    labels = Labels(names, (1, 2, 3, 4) if regions else None)
+    about = (properties, plan((1, 0, 2)), configuration((1.2, 1.2, 1.2)), labels)
+    buffer = torch.empty_like(logits)
+
+    def slabs():
+        start = 0
+        for cut in cuts:
+            part = logits[:, start : start + cut]
+            if part.shape[1]:
+                buffer.fill_(torch.nan)  # what was handed out before is gone
+                buffer[:, : part.shape[1]] = part
+                yield buffer[:, : part.shape[1]]
+            start += cut
+
+    expected = restore_segmentation(logits, *about)
+    np.testing.assert_array_equal(restore_slabs(slabs(), shape, *about), expected)
 
 
 def test_a_thousand_labels_need_a_wider_type():

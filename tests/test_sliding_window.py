@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,14 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from autoseg.errors import RunError, UsageError
-from autoseg.sliding_window import (
-    importance,
-    mirrorings,
-    pad_to_patch,
-    predict_logits,
-    tile_starts,
-    tiles,
-)
+from autoseg.sliding_window import predict_logits, predict_slabs
+from autoseg.tiles import importance, mirrorings, pad_to_patch, tile_starts, tiles
 
 
 class Small(nn.Module):
@@ -102,6 +97,69 @@ def test_batches_do_not_matter(batch_size):
         list(tiles(image.shape[1:], (8, 12, 10), 0.5))
     )
     assert max(shape[0] for shape in network.inputs) <= batch_size
+
+
+SLABS = [
+    ((41, 20, 13), (8, 12, 10), (0, 1, 2), None),
+    ((41, 20, 13), (8, 12, 10), (), 7),  # batches that reach over several rows of tiles
+    ((6, 20, 9), (8, 12, 10), (1,), None),  # a patch deeper than the image
+    ((17, 30, 21), (16, 12), (0, 1), 4),
+    ((17, 30, 21), (16, 12), (), None),
+]
+
+
+@pytest.mark.parametrize(("shape", "patch_size", "mirror_axes", "batch_size"), SLABS)
+@pytest.mark.parametrize("slices", [1, 5, 12, 100])
+@pytest.mark.parametrize("step_size", [0.5, 0.3, 1.0])
+def test_slabs_are_parts_of_the_whole(shape, patch_size, mirror_axes, batch_size, slices, step_size):
+    network, image = Small(len(patch_size)).eval(), torch.randn(2, *shape)
+    options = {"mirror_axes": mirror_axes, "step_size": step_size, "batch_size": batch_size}
+    whole = predict_logits(network, image, patch_size, **options)
+    plane = 4 * 3 * max(shape[1], patch_size[-2]) * max(shape[2], patch_size[-1])
+    found = []
+    for slab in predict_slabs([network], image, patch_size, slab_bytes=slices * plane, **options):
+        assert not torch.is_autocast_enabled("cpu")
+        found.append(slab.clone())
+        slab.fill_(torch.nan)  # whoever took it may do with it as they like
+    torch.testing.assert_close(torch.cat(found, 1), whole, rtol=0, atol=1e-5)
+    assert len(found) == 1 or slices < shape[0]
+    if batch_size is None and len(patch_size) == 3 and shape[0] > 12:
+        # Patches of 8 slices: no more are added up than were asked for or the overlap takes.
+        assert len(found) >= shape[0] / max(slices, 16)
+
+
+def test_the_logits_of_several_networks_are_averaged():
+    torch.manual_seed(0)
+    networks = [Small(3).eval() for _ in range(3)]
+    for network in networks:
+        nn.init.normal_(network.layers[3].weight)
+    image = torch.randn(2, 9, 20, 23)
+    (found,) = predict_slabs(networks, image, (8, 12, 10), mirror_axes=(1,))
+    each = [predict_logits(network, image, (8, 12, 10), mirror_axes=(1,)) for network in networks]
+    torch.testing.assert_close(found, torch.stack(each).mean(0), rtol=0, atol=1e-5)
+    assert not torch.allclose(found, each[0], atol=1e-2)
+
+
+def test_a_device_that_is_full_hands_what_is_added_up_to_main_memory(monkeypatch, caplog):
+    """What had been added up stays, and nothing is added twice."""
+    network, image = Small(3).eval(), torch.randn(2, 9, 20, 23)
+    options = {"patch_size": (8, 12, 10), "batch_size": 1}
+    expected = predict_logits(network, image, **options)
+    full, calls, forward = {3}, itertools.count(1), network.forward
+
+    def full_at_times(x: Tensor) -> Tensor:
+        if next(calls) in full:
+            raise torch.cuda.OutOfMemoryError("full")
+        return forward(x)
+
+    monkeypatch.setattr(network, "forward", full_at_times)
+    with caplog.at_level(logging.WARNING):
+        found = predict_logits(network, image, **options)
+    assert torch.equal(found, expected)
+    assert "do not fit" in caplog.text
+    full |= set(range(20, 200))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        predict_logits(network, image, **options)
 
 
 def test_the_batch_fits_the_patch():
