@@ -268,9 +268,9 @@ def report(rows: Sequence[Row]) -> str:
     lines = [
         "# Prediction beside nnU-Net's",
         "",
-        "The same random network and synthetic data for both; the ratio is nnU-Net's by autoseg's. First row:",
-        "of the peak resident set, above the image and the network, from the image to the segmentation on the",
-        "raw grid. All others: of CPU seconds.",
+        "The same random network and synthetic data for both; the ratio is nnU-Net's by autoseg's. In the",
+        "first row it is that of the peak resident set, above the image and the network, from the image to",
+        "the segmentation on the raw grid; in all others that of CPU seconds.",
         "",
         "| what | nnU-Net | autoseg | ratio | peak MiB: nnU-Net | autoseg | voxels equal |",
         "|---|---|---|---|---|---|---|",
@@ -278,9 +278,8 @@ def report(rows: Sequence[Row]) -> str:
     for row in rows:
         peaks = [f"{row[key]:.0f}" if key in row else "" for key in ("stock_peak_MiB", "autoseg_peak_MiB")]
         seconds = [f"{row[key]:.2f} s" for key in ("stock_cpu_s", "autoseg_cpu_s")]
-        lines.append(
-            f"| {row['name']} | {' | '.join(seconds)} | {row['ratio']:.2f} | {' | '.join(peaks)} | {row['voxels_equal']:.4%} |"
-        )
+        cells = [row["name"], *seconds, f"{row['ratio']:.2f}", *peaks, f"{row['voxels_equal']:.4%}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
