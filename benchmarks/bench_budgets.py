@@ -166,18 +166,30 @@ def _line(name: str, point: Mapping[str, Any]) -> str:
 
 
 def _verdict(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What holds of autoseg's rows, and of the peer's."""
+    ours = {name: points for name, points in curves.items() if name != STOCK}
+    theirs = {name: points for name, points in curves.items() if name == STOCK}
+    sides = (("autoseg", ours), ("stock nnU-Net, whose steps are its own", theirs))
+    return [_held(side, found) for side, found in sides if found]
+
+
+def _held(side: str, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     everything = [(name, point) for name, points in curves.items() for point in points]
-    missed = [f"{name} at {p['budget_s'] / 60:g} min" for name, p in everything if abs(p["off"]) > KEPT]
+    missed = [
+        f"{name} at {p['budget_s'] / 60:g} min by {p['off']:+.1%}"
+        for name, p in everything
+        if abs(p["off"]) > KEPT
+    ]
     fell = [
         f"{name} at {p['budget_s'] / 60:g} min"
         for name, p in everything
         if "gain_ci" in p and p["gain_ci"][1] < 0
     ]
-    return [
-        f"Kept within {KEPT:.0%}: {len(everything) - len(missed)} of {len(everything)}"
-        + (f" (not: {', '.join(missed)})." if missed else "."),
-        "Dice falls beyond its interval: " + (", ".join(fell) if fell else "nowhere") + ".",
-    ]
+    return (
+        f"- {side}: kept within {KEPT:.0%}: {len(everything) - len(missed)} of {len(everything)}"
+        + (f" (not {', '.join(missed)})" if missed else "")
+        + f". Dice falls beyond its interval: {', '.join(fell) or 'nowhere'}."
+    )
 
 
 if __name__ == "__main__":
