@@ -215,27 +215,32 @@ class _Slab:
 
     def add(self, places: Sequence[Index]) -> None:
         """Predict tiles; where the device has no room for what is added up, that moves to main memory."""
+        predictions: Tensor | None = None
         try:
             predictions = self._predicted(places)
         except torch.cuda.OutOfMemoryError:
             if self.spilled:
                 raise
-            log.warning("The logits do not fit on %s; they stay in main memory, which is slower.", self.home)
-            self.home, self.spilled = torch.device("cpu"), True
-            self.total = None if self.total is None else self.total.cpu()
-            self.image = self.image.cpu()
-            torch.cuda.empty_cache()
+        if predictions is None:  # out of the handler, whose traceback holds what filled the device
+            self._spill()
             predictions = self._predicted(places)
         assert self.total is not None
         for place, prediction in zip(places, predictions, strict=True):
             z, *plane = _ranges(place)
-            share = (self.weights / self._sums_at(z.start)[(slice(None), *plane)]).to(self.home)
+            share = self.weights / self._sums_at(z.start)[(slice(None), *plane)]
             here = slice(z.start - self.start, z.stop - self.start)
             self.total[(slice(None), here, *plane)] += prediction.mul_(share)
 
+    def _spill(self) -> None:
+        log.warning("The logits do not fit on %s; they stay in main memory, which is slower.", self.home)
+        self.home, self.spilled, self.sums = torch.device("cpu"), True, None
+        self.total = None if self.total is None else self.total.cpu()
+        self._bring_home()
+        torch.cuda.empty_cache()
+
     def _predicted(self, places: Sequence[Index]) -> Tensor:
         """(tiles, heads, *patch in 3D) at home, where the sum has room for them."""
-        self.image = self.image.to(self.home)
+        self._bring_home()
         batch = torch.stack([self.image[(slice(None), *place)] for place in places])
         predictions = self.window.predict(batch.to(self.window.device)).to(self.home)
         missing = _stop(places) - self.stop
@@ -247,6 +252,11 @@ class _Slab:
         elif missing > 0:  # more slices than a slab has are reached by tiles that overlap
             self.total = F.pad(self.total, (0, 0, 0, 0, 0, missing))
         return predictions.unsqueeze(2) if self.flat else predictions
+
+    def _bring_home(self) -> None:
+        self.image, self.weights, self.of_a_row = (
+            each.to(self.home) for each in (self.image, self.weights, self.of_a_row)
+        )
 
     def _sums_at(self, start: int) -> Tensor:
         """Sum of all weights where the tiles lie that start there, (patch's z, y, x)."""
