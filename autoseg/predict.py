@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 
 # Resampling back, reading and writing come on top of the network's time.
 SECONDS_PER_CASE = 0.03
-# The first passes of a network take up to half as long again as those that follow.
-PASSES, ENOUGH_PASSES_S = 10, 1.0
 
 
 class Predictor(Protocol):
@@ -240,8 +238,12 @@ def predict_cases(
     return written
 
 
-def prediction_seconds(trainer: Any, run: Run, workspace: Workspace) -> float:
-    """Time to predict a fold's held-out cases with one network, without mirroring, from a few tiles."""
+def prediction_seconds(trainer: Any, run: Run, workspace: Workspace) -> tuple[float, float]:
+    """Time to predict a fold's held-out cases, from a few tiles.
+
+    Returns:
+        Of one network without mirroring, and of all that is done once a case, whatever the networks.
+    """
     configuration = trainer.configuration_manager
     patch = tuple(configuration.patch_size)
     _, held_out = trainer.do_split()
@@ -250,7 +252,8 @@ def prediction_seconds(trainer: Any, run: Run, workspace: Workspace) -> float:
     # As many tiles as go through the network at once.
     most = VOXELS_AT_ONCE.get(trainer.device.type, VOXELS_AT_ONCE["cpu"]) // int(np.prod(patch))
     batch = max(1, min(most, max(counts, default=1)))
-    return 1.15 * _pass_seconds(trainer, batch) / batch * sum(counts) + SECONDS_PER_CASE * len(held_out)
+    passes = 1.15 * _pass_seconds(trainer, batch) / batch * sum(counts)
+    return passes, SECONDS_PER_CASE * len(held_out)
 
 
 def _pass_seconds(trainer: Any, batch: int) -> float:
@@ -262,9 +265,9 @@ def _pass_seconds(trainer: Any, batch: int) -> float:
     dtype = autocast_dtype(trainer.device)
     trainer.set_deep_supervision_enabled(False)
     network = trainer.network.eval()
-    times: list[float] = []
+    times = []
     with torch.no_grad(), torch.autocast(trainer.device.type, dtype=dtype, enabled=dtype is not None):
-        while len(times) < 3 or (len(times) < PASSES and sum(times) < ENOUGH_PASSES_S):
+        for _ in range(3):
             began = time.perf_counter()
             network(data)
             if trainer.device.type == "cuda":

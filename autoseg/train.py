@@ -185,13 +185,13 @@ def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float, leg:
     # nnU-Net knows the axes to mirror along only when its loaders are made, which comes later.
     trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     # Trained on every case, there is none left to predict.
-    plain = 0.0 if run.fold == "all" else prediction_seconds(trainer, run, workspace)
+    plain, once = (0.0, 0.0) if run.fold == "all" else prediction_seconds(trainer, run, workspace)
     if trainer.best_checkpoints:
         trainer.best_checkpoints = checkpoints_that_fit(trainer.best_checkpoints, plain, total)
         plain *= trainer.best_checkpoints
     mirrored = plain * 2 ** len(trainer.inference_allowed_mirroring_axes or ())
     trainer.mirrored_prediction = trainer.mirroring and mirrored <= LARGEST_MIRRORING_SHARE * total
-    reserved = mirrored if trainer.mirrored_prediction else plain
+    reserved = once + (mirrored if trainer.mirrored_prediction else plain)
     trainer.budget_s = max(total - reserved - CLOSING_SECONDS - (time.monotonic() - began), 0.1 * total)
     log.info(
         "%s: %.0f s for training, %.0f s for predicting the fold%s.",

@@ -169,7 +169,10 @@ def _verdict(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """What holds of autoseg's rows, and of the peer's."""
     ours = {name: points for name, points in curves.items() if name != STOCK}
     theirs = {name: points for name, points in curves.items() if name == STOCK}
-    sides = (("autoseg", ours), ("stock nnU-Net, whose steps are its own", theirs))
+    sides = (
+        ("autoseg", ours),
+        ("stock nnU-Net, which begins no step that would pass the budget by far", theirs),
+    )
     return [_held(side, found) for side, found in sides if found]
 
 

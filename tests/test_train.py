@@ -71,8 +71,8 @@ def test_time_is_set_aside_for_mirrored_copies_or_there_are_none(
     workspace = Workspace.locate(tmp_path)
     run = Run("Dataset001_Made", "plan", "2d", "unet", 0, 0, workspace.results)
     trainer = Planned()
-    monkeypatch.setattr(module, "prediction_seconds", lambda *_: plain)
+    monkeypatch.setattr(module, "prediction_seconds", lambda *_: (plain, 0.5))
     monkeypatch.setattr(module.time, "monotonic", lambda: 50.0)
     module._set_budget(trainer, run, workspace, began=50.0)
     assert trainer.mirrored_prediction is mirrored
-    assert trainer.budget_s == pytest.approx(100.0 - reserved - module.CLOSING_SECONDS)
+    assert trainer.budget_s == pytest.approx(100.0 - reserved - 0.5 - module.CLOSING_SECONDS)
