@@ -78,17 +78,15 @@ class Model:
 
     def logits(self, data: np.ndarray) -> torch.Tensor:
         """Mean logits (heads, z, y, x) of one preprocessed case (c, z, y, x), on the plan's grid."""
-        return _mean(self._each_logits(data))
+        (logits,) = predict_slabs(self.networks, slab_bytes=None, **self._window(data))
+        return logits
 
     def probabilities(self, data: np.ndarray) -> torch.Tensor:
         """Probabilities (heads, z, y, x) of one preprocessed case, on the plan's grid."""
         if self.averages_probabilities:
-            return _mean(self._activated(logits) for logits in self._each_logits(data))
+            window = self._window(data)
+            return _mean(self._activated(predict_logits(each, **window)) for each in self.networks)
         return self._activated(self.logits(data))
-
-    def _each_logits(self, data: np.ndarray) -> Iterator[torch.Tensor]:
-        for network in self.networks:
-            yield predict_logits(network, **self._window(data))
 
     def _window(self, data: np.ndarray) -> dict[str, Any]:
         """The arguments of a sliding window."""
