@@ -13,6 +13,7 @@ from typing import Any
 
 from autoseg.choice import Choice, Request, Start
 from autoseg.dataset import Dataset
+from autoseg.device import device_name
 from autoseg.evaluate import Evaluation
 from autoseg.fewshot import subset
 from autoseg.files import digest, read_json
@@ -24,7 +25,6 @@ from autoseg.leaderboard.scores import ScoreTable
 from autoseg.nnunet import trainer_class
 from autoseg.plan import Plan
 from autoseg.run import Run, sha256_of
-from autoseg.training_cost import device_name
 
 # Costs of the members of an ensemble that add up.
 _SUMS = ("parameters", "trainable_parameters", "checkpoint_mb", "flops_per_patch", "epochs")

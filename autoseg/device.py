@@ -1,4 +1,4 @@
-"""The device that a name stands for."""
+"""The device that a name stands for, and the name that it has."""
 
 from __future__ import annotations
 
@@ -25,3 +25,32 @@ def find_device(name: str) -> torch.device:
         have = ", ".join(kind for kind, yes in there.items() if yes)
         raise UsageError(f"The device {name!r} is not there. This machine has: {have}.")
     return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, a CPU with its threads, such as ``2 x AMD EPYC`` or ``NVIDIA H200``."""
+    if device.type != "cpu":
+        return model_name(str(device))
+    import torch
+
+    return f"{torch.get_num_threads()} x {model_name('cpu')}"
+
+
+def model_name(device: str) -> str:
+    """What a device calls itself, such as ``AMD EPYC``; its kind where it has no name or is not there."""
+    if device == "cpu":
+        return _processor()
+    import torch
+
+    if device.startswith("cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    return device
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else "CPU"

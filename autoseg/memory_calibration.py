@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoseg.device import model_name
 from autoseg.errors import AutosegError
 from autoseg.files import read_json, write_json
 from autoseg.planner.footprint import WEIGHT_COPIES, MemoryCalibration
@@ -55,7 +56,8 @@ def calibrate(path: Path, device: str = "cpu") -> MemoryCalibration:
         path: of the file; written after a measurement.
         device: ``cpu``, ``cuda`` or ``mps``.
     """
-    key = f"{device} {platform.machine()} python {platform.python_version()}"
+    # A home that many machines share has one such file, and processors differ in the kernels they run.
+    key = f"{device} {platform.machine()} {model_name(device)} python {platform.python_version()}"
     key += "".join(f" {name} {importlib.metadata.version(name)}" for name in ("autoseg", "torch", "nnunetv2"))
     stored = _stored(path)
     if key in stored:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from autoseg.device import device_name
 from autoseg.errors import RunError
 from autoseg.files import read_json, write_json
 from autoseg.peak_memory import peak_bytes
@@ -119,21 +120,3 @@ def flops_per_patch(trainer: Any) -> int | None:
         log.debug("FLOPs not counted: %s", problem)
         return None
     return int(counter.get_total_flops())
-
-
-def device_name(device: torch.device) -> str:
-    """The device in words, such as ``2 x AMD EPYC`` or ``NVIDIA H200``."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type == "cpu":
-        return f"{torch.get_num_threads()} x {_processor()}"
-    return device.type
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else "CPU"

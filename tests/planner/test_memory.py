@@ -242,6 +242,9 @@ def test_a_calibration_is_measured_once(
     assert first.measured and len(runs) == len(memory_calibration.EDGES)
     assert 1.0 <= first.overhead <= memory_calibration.MOST_OVERHEAD
     assert memory_calibration.calibrate(path) == first and len(runs) == len(memory_calibration.EDGES)
+    # Another processor with the same home has kernels of its own, and so its own measurement.
+    monkeypatch.setattr(memory_calibration, "model_name", lambda device: "another processor")
+    assert memory_calibration.calibrate(path) != first and len(runs) == 2 * len(memory_calibration.EDGES)
 
 
 def test_without_a_measurement_there_is_a_guess(
