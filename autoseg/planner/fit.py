@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autoseg.architectures import Topology
 from autoseg.errors import PlanError
@@ -19,11 +19,11 @@ from autoseg.planner.footprint import GB, Footprint
 from autoseg.planner.topology import divisors, pooled
 
 SOURCE = "autoseg: memory counted on the network itself; the order of shrinking is nnU-Net's"
-# A patch whose extrapolated footprint is beyond the target by so much is not worth counting exactly.
-SURELY_TOO_LARGE = 1.1
 # Left free, for what the estimate does not know: of 63 measured trainings (benchmarks/results/memory.md) one
 # took 11 % more than it said, the others less.
 LEFT_FREE = 0.12
+# Along an axis of thick slices a patch that is as deep as it is wide would have hardly any.
+FEWEST_VOXELS = 8
 Estimate = Callable[[Topology, int], Footprint]
 
 
@@ -34,13 +34,15 @@ class Constraints:
     Attributes:
         smallest_batch: that its normalisation bears.
         largest_batch: of the documented system, or what the data set allows.
-        smallest_edge: voxels of the patch along each axis.
+        smallest_edge: voxels of the patch along the finest axis; as many mm along the others, but at least
+            `FEWEST_VOXELS`, and nowhere more than the median case. With less, a network has lost the
+            stages that made it what it is, and what it is to find: more memory is the answer.
         multiple: of which every axis has to be, where the network's own strides differ from the plan's.
     """
 
     smallest_batch: int = 2
     largest_batch: int = 256
-    smallest_edge: int = 8
+    smallest_edge: int = 32
     multiple: int = 1
 
     def rounded(self, topology: Topology) -> Topology:
@@ -48,6 +50,13 @@ class Constraints:
         steps = [math.lcm(divisor, self.multiple) for divisor in divisors(topology)]
         size = [-(-n // step) * step for n, step in zip(topology.patch_size, steps, strict=True)]
         return dataclasses.replace(topology, patch_size=tuple(size))
+
+    def floor(self, spacing: Sequence[float], median_shape: Sequence[float]) -> list[float]:
+        """Voxels that a patch has at least, along each axis."""
+        reach = self.smallest_edge * min(spacing)
+        return [
+            min(max(reach / step, FEWEST_VOXELS), n) for step, n in zip(spacing, median_shape, strict=True)
+        ]
 
 
 def usable(memory_gb: float) -> float:
@@ -88,22 +97,19 @@ def largest_patch_batch(
     """
     limits, target = constraints or Constraints(), usable(memory_gb)
     least = min(limits.smallest_batch, limits.largest_batch)
-    candidates = list(_candidates(spacing, median_shape, shortest_edge, limits))
-    tried: list[_Tried] = []
-    for topology in candidates:
-        surely = tried and tried[-1].scaled_to(topology) > target * SURELY_TOO_LARGE
-        if surely and topology is not candidates[-1]:
-            continue
-        tried.append(_Tried(topology, estimate(topology, least)))
-        if tried[-1].footprint.total <= target:
-            batch, needed = _largest_batch(estimate, tried[-1], least, target, limits)
-            return Fit(topology, batch, needed, _decision(batch, needed, tried, memory_gb, limits))
-    smallest = tried[-1]
-    raise PlanError(
-        f"The smallest patch ({' x '.join(map(str, smallest.topology.patch_size))}, batch {least}) takes "
-        f"{smallest.footprint.total / GB:.1f} GB, and there are {memory_gb:g} GB, of which {LEFT_FREE:.0%} "
-        f"are left free. Give more memory, or take a smaller network."
-    )
+    patches = _Patches(list(_candidates(spacing, median_shape, shortest_edge, limits)), estimate, least)
+    if not patches.fits(-1, target):
+        smallest = patches[-1]
+        takes = f"takes {smallest.footprint.total / GB:.1f} GB"
+        raise PlanError(
+            f"The smallest patch ({_times(smallest.topology)}, batch {least}) {takes}, and there are "
+            f"{memory_gb:g} GB, of which {LEFT_FREE:.0%} are left free. Give more memory, or take a smaller "
+            "network."
+        )
+    index = patches.first_within(target)
+    chosen = patches[index]
+    batch, needed = _largest_batch(estimate, chosen, least, target, limits)
+    return Fit(chosen.topology, batch, needed, _decision(batch, needed, patches, index, memory_gb, limits))
 
 
 @dataclass(frozen=True)
@@ -113,10 +119,57 @@ class _Tried:
     topology: Topology
     footprint: Footprint
 
-    def scaled_to(self, other: Topology) -> float:
-        """What another patch takes, about: all that is not fixed grows with the voxels."""
-        ratio = math.prod(other.patch_size) / math.prod(self.topology.patch_size)
-        return self.footprint.fixed + (self.footprint.total - self.footprint.fixed) * ratio
+    @property
+    def voxels(self) -> int:
+        return math.prod(self.topology.patch_size)
+
+
+@dataclass(frozen=True)
+class _Patches:
+    """Patches from the largest to the smallest, each counted when it is asked for."""
+
+    topologies: Sequence[Topology]
+    estimate: Estimate
+    batch_size: int
+    _known: dict[int, _Tried] = field(default_factory=dict)
+
+    def __getitem__(self, index: int) -> _Tried:
+        index %= len(self.topologies)
+        if index not in self._known:
+            topology = self.topologies[index]
+            self._known[index] = _Tried(topology, self.estimate(topology, self.batch_size))
+        return self._known[index]
+
+    @property
+    def counted(self) -> list[_Tried]:
+        """Those that were asked for, the largest first."""
+        return [self._known[index] for index in sorted(self._known)]
+
+    def fits(self, index: int, target: float) -> bool:
+        return self[index].footprint.total <= target
+
+    def first_within(self, target: float) -> int:
+        """Where the largest that fits stands; the smallest has to.
+
+        While the network keeps its stages, what it takes is a line over the voxels, and a guess on the line
+        between two that are known is close. With each stage that a smaller patch costs the network the line
+        jumps: a guess that leaves more than half of the patches is followed by the middle.
+        """
+        if self.fits(0, target):
+            return 0
+        above, fitting, on_line = 0, len(self.topologies) - 1, True
+        while (between := fitting - above) > 1:
+            guess = self._on_line(above, fitting, target) if on_line else (above + fitting) // 2
+            above, fitting = (above, guess) if self.fits(guess, target) else (guess, fitting)
+            on_line = not on_line or fitting - above <= between / 2
+        return fitting
+
+    def _on_line(self, above: int, fitting: int, target: float) -> int:
+        large, small = self[above], self[fitting]
+        each = (large.footprint.total - small.footprint.total) / max(large.voxels - small.voxels, 1)
+        most = small.voxels + (target - small.footprint.total) / each
+        between = range(above + 1, fitting)
+        return next((i for i in between if math.prod(self.topologies[i].patch_size) <= most), fitting - 1)
 
 
 def _candidates(
@@ -124,7 +177,7 @@ def _candidates(
 ) -> Iterator[Topology]:
     """Patches from nnU-Net's start downwards, each once, that meet the constraints; at least one."""
     topology = pooled(spacing, patch.start_patch(spacing, median_shape), shortest_edge)
-    floor = [min(limits.smallest_edge, math.ceil(n)) for n in median_shape]
+    floor = limits.floor(spacing, median_shape)
     before: tuple[int, ...] | None = None
     while before is None or all(n >= least for n, least in zip(topology.patch_size, floor, strict=True)):
         rounded = limits.rounded(topology)
@@ -149,9 +202,9 @@ def _largest_batch(
 
 
 def _decision(
-    batch: int, needed: Footprint, tried: Sequence[_Tried], memory_gb: float, limits: Constraints
+    batch: int, needed: Footprint, patches: _Patches, index: int, memory_gb: float, limits: Constraints
 ) -> Decision:
-    topology = tried[-1].topology
+    larger = [patches[index - 1]] if index else []
     inputs = {
         "memory_gb": memory_gb,
         "left_free": LEFT_FREE,
@@ -159,20 +212,24 @@ def _decision(
         "constraints": dataclasses.asdict(limits),
         "tried": [
             {"patch_size": list(each.topology.patch_size), "gb": round(each.footprint.total / GB, 2)}
-            for each in tried
+            for each in patches.counted
         ],
         "alternatives": [
             {
-                "value": " x ".join(map(str, each.topology.patch_size)),
+                "value": _times(each.topology),
                 "reason": "it does not fit the memory with the smallest batch",
                 "costs": {"gb": round(each.footprint.total / GB, 2)},
             }
-            for each in tried[-2:-1]
+            for each in larger
         ],
     }
     rule = (
         "the largest patch that fits the memory with the smallest batch, shortened along the axis that sees "
         "most of the median case; then the largest batch"
     )
-    value = {"patch_size": list(topology.patch_size), "batch_size": batch}
+    value = {"patch_size": list(patches[index].topology.patch_size), "batch_size": batch}
     return Decision("memory_fit", value, rule, inputs, SOURCE)
+
+
+def _times(topology: Topology) -> str:
+    return " x ".join(map(str, topology.patch_size))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from autoseg import plugins
 from autoseg.architectures import Topology, build_network, prepare_for_cpu
 from autoseg.errors import PlanError
-from autoseg.planner.fit import Constraints, largest_patch_batch, usable
+from autoseg.planner.fit import Constraints, _candidates, largest_patch_batch, usable
 from autoseg.planner.footprint import GB, LOADER_BASE, Footprint, Loading, MemoryCalibration, footprint
 from autoseg.planner.topology import divisors, pooled
 from autoseg.tracing import _Counter, _step, trace_network
@@ -151,12 +151,15 @@ def test_what_is_chosen_fits_and_meets_the_constraints(
     try:
         fit = largest_patch_batch(by_voxels, spacing, shape, memory_gb, limits)
     except PlanError:
-        least = min(8, *shape)
-        assert smallest * 1000 * least ** len(shape) + 1.2 * GB > memory_gb * GB / 64
+        floor = limits.floor(spacing, shape)
+        assert smallest * 1000 * math.prod(floor) + 1.2 * GB > memory_gb * GB / 64
         return
     assert fit.footprint.total <= usable(memory_gb) < memory_gb * GB
     assert by_voxels(fit.topology, fit.batch_size) == fit.footprint
     assert smallest <= fit.batch_size <= 40
+    assert all(
+        n >= least for n, least in zip(fit.topology.patch_size, limits.floor(spacing, shape), strict=True)
+    )
     for n, divisor in zip(fit.topology.patch_size, divisors(fit.topology), strict=True):
         assert n % divisor == 0 and n % multiple == 0
     if fit.batch_size < 40:
@@ -183,8 +186,31 @@ def test_few_patches_are_counted_exactly() -> None:
     assert len(asked) <= 6
 
 
+def with_stages(topology: Topology, batch: int) -> Footprint:
+    """A network whose weights, fourfold with each stage, outweigh what its patch takes."""
+    step = 1000.0 * math.prod(topology.patch_size) * batch
+    weights = 1e5 * 4.0**topology.stages
+    return Footprint(1.0 * GB, 0.0, 0.0, weights, weights, step + weights)
+
+
+@pytest.mark.parametrize("memory_gb", [1.3, 1.5, 2.0, 2.5, 4.0, 6.0, 30.0])
+def test_the_largest_patch_is_found_where_each_stage_is_a_jump(memory_gb: float) -> None:
+    shape, limits = (540, 800), Constraints()
+    every = [with_stages(each, 2) for each in _candidates((1.0, 1.0), shape, 4, limits)]
+    asked = []
+
+    def counting(topology: Topology, batch: int) -> Footprint:
+        asked.append(topology.patch_size)
+        return with_stages(topology, batch)
+
+    fit = largest_patch_batch(counting, (1.0, 1.0), shape, memory_gb, limits)
+    largest = next(each for each in every if each.total <= usable(memory_gb))
+    assert with_stages(fit.topology, 2) == largest
+    assert len(asked) <= 12 < len(every)
+
+
 def test_too_little_memory_says_how_much_it_takes() -> None:
-    with pytest.raises(PlanError, match=r"takes 1\.2 GB, and there are 1 GB"):
+    with pytest.raises(PlanError, match=r"takes 1\.3 GB, and there are 1 GB"):
         largest_patch_batch(by_voxels, (1.0, 1.0, 1.0), (64, 64, 64), 1.0)
 
 
