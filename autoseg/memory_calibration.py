@@ -1,7 +1,7 @@
 """What a device takes beside what is counted: measured once in a process of its own, then read from a file.
 
-The process imports what a training imports and takes a few steps of one small network on a CPU at two
-patch sizes; base and overhead follow from the two peaks. On a GPU torch itself says what it has taken.
+The process imports what a training imports and takes a few steps of one small network; the base follows from
+its peak. On a GPU torch itself says what it has taken, and a second patch size gives the overhead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from autoseg.device import model_name
 from autoseg.errors import AutosegError
 from autoseg.files import read_json, write_json
-from autoseg.planner.footprint import WEIGHT_COPIES, MemoryCalibration
+from autoseg.planner.footprint import WEIGHT_COPIES, MemoryCalibration, step_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Patches of the two measured steps, voxels along each axis; the network is nnU-Net's with a width of 32.
-EDGES = (16, 64)
+# Patches of the measured steps, voxels along each axis; the network is nnU-Net's with a width of 32.
+EDGES = {"cpu": (16,), "cuda": (16, 64)}
 WIDTH = 32
 BATCH, LABELS = 2, 2
 STEPS = 3
 # For where nothing can be measured: what one CPU showed; of GPUs an assumption, the context included.
-GUESSED_BASE = {"cpu": 1.0e9, "cuda": 0.6e9}
-GUESSED_OVERHEAD = {"cpu": 1.5, "cuda": 1.25}
+GUESSED_BASE = {"cpu": 1.2e9, "cuda": 0.6e9}
+GUESSED_OVERHEAD = {"cpu": 1.0, "cuda": 1.25}
 # Noise at small sizes must not become a factor.
 LEAST_OVERHEAD, MOST_OVERHEAD = 1.0, 1.8
 
@@ -77,19 +77,23 @@ def _stored(path: Path) -> dict[str, Any]:
 
 
 def _measured(device: str, key: str) -> MemoryCalibration:
-    if device not in ("cpu", "cuda"):
+    if device not in EDGES:
         return _guess(device, key)
     try:
-        peaks = [_peak_of_process(device, edge) for edge in EDGES]
+        peaks = [_peak_of_process(device, edge) for edge in EDGES[device]]
     except (subprocess.CalledProcessError, ValueError) as problem:
         log.warning("The memory of %s could not be calibrated (%s); a guess is used.", device, problem)
         return _guess(device, key)
-    small, large = (_counted(device, edge) for edge in EDGES)
-    overhead = (peaks[1] - peaks[0]) / (large.peak(1) - small.peak(1))
+    counted = [_counted(device, edge) for edge in EDGES[device]]
+    small = counted[0]
+    held = small.peak(1) - small.step_bytes
+    if device == "cpu":
+        return MemoryCalibration(
+            key, peaks[0] - held - WEIGHT_COPIES * small.parameters - step_on_cpu(small), 1.0, True
+        )
+    overhead = (peaks[1] - peaks[0]) / (counted[1].peak(1) - small.peak(1))
     overhead = min(max(overhead, LEAST_OVERHEAD), MOST_OVERHEAD)
-    base = peaks[0] - overhead * small.step_bytes - (small.peak(1) - small.step_bytes)
-    base -= WEIGHT_COPIES * small.parameters if device == "cpu" else 0.0
-    return MemoryCalibration(key, base, overhead, True)
+    return MemoryCalibration(key, peaks[0] - held - overhead * small.step_bytes, overhead, True)
 
 
 def _peak_of_process(device: str, edge: int) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,10 @@ from torch.utils._pytree import tree_iter
 
 from autoseg.architectures import channels_last, prepare_for_cpu
 
+# Up to this size the C library (glibc, DEFAULT_MMAP_THRESHOLD_MAX) takes blocks from a heap, where the gaps
+# that they leave are not always filled again; larger ones it gets from the system and gives back at once.
+HEAP_BELOW = 32 * 2**20
+
 
 @dataclass(frozen=True)
 class Traced:
@@ -34,12 +39,16 @@ class Traced:
         step_bytes: largest sum of everything alive during the step, but for weights and optimiser; the
             gradients of the weights are in it as far as they are there by then.
         gradients: of all weights.
+        heap_bytes: of that sum, what is in blocks below `HEAP_BELOW`.
+        largest_bytes: of that sum, the largest block.
     """
 
     parameters: int
     kept: int
     step_bytes: int
     gradients: int
+    heap_bytes: int
+    largest_bytes: int
 
     def peak(self, moments: int) -> int:
         """The peak of a step that is not the first: weights, optimiser, activations, gradients.
@@ -56,18 +65,29 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
+        self.heap_at_peak = self.largest_at_peak = 0
+        self._heap = 0
+        self._sizes: Counter[int] = Counter()
         self._alive: set[int] = set()
 
     def _freed(self, key: int, size: int) -> None:
         self._alive.discard(key)
-        self.now -= size
+        self._add(size, -1)
+
+    def _add(self, size: int, blocks: int) -> None:
+        self.now += blocks * size
+        if size < HEAP_BELOW:
+            self._heap += blocks * size
+        self._sizes[size] += blocks
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for tensor in tree_iter(result):
             if isinstance(tensor, Tensor):
                 self._count(tensor)
-        self.peak = max(self.peak, self.now)
+        if self.now > self.peak:
+            self.peak, self.heap_at_peak = self.now, self._heap
+            self.largest_at_peak = max(size for size, blocks in self._sizes.items() if blocks)
         return result
 
     def _count(self, tensor: Tensor) -> None:
@@ -75,7 +95,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         key = storage._cdata
         if key not in self._alive:
             self._alive.add(key)
-            self.now += storage.nbytes()
+            self._add(storage.nbytes(), 1)
             weakref.finalize(storage, self._freed, key, storage.nbytes())
 
     def ignore(self, tensors: Iterator[Tensor]) -> None:
@@ -120,6 +140,8 @@ def trace_network(
             kept=kept,
             step_bytes=counter.peak + data.nbytes,
             gradients=sum(p.nbytes for p in network.parameters() if p.requires_grad),
+            heap_bytes=counter.heap_at_peak,
+            largest_bytes=counter.largest_at_peak,
         )
 
 

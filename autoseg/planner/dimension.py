@@ -34,6 +34,7 @@ YARDSTICK = "nnunet"
 
 _PAPER = "Isensee et al., Nature Methods 2021"
 _OWN = "autoseg's choice; the threshold is untested"
+_MEASURED = "autoseg, measured: benchmarks/results/deciding.md"
 Fired = tuple[str, Confidence, str, str, dict[str, Any]]
 
 
@@ -174,7 +175,7 @@ class _Question:
             f"{rule}; but 2D where that leaves it open and the time allows fewer than {ENOUGH_STEPS} steps "
             f"in 3D, and at least twice as many in 2D"
         )
-        return "2d", "in doubt", rule, _OWN, inputs
+        return "2d", "in doubt", rule, _MEASURED, inputs
 
     def _few_slices(self) -> Iterator[Fired]:
         if self.data.slices >= FEWEST_SLICES or "2d" not in self.plan.configurations:

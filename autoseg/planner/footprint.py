@@ -2,12 +2,13 @@
 
 On a CPU it is the peak resident set of the process, on a GPU the memory of the device:
 
-    CPU  base + cases held + loader + 2 weights + optimiser + overhead x step
+    CPU  base + cases held + loader + 2 weights + optimiser + step + 1.5 largest block + 0.4 small blocks
     GPU  base                       +   weights + optimiser + overhead x step
 
-The step (kept activations, gradients, short-lived results) is counted exactly, see `autoseg.tracing`. What
-libraries take beyond that, for their own copies of operands and between blocks that they hand out, is the
-overhead; it and the base are measured once for a device and its software, see `autoseg.memory_calibration`.
+The step (kept activations, gradients, short-lived results) is counted exactly, see `autoseg.tracing`. Beyond
+that, a CPU's libraries copy operands while they work on them, and the heap has gaps between small blocks;
+what a GPU's allocator adds is the overhead. It and the base are measured once for a device and its software,
+see `autoseg.memory_calibration`.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ LABEL_SAMPLES, SAMPLE_BYTES = 10_000, 32
 LOADER_BASE = 0.06e9
 # What a CPU's library keeps of the weights: in reduced precision, and rearranged for its kernels.
 WEIGHT_COPIES = 1.0
-# The calibration's U-Net is among the networks that leave most between their blocks; others leave less. Of
-# what it shows beyond the count, this part is closest to all of them (benchmarks/results/memory.md).
+# While an operation of a CPU's library runs, it holds rearranged copies of what it works on: so many times
+# the largest block of the step. Of small blocks, the share that is lost in gaps of the heap. Both from 132
+# trainings (all trainers, two processors, 2.5 to 8 GB), which they tell within 11 %.
+LIBRARY_COPIES, HEAP_GAPS = 1.5, 0.4
+# The calibration's U-Net is among the networks that leave most between their blocks; others leave less.
 TYPICAL_SHARE = 0.75
 # A loader holds the larger patches that it cuts out, the transformed ones, and what transforms need
 # meanwhile: a sampling grid of one float32 per axis, and a few copies of a channel.
@@ -53,6 +57,20 @@ class StepMemory(Protocol):
     def step_bytes(self) -> int:
         """Peak of a step beside weights and optimiser."""
 
+    @property
+    def heap_bytes(self) -> int:
+        """Of the peak, what is in small blocks."""
+
+    @property
+    def largest_bytes(self) -> int:
+        """Of the peak, the largest block."""
+
+
+def step_on_cpu(step: StepMemory) -> float:
+    """Bytes that a step takes on a CPU, with its library's copies and the gaps of the heap."""
+    counted = max(step.step_bytes, step.gradients)
+    return counted + LIBRARY_COPIES * step.largest_bytes + HEAP_GAPS * step.heap_bytes
+
 
 @dataclass(frozen=True)
 class MemoryCalibration:
@@ -61,7 +79,7 @@ class MemoryCalibration:
     Attributes:
         key: device and versions that it holds for.
         base: bytes of the process (CPU) or context (GPU) before there is any data.
-        overhead: bytes that a step of its network takes for each byte that is counted.
+        overhead: bytes that a step of its network takes on a GPU for each byte that is counted; 1 on a CPU.
         measured: whether this was measured, or is the built-in guess.
     """
 
@@ -159,11 +177,12 @@ def footprint(
         loading: what feeds it; None on a GPU, where the data lie elsewhere.
         batch_size: samples of a step.
     """
+    typical = 1 + TYPICAL_SHARE * (calibration.overhead - 1)
     return Footprint(
         base=calibration.base,
         cases=loading.held if loading else 0.0,
         loader=loading.loader(batch_size) if loading else 0.0,
         weights=step.parameters * (1 + WEIGHT_COPIES if loading else 1.0),
         optimiser=float(moments * step.gradients),
-        step=(1 + TYPICAL_SHARE * (calibration.overhead - 1)) * max(step.step_bytes, step.gradients),
+        step=step_on_cpu(step) if loading else typical * max(step.step_bytes, step.gradients),
     )
