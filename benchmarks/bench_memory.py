@@ -40,7 +40,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure(plan: Path, configuration: str, trainer: str, workspace: Path) -> dict[str, Any]:
+def measure(plan: Path, configuration: str, trainer: str, workspace: Path, steps: int) -> dict[str, Any]:
     """Train a few steps and say what they took; in a process of its own."""
     import torch
 
@@ -66,7 +66,7 @@ def measure(plan: Path, configuration: str, trainer: str, workspace: Path) -> di
     peaks["loaded"] = peak_bytes()
     running.network.train()
     began = time.monotonic()
-    for _ in range(STEPS):
+    for _ in range(steps):
         running.train_step(next(running.dataloader_train))
         peaks.setdefault("first_step", peak_bytes())
     peaks["trained"] = peak_bytes()
@@ -236,6 +236,7 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=TARGET_GB, help="GB that each may take")
     parser.add_argument("--no-results", action="store_true", help="leave benchmarks/results as it is")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--workspace", type=Path, help="kept between runs; a temporary one if not given")
     parser.add_argument(
         "--again", action="store_true", help="predict anew for what was measured in the workspace"
@@ -243,7 +244,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.one:
         plan, configuration, trainer, workspace = arguments.one
-        print(json.dumps(measure(Path(plan), configuration, trainer, Path(workspace))))
+        found = measure(Path(plan), configuration, trainer, Path(workspace), arguments.steps)
+        print(json.dumps(found))
         return
     from _machine import machine, write_results
 
