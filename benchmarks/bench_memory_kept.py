@@ -6,7 +6,7 @@
 A few real steps of each plan in a process of its own, all cases in memory (see bench_memory.py); kept is what
 peaks below the memory that was asked for. What comes close to it takes more steps, since gaps in the heap may
 still add some after the first two. Where more memory leads to the same patch and batch as less, the training
-is not measured twice; nor is what `--known` files hold (an earlier file of this benchmark: another estimate may
+is not measured twice; nor is what `--known` files hold (earlier files of this benchmark: another estimate may
 lead to the same patch and batch). Rows are written when they are measured, and those of the results file are
 not measured again.
 """
