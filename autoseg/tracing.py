@@ -22,11 +22,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from autoseg.architectures import channels_last, prepare_for_cpu
-
-# Up to this size the C library (glibc, DEFAULT_MMAP_THRESHOLD_MAX) takes blocks from a heap, where the gaps
-# that they leave are not always filled again; larger ones it gets from the system and gives back at once.
-HEAP_BELOW = 32 * 2**20
+from autoseg.architectures import channels_last, prepare_for_cpu, system_blocks
+from autoseg.heap import USUAL
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Traced:
         step_bytes: largest sum of everything alive during the step, but for weights and optimiser; the
             gradients of the weights are in it as far as they are there by then.
         gradients: of all weights.
-        heap_bytes: of that sum, what is in blocks below `HEAP_BELOW`.
+        heap_bytes: of that sum, what is in blocks of the heap, see `autoseg.heap`.
         largest_bytes: of that sum, the largest block.
     """
 
@@ -62,8 +59,9 @@ class Traced:
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up storages that operations make, until they are let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, heap_below: int = USUAL) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._heap_below = heap_below
         self.now = self.peak = 0
         self.heap_at_peak = self.largest_at_peak = 0
         self._heap = 0
@@ -76,7 +74,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _add(self, size: int, blocks: int) -> None:
         self.now += blocks * size
-        if size < HEAP_BELOW:
+        if size < self._heap_below:
             self._heap += blocks * size
         self._sizes[size] += blocks
 
@@ -128,7 +126,7 @@ def trace_network(
             _to_channels_last(network, len(shape))
         layout = channels_last(len(shape) - 2) if on_cpu else torch.contiguous_format
         data = torch.empty(tuple(shape)).to(memory_format=layout)
-        counter = _Counter()
+        counter = _Counter(system_blocks(network))
         # Their own tensors must stay alive while they are ignored: a freed address is used again.
         there = [data, *network.parameters(), *network.buffers()]
         counter.ignore(iter(there))

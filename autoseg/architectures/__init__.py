@@ -29,6 +29,7 @@ __all__ = [
     "parts_of",
     "prepare_for_cpu",
     "requires_import",
+    "system_blocks",
 ]
 
 
@@ -116,7 +117,8 @@ def prepare_for_cpu(network: nn.Module) -> int:
 
     Instance normalisation, transposed and depthwise convolutions take the faster forms of this package
     where they are equal; convolutions whose bf16 gradients are wrong in torch 2.15 work in float32. Names
-    and parameters stay. Use it with channels-last memory.
+    and parameters stay. Use it with channels-last memory. The process takes memory as suits the network from
+    then on, see `autoseg.heap`.
 
     Returns:
         The number of layers changed.
@@ -124,6 +126,13 @@ def prepare_for_cpu(network: nn.Module) -> int:
     from autoseg.architectures._cpu import prepare_for_cpu as prepare
 
     return prepare(network)
+
+
+def system_blocks(network: nn.Module) -> int:
+    """From how many bytes on blocks come from the system while a network is trained on a CPU."""
+    from autoseg.architectures._cpu import system_blocks as found
+
+    return found(network)
 
 
 def parts_of(network: nn.Module) -> dict[str, tuple[str, ...]]:

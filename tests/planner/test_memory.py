@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from autoseg import plugins
 from autoseg.architectures import Topology, build_network, prepare_for_cpu
 from autoseg.errors import PlanError
+from autoseg.heap import SMALLER, USUAL
 from autoseg.planner.fit import Constraints, _candidates, largest_patch_batch, usable
 from autoseg.planner.footprint import GB, LOADER_BASE, Footprint, Loading, MemoryCalibration, footprint
 from autoseg.planner.topology import divisors, pooled
-from autoseg.tracing import _Counter, _step, trace_network
+from autoseg.tracing import Traced, _Counter, _step, trace_network
 from autoseg.training_memory import TrainingMemory
 
 CPU = torch.device("cpu")
@@ -110,6 +111,48 @@ def test_checkpointing_keeps_less() -> None:
         return trace_network(build, (1, 1, 32, 32, 32), 2, CPU, None).kept
 
     assert kept("on") < kept("off") / 4
+
+
+def test_what_computes_again_takes_large_blocks_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr("autoseg.architectures._cpu.take_from_system", taken.append)
+
+    def traced(how: str) -> Traced:
+        build = lambda: build_network(  # noqa: E731
+            "mednext", 1, 2, topology(32, 3), False, variant="S", checkpointing=how
+        )
+        return trace_network(build, (2, 1, 32, 32, 32), 2, CPU, None)
+
+    usual, smaller = traced("off"), traced("on")
+    assert taken == [USUAL, SMALLER]
+    # Feature maps of 32^3 lie between the two sizes.
+    assert usual.heap_bytes > 0.5 * usual.step_bytes
+    assert smaller.heap_bytes < 0.2 * smaller.step_bytes
+
+
+def test_the_c_library_takes_blocks_as_told() -> None:
+    code = """if True:
+        import sys
+        import numpy as np
+        from autoseg.heap import take_from_system
+        told = take_from_system(int(sys.argv[1]))
+        blocks = [np.ones(8 * 2**20, np.uint8) for _ in range(20)]
+        blocks = blocks[::2]  # each second one is a gap
+        resident = int(open('/proc/self/statm').read().split()[1])
+        print(int(told), resident * 4096)
+    """
+    (told, large), (_, small) = (
+        map(
+            int,
+            subprocess.run(
+                [sys.executable, "-c", code, str(size)], capture_output=True, text=True, check=True
+            ).stdout.split(),
+        )
+        for size in (USUAL, SMALLER)
+    )
+    if not told:
+        pytest.skip("not glibc, which decides for itself")
+    assert small < large - 9 * 8 * 2**20
 
 
 @dataclass(frozen=True)
