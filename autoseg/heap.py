@@ -1,10 +1,10 @@
 """From which size on the C library takes blocks from the system, and not from its heap.
 
 Blocks of a heap leave gaps that are not always filled again; a block from the system is given back at once,
-for the price of fetching and clearing its pages anew. Measured on a network that computes activations again in
-the backward pass (mednext_l in 2D, 448 x 256, 62 million weights): 4.2 GB after ten steps with the library's
-usual size, 1.0 GB of them gaps. On networks that do not, a step with 4 MiB takes 5 to 7 % longer and the gaps
-are some percent of the whole, so that they keep the usual size.
+for the price of fetching and clearing its pages anew. Measured on a network that computes activations again
+in the backward pass (mednext_l in 2D, 448 x 256, 62 million weights): 4.2 GB after ten steps with the
+library's usual size, 3.5 GB with 4 MiB. On networks that do not, a step with 4 MiB takes 5 to 7 % longer and
+the gaps are some percent of the whole, so that they keep the usual size.
 """
 
 from __future__ import annotations
