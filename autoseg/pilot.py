@@ -2,7 +2,8 @@
 
 nnU-Net trains both on all folds and lets cross-validation choose. A tenth of the time there is, on one fold,
 answers the same question where it is open at all; the winner has to be told apart from the rules' choice by a
-paired test over cases, or that stands.
+paired test over cases, or that stands. And both need steps enough to learn something: after 160 steps 3D was
+behind 2D by 0.07 on thick slices (p 0.008), after ten times as many by 0.01 (benchmarks/results/pilot.md).
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import numpy as np
 from autoseg import nnunet
 from autoseg.cell import Cell, run_cell
 from autoseg.choice import Choice, Request
+from autoseg.fitting import TRAINING_SHARE
 from autoseg.folds import Fold
 from autoseg.leaderboard.records import Record
-from autoseg.plan import Decision
-from autoseg.planner.dimension import DimensionChoice
+from autoseg.plan import Decision, Plan
+from autoseg.planner.budget import FEWEST_STEPS
+from autoseg.planner.dimension import DimensionChoice, most_steps
 from autoseg.prepare import Prepared
 from autoseg.statistics import wilcoxon
-from autoseg.tailor import dimension_of
+from autoseg.tailor import dimension_of, hardware_of
 from autoseg.trained_dimension import trained_configuration
 from autoseg.workspace import Workspace
 
@@ -64,7 +67,7 @@ def with_pilot(
         return request
     rules = dimension_of(prepared.plan, prepared.fingerprint, request)
     contenders = tuple(dict.fromkeys(map(trained_configuration, rules.contenders)))
-    if len(contenders) < 2:
+    if len(contenders) < 2 or fewest_steps(prepared.plan, contenders, request, each) < FEWEST_STEPS:
         return request
     short = dataclasses.replace(request, run_seconds=each)
     fold = pilot_fold(prepared.folds, trained)
@@ -85,6 +88,12 @@ def pilot_seconds(budget_s: float | None) -> float | None:
         return None
     each = min(MOST_S, SHARE * budget_s / 2)
     return each if each >= LEAST_S else None
+
+
+def fewest_steps(plan: Plan, contenders: Sequence[str], request: Request, seconds: float) -> int:
+    """Steps of the contender that makes the fewest in a pilot, about."""
+    hardware, training = hardware_of(request), seconds * TRAINING_SHARE
+    return min(most_steps(plan.configuration(name), hardware, training) for name in contenders)
 
 
 def pilot_fold(folds: Sequence[Fold], trained: Sequence[Fold]) -> Fold:

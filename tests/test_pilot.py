@@ -13,11 +13,15 @@ import torch
 
 from autoseg import pilot
 from autoseg.choice import Choice, Request
+from autoseg.fingerprint import Fingerprint
 from autoseg.folds import Fold
 from autoseg.plan import Decision
+from autoseg.planner import plan_experiment
 from autoseg.planner.dimension import DimensionChoice
+from autoseg.planner.networks import Hardware
 from autoseg.workspace import Workspace
 
+REFERENCE = Path(__file__).parents[1] / "plans" / "reference"
 FOLDS = tuple(Fold(n, (f"t{n}",), (f"v{n}",)) for n in range(5))
 REQUEST = Request(torch.device("cpu"), run_seconds=1000.0)
 RULES = DimensionChoice(Decision("dimension", "3d_fullres", "a rule", {"slices": 9}, "us"), (), "in doubt")
@@ -75,6 +79,7 @@ def test_what_a_pilot_found_is_planned_and_its_time_is_taken_off(
     found = Decision("dimension", "2d", "2d in place of 3d_fullres", {}, "a pilot")
     monkeypatch.setattr(pilot, "dimension_of", lambda *_: _in_doubt())
     monkeypatch.setattr(pilot, "race_dimensions", lambda *_: found)
+    monkeypatch.setattr(pilot, "fewest_steps", lambda *_: 400)
     prepared: Any = SimpleNamespace(plan=None, fingerprint=None, folds=FOLDS)
     asked = (prepared, FOLDS[:1], (Choice("nnunet"),), REQUEST, 4000.0, Workspace.locate(tmp_path))
     assert pilot.with_pilot(*asked) == dataclasses.replace(REQUEST, dimension=found, run_seconds=900.0)
@@ -85,6 +90,23 @@ def test_what_a_pilot_found_is_planned_and_its_time_is_taken_off(
     assert pilot.with_pilot(*asked) is REQUEST, "of a cascade full resolution is trained"
     named = dataclasses.replace(REQUEST, configuration="2d")
     assert pilot.with_pilot(*asked[:3], named, *asked[4:]) is named
+
+
+def test_a_pilot_of_hardly_any_steps_does_not_happen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pilot, "dimension_of", lambda *_: _in_doubt())
+    monkeypatch.setattr(pilot, "race_dimensions", lambda *_: pytest.fail("it raced"))
+    monkeypatch.setattr(pilot, "hardware_of", lambda _: Hardware("cpu", 1e10))
+    thick = Fingerprint.load(REFERENCE / "Dataset004_Hippocampus" / "fingerprint.json")
+    names = {"background": 0, "a": 1}
+    about = {"channel_names": {"0": "MRI"}, "labels": names, "numTraining": 2, "file_ending": ".nii.gz"}
+    plan = plan_experiment(about, thick)
+    prepared: Any = SimpleNamespace(plan=plan, fingerprint=thick, folds=FOLDS)
+    request = dataclasses.replace(REQUEST, run_seconds=3600.0)
+    assert pilot.fewest_steps(plan, BOTH, request, 180.0) < 400
+    asked = (prepared, FOLDS[:1], (Choice("nnunet"),), request, 3600.0, Workspace.locate(tmp_path))
+    assert pilot.with_pilot(*asked) is request
+    monkeypatch.setattr(pilot, "hardware_of", lambda _: Hardware("cpu", 1e12))
+    assert pilot.fewest_steps(plan, BOTH, request, 180.0) >= 400
 
 
 def _in_doubt() -> Any:
