@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import platform
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from autoseg.device import model_name
 from autoseg.errors import AutosegError
 from autoseg.files import read_json, write_json
+from autoseg.peak_memory import peak_bytes
 from autoseg.planner.footprint import WEIGHT_COPIES, MemoryCalibration, step_on_cpu
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ def step_peak(device_name: str, edge: int) -> float:
     take_steps(network, torch.zeros(shape, device=device), autocast_dtype(device))
     if device.type == "cuda":
         return float(torch.cuda.max_memory_reserved()) + GUESSED_BASE["cuda"]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    # Not `ru_maxrss`: that begins with the memory of whoever started this process, such as a large plan.
+    return float(peak_bytes(device))
 
 
 def take_steps(network: torch.nn.Module, data: torch.Tensor, dtype: torch.dtype | None) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -153,17 +152,13 @@ def _planned(prepared: Any, trainer: str, memory_gb: float) -> Any:
     return plan
 
 
-def peak_bytes() -> int:
-    """Largest resident set of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def measure(plan: Path, configuration: str, trainer: str, workspace: Path, steps: int) -> dict[str, Any]:
     """Train a few steps and say what they took; in a process of its own."""
     import torch
 
     from autoseg import nnunet
     from autoseg.files import read_json
+    from autoseg.peak_memory import peak_bytes
     from autoseg.plan import Plan
     from autoseg.workspace import Workspace
 
@@ -171,23 +166,23 @@ def measure(plan: Path, configuration: str, trainer: str, workspace: Path, steps
     found = Plan.load(plan)
     peaks = {}
     built = nnunet.trainer_class(trainer)
-    peaks["imported"] = peak_bytes()
+    peaks["imported"] = peak_bytes(torch.device("cpu"))
     dataset_json = read_json(plan.parent / "dataset.json")
     running = built(found.to_json(), configuration, "all", dict(dataset_json), torch.device("cpu"))
     running.initialize()
-    peaks["initialised"] = peak_bytes()
+    peaks["initialised"] = peak_bytes(torch.device("cpu"))
     running.on_train_start()
     for loader in (running.dataloader_train, running.dataloader_val):
         data = getattr(loader, "_data", None)
         for identifier in getattr(data, "identifiers", ()):
             data.load_case(identifier)
-    peaks["loaded"] = peak_bytes()
+    peaks["loaded"] = peak_bytes(torch.device("cpu"))
     running.network.train()
     began = time.monotonic()
     for _ in range(steps):
         running.train_step(next(running.dataloader_train))
-        peaks.setdefault("first_step", peak_bytes())
-    peaks["trained"] = peak_bytes()
+        peaks.setdefault("first_step", peak_bytes(torch.device("cpu")))
+    peaks["trained"] = peak_bytes(torch.device("cpu"))
     initial = running.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
     return {
         "peaks": peaks,

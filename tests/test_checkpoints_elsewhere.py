@@ -19,7 +19,7 @@ from autoseg.workspace import Workspace
 
 HIPPOCAMPUS, LESION, ORGANS = "Dataset004_Hippocampus", "Dataset030_MSLesion", "Dataset040_CTOrgans"
 # One epoch of two steps, and a plan for little memory.
-FEW = Settings(epochs=1, memory_gb=2.0, device="cpu", workers=1)
+FEW = Settings(epochs=1, memory_gb=2.5, device="cpu", workers=1)
 SHORT = "steps_per_epoch=2"
 pytestmark = pytest.mark.slow
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,3 +24,10 @@ def test_what_was_given_back_does_not_count() -> None:
     del large
     forget_peak(CPU)
     assert peak_bytes(CPU) < before + 100_000_000
+
+
+def test_a_process_does_not_count_what_started_it() -> None:
+    large = np.ones(1_500_000_000, np.uint8)
+    code = "import torch; from autoseg.peak_memory import peak_bytes; print(peak_bytes(torch.device('cpu')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < large.nbytes
