@@ -25,10 +25,12 @@ from autoseg.architectures import (
     parts_of,
     prepare_for_cpu,
     requires_import,
+    system_blocks,
     with_imports,
 )
 from autoseg.errors import RunError, UsageError
 from autoseg.files import atomic_path
+from autoseg.heap import take_from_system
 from autoseg.plan import Configuration, Plan
 from autoseg.tailor import topology_of
 from autoseg.trainers._base import autocast_dtype, seed_everything
@@ -169,6 +171,7 @@ class _Session:
         self.layout = channels_last(len(patches.patch_size))
         if device.type == "cpu":
             prepare_for_cpu(network)
+            take_from_system(system_blocks(network))
         network.to(memory_format=self.layout).train()  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             network.parameters(), how.learning_rate, weight_decay=how.weight_decay

@@ -96,11 +96,11 @@ def test_a_pilot_of_hardly_any_steps_does_not_happen(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pilot, "dimension_of", lambda *_: _in_doubt())
     monkeypatch.setattr(pilot, "race_dimensions", lambda *_: pytest.fail("it raced"))
     monkeypatch.setattr(pilot, "hardware_of", lambda _: Hardware("cpu", 1e10))
-    thick = Fingerprint.load(REFERENCE / "Dataset004_Hippocampus" / "fingerprint.json")
+    found = Fingerprint.load(REFERENCE / "Dataset004_Hippocampus" / "fingerprint.json")
     names = {"background": 0, "a": 1}
     about = {"channel_names": {"0": "MRI"}, "labels": names, "numTraining": 2, "file_ending": ".nii.gz"}
-    plan = plan_experiment(about, thick)
-    prepared: Any = SimpleNamespace(plan=plan, fingerprint=thick, folds=FOLDS)
+    plan = plan_experiment(about, found)
+    prepared: Any = SimpleNamespace(plan=plan, fingerprint=found, folds=FOLDS)
     request = dataclasses.replace(REQUEST, run_seconds=3600.0)
     assert pilot.fewest_steps(plan, BOTH, request, 180.0) < 400
     asked = (prepared, FOLDS[:1], (Choice("nnunet"),), request, 3600.0, Workspace.locate(tmp_path))

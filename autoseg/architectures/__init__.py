@@ -117,8 +117,7 @@ def prepare_for_cpu(network: nn.Module) -> int:
 
     Instance normalisation, transposed and depthwise convolutions take the faster forms of this package
     where they are equal; convolutions whose bf16 gradients are wrong in torch 2.15 work in float32. Names
-    and parameters stay. Use it with channels-last memory. The process takes memory as suits the network from
-    then on, see `autoseg.heap`.
+    and parameters stay. Use it with channels-last memory.
 
     Returns:
         The number of layers changed.
@@ -129,7 +128,7 @@ def prepare_for_cpu(network: nn.Module) -> int:
 
 
 def system_blocks(network: nn.Module) -> int:
-    """From how many bytes on blocks come from the system while a network is trained on a CPU."""
+    """Bytes from which on blocks come from the system while a network trains on a CPU: `autoseg.heap`."""
     from autoseg.architectures._cpu import system_blocks as found
 
     return found(network)

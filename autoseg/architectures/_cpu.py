@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from autoseg.architectures._convolution import Conv2d, Conv3d
 from autoseg.architectures._depthwise import DepthwiseConv2d, DepthwiseConv3d, stuff
-from autoseg.heap import SMALLER, USUAL, take_from_system
+from autoseg.heap import SMALLER, USUAL
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -138,8 +138,6 @@ _DEPTHWISE: dict[type[nn.Module], type[nn.Module]] = {
 def prepare_for_cpu(network: nn.Module) -> int:
     """Give the layers of a built network the forms that are fast, and right in bf16, on a CPU; in place.
 
-    The process takes memory as suits the network from then on, see `autoseg.heap`.
-
     Returns:
         The number of layers changed. Their parameters, names and results stay what they were.
     """
@@ -149,12 +147,11 @@ def prepare_for_cpu(network: nn.Module) -> int:
         if better is not None:
             module.__class__ = better
             changed += 1
-    take_from_system(system_blocks(network))
     return changed
 
 
 def system_blocks(network: nn.Module) -> int:
-    """From how many bytes on blocks come from the system while a network is trained on a CPU."""
+    """Bytes from which on blocks come from the system while a network trains on a CPU: `autoseg.heap`."""
     recomputes = any(getattr(module, "checkpointing", False) for module in network.modules())
     return SMALLER if recomputes else USUAL
 

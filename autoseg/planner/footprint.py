@@ -30,10 +30,11 @@ LOADER_BASE = 0.06e9
 # What a CPU's library keeps of the weights: in reduced precision, and rearranged for its kernels.
 WEIGHT_COPIES = 1.0
 # While an operation of a CPU's library runs, it holds rearranged copies of what it works on: so many times
-# the largest block of the step. Of small blocks, the share that is lost in gaps of the heap. Both from 132
-# trainings (all trainers, two processors, 2.5 to 8 GB), which they tell within 11 %.
+# the largest block of the step. Of small blocks, the share that is lost in gaps of the heap. Set on 132
+# trainings on two processors for 2.5 to 8 GB; of the 163 of benchmarks/results/memory.md, some not known
+# then, they tell the peak 5 % too small to 18 % too large.
 LIBRARY_COPIES, HEAP_GAPS = 1.5, 0.4
-# The calibration's U-Net is among the networks that leave most between their blocks; others leave less.
+# On a CPU the calibration's U-Net was among the networks with most overhead; assumed of a GPU as well.
 TYPICAL_SHARE = 0.75
 # A loader holds the larger patches that it cuts out, the transformed ones, and what transforms need
 # meanwhile: a sampling grid of one float32 per axis, and a few copies of a channel.

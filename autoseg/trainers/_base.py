@@ -22,10 +22,11 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
 from autoseg import plugins
-from autoseg.architectures import Topology, channels_last, prepare_for_cpu
+from autoseg.architectures import Topology, channels_last, prepare_for_cpu, system_blocks
 from autoseg.augmentation import nnunet_transforms
 from autoseg.files import read_json
 from autoseg.folds import watching_cases
+from autoseg.heap import take_from_system
 from autoseg.losses import SegmentationLoss
 from autoseg.nnunet import read_checkpoint
 from autoseg.trainers._best import BestCheckpoints
@@ -166,6 +167,7 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
         if self.device.type == "cpu":
             # In place, and before the first step: the optimiser keeps the very same parameters.
             prepare_for_cpu(self._bare_network())
+            take_from_system(system_blocks(self._bare_network()))
             self.network = self.network.to(memory_format=self._memory_format())
 
     def _memory_format(self) -> torch.memory_format:

@@ -21,6 +21,7 @@ from autoseg.heap import SMALLER, USUAL
 from autoseg.planner.fit import Constraints, _candidates, largest_patch_batch, usable
 from autoseg.planner.footprint import GB, LOADER_BASE, Footprint, Loading, MemoryCalibration, footprint
 from autoseg.planner.topology import divisors, pooled
+from autoseg.probe import step_seconds
 from autoseg.tracing import Traced, _Counter, _step, trace_network
 from autoseg.training_memory import TrainingMemory
 
@@ -115,7 +116,7 @@ def test_checkpointing_keeps_less() -> None:
 
 def test_what_computes_again_takes_large_blocks_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    monkeypatch.setattr("autoseg.architectures._cpu.take_from_system", taken.append)
+    monkeypatch.setattr("autoseg.probe.take_from_system", taken.append)
 
     def traced(how: str) -> Traced:
         build = lambda: build_network(  # noqa: E731
@@ -124,6 +125,10 @@ def test_what_computes_again_takes_large_blocks_from_the_system(monkeypatch: pyt
         return trace_network(build, (2, 1, 32, 32, 32), 2, CPU, None)
 
     usual, smaller = traced("off"), traced("on")
+    assert taken == [], "counting trains nothing"
+    for how in ("off", "on"):
+        network = build_network("mednext", 1, 2, topology(16, 3), False, width=4, checkpointing=how)
+        step_seconds(network.train(), (1, 1, 16, 16, 16), CPU, None)
     assert taken == [USUAL, SMALLER]
     # Feature maps of 32^3 lie between the two sizes.
     assert usual.heap_bytes > 0.5 * usual.step_bytes
