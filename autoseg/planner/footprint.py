@@ -2,7 +2,7 @@
 
 On a CPU it is the peak resident set of the process, on a GPU the memory of the device:
 
-    CPU  base + cases held + loader + 2 weights + optimiser + step + 1.5 largest block + 0.4 small blocks
+    CPU  base + cases held + loader + 2 weights + optimiser + step + 0.5 largest block + 0.4 small blocks
     GPU  base                       +   weights + optimiser + overhead x step
 
 The step (kept activations, gradients, short-lived results) is counted exactly, see `autoseg.tracing`. Beyond
@@ -29,11 +29,10 @@ LABEL_SAMPLES, SAMPLE_BYTES = 10_000, 32
 LOADER_BASE = 0.06e9
 # What a CPU's library keeps of the weights: in reduced precision, and rearranged for its kernels.
 WEIGHT_COPIES = 1.0
-# While an operation of a CPU's library runs, it holds rearranged copies of what it works on: so many times
-# the largest block of the step. Of small blocks, the share that is lost in gaps of the heap. Set on 132
-# trainings on two processors for 2.5 to 8 GB; of the 163 of benchmarks/results/memory.md, some not known
-# then, they tell the peak 5 % too small to 18 % too large.
-LIBRARY_COPIES, HEAP_GAPS = 1.5, 0.4
+# While an operation of a CPU's library runs, it holds rearranged copies of what it works on: a share of the
+# largest block of the step. Of small blocks, the share that is lost in gaps of the heap. Set on 110 trainings
+# for 4 to 16 GB on an Intel Xeon with AMX; benchmarks/results/memory.md tells how they do elsewhere.
+LIBRARY_COPIES, HEAP_GAPS = 0.5, 0.4
 # On a CPU the calibration's U-Net was among the networks with most overhead; assumed of a GPU as well.
 TYPICAL_SHARE = 0.75
 # A loader holds the larger patches that it cuts out, the transformed ones, and what transforms need

@@ -175,8 +175,8 @@ def test_a_footprint_is_the_sum_of_its_parts() -> None:
     samples = 10 * 100 * 3 * 32
     assert whole.cases == 10 * 1000 * (2 * 4 + 2) * 1.6 + samples
     assert whole.loader == LOADER_BASE + 3 * (200 + 100) * 10 + (2 + 3) * 4 * 100
-    assert (whole.weights, whole.optimiser, whole.step) == (200, 200, 1000 + 300 + 120)
-    assert whole.total == sum((whole.base, whole.cases, whole.loader, 200, 200, 1420))
+    assert (whole.weights, whole.optimiser, whole.step) == (200, 200, 1000 + 100 + 120)
+    assert whole.total == sum((whole.base, whole.cases, whole.loader, 200, 200, 1220))
     bare = footprint(Step(step_bytes=10), 1, CALIBRATION)
     assert (bare.weights, bare.step) == (100, 137.5)  # the gradients at least
     assert Loading([1e9], 1, 1, (10, 10), 2e9).held == 10_000 * 32
