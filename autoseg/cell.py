@@ -19,6 +19,7 @@ from autoseg.ensemble import predict_validation, save_ensemble
 from autoseg.errors import PlanError
 from autoseg.evaluate import Evaluation, evaluate
 from autoseg.fingerprint import Fingerprint
+from autoseg.fitting import too_few_steps
 from autoseg.leaderboard.records import Record, read_records, write_record
 from autoseg.measures import Measures, measures_of
 from autoseg.plan import Plan
@@ -171,6 +172,9 @@ def _train(
 ) -> list[Checkpoint]:
     checkpoints = []
     for member in members:
+        few = too_few_steps(member.plan, cell.choice)
+        if few is not None:
+            log.warning("%s.", few)
         preprocess_member(cell, member, workspace, workers)
         checkpoints.append(train(member.run, workspace, cell.request.device))
     if len(members) > 1:

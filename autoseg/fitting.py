@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,8 +39,6 @@ from autoseg.training_memory import memory_of, within_memory
 
 if TYPE_CHECKING:
     from autoseg.trainers._base import Trainer
-
-log = logging.getLogger(__name__)
 
 # Features grow by 2^1.55 in time when they double: measured for U-Nets of width 8 to 32 in bfloat16.
 WIDTH_EXPONENT = 1.55
@@ -224,15 +221,9 @@ class Fitting:
         return min(shape.batch_size, self._at(shape.coarsening).configuration.batch_size)
 
     def _refuse(self, steps: int, step_s: float, run_seconds: float) -> None:
-        enough = FEWEST_STEPS * step_s / TRAINING_SHARE
-        told = (
-            f"{run_seconds:.0f} s allow {self.choice} about {steps} steps of {step_s:.2g} s, its smallest; "
-            f"{enough / 60:.1f} min a run ({FEWEST_STEPS} steps) is the least that makes sense"
-        )
         if steps < LEAST_STEPS:
+            told = _what_the_time_allows(str(self.choice), steps, step_s, run_seconds)
             raise PlanError(f"{told}. Give a larger budget, fewer trainers or folds, or a smaller network.")
-        if steps < FEWEST_STEPS:
-            log.warning("%s.", told)
 
     def _rule(self) -> str:
         if self.moved:
@@ -281,3 +272,25 @@ def _smallest_structure(fingerprint: Fingerprint) -> float:
     """Mean voxels of the smallest structure where it is present; 0 if unknown."""
     structures = fingerprint.class_sizes.get("structures", {}).values()
     return min((each["voxels"] / each["cases"] for each in structures if each["cases"]), default=0.0)
+
+
+def predicted_steps(plan: Plan) -> int | None:
+    """Steps that a plan expects within its budget; None without one."""
+    return next((each.inputs["predicted_steps"] for each in plan.decisions if each.name == "budget"), None)
+
+
+def too_few_steps(plan: Plan, choice: Choice) -> str | None:
+    """What to say of a plan whose time allows fewer steps than make sense, if it does."""
+    steps = predicted_steps(plan)
+    if steps is None or steps >= FEWEST_STEPS:
+        return None
+    (step_s,) = (each.inputs["predicted_step_s"] for each in plan.decisions if each.name == "budget")
+    return _what_the_time_allows(str(choice), steps, step_s, plan.provenance["training"]["run_seconds"])
+
+
+def _what_the_time_allows(choice: str, steps: int, step_s: float, run_seconds: float) -> str:
+    enough = FEWEST_STEPS * step_s / TRAINING_SHARE
+    return (
+        f"{run_seconds:.0f} s allow {choice} about {steps} steps of {step_s:.2g} s, its smallest; "
+        f"{enough / 60:.1f} min a run ({FEWEST_STEPS} steps) is the least that makes sense"
+    )

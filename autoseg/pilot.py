@@ -15,17 +15,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from autoseg import nnunet
-from autoseg.cell import Cell, run_cell
+from autoseg.cell import Cell, plan_for, run_cell
 from autoseg.choice import Choice, Request
-from autoseg.fitting import TRAINING_SHARE
+from autoseg.errors import PlanError
 from autoseg.folds import Fold
 from autoseg.leaderboard.records import Record
-from autoseg.plan import Decision, Plan
+from autoseg.plan import Decision
 from autoseg.planner.budget import FEWEST_STEPS
-from autoseg.planner.dimension import DimensionChoice, most_steps
+from autoseg.planner.dimension import DimensionChoice
 from autoseg.prepare import Prepared
 from autoseg.statistics import wilcoxon
-from autoseg.tailor import dimension_of, hardware_of
+from autoseg.tailor import dimension_of
 from autoseg.trained_dimension import trained_configuration
 from autoseg.workspace import Workspace
 
@@ -67,9 +67,13 @@ def with_pilot(
         return request
     rules = dimension_of(prepared.plan, prepared.fingerprint, request)
     contenders = tuple(dict.fromkeys(map(trained_configuration, rules.contenders)))
-    if len(contenders) < 2 or fewest_steps(prepared.plan, contenders, request, each) < FEWEST_STEPS:
+    if len(contenders) < 2:
         return request
     short = dataclasses.replace(request, run_seconds=each)
+    reason = objection(prepared, contenders, short, workspace)
+    if reason is not None:
+        log.info("2D or 3D is in doubt, but no pilot is run: %s", reason)
+        return request
     fold = pilot_fold(prepared.folds, trained)
     found = race_dimensions(prepared, rules, contenders, fold, short, workspace, workers)
     left = request.run_seconds * (1 - len(contenders) * each / budget_s)
@@ -90,10 +94,37 @@ def pilot_seconds(budget_s: float | None) -> float | None:
     return each if each >= LEAST_S else None
 
 
-def fewest_steps(plan: Plan, contenders: Sequence[str], request: Request, seconds: float) -> int:
-    """Steps of the contender that makes the fewest in a pilot, about."""
-    hardware, training = hardware_of(request), seconds * TRAINING_SHARE
-    return min(most_steps(plan.configuration(name), hardware, training) for name in contenders)
+def objection(
+    prepared: Prepared, contenders: Sequence[str], request: Request, workspace: Workspace
+) -> str | None:
+    """Why a pilot would tell nothing, if so: by its plans, from measured steps, it is too short.
+
+    The plans are kept, so that whoever goes on with a walk comes to the same end.
+
+    Args:
+        prepared: the data set.
+        contenders: configurations.
+        request: with the seconds of each run.
+        workspace: of the walk.
+    """
+    data = prepared.dataset, prepared.fingerprint
+    for each in _requests(contenders, request):
+        try:
+            plan = plan_for(*data, Choice(TRAINER), each, workspace)
+        except PlanError as problem:
+            return str(problem)
+        (budget,) = (decision for decision in plan.decisions if decision.name == "budget")
+        steps = budget.inputs["predicted_steps"]
+        told = f"{each.configuration} would make {steps} steps in {request.run_seconds:g} s"
+        if steps < FEWEST_STEPS:
+            return f"{told}; {FEWEST_STEPS} is the least that tells"
+        if (budget.value["coarsening"], budget.value["patch_share"]) != (1.0, 1.0):
+            return f"{told}, and those on a coarser grid or a smaller patch than the rest of the time allows"
+    return None
+
+
+def _requests(contenders: Sequence[str], request: Request) -> list[Request]:
+    return [dataclasses.replace(request, configuration=name, epochs=None) for name in contenders]
 
 
 def pilot_fold(folds: Sequence[Fold], trained: Sequence[Fold]) -> Fold:
@@ -130,8 +161,7 @@ def race_dimensions(
     home = workspace.preprocessed_of(prepared.dataset.name) / "pilot"
     place = dataclasses.replace(workspace, results=home)
     records = []
-    for name in contenders:
-        each = dataclasses.replace(request, configuration=name, epochs=None)
+    for each in _requests(contenders, request):
         cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, Choice(TRAINER), fold, each)
         records.append(run(cell, place, workers))
     found = _judged(rules, contenders, records, fold, request)

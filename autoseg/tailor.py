@@ -16,7 +16,7 @@ from autoseg.counted_steps import count_steps, small_shape, step_changes
 from autoseg.dataset import Dataset
 from autoseg.errors import PlanError
 from autoseg.fingerprint import Fingerprint
-from autoseg.fitting import TRAINING_SHARE, Fitting, published_width
+from autoseg.fitting import TRAINING_SHARE, Fitting, predicted_steps, published_width
 from autoseg.plan import Configuration, Decision, Plan
 from autoseg.planner.budget import FEWEST_STEPS, Shape
 from autoseg.planner.data_facts import DataFacts
@@ -169,9 +169,7 @@ def tailor_members(
         if may_be_one:
             return (tailor(dataset, fingerprint, choice, request),)
         raise
-    steps = [
-        each.inputs["predicted_steps"] for plan in plans for each in plan.decisions if each.name == "budget"
-    ]
+    steps = [found for found in map(predicted_steps, plans) if found is not None]
     if may_be_one and steps and min(steps) < FEWEST_STEPS:
         return (tailor(dataset, fingerprint, choice, request),)
     return plans

@@ -202,7 +202,7 @@ def _report(rows: Sequence[Row]) -> str:
         f"{1 - CLOSE:.0%} of what was",
         "asked) with every case in memory, planned as plan-and-train plans. A training",
         "that more memory does not change is measured once. The two constants of the estimate (footprint.py)",
-        "were set on an Intel Xeon with AMX, 110 trainings, before these were measured on the processor below.",
+        "were set on 110 trainings on an Intel Xeon with AMX, before these were measured.",
         f"Kept: {len(kept)} of {len(measured)}. Predicted within "
         f"{WITHIN:.0%}: {len(close)} of {len(measured)}.",
         "",

@@ -4,7 +4,7 @@
         [--only Thick,MSLesion]
 
 The race is the walk's own (autoseg.pilot): nnunet in both dimensions on the last fold, so many seconds each,
-as with a budget of 40 minutes; not on fold 0, which the longer trainings of dimension.md and
+whether or not the walk would think them enough; not on fold 0, which the longer trainings of dimension.md and
 dimension_fresh.md were compared on.
 """
 

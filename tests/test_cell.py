@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from autoseg import fitting
-from autoseg.cell import Cell, Member, members_of, plans_for
+from autoseg import cell, fitting
+from autoseg.cell import Cell, Member, members_of, plans_for, train_cell
 from autoseg.cell_record import changes_of, plan_content, row_cost
 from autoseg.choice import Choice, Request
 from autoseg.dataset import Dataset, load_dataset
@@ -19,7 +19,7 @@ from autoseg.files import write_json
 from autoseg.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.folds import make_folds
 from autoseg.plan import Plan
-from autoseg.run import Run
+from autoseg.run import Checkpoint, Run
 from autoseg.train import LARGEST_CHECKPOINTS_SHARE, checkpoints_that_fit
 from autoseg.workspace import Workspace
 
@@ -84,6 +84,27 @@ def test_a_budget_that_allows_no_training_is_refused_with_one_that_does(
     step_s["value"] = 1e4
     with pytest.raises(PlanError, match=r"900 s allow resnet34_mlp about 0 steps .* min a run"):
         plans(data[2], tmp_path, "resnet34_mlp", run_seconds=900)
+
+
+@pytest.mark.parametrize(("each_s", "few"), [(3.0, True), (1e-3, False)])
+def test_a_training_of_hardly_any_steps_says_so_when_it_begins(
+    data: dict[int, Data],
+    step_s: dict[str, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    each_s: float,
+    few: bool,
+) -> None:
+    step_s["value"] = each_s
+    monkeypatch.setattr(cell, "preprocess_member", lambda *_: None)
+    monkeypatch.setattr(cell, "train", lambda run, *_: Checkpoint(run, run.folder, 0))
+    folds = make_folds(data[2][0])
+    request = Request(torch.device("cpu"), run_seconds=900)
+    asked = Cell(*data[2], folds, Choice("resnet34_mlp"), folds[0], request)
+    train_cell(asked, Workspace.locate(tmp_path))
+    assert ("900 s allow resnet34_mlp about" in caplog.text) is few
+    assert ("is the least that makes sense" in caplog.text) is few
 
 
 def test_where_three_orientations_are_refused_one_is_trained(

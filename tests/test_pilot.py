@@ -13,15 +13,12 @@ import torch
 
 from autoseg import pilot
 from autoseg.choice import Choice, Request
-from autoseg.fingerprint import Fingerprint
 from autoseg.folds import Fold
 from autoseg.plan import Decision
-from autoseg.planner import plan_experiment
+from autoseg.planner.budget import Shape
 from autoseg.planner.dimension import DimensionChoice
-from autoseg.planner.networks import Hardware
 from autoseg.workspace import Workspace
 
-REFERENCE = Path(__file__).parents[1] / "plans" / "reference"
 FOLDS = tuple(Fold(n, (f"t{n}",), (f"v{n}",)) for n in range(5))
 REQUEST = Request(torch.device("cpu"), run_seconds=1000.0)
 RULES = DimensionChoice(Decision("dimension", "3d_fullres", "a rule", {"slices": 9}, "us"), (), "in doubt")
@@ -79,7 +76,7 @@ def test_what_a_pilot_found_is_planned_and_its_time_is_taken_off(
     found = Decision("dimension", "2d", "2d in place of 3d_fullres", {}, "a pilot")
     monkeypatch.setattr(pilot, "dimension_of", lambda *_: _in_doubt())
     monkeypatch.setattr(pilot, "race_dimensions", lambda *_: found)
-    monkeypatch.setattr(pilot, "fewest_steps", lambda *_: 400)
+    monkeypatch.setattr(pilot, "objection", lambda *_: None)
     prepared: Any = SimpleNamespace(plan=None, fingerprint=None, folds=FOLDS)
     asked = (prepared, FOLDS[:1], (Choice("nnunet"),), REQUEST, 4000.0, Workspace.locate(tmp_path))
     assert pilot.with_pilot(*asked) == dataclasses.replace(REQUEST, dimension=found, run_seconds=900.0)
@@ -92,21 +89,43 @@ def test_what_a_pilot_found_is_planned_and_its_time_is_taken_off(
     assert pilot.with_pilot(*asked[:3], named, *asked[4:]) is named
 
 
-def test_a_pilot_of_hardly_any_steps_does_not_happen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("steps", "changed", "reason"),
+    [
+        (400, {}, None),
+        (399, {}, "2d would make 399 steps in 120 s; 400 is the least that tells"),
+        (900, {"coarsening": 1.5}, "coarser grid"),
+        (900, {"patch_share": 0.25}, "smaller patch"),
+    ],
+)
+def test_a_pilot_too_short_to_tell_does_not_happen(
+    steps: int, changed: dict[str, float], reason: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = dataclasses.asdict(Shape(2, 8, 1.0))
+
+    def plan_for(*asked: Any) -> Any:
+        short = asked[3].configuration == "2d"
+        value, inputs = {**shape, **(changed if short else {})}, {"predicted_steps": steps if short else 2000}
+        return SimpleNamespace(decisions=(Decision("budget", value, "", inputs, "us"),))
+
+    monkeypatch.setattr(pilot, "plan_for", plan_for)
+    prepared: Any = SimpleNamespace(dataset=None, fingerprint=None)
+    request = dataclasses.replace(REQUEST, run_seconds=120.0)
+    found = pilot.objection(prepared, BOTH, request, Workspace.locate(tmp_path))
+    assert found is None if reason is None else reason in str(found)
+
+
+def test_a_walk_whose_pilot_would_tell_nothing_goes_on_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(pilot, "dimension_of", lambda *_: _in_doubt())
     monkeypatch.setattr(pilot, "race_dimensions", lambda *_: pytest.fail("it raced"))
-    monkeypatch.setattr(pilot, "hardware_of", lambda _: Hardware("cpu", 1e10))
-    found = Fingerprint.load(REFERENCE / "Dataset004_Hippocampus" / "fingerprint.json")
-    names = {"background": 0, "a": 1}
-    about = {"channel_names": {"0": "MRI"}, "labels": names, "numTraining": 2, "file_ending": ".nii.gz"}
-    plan = plan_experiment(about, found)
-    prepared: Any = SimpleNamespace(plan=plan, fingerprint=found, folds=FOLDS)
-    request = dataclasses.replace(REQUEST, run_seconds=3600.0)
-    assert pilot.fewest_steps(plan, BOTH, request, 180.0) < 400
-    asked = (prepared, FOLDS[:1], (Choice("nnunet"),), request, 3600.0, Workspace.locate(tmp_path))
-    assert pilot.with_pilot(*asked) is request
-    monkeypatch.setattr(pilot, "hardware_of", lambda _: Hardware("cpu", 1e12))
-    assert pilot.fewest_steps(plan, BOTH, request, 180.0) >= 400
+    monkeypatch.setattr(pilot, "objection", lambda *_: "too short")
+    prepared: Any = SimpleNamespace(plan=None, fingerprint=None, folds=FOLDS)
+    asked = (prepared, FOLDS[:1], (Choice("nnunet"),), REQUEST, 4000.0, Workspace.locate(tmp_path))
+    with caplog.at_level("INFO"):
+        assert pilot.with_pilot(*asked) is REQUEST
+    assert "no pilot is run: too short" in caplog.text
 
 
 def _in_doubt() -> Any:
