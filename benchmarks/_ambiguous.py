@@ -29,14 +29,13 @@ def write_ambiguous(root: Path, cases: int = CASES, seed: int = 11) -> list[Path
     """
     made = {"Dataset911_Thick": thick, "Dataset912_Thin": thin, "Dataset913_Lookalike": lookalike}
     for number, (name, make) in enumerate(made.items()):
-        if not (root / name / "dataset.json").is_file():
-            _write(root / name, make, cases, (seed, number))
+        write_cases(root / name, make, cases, (seed, number))
     return [root / name for name in made]
 
 
-def thick(random: np.random.Generator) -> Made:
-    """16 slices of 96 x 96, 5 x 1 x 1 mm."""
-    image, label = _rods(random, (16, 96, 96), rods=3, discs=0, radius=7.0, signal=0.9)
+def thick(random: np.random.Generator, width: int = 96) -> Made:
+    """16 slices of 96 x 96, 5 x 1 x 1 mm; or of another width."""
+    image, label = _rods(random, (16, width, width), rods=3, discs=0, radius=7.0, signal=0.9)
     for z in range(len(image)):
         shift = tuple(random.integers(-2, 3, 2))
         image[z], label[z] = (np.roll(each[z], shift, axis=(0, 1)) for each in (image, label))
@@ -91,11 +90,14 @@ def _rod(random: np.random.Generator, shape: tuple[int, ...], begin: int, end: i
     return drawn
 
 
-def _write(
+def write_cases(
     root: Path, make: Callable[[np.random.Generator], Made], cases: int, seed: tuple[int, int]
 ) -> None:
+    """Write a raw data set of one structure; one that is whole stays."""
     import SimpleITK as sitk
 
+    if (root / "dataset.json").is_file():
+        return
     for folder in ("imagesTr", "labelsTr"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for number in range(cases):
