@@ -30,20 +30,23 @@ Floats = NDArray[np.float32]
 DEFAULT_RESAMPLING = "resample_data_or_seg_to_shape"
 
 
-def restore_segmentation(
-    logits: Tensor,
+def restore_slabs(
+    slabs: Iterable[Tensor],
+    shape: Sequence[int],
     properties: Mapping[str, Any],
     plan: Plan,
     configuration: Configuration,
     labels: Labels,
 ) -> Array:
-    """Segment, resample, undo crop and transposition.
+    """Segment, resample, undo crop and transposition of logits that come in slabs along z.
 
     Equal to nnunetv2's ``convert_predicted_logits_to_segmentation_with_correct_shape``, except where two
     classes tie to rounding.
 
     Args:
-        logits: (heads, z, y, x), on the configuration's grid.
+        slabs: (heads, some slices, y, x), consecutive, on the configuration's grid; none is looked at any
+            more when the next is asked for.
+        shape: (z, y, x) of all together.
         properties: what preprocessing left about the case.
         plan: for the transposition.
         configuration: for spacing and resampling.
@@ -55,24 +58,6 @@ def restore_segmentation(
     Raises:
         PlanError: if the plan resamples logits by another function than nnU-Net's default, or by splines of
             an order above 1.
-    """
-    return restore_slabs([logits], logits.shape[1:], properties, plan, configuration, labels)
-
-
-def restore_slabs(
-    slabs: Iterable[Tensor],
-    shape: Sequence[int],
-    properties: Mapping[str, Any],
-    plan: Plan,
-    configuration: Configuration,
-    labels: Labels,
-) -> Array:
-    """As `restore_segmentation`, and equal to it, of logits that come in slabs along z.
-
-    Args:
-        slabs: (heads, some slices, y, x), consecutive; none is looked at any more when the next is asked for.
-        shape: (z, y, x) of all together.
-        properties, plan, configuration, labels: as there.
     """
     axes = _axes(shape, properties, plan, configuration)
     segmentation = _background([axis.new_length for axis in axes], labels)
@@ -121,7 +106,7 @@ def restore_probabilities(
         `total`, or a new array that is 0 outside the crop.
 
     Raises:
-        PlanError: as `restore_segmentation`.
+        PlanError: as `restore_slabs`.
     """
     axes = _axes(probabilities.shape[1:], properties, plan, configuration)
     if total is None:

@@ -20,7 +20,6 @@ from autoseg.plan import Plan
 from autoseg.restore import (
     resampling_axis,
     restore_probabilities,
-    restore_segmentation,
     restore_slabs,
     segment_probabilities,
 )
@@ -88,6 +87,11 @@ GRIDS = {
     "plan slices apart": ((9, 20, 18), (14, 31, 27), (1.0, 0.9, 0.9), (4.0, 1.0, 1.0)),
     "slices kept": ((9, 20, 18), (9, 31, 27), (5.0, 0.7, 0.7), (1.0, 1.0)),
 }
+
+
+def restore_segmentation(logits, *about):
+    """Of logits that come at once."""
+    return restore_slabs([logits], logits.shape[1:], *about)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
