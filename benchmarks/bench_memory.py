@@ -199,9 +199,9 @@ def _report(rows: Sequence[Row]) -> str:
         "# Memory on a CPU: asked for, predicted and measured",
         "",
         f"Peak resident set of a process that takes {STEPS} real steps ({LONG} or more where those come",
-        f"within {1 - CLOSE:.0%} of what was asked) with every case in memory, planned as plan-and-train plans.",
-        "A training that more memory does not change is measured once. The two constants of the estimate (footprint.py)",
-        "were set on 110 trainings on an Intel Xeon with AMX, before these were measured.",
+        f"within {1 - CLOSE:.0%} of what was asked) with every case in memory, planned as plan-and-train",
+        "plans. A training that more memory does not change is measured once. The two constants of the",
+        "estimate (footprint.py) were set on 110 trainings on an Intel Xeon with AMX, before these.",
         f"Kept: {len(kept)} of {len(measured)}, at most {max(map(_share, measured)):.2f} of what was asked.",
         f"Predicted within {WITHIN:.0%}: {len(close)} of {len(measured)} "
         f"({min(map(_error, measured)):+.1%} to {max(map(_error, measured)):+.1%}).",
