@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = [
     "choose_configuration",
     "dimension_of",
-    "hardware_of",
     "is_stock",
     "member_requests",
     "tailor",
@@ -199,15 +198,10 @@ def shape_changes(before: Configuration, after: Configuration, shape: Shape, pub
 
 def dimension_of(base: Plan, fingerprint: Fingerprint, request: Request) -> DimensionChoice:
     """2D or 3D for a data set, a device and the time there is."""
-    data, hardware = DataFacts.of(base, fingerprint), hardware_of(request)
-    found = choose_dimension(base, data, hardware, request.run_seconds)
-    return found if request.dimension is None else dataclasses.replace(found, decision=request.dimension)
-
-
-def hardware_of(request: Request) -> Hardware:
-    """What a request trains on, at the speed of the machines that were measured."""
     cores = torch.get_num_threads() if request.device.type == "cpu" else None
-    return Hardware.assumed(request.device.type, request.memory_gb, cores)
+    hardware = Hardware.assumed(request.device.type, request.memory_gb, cores)
+    found = choose_dimension(base, DataFacts.of(base, fingerprint), hardware, request.run_seconds)
+    return found if request.dimension is None else dataclasses.replace(found, decision=request.dimension)
 
 
 def _shortened(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from autoseg.plan import Configuration, Decision, Plan
+from autoseg.plan import Decision, Plan
 from autoseg.planner.budget import ENOUGH_STEPS, FEWEST_STEPS, PATCH_SHARES, SMALLEST_BATCH
 from autoseg.planner.data_facts import DataFacts, coverage, extent
 from autoseg.planner.networks import Hardware, network_facts
@@ -293,23 +293,13 @@ class _Question:
         return costs
 
     def _most_steps(self, name: str, share: float = 1.0) -> int | None:
-        if name not in self.plan.configurations or self.hardware is None or self.run_seconds is None:
+        """Steps of the cheapest network and batch, on a share of the patch; None where the time is open."""
+        each = self.plan.configurations.get(name)
+        if each is None or self.hardware is None or self.run_seconds is None:
             return None
-        return most_steps(self.plan.configurations[name], self.hardware, self.run_seconds, share)
-
-
-def most_steps(each: Configuration, hardware: Hardware, seconds: float, share: float = 1.0) -> int:
-    """Steps that nnU-Net's own network makes in some time, at its narrowest and with the smallest batch.
-
-    Args:
-        each: the configuration.
-        hardware: where it trains.
-        seconds: of training.
-        share: of the configuration's patch.
-    """
-    voxels = min(SMALLEST_BATCH, each.batch_size) * math.prod(each.patch_size) * share
-    macs = network_facts()[YARDSTICK].step_macs(each.dimensions, voxels, narrowest=True)
-    return hardware.steps(macs, seconds)
+        voxels = min(SMALLEST_BATCH, each.batch_size) * math.prod(each.patch_size) * share
+        macs = network_facts()[YARDSTICK].step_macs(each.dimensions, voxels, narrowest=True)
+        return self.hardware.steps(macs, self.run_seconds)
 
 
 def _closeness(value: str, name: str) -> int:
