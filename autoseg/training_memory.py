@@ -1,4 +1,4 @@
-"""The peak memory of a trainer on a data set, for any patch and batch, and the configuration that fits."""
+"""The peak memory of a trainer on a data set, for any patch and batch, and the largest of those that fit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from autoseg.architectures import Topology, build_network, class_path, network_kwargs, requires_import
-from autoseg.plan import ArchitectureSpec, Configuration, Decision, Plan
+from autoseg.architectures import Topology, build_network
+from autoseg.plan import Configuration, Decision, Plan
 from autoseg.planner.fit import LEFT_FREE, SOURCE, Constraints, Fit, largest_patch_batch, usable
 from autoseg.planner.footprint import Footprint, Loading, MemoryCalibration, footprint
 from autoseg.tracing import trace_network
@@ -77,36 +77,6 @@ class TrainingMemory:
         return self.trainer.architecture or self.trainer.planned_architecture
 
 
-def fit_to_memory(
-    memory: TrainingMemory, configuration: Configuration, memory_gb: float
-) -> tuple[Configuration, Decision, Footprint]:
-    """Give a configuration the largest patch and batch that a trainer can take.
-
-    The batch is at most that of the configuration, which knows how much of the data set it may hold. For
-    nnU-Net's own trainers at nnU-Net's own settings there is nothing to fit: their plans are nnU-Net's.
-
-    Args:
-        memory: of the trainer on the data set.
-        configuration: as planned.
-        memory_gb: that training may take, all in all.
-
-    Raises:
-        PlanError: if not even the smallest patch fits.
-    """
-    fit = _largest(memory, configuration, memory_gb)
-    options = {**memory.trainer.architecture_options, **memory.options}
-    spec = ArchitectureSpec(
-        class_path(memory.architecture),
-        network_kwargs(memory.architecture, fit.topology, **options),
-        requires_import(memory.architecture),
-    )
-    fitted = dataclasses.replace(
-        configuration, patch_size=fit.topology.patch_size, batch_size=fit.batch_size, architecture=spec
-    )
-    named = dataclasses.replace(fit.decision, name=f"{configuration.name}.memory_fit")
-    return fitted, named, fit.footprint
-
-
 def within_memory(
     memory: TrainingMemory, planned: Configuration, topology: Topology, memory_gb: float
 ) -> tuple[Topology, int, Decision]:
@@ -140,8 +110,8 @@ def within_memory(
 
 
 def _largest(memory: TrainingMemory, configuration: Configuration, memory_gb: float) -> Fit:
-    smallest = memory.trainer.smallest_batch
-    limits = Constraints(smallest, max(configuration.batch_size, smallest))
+    # The batch that is planned is trained even where it is below what the trainer asks for elsewhere.
+    limits = Constraints(memory.trainer.smallest_batch, configuration.batch_size)
     return largest_patch_batch(memory, configuration.spacing, configuration.median_shape, memory_gb, limits)
 
 

@@ -19,7 +19,9 @@ from autoseg.files import write_json
 from autoseg.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.folds import make_folds
 from autoseg.plan import Plan
+from autoseg.planner.footprint import MemoryCalibration
 from autoseg.run import Checkpoint, Run
+from autoseg.tailor import tailor
 from autoseg.train import LARGEST_CHECKPOINTS_SHARE, checkpoints_that_fit
 from autoseg.workspace import Workspace
 
@@ -105,6 +107,24 @@ def test_a_training_of_hardly_any_steps_says_so_when_it_begins(
     train_cell(asked, Workspace.locate(tmp_path))
     assert ("900 s allow resnet34_mlp about" in caplog.text) is few
     assert ("is the least that makes sense" in caplog.text) is few
+
+
+@pytest.mark.parametrize(
+    ("trainer", "dimensions"), [("nnunet", 3), ("brainunet", 3), ("deepmrseg", 3), ("resnet34_mlp", 2)]
+)
+def test_what_is_trained_is_what_the_memory_was_counted_for(
+    data: dict[int, Data], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainer: str, dimensions: int
+) -> None:
+    calibration = MemoryCalibration("test", 1e9, 1.0, True)
+    monkeypatch.setattr(fitting, "calibrate", lambda *_: calibration)
+    dataset, fingerprint = data[dimensions]
+    request = Request(torch.device("cpu"), memory_gb=2.2)
+    plan = tailor(dataset, fingerprint, Choice(trainer), request)
+    (configuration,) = plan.configurations.values()
+    (fit,) = (each for each in plan.decisions if each.name == f"{configuration.name}.memory_fit")
+    assert fit.value["patch_size"] == list(configuration.patch_size)
+    assert fit.value["batch_size"] == configuration.batch_size
+    assert fit.inputs["footprint_gb"]["total"] <= 2.2
 
 
 def test_where_three_orientations_are_refused_one_is_trained(
