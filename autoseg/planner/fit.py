@@ -19,8 +19,8 @@ from autoseg.planner.footprint import GB, Footprint
 from autoseg.planner.topology import divisors, pooled
 
 SOURCE = "autoseg: memory counted on the network itself; the order of shrinking is nnU-Net's"
-# Left free, for what the estimate does not know: measured trainings took up to 5 % more than it said
-# (benchmarks/results/memory.md), and some grew by as much again within their first ten steps.
+# Left free, for what the estimate does not know: measured trainings took up to 9 % more than it said
+# (benchmarks/results/memory.md), and some grew by 4 % from the second step to the fiftieth, and no further.
 LEFT_FREE = 0.12
 # Along an axis of thick slices a patch that is as deep as it is wide would have hardly any.
 FEWEST_VOXELS = 8
