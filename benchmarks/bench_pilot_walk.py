@@ -29,6 +29,7 @@ from autoseg.workspace import Workspace
 DATASET = "Dataset914_ThickNarrow"
 WIDTH, CASES = 64, 40
 BOTH = ("2d", "3d_fullres")
+PILOT = ("fold", "seconds_each", "pilot_dice", "p", "lead_at_the_end")
 
 
 def main() -> None:
@@ -72,7 +73,8 @@ def _walk(folder: Path, workspace: Path, configuration: str, budget: str) -> Non
 def _pilot(walk: Path) -> dict[str, Any]:
     """What the pilot found, and what it took."""
     home = Workspace.locate(walk).preprocessed_of(DATASET) / "pilot"
-    records = {record.configuration: record for record in load_records(home / DATASET)}
+    records = sorted(load_records(home / DATASET), key=lambda record: float(record.cost.budget_s or 0))
+    trained = {name: [record for record in records if record.configuration == name] for name in BOTH}
     plans = map(Plan.load, sorted(Workspace.locate(walk).preprocessed_of(DATASET).glob("*Plans*.json")))
     (decision,) = {
         each.rule: each
@@ -83,9 +85,9 @@ def _pilot(walk: Path) -> dict[str, Any]:
     return {
         "decided": decision.value,
         "rule": decision.rule,
-        "pilot": {key: decision.inputs[key] for key in ("fold", "seconds_each", "pilot_dice", "p")},
-        "pilot_steps": {name: record.cost.training_steps for name, record in records.items()},
-        "pilot_s": {name: round(record.cost.train_s, 1) for name, record in records.items()},
+        "pilot": {key: decision.inputs[key] for key in PILOT},
+        "pilot_steps": {name: [each.cost.training_steps for each in rows] for name, rows in trained.items()},
+        "pilot_s": {name: [round(each.cost.train_s, 1) for each in rows] for name, rows in trained.items()},
     }
 
 
@@ -109,7 +111,7 @@ def _compared(walked: Record, against: Record) -> dict[str, Any]:
 def _report(row: dict[str, Any]) -> str:
     pilot, asked = row["pilot"], 60 * row["minutes"]
     taken = row["taken"]
-    used = row["train_s"][taken] + sum(row["pilot_s"].values())
+    used = row["train_s"][taken] + sum(map(sum, row["pilot_s"].values()))
     lines = [
         "# A whole walk with a pilot",
         "",
@@ -120,9 +122,12 @@ def _report(row: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name in BOTH:
+        dice = ", ".join(f"{each:.3f}" for each in pilot["pilot_dice"][name])
+        steps = ", ".join(map(str, row["pilot_steps"][name]))
+        took = " + ".join(f"{each:.0f}" for each in row["pilot_s"][name])
+        took += f" of {sum(pilot['seconds_each']):g}"
         lines.append(
-            f"| {name} | {pilot['pilot_dice'][name]:.3f} | {row['pilot_steps'][name]} "
-            f"| {row['pilot_s'][name]:.0f} of {pilot['seconds_each']:g} | {row['dice'][name]:.3f} "
+            f"| {name} | {dice} | {steps} | {took} | {row['dice'][name]:.3f} "
             f"| {row['steps'][name]} | {row['train_s'][name]:.0f} of {row['run_budget_s']:.0f} |"
         )
     low, high = row["difference_ci"]
@@ -130,7 +135,8 @@ def _report(row: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"Pilot: p {pilot['p']:.3f} over its held-out cases. 3D less 2D after the walk: "
+            f"Pilot: p {pilot['p']:.3f} over its held-out cases; by its trend the lead of what was not taken "
+            f"comes to {pilot['lead_at_the_end']:+.3f}. 3D less 2D after the walk: "
             f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]; the decision lost {row['regret']:.4f}.",
             f"Pilot and training took {used:.0f} of {asked:.0f} s ({used / asked - 1:+.1%}), the whole "
             f"command {row['command_s']:.0f} s (or less, if it was gone on with).",

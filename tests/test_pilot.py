@@ -28,8 +28,8 @@ BOTH = ("3d_fullres", "2d")
 def test_a_pilot_takes_a_tenth_of_the_time_or_does_not_happen() -> None:
     assert pilot.pilot_seconds(None) is None
     assert pilot.pilot_seconds(600.0) is None, "30 s each tell nothing"
-    assert pilot.pilot_seconds(3600.0) == 180.0
-    assert pilot.pilot_seconds(100 * 3600.0) == 900.0
+    assert pilot.pilot_seconds(3600.0) == pytest.approx((60, 120))
+    assert pilot.pilot_seconds(100 * 3600.0) == pytest.approx((300, 600))
 
 
 def test_reported_cases_do_not_decide_where_there_are_others() -> None:
@@ -43,31 +43,51 @@ def _record(dice: Any, status: str = "ok") -> Any:
 
 
 @pytest.mark.parametrize(
-    ("gain", "status", "expected"),
-    [(0.1, "ok", "2d"), (-0.1, "ok", "3d_fullres"), (0.0, "ok", "3d_fullres"), (0.1, "failed", "3d_fullres")],
+    ("gains", "status", "expected"),
+    [
+        ((0.1, 0.1), "ok", "2d"),
+        ((0.05, 0.1), "ok", "2d"),
+        ((0.1, 0.098), "ok", "2d"),  # catching up, but too slowly for the time there is
+        ((0.1, 0.05), "ok", "3d_fullres"),
+        ((-0.1, -0.1), "ok", "3d_fullres"),
+        ((-0.1, -0.01), "ok", "3d_fullres"),  # by its trend 2D would lead one day, and does not yet
+        ((0.0, 0.0), "ok", "3d_fullres"),
+        ((0.1, 0.1), "failed", "3d_fullres"),
+    ],
 )
-def test_only_what_is_told_apart_overturns_the_rules(
-    gain: float, status: str, expected: str, tmp_path: Path
+def test_only_what_is_told_apart_and_not_caught_up_with_overturns_the_rules(
+    gains: tuple[float, float], status: str, expected: str, tmp_path: Path
 ) -> None:
     random = np.random.default_rng(0)
-    dice = {"3d_fullres": random.uniform(0.6, 0.8, 20)}
-    dice["2d"] = dice["3d_fullres"] + gain + random.normal(0, 0.02, 20)
+    volumes = random.uniform(0.6, 0.8, 20)
+    # The mean is as told to the digit, whatever the noise.
+    noise = random.normal(0, 0.02, 20)
+    slices = [volumes + gain + noise - noise.mean() for gain in gains]
+    dice = {("3d_fullres", n): volumes for n in (0, 1)} | {("2d", n): slices[n] for n in (0, 1)}
     trained: list[Any] = []
 
     def run(cell: Any, place: Workspace, _: Any) -> Any:
-        trained.append((cell.request.configuration, cell.request.run_seconds, place.results))
-        return _record(dice[cell.request.configuration], status)
+        length = (40.0, 80.0).index(cell.request.run_seconds)
+        trained.append((cell.request.configuration, length, place.results))
+        return _record(dice[cell.request.configuration, length], status)
 
     prepared: Any = SimpleNamespace(
         dataset=SimpleNamespace(name="Dataset001_Small"), fingerprint=None, folds=FOLDS
     )
     workspace = Workspace.locate(tmp_path)
-    found = pilot.race_dimensions(prepared, RULES, BOTH, FOLDS[4], REQUEST, workspace, None, run)
+    about = (FOLDS[4], REQUEST, (40.0, 80.0), workspace, None, run)
+    found = pilot.race_dimensions(prepared, RULES, BOTH, *about)
     assert found.value == expected
     assert found.inputs["slices"] == 9
     assert found.inputs["fold"] == 4
-    assert [name for name, *_ in trained] == list(BOTH)
+    assert [each[:2] for each in trained] == [(name, length) for length in (0, 1) for name in BOTH]
     assert all(workspace.results not in place.parents for *_, place in trained), "no rows of a leaderboard"
+
+
+def test_a_lead_goes_on_changing_with_each_doubling() -> None:
+    assert pilot.lead_after((0.064, 0.035), (1.0, 2.0), 8.0) == pytest.approx(0.035 - 2 * 0.029)
+    assert pilot.lead_after((0.02, 0.02), (40.0, 80.0), 2000.0) == pytest.approx(0.02)
+    assert pilot.lead_after((0.02, 0.01), (40.0, 80.0), 80.0) == pytest.approx(0.01)
 
 
 def test_what_a_pilot_found_is_planned_and_its_time_is_taken_off(
