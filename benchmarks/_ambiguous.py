@@ -10,6 +10,7 @@ In all of them a rod has to be found among shapes that look like it.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 CASES = 40
+NARROW = "Dataset914_ThickNarrow"
 Made = tuple[Any, Any, tuple[float, float, float]]
 
 
@@ -31,6 +33,16 @@ def write_ambiguous(root: Path, cases: int = CASES, seed: int = 11) -> list[Path
     for number, (name, make) in enumerate(made.items()):
         write_cases(root / name, make, cases, (seed, number))
     return [root / name for name in made]
+
+
+def write_narrow(root: Path, seed: int, cases: int = CASES) -> Path:
+    """Thick slices again, but 64 voxels wide, so that a step is short; what is there stays.
+
+    Returns:
+        Its folder.
+    """
+    write_cases(root / NARROW, functools.partial(thick, width=64), cases, (seed, 0))
+    return root / NARROW
 
 
 def thick(random: np.random.Generator, width: int = 96) -> Made:

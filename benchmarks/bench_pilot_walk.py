@@ -2,15 +2,14 @@
 
     python benchmarks/bench_pilot_walk.py --workspace FOLDER [--minutes 40] [--phantoms 5]
 
-plan-and-train as a user types it, nnunet on thick slices (see _ambiguous.py, but 64 voxels wide, so that a
-step is short), where the rules leave 2D or 3D in doubt. After it the dimension that was not taken is trained
-for as long as the other was, on the same fold. A workspace that holds some of it is gone on with.
+plan-and-train as a user types it, nnunet on narrow images of thick slices (see _ambiguous.py), where the
+rules leave 2D or 3D in doubt. After it the dimension that was not taken is trained for as long as the other
+was, on the same fold. A workspace that holds some of it is gone on with.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import subprocess
 import sys
 import time
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _ambiguous import thick, write_cases
+from _ambiguous import NARROW as DATASET
+from _ambiguous import write_narrow
 from _machine import machine, write_results
 
 from autoseg.leaderboard.records import Record, load_records
@@ -26,8 +26,6 @@ from autoseg.plan import Plan
 from autoseg.statistics import mean_intervals, resample
 from autoseg.workspace import Workspace
 
-DATASET = "Dataset914_ThickNarrow"
-WIDTH, CASES = 64, 40
 BOTH = ("2d", "3d_fullres")
 PILOT = ("fold", "seconds_each", "pilot_dice", "p", "lead_at_the_end")
 
@@ -42,8 +40,7 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=5, help="seed of the phantoms")
     options = parser.parse_args()
     place = options.workspace.absolute()
-    folder = place / f"phantoms_{options.phantoms}" / DATASET
-    write_cases(folder, functools.partial(thick, width=WIDTH), CASES, (options.phantoms, 0))
+    folder = write_narrow(place / f"phantoms_{options.phantoms}", options.phantoms)
 
     began = time.monotonic()
     _walk(folder, place / "walk", "auto", f"{options.minutes:g}m")
