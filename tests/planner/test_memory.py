@@ -157,7 +157,8 @@ def test_the_c_library_takes_blocks_as_told() -> None:
     )
     if not told:
         pytest.skip("not glibc, which decides for itself")
-    assert small < large - 9 * 8 * 2**20
+    # Ten gaps; those at the heap's ends may go back to the system in either case.
+    assert small < large - 7 * 8 * 2**20
 
 
 @dataclass(frozen=True)
