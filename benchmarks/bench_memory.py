@@ -2,13 +2,15 @@
 
     AUTOSEG_TEST_DATA=DIR python benchmarks/bench_memory.py --workspace DIR [--memory 4 8 16]
         [--datasets NAME ...] [--trainers NAME ...] [--known FILE ...] [--limit 900]
+        [--steps 50 --name memory_growth]
 
 Each is planned as plan-and-train plans it and takes a few real steps in a process of its own with its real
 loaders, every case in memory; kept is what peaks below the memory that was asked for. What comes close to it
 takes more steps, since gaps in the heap may still add some after the first two. Where more memory leads to
 the same patch and batch as less, the training is not measured twice; nor is what `--known` files hold
 (earlier files of this benchmark: another estimate may lead to the same patch and batch). Rows are written
-when they are measured, and those of the results file are not measured again.
+when they are measured, and those of the results file are not measured again. With more `--steps` (and another
+`--name`) each is measured for as long, and its peak told step by step.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS))
     parser.add_argument("--trainers", nargs="+", default=list(plugins.available("trainers")))
     parser.add_argument("--known", type=Path, nargs="+", default=[], help="earlier rows, JSON")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each training")
+    parser.add_argument("--name", default=NAME, help="of the results file")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that a row may take")
     options = parser.parse_args()
     if options.one:
@@ -52,7 +56,7 @@ def main() -> None:
         print(json.dumps(measure(Path(plan), configuration, trainer, options.workspace, int(steps))))
         return
     where = machine(packages=("torch", "nnunetv2"))
-    path = RESULTS / f"{NAME}.json"
+    path = RESULTS / f"{options.name}.json"
     rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
     known = [row for file in options.known for row in json.loads(file.read_text(encoding="utf-8"))["results"]]
     there = {(row["dataset"], row["trainer"], row["asked_gb"]) for row in rows}
@@ -64,7 +68,7 @@ def main() -> None:
                 if (dataset, trainer, memory) not in there:
                     rows.append(_row(prepared, trainer, memory, [*rows, *known], options))
                     print(json.dumps(rows[-1]), flush=True)
-                    write_results(NAME, where, rows, _report(rows))
+                    write_results(options.name, where, rows, _report(rows))
     print(_report(rows))
 
 
@@ -105,9 +109,8 @@ def _row(prepared: Any, trainer: str, memory_gb: float, earlier: Sequence[Row], 
     command = [sys.executable, __file__, "--workspace", str(options.workspace)]
     command += ["--one", str(path), configuration.name, trainer]
     try:
-        found = _before(row, earlier) or _measured(command, STEPS, options.limit)
-        close = found["measured_gb"] > CLOSE * memory_gb
-        if close and found["steps"] < LONG:
+        found = _before(row, earlier) or _measured(command, options.steps, options.limit)
+        if found["measured_gb"] > CLOSE * memory_gb and found["steps"] < LONG:
             found = _measured(command, LONG, options.limit)
     except subprocess.TimeoutExpired:
         return {**row, "note": f"its steps took more than {options.limit:g} s"}
@@ -134,7 +137,8 @@ def _measured(command: Sequence[str], steps: int, limit_s: float) -> Row:
     done = subprocess.run([*command, str(steps)], capture_output=True, text=True, timeout=limit_s, check=True)
     found = json.loads(done.stdout.strip().splitlines()[-1])
     peak = round(found["peaks"]["trained"] / 1e9, 3)
-    return {"measured_gb": peak, "steps": steps, "seconds": found["seconds"]}
+    row = {"measured_gb": peak, "steps": steps, "seconds": found["seconds"]}
+    return row if steps <= LONG else {**row, "by_step_gb": found["by_step"]}
 
 
 def _planned(prepared: Any, trainer: str, memory_gb: float) -> Any:
@@ -179,13 +183,15 @@ def measure(plan: Path, configuration: str, trainer: str, workspace: Path, steps
     peaks["loaded"] = peak_bytes(torch.device("cpu"))
     running.network.train()
     began = time.monotonic()
+    by_step = []
     for _ in range(steps):
         running.train_step(next(running.dataloader_train))
-        peaks.setdefault("first_step", peak_bytes(torch.device("cpu")))
+        by_step.append(round(peak_bytes(torch.device("cpu")) / 1e9, 3))
     peaks["trained"] = peak_bytes(torch.device("cpu"))
     initial = running.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
     return {
         "peaks": peaks,
+        "by_step": by_step,
         "seconds": round(time.monotonic() - began, 1),
         "initial_patch": [int(n) for n in initial],
     }
@@ -211,6 +217,7 @@ def _report(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *map(_line, measured),
         "",
+        *map(_growth, (row for row in measured if "by_step_gb" in row)),
         *(
             f"- {row['dataset']}, {row['trainer']}, {row['asked_gb']:g} GB: {row['note']}"
             for row in rows
@@ -226,6 +233,14 @@ def _error(row: Row) -> float:
 
 def _share(row: Row) -> float:
     return float(row["measured_gb"] / row["asked_gb"])
+
+
+def _growth(row: Row) -> str:
+    """The peak after more and more steps."""
+    peaks = row["by_step_gb"]
+    at = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500) if n <= len(peaks)]
+    told = ", ".join(f"{peaks[n - 1]:.2f} ({n})" for n in at)
+    return f"- {row['dataset']}, {row['trainer']}, {row['asked_gb']:g} GB: peak in GB (after steps) {told}"
 
 
 def _line(row: Row) -> str:
