@@ -204,8 +204,8 @@ def _report(rows: Sequence[Row]) -> str:
     lines = [
         "# Memory on a CPU: asked for, predicted and measured",
         "",
-        f"Peak resident set of a process that takes {STEPS} real steps ({LONG} or more where those come",
-        f"within {1 - CLOSE:.0%} of what was asked) with every case in memory, planned as plan-and-train",
+        f"Peak resident set of a process that takes real steps ({LONG} at least where {STEPS} come within",
+        f"{1 - CLOSE:.0%} of what was asked) with every case in memory, planned as plan-and-train",
         "plans. A training that more memory does not change is measured once. The two constants of the",
         "estimate (footprint.py) were set on 110 trainings on an Intel Xeon with AMX, before these.",
         f"Kept: {len(kept)} of {len(measured)}, at most {max(map(_share, measured)):.2f} of what was asked.",

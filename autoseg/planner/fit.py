@@ -20,7 +20,7 @@ from autoseg.planner.topology import divisors, pooled
 
 SOURCE = "autoseg: memory counted on the network itself; the order of shrinking is nnU-Net's"
 # Left free, for what the estimate does not know: measured trainings took up to 9 % more than it said
-# (benchmarks/results/memory.md), and some grew by 4 % from the second step to the fiftieth, and no further.
+# (benchmarks/results/memory.md), and one grew by 4 % from the second step to the fiftieth (memory_growth.md).
 LEFT_FREE = 0.12
 # Along an axis of thick slices a patch that is as deep as it is wide would have hardly any.
 FEWEST_VOXELS = 8
