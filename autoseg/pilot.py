@@ -207,7 +207,7 @@ def _judged(
     }
     ahead = p < ALPHA and leads[-1] > 0
     if ahead and at_the_end > 0:
-        rule = f"{other} in place of {chosen}, which a pilot found behind and not catching up"
+        rule = f"{other} in place of {chosen}, which a pilot found behind and not catching up in time"
         return Decision(rules.decision.name, other, rule, inputs, SOURCE)
     why = f"found behind {other}, but catching up" if ahead else f"did not find behind {other}"
     rule = f"{chosen}, which a pilot {why}; {rules.decision.rule}"
