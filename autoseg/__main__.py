@@ -1,5 +1,5 @@
 """python -m autoseg."""
 
-from autoseg.cli import main
+from autoseg.cli.app import main
 
 main()

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from autoseg import plugins
 from autoseg.errors import RunError
 from autoseg.workspace import Workspace
 
@@ -27,6 +26,13 @@ def activate(workspace: Workspace) -> None:
     folders = os.environ.get(EXTENSION_VARIABLE, "").split(os.pathsep)
     if str(shim_folder()) not in folders:
         os.environ[EXTENSION_VARIABLE] = os.pathsep.join([*filter(None, folders), str(shim_folder())])
+
+
+def plans_manager(plans: dict[str, Any]) -> Any:
+    """nnU-Net's own view of a plan, which its trainers build their networks from."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    return PlansManager(plans)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -58,14 +64,3 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
         raise RunError(f"{path} is no checkpoint of autoseg or nnU-Net: it has no network_weights.")
     return checkpoint
-
-
-def trainer_class(name: str) -> type[Any]:
-    """The trainer's class, by its name.
-
-    Raises:
-        UsageError: if there is none; the message lists what there is.
-    """
-    module = plugins.find("trainers", name)
-    found: type[Any] = getattr(module, Path(name).stem if name.endswith(".py") else name)
-    return found

@@ -13,8 +13,9 @@ import pkgutil
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
+from autoseg import plugins
 from autoseg.errors import UsageError
 
 Family = Literal["architectures", "trainers"]
@@ -54,3 +55,14 @@ def _from_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def trainer_class(name: str) -> type[Any]:
+    """The trainer's class, by its name.
+
+    Raises:
+        UsageError: if there is none; the message lists what there is.
+    """
+    module = plugins.find("trainers", name)
+    found: type[Any] = getattr(module, Path(name).stem if name.endswith(".py") else name)
+    return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.errors import RunError
-from autoseg.files import read_json
+from autoseg.system.files import read_json
 
 # Beside a fold's checkpoints: those with the lowest validation loss, best first.
 BEST_CHECKPOINTS = "best_checkpoints.json"

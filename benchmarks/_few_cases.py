@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.statistics import CONFIDENCE, holm, resample, wilcoxon
+from autoseg.leaderboard.statistics import CONFIDENCE, holm, resample, wilcoxon
 
 Floats = NDArray[np.float64]
 

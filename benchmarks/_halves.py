@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.dataset import Case, Dataset, load_dataset
-from autoseg.files import write_json
-from autoseg.folds import Fold, folds_to_json
+from autoseg.data.dataset import Case, Dataset, load_dataset
+from autoseg.data.folds import Fold, folds_to_json
+from autoseg.system.files import write_json
 from autoseg.workspace import Workspace
 
 HALVES = ("Dataset901_HalfA", "Dataset902_HalfB")

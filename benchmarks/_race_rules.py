@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from autoseg.benchmark.race import Race, Rules, Seen, Stretch, run_race
+from autoseg.racing.race import Race, Rules, Seen, Stretch, run_race
 
 # At most 40 % of the compute of n trainers is 0.4 n runs. The winner's own run is one of them. With looks
 # after 15 and 35 % that cost 5 % each, n = 7, and half of a trainer beside the winner going past the first:

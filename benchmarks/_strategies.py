@@ -9,9 +9,9 @@ from typing import Any
 
 from _machine import RESULTS, write_results
 
-from autoseg.leaderboard.ranking import Leaderboard, rank
-from autoseg.leaderboard.records import Record
-from autoseg.leaderboard.rows import Row
+from autoseg.leaderboard.ranking.ranking import Leaderboard, rank
+from autoseg.leaderboard.ranking.rows import Row
+from autoseg.leaderboard.records.files import Record
 
 SOURCES = {
     "fetal": "the training images of the fold, without labels",

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from _machine import RESULTS, machine, write_results
 
-from autoseg.leaderboard.records import Record, load_records
-from autoseg.statistics import mean_intervals, resample
+from autoseg.leaderboard.records.files import Record, load_records
+from autoseg.leaderboard.statistics import mean_intervals, resample
 
 STOCK = "nnunet:stock=true"
 # nnU-Net, a documented system in its own dimension, and one more.

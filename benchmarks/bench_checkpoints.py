@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from _machine import machine, write_results
 
-from autoseg.files import read_json
 from autoseg.nnunet import read_checkpoint
-from autoseg.plan import Plan
-from autoseg.prepare import Settings
+from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.single_stages import train_one
+from autoseg.planner.plan import Plan
 from autoseg.run import Run
-from autoseg.single_stages import train_one
+from autoseg.system.files import read_json
 from autoseg.workspace import Workspace
 
 HIPPOCAMPUS, LESION, ORGANS = "Dataset004_Hippocampus", "Dataset030_MSLesion", "Dataset040_CTOrgans"

@@ -25,13 +25,13 @@ import numpy as np
 from _ambiguous import write_ambiguous
 from _machine import RESULTS, machine, write_results
 
-from autoseg.fingerprint import Fingerprint
-from autoseg.leaderboard.records import Record, load_records
+from autoseg.data.fingerprint import Fingerprint
+from autoseg.leaderboard.records.files import Record, load_records
+from autoseg.leaderboard.statistics import mean_intervals, resample
 from autoseg.planner import plan_experiment
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import DimensionChoice, choose_dimension
 from autoseg.planner.networks import Hardware
-from autoseg.statistics import mean_intervals, resample
 from autoseg.workspace import Workspace
 
 REAL = ("Dataset004_Hippocampus", "Dataset030_MSLesion")
@@ -141,7 +141,7 @@ def _mean_case_dice(records: Sequence[Record], configuration: str) -> Any:
 
 
 def _decision(folder: Path, place: Path, options: argparse.Namespace) -> DimensionChoice:
-    from autoseg.dataset import load_dataset
+    from autoseg.data.dataset import load_dataset
 
     preprocessed = Workspace.locate(place).preprocessed_of(folder.name)
     fingerprint = Fingerprint.load(preprocessed / "dataset_fingerprint.json")

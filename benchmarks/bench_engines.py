@@ -20,10 +20,10 @@ from typing import Any
 
 from _machine import machine, write_results
 
-from autoseg.benchmark.board import Board
-from autoseg.benchmark.graph import Graph
-from autoseg.benchmark.standings import records
-from autoseg.benchmark.suite import find_suite, load_suite
+from autoseg.benchmark.jobs.board import Board
+from autoseg.benchmark.jobs.graph import Graph
+from autoseg.benchmark.jobs.standings import records
+from autoseg.benchmark.suite.suite import find_suite, load_suite
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ import numpy as np
 from _few_cases import Floats, picture, summarise, table
 from _machine import RESULTS, machine, write_results
 
-from autoseg.files import write_text
-from autoseg.leaderboard.records import Record, load_records
+from autoseg.leaderboard.records.files import Record, load_records
+from autoseg.system.files import write_text
 
 NAME = "fewshot"
 ARMS = ("pre-trained without labels", "random weights")

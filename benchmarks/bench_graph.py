@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from _machine import machine, write_results
 
-from autoseg.benchmark.graph import Graph
-from autoseg.benchmark.layout import build_graph
-from autoseg.benchmark.snake import arguments_of
-from autoseg.benchmark.suite import load_suite
+from autoseg.benchmark.engines.snakemake import arguments_of
+from autoseg.benchmark.jobs.graph import Graph
+from autoseg.benchmark.jobs.layout import build_graph
+from autoseg.benchmark.suite.suite import load_suite
 from autoseg.workspace import Workspace
 
 TRAINERS = "[nnunet, brainunet, resnet34_mlp, deepmrseg, unet, mednext_s]"

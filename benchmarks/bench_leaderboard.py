@@ -22,9 +22,9 @@ from typing import Any
 
 from _machine import HERE, machine, write_results
 
-from autoseg.leaderboard.page import write_page
-from autoseg.leaderboard.ranking import rank
-from autoseg.leaderboard.records import Record, load_records, write_records
+from autoseg.leaderboard.page.page import write_page
+from autoseg.leaderboard.ranking.ranking import rank
+from autoseg.leaderboard.records.files import Record, load_records, write_records
 
 sys.path.insert(0, str(HERE.parent / "tests" / "leaderboard"))
 from chromium import chromium, find_chromium

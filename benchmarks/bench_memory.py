@@ -74,9 +74,9 @@ def main() -> None:
 
 def prepare(name: str, workspace: Path) -> Any:
     """A data set with its fingerprint, and where it is preprocessed."""
-    from autoseg.dataset import load_dataset
-    from autoseg.fingerprint import Fingerprint
-    from autoseg.preprocess import link_references
+    from autoseg.data.dataset import load_dataset
+    from autoseg.data.fingerprint import Fingerprint
+    from autoseg.preprocessing.dataset import link_references
     from autoseg.workspace import Workspace
 
     root = os.environ.get("AUTOSEG_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
@@ -145,9 +145,10 @@ def _planned(prepared: Any, trainer: str, memory_gb: float) -> Any:
     """The plan that plan-and-train would train with, its data preprocessed."""
     import torch
 
-    from autoseg.choice import Choice, Request
-    from autoseg.preprocess import preprocess_dataset
-    from autoseg.tailor import tailor
+    from autoseg.preprocessing.dataset import preprocess_dataset
+    from autoseg.tailoring.request import Request
+    from autoseg.tailoring.tailored_plan import tailor
+    from autoseg.tailoring.trainer_spec import Choice
 
     dataset, fingerprint, home = prepared
     plan = tailor(dataset, fingerprint, Choice(trainer), Request(torch.device("cpu"), memory_gb=memory_gb))
@@ -160,16 +161,16 @@ def measure(plan: Path, configuration: str, trainer: str, workspace: Path, steps
     """Train a few steps and say what they took; in a process of its own."""
     import torch
 
-    from autoseg import nnunet
-    from autoseg.files import read_json
-    from autoseg.peak_memory import peak_bytes
-    from autoseg.plan import Plan
+    from autoseg import nnunet, plugins
+    from autoseg.planner.plan import Plan
+    from autoseg.system.files import read_json
+    from autoseg.system.process_memory import peak_bytes
     from autoseg.workspace import Workspace
 
     nnunet.activate(Workspace.locate(workspace))
     found = Plan.load(plan)
     peaks = {}
-    built = nnunet.trainer_class(trainer)
+    built = plugins.trainer_class(trainer)
     peaks["imported"] = peak_bytes(torch.device("cpu"))
     dataset_json = read_json(plan.parent / "dataset.json")
     running = built(found.to_json(), configuration, "all", dict(dataset_json), torch.device("cpu"))

@@ -2,8 +2,8 @@
 
     python benchmarks/bench_pilot.py --workspace FOLDER [--only Narrow,Thick]
 
-The race is the walk's own (autoseg.pilot), on thick slices, narrow ones with the pilot of a walk of 40
-minutes and wide ones with that of two hours: nnunet in both dimensions on the last fold, in two trainings
+The race is the walk's own (autoseg.pipeline.pilot), on thick slices, narrow ones with the pilot of a walk of
+40 minutes and wide ones with that of two hours: nnunet in both dimensions on the last fold, in two trainings
 each. Not on fold 0, which the longer trainings of pilot_walk.md and dimension_fresh.md were compared on. Rows
 of other data sets stay in the results file.
 """
@@ -19,10 +19,11 @@ import torch
 from _ambiguous import NARROW, write_ambiguous, write_narrow
 from _machine import RESULTS, machine, write_results
 
-from autoseg.choice import Request
-from autoseg.pilot import PARTS, pilot_fold, race_dimensions
-from autoseg.prepare import Settings, prepare
-from autoseg.tailor import dimension_of
+from autoseg.pipeline.pilot import PARTS, pilot_fold, race_dimensions
+from autoseg.pipeline.prepare import prepare
+from autoseg.pipeline.settings import Settings
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.tailored_plan import dimension_of
 from autoseg.workspace import Workspace
 
 # Seed of each, and seconds of a pilot for each dimension.

@@ -21,9 +21,9 @@ from _ambiguous import NARROW as DATASET
 from _ambiguous import write_narrow
 from _machine import machine, write_results
 
-from autoseg.leaderboard.records import Record, load_records
-from autoseg.plan import Plan
-from autoseg.statistics import mean_intervals, resample
+from autoseg.leaderboard.records.files import Record, load_records
+from autoseg.leaderboard.statistics import mean_intervals, resample
+from autoseg.planner.plan import Plan
 from autoseg.workspace import Workspace
 
 BOTH = ("2d", "3d_fullres")

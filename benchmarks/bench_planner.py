@@ -17,11 +17,11 @@ from typing import Any
 
 from _machine import machine, write_results
 
-from autoseg.fingerprint import Fingerprint
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner import PRESETS, plan_experiment
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import choose_dimension
-from autoseg.planner.explain import explain, to_markdown
+from autoseg.planner.explain.explain import explain, to_markdown
 from autoseg.planner.networks import Hardware
 from autoseg.planner.situation import Situation
 from autoseg.planner.suitability import suitable_trainers

@@ -29,9 +29,9 @@ import torch
 from _machine import machine, write_results
 from torch import Tensor, nn
 
-from autoseg.dataset import Labels
-from autoseg.restore import restore_slabs
-from autoseg.sliding_window import predict_logits, predict_slabs
+from autoseg.data.dataset import Labels
+from autoseg.inference.restore import restore_slabs
+from autoseg.inference.sliding_window import predict_logits, predict_slabs
 
 Row = dict[str, Any]
 OPTIONS = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
@@ -192,7 +192,7 @@ def bench_memory() -> Iterator[Row]:
 
 def predict_body(side: str, result: Path) -> Row:
     """Peak resident set above what is there when the image is read; in a process of its own."""
-    from autoseg.peak_memory import forget_peak, peak_bytes
+    from autoseg.system.process_memory import forget_peak, peak_bytes
 
     network, patch = u_net(3, 8, BODY_HEADS), (64, 64, 64)
     image = torch.randn(1, *BODY)

@@ -20,18 +20,18 @@ from typing import Any
 from _machine import machine, write_results
 from _race_rules import CAPPED, RULES, replayed
 
-from autoseg.benchmark.race import Race, Rules
-from autoseg.benchmark.race_cases import groups_of
-from autoseg.benchmark.race_state import rung_to_json
-from autoseg.benchmark.race_walk import race_cells
-from autoseg.cell import Cell
-from autoseg.dataset import load_dataset
-from autoseg.files import write_json
-from autoseg.folds import folds_to_json, make_folds
-from autoseg.leaderboard.ranking import Leaderboard
-from autoseg.leaderboard.records import Record
-from autoseg.pipeline import plan_and_train
-from autoseg.prepare import Settings
+from autoseg.data.dataset import load_dataset
+from autoseg.data.folds import folds_to_json, make_folds
+from autoseg.leaderboard.ranking.ranking import Leaderboard
+from autoseg.leaderboard.records.files import Record
+from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.trial import Cell
+from autoseg.pipeline.walk import plan_and_train
+from autoseg.racing.cases import groups_of
+from autoseg.racing.race import Race, Rules
+from autoseg.racing.state import rung_to_json
+from autoseg.racing.walk import race_cells
+from autoseg.system.files import write_json
 from autoseg.workspace import Workspace
 
 # Data sets with the number of folds that the cases are divided into; the first fold is trained. Of five

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_race_paper.py
 
-What the curves are drawn from is in `autoseg.benchmark.race_paper`; three kinds of field: as it stands there,
+What the curves are drawn from is in `autoseg.racing.paper`; three kinds of field: as it stands there,
 one whose trainers are all nearly as good, and one whose cases scatter more. Nothing is trained.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from _machine import machine, write_results
 from _race_rules import RULES
 
-from autoseg.benchmark.race_paper import Trainers, paper_calculation
+from autoseg.racing.paper import Trainers, paper_calculation
 
 DATASETS, TRAINERS = 100, 20
 FIELDS = {

@@ -21,15 +21,15 @@ from _machine import RESULTS, machine, write_results
 from _race_rules import SPENT
 from bench_race import DATASETS, TRAINERS, divide
 
-from autoseg import statistics
-from autoseg.benchmark.race import Race
-from autoseg.benchmark.race_cases import groups_of, pooled
-from autoseg.benchmark.race_state import rung_to_json
-from autoseg.benchmark.race_walk import race_cells
-from autoseg.cell import Cell
-from autoseg.leaderboard.records import Record
-from autoseg.pipeline import plan_and_train, run_each
-from autoseg.prepare import Settings
+from autoseg.leaderboard import statistics
+from autoseg.leaderboard.records.files import Record
+from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.trial import Cell
+from autoseg.pipeline.walk import plan_and_train, run_each
+from autoseg.racing.cases import groups_of, pooled
+from autoseg.racing.race import Race
+from autoseg.racing.state import rung_to_json
+from autoseg.racing.walk import race_cells
 from autoseg.workspace import Workspace
 
 NAME = "race_seeds"

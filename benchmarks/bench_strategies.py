@@ -23,19 +23,21 @@ import torch
 from _machine import machine
 from _strategies import SOURCES, Finished, RowSpec, report, write
 
-from autoseg.cell import plan_for, run_cell
-from autoseg.cell_record import Cell
-from autoseg.choice import Choice, Request, Start, plan_name
-from autoseg.evaluate import evaluate
-from autoseg.files import atomic_path, read_json, write_json
-from autoseg.fingerprint import Fingerprint
-from autoseg.leaderboard.records import Record
-from autoseg.leaderboard.scores import ScoreTable
-from autoseg.pairing import find_pixel_sizes
-from autoseg.plan import Plan
-from autoseg.prepare import Prepared, Settings, prepare
-from autoseg.preprocess import link_references
-from autoseg.single_stages import pretrain_one
+from autoseg.data.fingerprint import Fingerprint
+from autoseg.evaluation.pixel_sizes import find_pixel_sizes
+from autoseg.evaluation.scoring import evaluate
+from autoseg.leaderboard.records.files import Record
+from autoseg.leaderboard.records.scores import ScoreTable
+from autoseg.pipeline.prepare import Prepared, prepare
+from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.single_stages import pretrain_one
+from autoseg.pipeline.trial import plan_for, run_cell
+from autoseg.pipeline.trial_record import Cell
+from autoseg.planner.plan import Plan
+from autoseg.preprocessing.dataset import link_references
+from autoseg.system.files import atomic_path, read_json, write_json
+from autoseg.tailoring.request import Request, plan_name
+from autoseg.tailoring.trainer_spec import Choice, Start
 from autoseg.transfer.weight_files import read_weights
 from autoseg.workspace import Workspace
 

@@ -35,16 +35,18 @@ from _few_cases import Floats, interval, picture, summarise, table
 from _halves import HALVES, make_halves
 from _machine import RESULTS, machine, write_results
 
-from autoseg.cell import Cell, members_of, run_cell
-from autoseg.choice import Choice, Request
-from autoseg.dataset import Dataset
-from autoseg.ensemble import load_ensemble
-from autoseg.evaluate import Evaluation, evaluate
-from autoseg.files import read_json, write_text
-from autoseg.predict import predict_cases
-from autoseg.prepare import Settings, prepare
-from autoseg.preprocess import link_references
-from autoseg.single_stages import train_one
+from autoseg.data.dataset import Dataset
+from autoseg.evaluation.scoring import Evaluation, evaluate
+from autoseg.inference.ensemble import load_ensemble
+from autoseg.inference.predict import predict_cases
+from autoseg.pipeline.prepare import prepare
+from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.single_stages import train_one
+from autoseg.pipeline.trial import Cell, members_of, run_cell
+from autoseg.preprocessing.dataset import link_references
+from autoseg.system.files import read_json, write_text
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.trainer_spec import Choice
 from autoseg.workspace import Workspace
 
 ARMS = ("fine-tuned", "from scratch")

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from autoseg import nnunet, plugins
+from autoseg import plugins
 from autoseg.architectures import build_network
-from autoseg.catalogue import reference_topology
-from autoseg.files import write_json
+from autoseg.cli.catalogue import reference_topology
+from autoseg.system.files import write_json
 
 TABLE = Path(__file__).resolve().parents[1] / "plans" / "presets" / "trainers.json"
 FLOPS_PER_MAC = 2
@@ -30,7 +30,7 @@ SAMPLES = 2
 
 def facts(name: str) -> dict[str, Any]:
     """The entry of a trainer."""
-    trainer = nnunet.trainer_class(name)
+    trainer = plugins.trainer_class(name)
     by_dimension = {each: _of_network(trainer, each) for each in trainer.dimensions}
     return {
         "dimensions": list(trainer.dimensions),
@@ -47,7 +47,7 @@ def facts(name: str) -> dict[str, Any]:
 
 
 def _of_network(trainer: Any, dimensions: int) -> dict[str, float]:
-    from autoseg.tracing import trace_network
+    from autoseg.tailoring.memory.trace import trace_network
 
     topology = reference_topology(dimensions)
     architecture = trainer.architecture or trainer.planned_architecture

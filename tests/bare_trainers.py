@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from autoseg import nnunet
-from autoseg.fingerprint import Fingerprint
+from autoseg import plugins
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner import plan_experiment
 from autoseg.workspace import Workspace
 
@@ -45,7 +45,7 @@ def bare_trainer(
     if seconds is not None:
         training["train_seconds"] = seconds  # type: ignore[assignment]
     document["autoseg"]["provenance"]["training"] = training
-    kind = nnunet.trainer_class(name) if isinstance(name, str) else name
+    kind = plugins.trainer_class(name) if isinstance(name, str) else name
     document.setdefault("continue_training", False)
     trainer = kind(document, configuration.name, 0, dict(ABOUT), torch.device("cpu"))
     trainer.initialize()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoseg import progress
+from autoseg.system import progress
 
 # Beside the checkout on the machines that have it; elsewhere AUTOSEG_TEST_DATA names it.
 REAL_DATA = Path(os.environ.get("AUTOSEG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

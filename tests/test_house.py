@@ -11,7 +11,7 @@ import pytest
 import autoseg
 from autoseg import plugins
 from autoseg.errors import AutosegError, DataError, MissingDependency, UsageError
-from autoseg.files import atomic_path, digest, read_json, write_json
+from autoseg.system.files import atomic_path, digest, read_json, write_json
 
 HEAVY = ("torch", "nnunetv2", "skimage", "matplotlib", "monai")
 
@@ -27,9 +27,9 @@ def modules_after(code: str) -> set[str]:
     "code",
     [
         "import autoseg",
-        "import autoseg.cli",
+        "import autoseg.cli.app",
         "from autoseg import verify, extract_fingerprint, plan_experiment, preprocess_dataset, make_folds",
-        "import autoseg.prepare, autoseg.report",
+        "import autoseg.pipeline.prepare, autoseg.cli.describe",
     ],
 )
 def test_the_stages_before_training_start_without_torch(code: str) -> None:

@@ -128,7 +128,7 @@ def prepare_for_cpu(network: nn.Module) -> int:
 
 
 def system_blocks(network: nn.Module) -> int:
-    """Bytes from which on blocks come from the system while a network trains on a CPU: `autoseg.heap`."""
+    """Bytes from which on blocks come from the system while a network trains on a CPU."""
     from autoseg.architectures._cpu import system_blocks as found
 
     return found(network)

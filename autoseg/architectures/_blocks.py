@@ -10,12 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoseg.architectures._convolution import Conv2d, Conv3d
-from autoseg.architectures._cpu import (
-    InstanceNorm2d,
-    InstanceNorm3d,
-    TransposedConv2d,
-    TransposedConv3d,
-)
+from autoseg.architectures._cpu import InstanceNorm2d, InstanceNorm3d, TransposedConv2d, TransposedConv3d
 from autoseg.errors import PlanError
 
 Sizes = Sequence[int]

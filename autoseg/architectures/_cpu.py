@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from autoseg.architectures._convolution import Conv2d, Conv3d
 from autoseg.architectures._depthwise import DepthwiseConv2d, DepthwiseConv3d, stuff
-from autoseg.heap import SMALLER, USUAL
+from autoseg.system.process_memory import SMALLER, USUAL
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -151,7 +151,7 @@ def prepare_for_cpu(network: nn.Module) -> int:
 
 
 def system_blocks(network: nn.Module) -> int:
-    """Bytes from which on blocks come from the system while a network trains on a CPU: `autoseg.heap`."""
+    """Bytes from which on blocks come from the system; see `autoseg.system.process_memory`."""
     recomputes = any(getattr(module, "checkpointing", False) for module in network.modules())
     return SMALLER if recomputes else USUAL
 

@@ -16,14 +16,7 @@ from autoseg.architectures._blocks import Operators, SegmentationNetwork, Sizes,
 from autoseg.architectures._library import library
 from autoseg.architectures._mobilenet import MobileNetV2Encoder
 from autoseg.architectures._resnet import LEVELS, ResNetEncoder
-from autoseg.architectures._topology import (
-    Option,
-    Topology,
-    as_lists,
-    choose,
-    cumulative,
-    require_dimensions,
-)
+from autoseg.architectures._topology import Option, Topology, as_lists, choose, cumulative, require_dimensions
 from autoseg.errors import PlanError
 
 DIMENSIONS = (2, 3)

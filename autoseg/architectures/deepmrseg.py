@@ -23,14 +23,7 @@ from autoseg.architectures._blocks import (
     pad_to_multiple,
 )
 from autoseg.architectures._cpu import Dropout
-from autoseg.architectures._topology import (
-    Option,
-    Topology,
-    as_lists,
-    choose,
-    cumulative,
-    require_dimensions,
-)
+from autoseg.architectures._topology import Option, Topology, as_lists, choose, cumulative, require_dimensions
 from autoseg.errors import PlanError
 
 DIMENSIONS = (2, 3)

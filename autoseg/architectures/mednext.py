@@ -22,14 +22,7 @@ from autoseg.architectures._depthwise import (
     DepthwiseTransposed2d,
     DepthwiseTransposed3d,
 )
-from autoseg.architectures._topology import (
-    Option,
-    Topology,
-    as_lists,
-    choose,
-    cumulative,
-    require_dimensions,
-)
+from autoseg.architectures._topology import Option, Topology, as_lists, choose, cumulative, require_dimensions
 from autoseg.architectures._upkern import upkern
 from autoseg.errors import PlanError
 

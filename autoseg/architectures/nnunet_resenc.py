@@ -8,13 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from autoseg.architectures._topology import Topology
-from autoseg.architectures.nnunet import (
-    DIMENSIONS,
-    OPTIONS,
-    REQUIRES_IMPORT,
-    accept_any_size,
-    shared_kwargs,
-)
+from autoseg.architectures.nnunet import DIMENSIONS, OPTIONS, REQUIRES_IMPORT, accept_any_size, shared_kwargs
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,14 +16,7 @@ from torch import Tensor, nn
 
 from autoseg.architectures._blocks import Operators, SegmentationNetwork, Sizes, operators, resize
 from autoseg.architectures._resnet import LEVELS, ResNetEncoder
-from autoseg.architectures._topology import (
-    Option,
-    Topology,
-    as_lists,
-    choose,
-    cumulative,
-    require_dimensions,
-)
+from autoseg.architectures._topology import Option, Topology, as_lists, choose, cumulative, require_dimensions
 from autoseg.errors import PlanError
 
 DIMENSIONS = (2, 3)

@@ -1,29 +1,11 @@
 """Records of runs, their ranking with statistics, and the page that shows it.
 
-Records come in (`records`, `foreign`), are pooled into rows and sorted into sets of like with like
-(`comparable`), tested and ranked (`analysis`, `ranking`), and go out to a terminal (`table`), an offline page
-(`page`, with pictures from `overlays`) and files for other programs (`export`).
+Records come in (`records`, `foreign`), are pooled into rows, sorted into sets of like with like, tested and
+ranked (`ranking`, `statistics`), and go out to a terminal (`table`), an offline page (`page`) and files for
+other programs (`export`).
 """
 
-from autoseg.leaderboard.foreign import Addition, RawData, add_records, records_from_csv
-from autoseg.leaderboard.page import write_page
-from autoseg.leaderboard.ranking import Leaderboard, rank
-from autoseg.leaderboard.records import Cost, Record, load_records, write_record
-from autoseg.leaderboard.scores import ScoreTable
-from autoseg.leaderboard.table import terminal_table
+import lazy_loader
 
-__all__ = [
-    "Addition",
-    "Cost",
-    "Leaderboard",
-    "RawData",
-    "Record",
-    "ScoreTable",
-    "add_records",
-    "load_records",
-    "rank",
-    "records_from_csv",
-    "terminal_table",
-    "write_page",
-    "write_record",
-]
+# What is public stands in __init__.pyi; each name is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import UsageError
-from autoseg.evaluation import CaseScore, Evaluation
-from autoseg.files import write_text
-from autoseg.leaderboard.entries import fold_words
+from autoseg.evaluation.result import CaseScore, Evaluation
 from autoseg.leaderboard.quantities import quantity
-from autoseg.leaderboard.ranking import Leaderboard, RankedSet
-from autoseg.leaderboard.records import Record, write_records
-from autoseg.leaderboard.rows import Row
-from autoseg.leaderboard.scores import ScoreTable
+from autoseg.leaderboard.ranking.entries import fold_words
+from autoseg.leaderboard.ranking.ranking import Leaderboard, RankedSet
+from autoseg.leaderboard.ranking.rows import Row
+from autoseg.leaderboard.records.files import Record, write_records
+from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.leaderboard.table import count_words, duration_words
 from autoseg.metrics import COUNTS
+from autoseg.system.files import write_text
 
 log = logging.getLogger(__name__)
 

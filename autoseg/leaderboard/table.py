@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from autoseg.leaderboard.entries import fold_words
 from autoseg.leaderboard.quantities import HEADLINE, Quantity
-from autoseg.leaderboard.ranking import Leaderboard, RankedSet
-from autoseg.leaderboard.rows import Row
+from autoseg.leaderboard.ranking.entries import fold_words
+from autoseg.leaderboard.ranking.ranking import Leaderboard, RankedSet
+from autoseg.leaderboard.ranking.rows import Row
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

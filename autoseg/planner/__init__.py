@@ -1,6 +1,6 @@
 """The planner: fingerprint and resources in, plan out. One file per decision."""
 
-from autoseg.planner.experiment import plan_experiment
-from autoseg.planner.presets import PRESETS, Preset, find_preset
+import lazy_loader
 
-__all__ = ["PRESETS", "Preset", "find_preset", "plan_experiment"]
+# What is public stands in __init__.pyi; each name is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

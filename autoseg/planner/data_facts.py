@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoseg.configuration import Configuration
-from autoseg.fingerprint import Fingerprint
-from autoseg.plan import Plan
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner.budget import structure_width
+from autoseg.planner.configuration import Configuration
+from autoseg.planner.plan import Plan
 
 NATURAL_READER = "NaturalImage2DIO"
 

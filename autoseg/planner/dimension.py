@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from autoseg.plan import Decision, Plan
 from autoseg.planner.budget import ENOUGH_STEPS, FEWEST_STEPS, PATCH_SHARES, SMALLEST_BATCH
 from autoseg.planner.data_facts import DataFacts, coverage, extent
 from autoseg.planner.networks import Hardware, network_facts
+from autoseg.planner.plan import Decision, Plan
 from autoseg.planner.spacing import ANISOTROPY
 
 Confidence = Literal["clear", "in doubt"]

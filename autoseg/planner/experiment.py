@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanError
-from autoseg.fingerprint import Fingerprint
-from autoseg.plan import Configuration, Decision, Plan
-from autoseg.planner.configuration import Common, plan_configuration
 from autoseg.planner.lowres import plan_lowres
-from autoseg.planner.normalization import normalization
+from autoseg.planner.normalization_schemes import normalization
 from autoseg.planner.patch import Resources
+from autoseg.planner.plan import Configuration, Decision, Plan
+from autoseg.planner.plan_configuration import Common, plan_configuration
 from autoseg.planner.presets import find_preset
 from autoseg.planner.spacing import axis_order, resampled_shapes, target_spacing
 
 if TYPE_CHECKING:
-    from autoseg.dataset import Dataset
+    from autoseg.data.dataset import Dataset
 
 Floats = NDArray[np.float64]
 
@@ -155,7 +155,7 @@ def _entry(about: Mapping[str, Any], key: str) -> Any:
 
 
 def _reader(about: Mapping[str, Any]) -> str:
-    from autoseg.image import reader_for
+    from autoseg.data.readers import reader_for
 
     ending = about.get("file_ending")
     if not isinstance(ending, str):

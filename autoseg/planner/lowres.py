@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.plan import Configuration, Decision
-from autoseg.planner.configuration import Common, plan_configuration
+from autoseg.planner.plan import Configuration, Decision
+from autoseg.planner.plan_configuration import Common, plan_configuration
 
 # Spacing grows by this factor until the patch covers enough.
 STEP = 1.03

@@ -19,7 +19,7 @@ from autoseg.planner.budget import NARROWEST
 
 # A training step is a forward pass and a backward pass, which multiplies twice as often.
 PASSES_PER_STEP = 3
-# Of a network whose width a budget may reduce; measured, see `autoseg.tailor`.
+# Of a network whose width a budget may reduce; measured, see `autoseg.tailoring.tailored_plan`.
 WIDTH_EXPONENT = 1.55
 PUBLISHED_WIDTH = 32
 # Multiply-accumulates per second that trainings reached in bf16: 1.0e11 to 1.7e11 on one core (eleven

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autoseg.errors import UsageError
-from autoseg.plan import Decision, Plan
 from autoseg.planner.budget import FEWEST_STEPS
+from autoseg.planner.plan import Decision, Plan
 from autoseg.planner.spacing import ANISOTROPY, first_axis
 
 _SOURCE = (

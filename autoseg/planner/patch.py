@@ -10,8 +10,8 @@ import numpy as np
 
 from autoseg.architectures import Topology
 from autoseg.errors import PlanError
-from autoseg.plan import Decision
-from autoseg.planner import memory
+from autoseg.planner import nnunet_memory as memory
+from autoseg.planner.plan import Decision
 from autoseg.planner.presets import Preset
 from autoseg.planner.topology import divisors, pooled
 

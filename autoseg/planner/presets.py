@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import PlanError, UsageError
-from autoseg.files import read_json
+from autoseg.system.files import read_json
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from autoseg.configuration import Configuration
-from autoseg.plan import Plan
 from autoseg.planner.budget import NARROWEST
+from autoseg.planner.configuration import Configuration
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import DimensionChoice
 from autoseg.planner.networks import PUBLISHED_WIDTH, Hardware, NetworkFacts
+from autoseg.planner.plan import Plan
 
 # The trainer that is always there, and whose width and batch follow the time.
 ALWAYS = "nnunet"

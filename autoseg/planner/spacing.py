@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanError
-from autoseg.fingerprint import Fingerprint
-from autoseg.plan import Decision
+from autoseg.planner.plan import Decision
 
 Floats = NDArray[np.float64]
 

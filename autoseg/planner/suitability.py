@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from autoseg.plan import Decision
 from autoseg.planner.budget import ENOUGH_STEPS, FEWEST_STEPS
 from autoseg.planner.networks import NetworkFacts, network_facts
+from autoseg.planner.plan import Decision
 from autoseg.planner.situation import ALWAYS, Situation
 
 FEW_CASES = 20

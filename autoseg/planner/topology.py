@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from autoseg.architectures import Topology
+from autoseg.planner.plan import Configuration
 
 # Axes are pooled together while their spacings are within this factor; kernels span 3 voxels from there on.
 WITHIN = 2
@@ -68,3 +69,14 @@ def _axes_to_pool(spacing: Sequence[float], size: Sequence[float], shortest_edge
     finest = min(spacing[axis] for axis in long_enough)
     pool = [axis for axis in long_enough if spacing[axis] / finest < WITHIN]
     return pool if len(pool) > 1 or size[pool[0]] >= 3 * shortest_edge else []
+
+
+def topology_of(configuration: Configuration) -> Topology:
+    """Patch, strides and kernels of a planned configuration."""
+    kwargs = configuration.architecture.kwargs
+    return Topology(
+        configuration.patch_size,
+        configuration.spacing,
+        tuple(kwargs["strides"]),
+        tuple(kwargs["kernel_sizes"]),
+    )

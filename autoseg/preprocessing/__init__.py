@@ -1,1 +1,6 @@
-"""What happens to one case on its way into nnU-Net's preprocessed format, one idea per file."""
+"""What happens to a case on its way into nnU-Net's preprocessed format, one idea per file."""
+
+import lazy_loader
+
+# What is public stands in __init__.pyi; each name is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.dataset import Labels, Region
+from autoseg.data.dataset import Labels, Region
 
 Array = NDArray[Any]
 

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.errors import DataError, PlanError
+from autoseg.planner.configuration import PERCENTILE
 
 Channel = NDArray[np.float32]
 Inside = NDArray[np.bool_] | None
 Scheme = Callable[[Channel, Inside, Mapping[str, float]], None]
 
-PERCENTILE = "PercentileZScoreNormalization"  # autoseg's own: nnU-Net learns of it in the trainers
 
 _SMALLEST = 1e-8  # nnU-Net's floor of every divisor
 _TAILS = (0.5, 99.5)  # percent

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autoseg.augmentation import brainunet_transforms
-from autoseg.losses import SegmentationLoss, TverskyLoss
-from autoseg.trainers._base import Trainer
+from autoseg.losses.losses import SegmentationLoss, TverskyLoss
+from autoseg.training.trainer import Trainer
 
 
 class brainunet(Trainer):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autoseg.augmentation import deepmrseg_transforms
-from autoseg.losses import DeepMRSegLoss, SegmentationLoss
-from autoseg.trainers._base import Trainer
+from autoseg.losses.losses import DeepMRSegLoss, SegmentationLoss
+from autoseg.training.trainer import Trainer
 
 
 class deepmrseg(Trainer):
@@ -21,8 +21,8 @@ class deepmrseg(Trainer):
     where that is too little for three), and fewer checkpoints predict where five take too much of it.
     ``best_checkpoints=0`` predicts with the last weights, ``orientations=1`` in one orientation.
 
-    Every orientation is a model of its own that stock nnU-Net trains and predicts; see `autoseg.ensemble`
-    for how its commands make the same ensemble.
+    Every orientation is a model of its own that stock nnU-Net trains and predicts;
+    `autoseg.inference.ensemble` says how its commands make the same ensemble.
     """
 
     architecture = "deepmrseg"

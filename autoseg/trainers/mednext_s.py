@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from autoseg.trainers._base import Trainer
+from autoseg.training.trainer import Trainer
 
 
 class mednext_s(Trainer):

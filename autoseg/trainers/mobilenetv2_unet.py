@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from autoseg.augmentation import fetal_head_transforms
-from autoseg.losses import DiceCrossEntropyLoss, SegmentationLoss
-from autoseg.trainers._base import Trainer
+from autoseg.losses.losses import DiceCrossEntropyLoss, SegmentationLoss
+from autoseg.training.trainer import Trainer
 
 
 class mobilenetv2_unet(Trainer):

@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from autoseg.trainers._base import Trainer, seed_everything
+from autoseg.system.device import seed_everything
+from autoseg.training.trainer import Trainer
 
 
 class nnunet(Trainer):
     """nnU-Net with its own plan, loss, optimiser and augmentation.
 
     Under a budget its width, batch and schedule follow the time there is, and a short training has AdamW in
-    place of SGD and no mirroring (`autoseg.short_training`); its row says so. Without one it is nnU-Net as
-    published (1000 epochs of 250 steps).
+    place of SGD and no mirroring (`autoseg.tailoring.training_length`); its row says so. Without one it is
+    nnU-Net as published (1000 epochs of 250 steps).
 
     With ``stock=true`` it is nnU-Net itself: the published plan, nnU-Net's own loaders, augmentation,
     optimiser and steps (float32 on a CPU), and the published schedule by the steps that are done, whatever

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoseg.augmentation import resnet34_mlp_transforms
-from autoseg.trainers._base import Trainer
+from autoseg.training.trainer import Trainer
 
 
 class resnet34_mlp(Trainer):

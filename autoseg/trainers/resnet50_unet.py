@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autoseg.augmentation import affine_transforms
-from autoseg.losses import DiceBinaryCrossEntropyLoss, SegmentationLoss
-from autoseg.trainers._base import Trainer
+from autoseg.losses.losses import DiceBinaryCrossEntropyLoss, SegmentationLoss
+from autoseg.training.trainer import Trainer
 
 
 class resnet50_unet(Trainer):

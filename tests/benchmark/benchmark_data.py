@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from autoseg.benchmark import snake
-from autoseg.benchmark.board import Board
-from autoseg.benchmark.standings import records
-from autoseg.leaderboard.scores import ScoreTable
+from autoseg.benchmark.engines import snakemake as snake
+from autoseg.benchmark.jobs.board import Board
+from autoseg.benchmark.jobs.standings import records
+from autoseg.leaderboard.records.scores import ScoreTable
 
 # `autoseg` with stages that do nothing but note that they ran.
 PROGRAM = (sys.executable, str(Path(__file__).with_name("pretend_program.py")))

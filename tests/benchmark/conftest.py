@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from benchmark_data import SUITE, make_raw
 
-from autoseg.benchmark import stages
-from autoseg.benchmark.graph import Graph
-from autoseg.benchmark.layout import build_graph
-from autoseg.benchmark.suite import Suite, parse_suite
+from autoseg.benchmark.jobs import run_job as stages
+from autoseg.benchmark.jobs.graph import Graph
+from autoseg.benchmark.jobs.layout import build_graph
+from autoseg.benchmark.suite.suite import Suite, parse_suite
 from autoseg.workspace import Workspace
 
 

@@ -10,8 +10,8 @@ import sys
 import time
 from typing import Any
 
-from autoseg.benchmark import stages
-from autoseg.commands.benchmark import app
+from autoseg.benchmark.jobs import run_job as stages
+from autoseg.cli.benchmark import app
 from autoseg.errors import AutosegError
 
 

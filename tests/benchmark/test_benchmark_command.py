@@ -11,10 +11,10 @@ import pytest
 from benchmark_data import SUITE
 from typer.testing import CliRunner, Result
 
-from autoseg.benchmark.board import Board
-from autoseg.benchmark.graph import Graph
-from autoseg.commands.benchmark import app
-from autoseg.demo import make_demo
+from autoseg.benchmark.jobs.board import Board
+from autoseg.benchmark.jobs.graph import Graph
+from autoseg.cli.benchmark import app
+from autoseg.data.synthetic import make_demo
 from autoseg.errors import UsageError
 from autoseg.workspace import Workspace
 

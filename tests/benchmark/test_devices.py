@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from autoseg.benchmark import devices
-from autoseg.benchmark.devices import VISIBLE, pinned
+from autoseg.benchmark.jobs import devices
+from autoseg.benchmark.jobs.devices import VISIBLE, pinned
 
 
 def use(locks: Path, results: Any) -> None:

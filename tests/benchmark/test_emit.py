@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from autoseg.benchmark import emit
-from autoseg.benchmark.emit import emit_script
-from autoseg.benchmark.graph import STAGES, Graph
-from autoseg.benchmark.layout import build_graph
-from autoseg.benchmark.suite import Suite
+from autoseg.benchmark.engines import submit_script as emit
+from autoseg.benchmark.engines.submit_script import emit_script
+from autoseg.benchmark.jobs.graph import STAGES, Graph
+from autoseg.benchmark.jobs.layout import build_graph
+from autoseg.benchmark.suite.suite import Suite
 from autoseg.errors import UsageError
 from autoseg.workspace import Workspace
 

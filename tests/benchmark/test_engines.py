@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from benchmark_data import scores_of, snakemake_is_there
 
-from autoseg.benchmark.board import Board
-from autoseg.benchmark.graph import Graph
-from autoseg.demo import make_demo
+from autoseg.benchmark.jobs.board import Board
+from autoseg.benchmark.jobs.graph import Graph
+from autoseg.data.synthetic import make_demo
 
 SMALL = """
 datasets: [Dataset902_DemoUltrasound]

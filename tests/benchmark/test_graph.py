@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from benchmark_data import make_raw
 
-from autoseg.benchmark.graph import STAGES, Graph, in_order
-from autoseg.benchmark.layout import build_graph
-from autoseg.benchmark.matrix import cells
-from autoseg.benchmark.status import critical_path
-from autoseg.benchmark.suite import Suite
+from autoseg.benchmark.jobs.graph import STAGES, Graph, in_order
+from autoseg.benchmark.jobs.layout import build_graph
+from autoseg.benchmark.status.status import critical_path
+from autoseg.benchmark.suite.matrix import cells
+from autoseg.benchmark.suite.suite import Suite
 from autoseg.errors import RunError, UsageError
 from autoseg.workspace import Workspace
 

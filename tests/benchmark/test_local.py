@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 from benchmark_data import SUITE
 
-from autoseg.benchmark.board import Board, JobState, ready
-from autoseg.benchmark.graph import Graph, Job
-from autoseg.benchmark.layout import build_graph
-from autoseg.benchmark.local import run_local
-from autoseg.benchmark.single import run_single
-from autoseg.benchmark.stages import Impossible, run_job
-from autoseg.benchmark.standings import records
-from autoseg.benchmark.status import Status, dry_run
-from autoseg.benchmark.suite import Suite
+from autoseg.benchmark.engines.serial import run_local
+from autoseg.benchmark.jobs.board import Board, JobState, ready
+from autoseg.benchmark.jobs.graph import Graph, Job
+from autoseg.benchmark.jobs.layout import build_graph
+from autoseg.benchmark.jobs.run_job import Impossible, run_job
+from autoseg.benchmark.jobs.single import run_single
+from autoseg.benchmark.jobs.standings import records
+from autoseg.benchmark.status.status import Status, dry_run
+from autoseg.benchmark.suite.suite import Suite
 from autoseg.errors import DataError, RunError
-from autoseg.lease import Lease
+from autoseg.system.lease import Lease
 from autoseg.workspace import Workspace
 
 OF_DATASETS = ("import", "verify", "fingerprint", "plan")
@@ -149,7 +149,7 @@ def test_an_interrupt_keeps_what_is_finished_and_fails_nothing(graph: Graph, pre
 def test_a_schedulers_signal_interrupts_a_job_and_its_lease_is_released(
     graph: Graph, pretend: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autoseg.benchmark import stages
+    from autoseg.benchmark.jobs import run_job as stages
 
     def wait(_: Any) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGUSR2)
@@ -168,7 +168,7 @@ def test_a_schedulers_signal_interrupts_a_job_and_its_lease_is_released(
 
 def walk(jobs: Path, barrier: Any, results: Any) -> None:
     """One of several processes that walk the same benchmark."""
-    from autoseg.benchmark import stages
+    from autoseg.benchmark.jobs import run_job as stages
 
     ran: list[str] = []
 

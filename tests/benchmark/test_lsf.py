@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from benchmark_data import PROGRAM, ran, snakemake_is_there
 
-from autoseg.benchmark.board import Board
-from autoseg.benchmark.graph import OF_RUNS, Graph
-from autoseg.benchmark.layout import build_graph
-from autoseg.benchmark.local import run_local
-from autoseg.benchmark.suite import Suite
+from autoseg.benchmark.engines.serial import run_local
+from autoseg.benchmark.jobs.board import Board
+from autoseg.benchmark.jobs.graph import OF_RUNS, Graph
+from autoseg.benchmark.jobs.layout import build_graph
+from autoseg.benchmark.suite.suite import Suite
 from autoseg.workspace import Workspace
 
 # bsub notes how it was called and starts the job; bjobs says how each stands; bkill ends one by its process.
@@ -59,8 +59,8 @@ resources:
 DRIVER = """
 import os, sys
 from pathlib import Path
-from autoseg.benchmark.graph import Graph
-from autoseg.benchmark.snake import run_snakemake
+from autoseg.benchmark.jobs.graph import Graph
+from autoseg.benchmark.engines.snakemake import run_snakemake
 sys.exit(run_snakemake(Graph.load(Path(sys.argv[1])), "lsf", 4, command=sys.argv[2:]))
 """
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from benchmark_data import SUITE
 
-from autoseg.benchmark.board import Board
-from autoseg.benchmark.graph import Graph, Job
-from autoseg.benchmark.layout import build_graph
-from autoseg.benchmark.race import Rules
-from autoseg.benchmark.suite import Suite
-from autoseg.benchmark.suite_model import Racing
+from autoseg.benchmark.jobs.board import Board
+from autoseg.benchmark.jobs.graph import Graph, Job
+from autoseg.benchmark.jobs.layout import build_graph
+from autoseg.benchmark.suite.model import Racing
+from autoseg.benchmark.suite.suite import Suite
 from autoseg.errors import RunError, UsageError
+from autoseg.racing.race import Rules
 from autoseg.workspace import Workspace
 
 Parse = Callable[[str], Suite]
@@ -64,8 +64,8 @@ def test_a_race_needs_one_time_for_all(workspace: Workspace, suite_of: Parse) ->
 
 
 def test_a_run_is_what_the_race_made_of_it(workspace: Workspace, suite_of: Parse, tmp_path: Path) -> None:
-    from autoseg.benchmark.board import Outcome
-    from autoseg.benchmark.stages import _Work
+    from autoseg.benchmark.jobs.board import Outcome
+    from autoseg.benchmark.jobs.run_job import _Work
 
     graph = build_graph(suite_of(SUITE + "race: true\n"), workspace)
     board, race = Board(graph), graph.of("race")[0]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autoseg.benchmark.sizes import TYPICAL_VOXELS, voxels_of
-from autoseg.dataset import load_dataset
-from autoseg.demo import MR_SHAPE, US_SHAPE, make_demo
-from autoseg.files import write_json
+from autoseg.benchmark.suite.sizes import TYPICAL_VOXELS, voxels_of
+from autoseg.data.dataset import load_dataset
+from autoseg.data.synthetic import MR_SHAPE, US_SHAPE, make_demo
+from autoseg.system.files import write_json
 
 
 def test_voxels_come_from_the_fingerprint_else_from_the_first_image(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ import slurm_rig
 from benchmark_data import scores_of
 from slurm_rig import Rig, wait_for
 
-from autoseg.benchmark.board import Board
-from autoseg.benchmark.graph import OF_RUNS, Graph
-from autoseg.demo import make_demo
-from autoseg.leaderboard.scores import ScoreTable
+from autoseg.benchmark.jobs.board import Board
+from autoseg.benchmark.jobs.graph import OF_RUNS, Graph
+from autoseg.data.synthetic import make_demo
+from autoseg.leaderboard.records.scores import ScoreTable
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from benchmark_data import PROGRAM, ran, snakemake_is_there
 
-from autoseg.benchmark import snake
-from autoseg.benchmark.board import Board
-from autoseg.benchmark.graph import Graph
-from autoseg.benchmark.snake import arguments_of, run_snakemake
+from autoseg.benchmark.engines import snakemake as snake
+from autoseg.benchmark.engines.snakemake import arguments_of, run_snakemake
+from autoseg.benchmark.jobs.board import Board
+from autoseg.benchmark.jobs.graph import Graph
 from autoseg.errors import MissingDependency, UsageError
 
 

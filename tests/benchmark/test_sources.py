@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from autoseg.benchmark import stages
-from autoseg.benchmark.board import Board
-from autoseg.benchmark.graph import Graph
-from autoseg.benchmark.layout import build_graph
-from autoseg.benchmark.local import run_local
-from autoseg.benchmark.standings import leaderboard, records
-from autoseg.benchmark.status import Status, dry_run
-from autoseg.benchmark.suite import Suite, parse_suite
-from autoseg.dataset import load_dataset
+from autoseg.benchmark.engines.serial import run_local
+from autoseg.benchmark.jobs import run_job as stages
+from autoseg.benchmark.jobs.board import Board
+from autoseg.benchmark.jobs.graph import Graph
+from autoseg.benchmark.jobs.layout import build_graph
+from autoseg.benchmark.jobs.standings import leaderboard, records
+from autoseg.benchmark.status.status import Status, dry_run
+from autoseg.benchmark.suite.suite import Suite, parse_suite
+from autoseg.data.dataset import load_dataset
+from autoseg.data.folds import folds_from_json
 from autoseg.errors import UsageError
-from autoseg.evaluate import evaluate
-from autoseg.files import read_json
-from autoseg.folds import folds_from_json
-from autoseg.leaderboard.records import Record, write_record
-from autoseg.leaderboard.scores import ScoreTable
+from autoseg.evaluation.scoring import evaluate
+from autoseg.leaderboard.records.files import Record, write_record
+from autoseg.leaderboard.records.scores import ScoreTable
+from autoseg.system.files import read_json
 from autoseg.workspace import Workspace
 
 NAME = "Dataset104_Hippocampus"
@@ -141,7 +141,7 @@ def test_a_suite_imports_its_data_and_ranks_results_made_elsewhere_beside_its_ow
 def test_what_has_not_changed_is_not_read_again_and_what_has_is(
     decathlon: Path, tmp_path: Path, trained: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autoseg.leaderboard import foreign
+    from autoseg.leaderboard.foreign import add as foreign
 
     workspace = Workspace.locate(tmp_path / "workspace")
     elsewhere = predictions(decathlon / "labelsTr", tmp_path / "elsewhere", 2)

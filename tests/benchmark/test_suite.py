@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from autoseg import nnunet, plugins
-from autoseg.benchmark.facts import facts, in_group
-from autoseg.benchmark.matrix import cells
-from autoseg.benchmark.suite import Suite, find_suite, load_suite, parse_suite, shipped_suites
+from autoseg import plugins
+from autoseg.benchmark.suite.matrix import cells
+from autoseg.benchmark.suite.suite import Suite, find_suite, load_suite, parse_suite, shipped_suites
+from autoseg.benchmark.suite.trainer_facts import facts, in_group
 from autoseg.errors import UsageError
 
 Parse = Callable[[str], Suite]
@@ -145,6 +145,6 @@ def test_paths_are_relative_to_the_suites_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", plugins.available("trainers"))
 def test_facts_read_from_files_are_those_of_the_classes(name: str) -> None:
-    trainer, found = nnunet.trainer_class(name), facts(name)
+    trainer, found = plugins.trainer_class(name), facts(name)
     for attribute in ("documented", "dimensions", "preferred_dimension", "epochs", "steps_per_epoch"):
         assert getattr(found, attribute) == getattr(trainer, attribute)

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from autoseg.benchmark.board import Board, Outcome
-from autoseg.benchmark.graph import Graph
-from autoseg.benchmark.local import run_local
-from autoseg.benchmark.stages import Impossible
-from autoseg.benchmark.watch import Watch, write_progress
-from autoseg.lease import Lease
+from autoseg.benchmark.engines.serial import run_local
+from autoseg.benchmark.jobs.board import Board, Outcome
+from autoseg.benchmark.jobs.graph import Graph
+from autoseg.benchmark.jobs.run_job import Impossible
+from autoseg.benchmark.status.watch import Watch, write_progress
+from autoseg.system.lease import Lease
 
 
 def page_of(board: Board, refresh: bool = True) -> str:

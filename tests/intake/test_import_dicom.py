@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from autoseg.dataset import load_dataset
+from autoseg.data.dataset import load_dataset
 from autoseg.errors import DataError
-from autoseg.intake.bring import import_dataset
-from autoseg.intake.dicom_series import DIRECTIONS, POSITION, Slice, _ordered
-from autoseg.intake.incoming import Request
-from autoseg.intake.verify import verify
+from autoseg.intake.conversion import import_dataset
+from autoseg.intake.layouts.dicom_series import DIRECTIONS, POSITION, Slice, _ordered
+from autoseg.intake.layouts.incoming import Request
+from autoseg.intake.verification.dataset_check import verify
 from autoseg.workspace import Workspace
 
 SLICES = "intake_quirks/ct_dicom_20slices"

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from autoseg.dataset import load_dataset
+from autoseg.data.dataset import load_dataset
+from autoseg.data.groups import GroupsError
 from autoseg.errors import DataError, UsageError
-from autoseg.files import write_json
-from autoseg.groups import GroupsError
-from autoseg.intake.bring import Imported, import_dataset
-from autoseg.intake.incoming import Content, Request
-from autoseg.intake.label_values import coding_of, parse_labels
-from autoseg.intake.nifti_bytes import read_header
-from autoseg.intake.verify import verify
+from autoseg.intake.conversion import Imported, import_dataset
+from autoseg.intake.layouts.incoming import Content, Request
+from autoseg.intake.layouts.label_values import coding_of, parse_labels
+from autoseg.intake.layouts.nifti_bytes import read_header
+from autoseg.intake.verification.dataset_check import verify
+from autoseg.system.files import write_json
 from autoseg.workspace import Workspace
 
 Bring = Callable[..., Imported]

@@ -13,15 +13,15 @@ import SimpleITK as sitk
 from layouts import make_bids, make_decathlon, make_pairs, state_of
 from PIL import Image
 
-from autoseg.dataset import load_dataset
+from autoseg.data.dataset import load_dataset
+from autoseg.data.fingerprint import extract_fingerprint
+from autoseg.data.folds import make_folds
 from autoseg.errors import DataError, UsageError
-from autoseg.files import read_json
-from autoseg.fingerprint import extract_fingerprint
-from autoseg.folds import make_folds
-from autoseg.intake.bring import import_dataset
-from autoseg.intake.incoming import Request
-from autoseg.intake.verify import verify
+from autoseg.intake.conversion import import_dataset
+from autoseg.intake.layouts.incoming import Request
+from autoseg.intake.verification.dataset_check import verify
 from autoseg.planner import plan_experiment
+from autoseg.system.files import read_json
 from autoseg.workspace import Workspace
 
 SharedData = Callable[[str], Path]
@@ -253,7 +253,7 @@ def test_the_same_again_changes_nothing_and_another_source_is_refused(
 def test_an_import_that_is_stopped_leaves_nothing(
     shared_data: SharedData, tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autoseg.intake import bring
+    from autoseg.intake import conversion as bring
 
     source = make_pairs(shared_data("Dataset018_FetalHead"), tmp_path / "fetal", cases=3)
 
@@ -277,7 +277,7 @@ def test_the_command_says_what_it_took_and_what_comes_next(
 ) -> None:
     from typer.testing import CliRunner
 
-    from autoseg.cli import app
+    from autoseg.cli.app import app
 
     source = make_pairs(shared_data("Dataset018_FetalHead"), tmp_path / "fetal", cases=3)
     options = ["import", str(source), "--name", "Fetal", "--workspace", str(tmp_path / "w"), "--quiet"]

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from autoseg import image as reading
-from autoseg.dataset import load_dataset
-from autoseg.intake import case_checks
-from autoseg.intake.findings import Finding, VerifyReport
-from autoseg.intake.label_checks import count_labels
-from autoseg.intake.verify import check_case, check_one, read_case, verify
+from autoseg.data import readers as reading
+from autoseg.data.dataset import load_dataset
+from autoseg.intake.verification import case_checks
+from autoseg.intake.verification.dataset_check import check_case, check_one, read_case, verify
+from autoseg.intake.verification.findings import Finding, VerifyReport
+from autoseg.intake.verification.label_checks import count_labels
 
 SharedData = Callable[[str], Path]
 SHAPE = (6, 8, 10)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from autoseg.leaderboard.records import Cost, Record
-from autoseg.leaderboard.scores import MISSING, ScoreColumn, ScoreTable
+from autoseg.leaderboard.records.files import Cost, Record
+from autoseg.leaderboard.records.scores import MISSING, ScoreColumn, ScoreTable
 
 DEFINITIONS = {
     "dice": "dice.v1",

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from autoseg.leaderboard.collapse import collapsed, told
-from autoseg.leaderboard.record import Record
-from autoseg.leaderboard.scores import ScoreColumn, ScoreTable
+from autoseg.leaderboard.records.collapse import collapsed, told
+from autoseg.leaderboard.records.record import Record
+from autoseg.leaderboard.records.scores import ScoreColumn, ScoreTable
 
 MISSED, EMPTY = "missing_prediction_structure", "empty_both"
 

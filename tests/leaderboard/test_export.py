@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from made_records import experiment, record
 
-from autoseg.dataset import Labels
-from autoseg.evaluate import evaluate
-from autoseg.image import write_segmentation
+from autoseg.data.dataset import Labels
+from autoseg.data.readers import write_segmentation
+from autoseg.evaluation.scoring import evaluate
 from autoseg.leaderboard import export
-from autoseg.leaderboard.ranking import rank
-from autoseg.leaderboard.scores import ScoreTable
+from autoseg.leaderboard.ranking.ranking import rank
+from autoseg.leaderboard.records.scores import ScoreTable
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

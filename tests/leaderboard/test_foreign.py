@@ -8,10 +8,10 @@ import pytest
 from made_records import experiment
 
 from autoseg.errors import DataError
-from autoseg.leaderboard.foreign import add_records, records_from_csv
-from autoseg.leaderboard.ranking import rank
-from autoseg.leaderboard.records import write_records
-from autoseg.leaderboard.scores import EMPTY, MISSED, MISSING
+from autoseg.leaderboard.foreign.add import add_records, records_from_csv
+from autoseg.leaderboard.ranking.ranking import rank
+from autoseg.leaderboard.records.files import write_records
+from autoseg.leaderboard.records.scores import EMPTY, MISSED, MISSING
 
 
 def _csv(folder: Path, text: str, name: str = "scores.csv") -> Path:

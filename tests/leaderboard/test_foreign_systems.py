@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoseg.dataset import Dataset, load_dataset
+from autoseg.data.dataset import Dataset, load_dataset
+from autoseg.data.folds import Fold
+from autoseg.data.readers import write_segmentation
 from autoseg.errors import DataError, UsageError
-from autoseg.evaluate import evaluate
-from autoseg.folds import Fold
-from autoseg.image import write_segmentation
+from autoseg.evaluation.scoring import evaluate
 from autoseg.leaderboard import export
-from autoseg.leaderboard.foreign import Addition, RawData, add_records, records_from_csv
-from autoseg.leaderboard.ranking import rank
-from autoseg.leaderboard.records import write_records
+from autoseg.leaderboard.foreign.add import Addition, RawData, add_records, records_from_csv
+from autoseg.leaderboard.ranking.ranking import rank
+from autoseg.leaderboard.records.files import write_records
 
 NAME = "Dataset950_Made"
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from made_records import experiment
 
-from autoseg.image import write_segmentation
-from autoseg.leaderboard.records import write_records
+from autoseg.data.readers import write_segmentation
+from autoseg.leaderboard.records.files import write_records
 
 
 def autoseg(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from made_records import record, table
 from rich.console import Console
 
-from autoseg.leaderboard.learning import BOTTOM, TOP, Learning, learning_curves
-from autoseg.leaderboard.page import render, write_page
-from autoseg.leaderboard.ranking import Leaderboard, rank
-from autoseg.leaderboard.records import Record, read_records, write_records
-from autoseg.leaderboard.short_names import short_names
+from autoseg.leaderboard.page.learning import BOTTOM, TOP, Learning, learning_curves
+from autoseg.leaderboard.page.page import render, write_page
+from autoseg.leaderboard.page.short_names import short_names
+from autoseg.leaderboard.ranking.ranking import Leaderboard, rank
+from autoseg.leaderboard.records.files import Record, read_records, write_records
 from autoseg.leaderboard.table import terminal_table
 
 CASES = [f"case_{i:02d}" for i in range(20)]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from autoseg.leaderboard.foreign import records_from_csv
-from autoseg.leaderboard.ranking import rank
+from autoseg.leaderboard.foreign.add import records_from_csv
+from autoseg.leaderboard.ranking.ranking import rank
 
 # ResEnc L minus default: mean difference in percentage points, uncorrected two-sided Wilcoxon p.
 PUBLISHED = {

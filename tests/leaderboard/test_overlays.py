@@ -14,11 +14,11 @@ import SimpleITK as sitk
 from made_records import record, table
 from PIL import Image
 
-from autoseg.dataset import Dataset, load_dataset
-from autoseg.leaderboard.overlays import chosen_cases, make_overlays
-from autoseg.leaderboard.page import render
-from autoseg.leaderboard.ranking import Leaderboard, rank
-from autoseg.leaderboard.records import load_records, write_record
+from autoseg.data.dataset import Dataset, load_dataset
+from autoseg.leaderboard.page.overlays import chosen_cases, make_overlays
+from autoseg.leaderboard.page.page import render
+from autoseg.leaderboard.ranking.ranking import Leaderboard, rank
+from autoseg.leaderboard.records.files import load_records, write_record
 
 CASES = ["easy", "fair", "hard", "split"]
 DICE = {"a": [0.95, 0.80, 0.30, 0.90], "b": [0.95, 0.82, 0.30, 0.40]}

@@ -15,9 +15,9 @@ import pytest
 from chromium import Chromium, Page
 from made_records import experiment, record
 
-from autoseg.leaderboard.page import render, write_page
-from autoseg.leaderboard.ranking import Leaderboard, rank
-from autoseg.leaderboard.records import Cost, Record
+from autoseg.leaderboard.page.page import render, write_page
+from autoseg.leaderboard.ranking.ranking import Leaderboard, rank
+from autoseg.leaderboard.records.files import Cost, Record
 
 EVIL = "<script>window.hacked=1</script>"
 QUALITIES = {"nnunet": 0.9, "brainunet": 0.898, EVIL: 0.85, "unet": 0.8}

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from made_records import record, table
 
-from autoseg.leaderboard.page import render
-from autoseg.leaderboard.racing import races_of
-from autoseg.leaderboard.ranking import rank
-from autoseg.leaderboard.records import Record, read_records, write_record
+from autoseg.leaderboard.page.page import render
+from autoseg.leaderboard.page.race_section import races_of
+from autoseg.leaderboard.ranking.ranking import rank
+from autoseg.leaderboard.records.files import Record, read_records, write_record
 
 CASES = [f"case_{i:02d}" for i in range(12)]
 WORDS = "dropped at rung 1, after 20 s of training: clearly behind nnunet"

@@ -12,9 +12,9 @@ from scipy import stats
 
 from autoseg.errors import UsageError
 from autoseg.leaderboard import quantities
-from autoseg.leaderboard.ranking import Leaderboard, rank
-from autoseg.leaderboard.records import Record
-from autoseg.leaderboard.scores import EMPTY, ScoreColumn, ScoreTable
+from autoseg.leaderboard.ranking.ranking import Leaderboard, rank
+from autoseg.leaderboard.records.files import Record
+from autoseg.leaderboard.records.scores import EMPTY, ScoreColumn, ScoreTable
 from autoseg.metrics import METRICS
 
 ROW_KEYS = [

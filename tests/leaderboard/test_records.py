@@ -11,9 +11,9 @@ import pytest
 from made_records import experiment, record, table
 
 from autoseg.errors import DataError
-from autoseg.evaluation import CaseScore, Evaluation
-from autoseg.leaderboard.records import load_records, write_record, write_records
-from autoseg.leaderboard.scores import EMPTY, MISSING, ScoreColumn, ScoreTable
+from autoseg.evaluation.result import CaseScore, Evaluation
+from autoseg.leaderboard.records.files import load_records, write_record, write_records
+from autoseg.leaderboard.records.scores import EMPTY, MISSING, ScoreColumn, ScoreTable
 
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:

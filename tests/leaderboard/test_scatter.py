@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from autoseg.leaderboard.scatter import _box, _labels, _overlap
+from autoseg.leaderboard.page.scatter import _box, _labels, _overlap
 
 
 def test_few_points_all_have_their_names() -> None:

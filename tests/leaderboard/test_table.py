@@ -8,8 +8,8 @@ import pytest
 from made_records import experiment, record
 from rich.console import Console
 
-from autoseg.leaderboard.ranking import rank
-from autoseg.leaderboard.records import Cost, Record
+from autoseg.leaderboard.ranking.ranking import rank
+from autoseg.leaderboard.records.files import Cost, Record
 from autoseg.leaderboard.table import count_words, duration_words, terminal_table
 
 

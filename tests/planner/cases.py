@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autoseg.fingerprint import Fingerprint
-from autoseg.plan import Plan
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner import plan_experiment
+from autoseg.planner.plan import Plan
 
 Triple = tuple[float, float, float]
 INTENSITIES = {"mean": 0.0, "median": 0.0, "std": 1.0, "min": 0.0, "max": 1.0}

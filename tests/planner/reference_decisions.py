@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autoseg.files import write_json
-from autoseg.fingerprint import Fingerprint
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner import plan_experiment
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import choose_dimension
 from autoseg.planner.networks import Hardware
 from autoseg.planner.situation import Situation
 from autoseg.planner.suitability import suitable_trainers
+from autoseg.system.files import write_json
 
 REFERENCE = Path(__file__).parents[2] / "plans" / "reference"
 DATA = Path(os.environ.get("AUTOSEG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

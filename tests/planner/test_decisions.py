@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoseg.architectures import Topology
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanError, UsageError
-from autoseg.fingerprint import Fingerprint
-from autoseg.planner.memory import feature_map_values
-from autoseg.planner.normalization import normalization
+from autoseg.planner.nnunet_memory import feature_map_values
+from autoseg.planner.normalization_schemes import normalization
 from autoseg.planner.patch import FittedPatch, Resources, fit_batch, fit_patch
 from autoseg.planner.presets import PRESETS, find_preset
 from autoseg.planner.spacing import axis_order, resampled_shapes, target_spacing

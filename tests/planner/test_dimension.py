@@ -11,11 +11,11 @@ from cases import fingerprint, planned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoseg.fingerprint import Fingerprint
-from autoseg.plan import Decision
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner.data_facts import DataFacts, coverage
 from autoseg.planner.dimension import DimensionChoice, choose_dimension
 from autoseg.planner.networks import Hardware
+from autoseg.planner.plan import Decision
 
 TWO_CORES = Hardware("cpu", 1.6e11)
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanError, UsageError
-from autoseg.fingerprint import Fingerprint
-from autoseg.plan import Plan
 from autoseg.planner import PRESETS, plan_experiment
+from autoseg.planner.plan import Plan
 
 SharedData = Callable[[str], Path]
 
@@ -75,7 +75,7 @@ def test_plans_are_the_published_ones(task: str, preset: str, shared_data: Share
 
 
 def test_a_data_set_is_planned_like_its_description(shared_data: SharedData) -> None:
-    from autoseg.dataset import load_dataset
+    from autoseg.data.dataset import load_dataset
 
     name = "Dataset018_FetalHead"
     dataset = load_dataset(shared_data(name))
@@ -170,7 +170,7 @@ def test_planning_is_quick() -> None:
 
 def test_the_planner_needs_neither_torch_nor_nnunet() -> None:
     code = (
-        "import sys, autoseg.planner, autoseg.fingerprint\n"
+        "import sys, autoseg.planner, autoseg.data.fingerprint\n"
         "print([m for m in ('torch', 'nnunetv2', 'skimage', 'matplotlib') if m in sys.modules])"
     )
     output = subprocess.run(

@@ -11,22 +11,22 @@ import pytest
 from cases import fingerprint, planned
 from PIL import Image as Pillow
 
-from autoseg.dataset import load_dataset
+from autoseg.data.dataset import load_dataset
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import DataError
-from autoseg.fingerprint import Fingerprint
-from autoseg.plan import Decision, Plan
 from autoseg.planner import plan_experiment
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import choose_dimension
-from autoseg.planner.explain import WIDTH, Explanation, explain, to_json, to_markdown, to_text
+from autoseg.planner.explain.explain import WIDTH, Explanation, explain, to_json, to_markdown, to_text
+from autoseg.planner.explain.picture import COLOURS, draw_plan, median_case
+from autoseg.planner.explain.report import explained as explained_plan
+from autoseg.planner.explain.report import explained as explained_with_trainers
+from autoseg.planner.explain.report import with_explanation, write_report
+from autoseg.planner.explain.value_words import value_text
 from autoseg.planner.networks import Hardware
-from autoseg.planner.picture import COLOURS, draw_plan, median_case
-from autoseg.planner.report import explained as explained_plan
-from autoseg.planner.report import explained as explained_with_trainers
-from autoseg.planner.report import with_explanation, write_report
+from autoseg.planner.plan import Decision, Plan
 from autoseg.planner.situation import Situation
 from autoseg.planner.suitability import suitable_trainers
-from autoseg.planner.value_words import value_text
 
 REFERENCE = Path(__file__).parents[2] / "plans" / "reference"
 LARGE = fingerprint((400, 512, 512), (1.0, 0.8, 0.8))

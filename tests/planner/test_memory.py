@@ -17,13 +17,20 @@ from torch import Tensor, nn
 from autoseg import plugins
 from autoseg.architectures import Topology, build_network, prepare_for_cpu
 from autoseg.errors import PlanError
-from autoseg.heap import SMALLER, USUAL
-from autoseg.planner.fit import Constraints, _candidates, largest_patch_batch, usable
-from autoseg.planner.footprint import GB, LOADER_BASE, Footprint, Loading, MemoryCalibration, footprint
 from autoseg.planner.topology import divisors, pooled
-from autoseg.probe import step_seconds
-from autoseg.tracing import Traced, _Counter, _step, trace_network
-from autoseg.training_memory import TrainingMemory
+from autoseg.system.process_memory import SMALLER, USUAL
+from autoseg.tailoring.memory.footprint import (
+    GB,
+    LOADER_BASE,
+    Footprint,
+    Loading,
+    MemoryCalibration,
+    footprint,
+)
+from autoseg.tailoring.memory.largest_patch import Constraints, _candidates, largest_patch_batch, usable
+from autoseg.tailoring.memory.trace import Traced, _Counter, _step, trace_network
+from autoseg.tailoring.memory.trainer_memory import TrainingMemory
+from autoseg.tailoring.step_time import step_seconds
 
 CPU = torch.device("cpu")
 CALIBRATION = MemoryCalibration("test", 1.0 * GB, 1.5, True)
@@ -116,7 +123,7 @@ def test_checkpointing_keeps_less() -> None:
 
 def test_what_computes_again_takes_large_blocks_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    monkeypatch.setattr("autoseg.probe.take_from_system", taken.append)
+    monkeypatch.setattr("autoseg.tailoring.step_time.take_from_system", taken.append)
 
     def traced(how: str) -> Traced:
         build = lambda: build_network(  # noqa: E731
@@ -139,7 +146,7 @@ def test_the_c_library_takes_blocks_as_told() -> None:
     code = """if True:
         import sys
         import numpy as np
-        from autoseg.heap import take_from_system
+        from autoseg.system.process_memory import take_from_system
         told = take_from_system(int(sys.argv[1]))
         blocks = [np.ones(8 * 2**20, np.uint8) for _ in range(20)]
         blocks = blocks[::2]  # each second one is a gap
@@ -275,9 +282,8 @@ def trainers() -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", trainers())
 def test_every_trainer_s_memory_can_be_counted(name: str) -> None:
-    from autoseg import nnunet
 
-    trainer = nnunet.trainer_class(name)
+    trainer = plugins.trainer_class(name)
     for dimensions in trainer.dimensions:
         memory = TrainingMemory(trainer, 2, 3, [1e5], CPU, CALIBRATION)
         found = memory(topology(64 if dimensions == 2 else 32, dimensions), 2)
@@ -288,7 +294,7 @@ def test_cases_are_counted_on_the_grid_that_they_are_resampled_to() -> None:
     from cases import fingerprint as cases_like
     from cases import planned
 
-    from autoseg.training_memory import case_voxels
+    from autoseg.tailoring.memory.trainer_memory import case_voxels
 
     found = cases_like((40, 100, 80), (2.0, 1.0, 1.0), cases=50)
     plan = planned(found)
@@ -299,7 +305,7 @@ def test_cases_are_counted_on_the_grid_that_they_are_resampled_to() -> None:
 def test_a_calibration_is_measured_once(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autoseg import memory_calibration
+    from autoseg.tailoring.memory import calibration as memory_calibration
 
     runs = []
 
@@ -321,7 +327,7 @@ def test_a_calibration_is_measured_once(
 def test_without_a_measurement_there_is_a_guess(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from autoseg import memory_calibration
+    from autoseg.tailoring.memory import calibration as memory_calibration
 
     monkeypatch.setattr(memory_calibration.sys, "executable", "/bin/false")
     path = tmp_path_factory.mktemp("calibration") / "memory.json"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanError
-from autoseg.fingerprint import Fingerprint
-from autoseg.plan import Plan
 from autoseg.planner import plan_experiment
-from autoseg.planner.normalization import with_percentiles
-from autoseg.preprocessing.normalization import PERCENTILE
+from autoseg.planner.configuration import PERCENTILE
+from autoseg.planner.normalization_schemes import with_percentiles
+from autoseg.planner.plan import Plan
 
 
 def plan_of(*channels: str, left_by_crop: float = 0.9) -> Plan:

@@ -6,11 +6,11 @@ from itertools import permutations
 
 import pytest
 
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanError, UsageError
-from autoseg.fingerprint import Fingerprint
-from autoseg.plan import Plan
 from autoseg.planner import plan_experiment
 from autoseg.planner.orientation import orientation_decision, slicing_axes
+from autoseg.planner.plan import Plan
 from autoseg.planner.spacing import first_axis
 
 Triple = tuple[float, float, float]

@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from autoseg.planner.step_time import MOST_FIXED, StepTime
-from autoseg.probe import LARGEST_PROBE_VOXELS, probe_batches
+from autoseg.tailoring.step_time import LARGEST_PROBE_VOXELS, MOST_FIXED, StepTime, probe_batches
 
 
 def test_two_measurements_tell_what_every_step_takes() -> None:

@@ -11,7 +11,7 @@ import pytest
 from cases import fingerprint, planned
 
 from autoseg import plugins
-from autoseg.fingerprint import Fingerprint
+from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import choose_dimension
 from autoseg.planner.networks import Hardware, network_facts

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoseg.errors import UsageError
-from autoseg.files import read_json
 from autoseg.nnunet import read_checkpoint
 from autoseg.run import BEST_CHECKPOINTS, predicting_checkpoints
-from autoseg.trainers import _best
-from autoseg.trainers._best import BestCheckpoints
+from autoseg.system.files import read_json
+from autoseg.training import best_checkpoints as _best
+from autoseg.training.best_checkpoints import BestCheckpoints
 
 
 class Bare:

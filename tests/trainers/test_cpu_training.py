@@ -13,9 +13,9 @@ from bare_trainers import ABOUT, batch_for
 from torch import nn
 
 from autoseg import nnunet
-from autoseg.files import write_json
-from autoseg.plan import Plan
-from autoseg.predict import load_model
+from autoseg.inference.model import load_model
+from autoseg.planner.plan import Plan
+from autoseg.system.files import write_json
 
 MakeTrainer = Callable[..., Any]
 

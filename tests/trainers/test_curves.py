@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from autoseg.trainers import _curves
-from autoseg.trainers._curves import SeldomDrawn
+from autoseg.training import curves as _curves
+from autoseg.training.curves import SeldomDrawn
 
 
 class Logger:

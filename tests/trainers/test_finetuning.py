@@ -11,7 +11,7 @@ from network_facts import build
 from torch import nn
 
 from autoseg.architectures import parts_of
-from autoseg.trainers._finetuning import FineTuning
+from autoseg.training.fine_tuning import FineTuning
 
 
 class Base:

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoseg.nnunet import read_checkpoint
-from autoseg.trainers._budget import Clock
-from autoseg.trainers._leg import DECAY_SHARE, Leg, save_rung, settle
-from autoseg.trainers._schedule import schedule_factor
+from autoseg.training.budgeted_loop import Clock
+from autoseg.training.legs import DECAY_SHARE, Leg, save_rung, settle
+from autoseg.training.schedule import schedule_factor
 from autoseg.workspace import Workspace
 
 

@@ -22,20 +22,23 @@ from nnunetv2.preprocessing.normalization import default_normalization_schemes
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from autoseg import nnunet, predict
-from autoseg.cell import Cell, train_cell
-from autoseg.choice import Choice, Request
-from autoseg.dataset import Dataset, load_dataset
-from autoseg.demo import make_demo
+from autoseg import nnunet, plugins
+from autoseg.data.dataset import Dataset, load_dataset
+from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
+from autoseg.data.readers import read_images, read_segmentation
+from autoseg.data.synthetic import make_demo
 from autoseg.errors import PlanError, UsageError
-from autoseg.fingerprint import Fingerprint, extract_fingerprint
-from autoseg.image import read_images, read_segmentation
-from autoseg.plan import Plan
-from autoseg.prepare import Settings, prepare
-from autoseg.preprocess import preprocess_case
-from autoseg.preprocessing.normalization import PERCENTILE
-from autoseg.tailor import tailor
-from autoseg.trainers._normalization import RegisteringName, make_known
+from autoseg.inference import predict
+from autoseg.pipeline.prepare import prepare
+from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.trial import Cell, train_cell
+from autoseg.planner.configuration import PERCENTILE
+from autoseg.planner.plan import Plan
+from autoseg.preprocessing.dataset import preprocess_case
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.tailored_plan import tailor
+from autoseg.tailoring.trainer_spec import Choice
+from autoseg.training.stock_normalization import RegisteringName, make_known
 from autoseg.workspace import Workspace
 
 BIN = Path(sys.executable).parent
@@ -151,7 +154,7 @@ def test_without_a_trainer_nnunet_refuses_and_with_one_it_follows(
     configuration = manager.get_configuration("3d_fullres")
     with pytest.raises(RuntimeError, match=f"Unable to locate class '{PERCENTILE}'"):
         stock_array(dataset, manager, configuration)
-    trainer = nnunet.trainer_class("brainunet")
+    trainer = plugins.trainer_class("brainunet")
     trainer.build_network_architecture(manager, configuration, 1, 3, False)
     np.testing.assert_allclose(
         stock_array(dataset, manager, configuration), own_array(dataset, plan), rtol=0, atol=2e-5

@@ -14,8 +14,8 @@ import torch
 from bare_trainers import batch_for
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from autoseg import nnunet
-from autoseg.trainers._schedule import Plateau, schedule_changes
+from autoseg import nnunet, plugins
+from autoseg.training.schedule import Plateau, schedule_changes
 
 MakeTrainer = Callable[..., Any]
 PLATEAU = {"schedule": "plateau", "plateau_patience": 2, "stopping_patience": 4, "epochs": 50}
@@ -159,7 +159,7 @@ def test_a_look_always_sees_the_same_patches(make_trainer: MakeTrainer) -> None:
 
 def test_the_change_of_a_schedule_is_told_in_words() -> None:
     def told(name: str, seconds: float | None, **hyperparameters: Any) -> list[str]:
-        return schedule_changes(nnunet.trainer_class(name), hyperparameters, seconds)
+        return schedule_changes(plugins.trainer_class(name), hyperparameters, seconds)
 
     assert told("nnunet", None) == []
     assert told("nnunet", 360.0) == ["schedule of 1000 epochs -> 6 min"]
@@ -170,6 +170,6 @@ def test_the_change_of_a_schedule_is_told_in_words() -> None:
 
 
 def test_the_documented_trainer_reduces_on_a_plateau() -> None:
-    trainer = nnunet.trainer_class("resnet50_unet")
+    trainer = plugins.trainer_class("resnet50_unet")
     assert (trainer.schedule, trainer.plateau_factor, trainer.plateau_patience) == ("plateau", 0.5, 5)
     assert (trainer.stopping_patience, trainer.min_learning_rate, trainer.epochs) == (15, 1e-6, 100)

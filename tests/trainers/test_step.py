@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from autoseg.trainers._step import take_step
+from autoseg.training.gradient_step import take_step
 
 
 @pytest.mark.parametrize("spoiled", (math.nan, math.inf, -math.inf))

@@ -14,15 +14,16 @@ from bare_trainers import batch_for
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from autoseg import nnunet
-from autoseg.choice import Choice, Request
-from autoseg.dataset import load_dataset
-from autoseg.demo import make_demo
+from autoseg import plugins
+from autoseg.data.dataset import load_dataset
+from autoseg.data.fingerprint import extract_fingerprint
+from autoseg.data.synthetic import make_demo
 from autoseg.errors import UsageError
-from autoseg.files import read_json
-from autoseg.fingerprint import extract_fingerprint
 from autoseg.planner import plan_experiment
-from autoseg.tailor import is_stock, tailor
+from autoseg.system.files import read_json
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.tailored_plan import is_stock, tailor
+from autoseg.tailoring.trainer_spec import Choice
 
 MakeTrainer = Callable[..., Any]
 
@@ -64,15 +65,15 @@ def test_the_schedule_follows_the_steps_and_not_the_clock(make_trainer: MakeTrai
 def test_stock_is_for_nnunet_alone(choice: str, words: str) -> None:
     parsed = Choice.parse(choice)
     with pytest.raises(UsageError, match=words):
-        is_stock(nnunet.trainer_class(parsed.name), parsed)
+        is_stock(plugins.trainer_class(parsed.name), parsed)
 
 
 def test_other_trainers_and_plain_nnunet_are_not_stock() -> None:
     for text in ("brainunet", "nnunet", "nnunet:stock=false", "nnunet:width=8"):
         choice = Choice.parse(text)
-        assert not is_stock(nnunet.trainer_class(choice.name), choice)
+        assert not is_stock(plugins.trainer_class(choice.name), choice)
     resenc = Choice.parse("nnunet_resenc_m:stock=true")
-    assert is_stock(nnunet.trainer_class(resenc.name), resenc)
+    assert is_stock(plugins.trainer_class(resenc.name), resenc)
 
 
 def test_a_budget_leaves_the_published_plan_as_it_is(tmp_path: Path) -> None:
@@ -92,8 +93,8 @@ def test_a_budget_leaves_the_published_plan_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_is_a_row_beside_plain_nnunet(tmp_path: Path) -> None:
-    from autoseg.pipeline import plan_and_train
-    from autoseg.prepare import Settings
+    from autoseg.pipeline.settings import Settings
+    from autoseg.pipeline.walk import plan_and_train
     from autoseg.workspace import Workspace
 
     volumes, _ = make_demo(tmp_path / "raw", cases=(6, 4))

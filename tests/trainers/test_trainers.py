@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 import torch
 
-from autoseg import nnunet, plugins
+from autoseg import plugins
 from autoseg.shim import autoseg_trainers
-from autoseg.trainers._base import HYPERPARAMETERS, Trainer, schedule_factor, seed_everything
-from autoseg.trainers._budget import Clock
+from autoseg.system.device import seed_everything
+from autoseg.training.budgeted_loop import Clock
+from autoseg.training.trainer import HYPERPARAMETERS, Trainer, schedule_factor
 
 NAMES = plugins.available("trainers")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_trainer_has_one_name_everywhere(name: str) -> None:
-    trainer = nnunet.trainer_class(name)
+    trainer = plugins.trainer_class(name)
     assert trainer.__name__ == name
     assert issubclass(trainer, Trainer)
     assert getattr(autoseg_trainers, name) is trainer
@@ -32,7 +33,7 @@ def test_a_trainer_has_one_name_everywhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hyperparameters_are_attributes(name: str) -> None:
-    trainer = nnunet.trainer_class(name)
+    trainer = plugins.trainer_class(name)
     for attribute in HYPERPARAMETERS:
         assert hasattr(trainer, attribute)
 

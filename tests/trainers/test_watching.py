@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autoseg.files import write_json
-from autoseg.trainers import _base
+from autoseg.system.files import write_json
+from autoseg.training import trainer as _base
 
 HELD_OUT = ["h0", "h1"]
 TRAINING = [f"t{i}" for i in range(16)]

@@ -1,0 +1,1 @@
+"""What runs the jobs: this process, Snakemake, or scripts for a scheduler."""

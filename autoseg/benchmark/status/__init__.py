@@ -1,0 +1,1 @@
+"""How far a benchmark is: in the terminal, and as a page."""

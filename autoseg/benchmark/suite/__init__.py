@@ -1,0 +1,1 @@
+"""A suite: read from YAML, checked, and unfolded into its matrix of runs."""

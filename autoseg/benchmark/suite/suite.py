@@ -1,0 +1,145 @@
+"""Suites: what a benchmark runs, as a YAML file that is checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from autoseg.benchmark.suite.model import DEMO, Axes, DatasetEntry, Pattern, Resources, Suite, dataset_entries
+from autoseg.benchmark.suite.yaml_document import Document, explain, nearest, read_document
+from autoseg.errors import UsageError
+
+__all__ = [
+    "DEMO",
+    "Axes",
+    "DatasetEntry",
+    "Pattern",
+    "Resources",
+    "Suite",
+    "find_suite",
+    "load_suite",
+    "parse_suite",
+    "shipped_suites",
+]
+
+
+def load_suite(source: Path | str, datasets: Sequence[str] = ()) -> Suite:
+    """Read a suite from a file, or one that ships with autoseg by its name.
+
+    Args:
+        source: of the suite.
+        datasets: instead of those that it names, includes too.
+
+    Raises:
+        UsageError: if there is none, or it says what makes no sense: with file, line, value and choices.
+    """
+    path = find_suite(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no text in UTF-8. Give a YAML file.") from None
+    suite = parse_suite(text, path)
+    if not datasets:
+        return suite
+    entries = tuple(DatasetEntry(**entry) for entry in dataset_entries(list(datasets)))
+    includes = tuple(part.model_copy(update={"datasets": entries}) for part in suite.include)
+    return suite.model_copy(update={"datasets": entries, "include": includes})
+
+
+def parse_suite(text: str, path: Path) -> Suite:
+    """A suite from the text of a file.
+
+    Raises:
+        As `load_suite`.
+    """
+    document = read_document(text, str(path))
+    if not isinstance(document.content, dict):
+        raise document.error((), "a suite is a mapping with the keys datasets, trainers, ... Write these.")
+    content = {"name": path.stem, **document.content}
+    _inherit(content)
+    try:
+        suite = Suite.model_validate(content)
+    except ValidationError as error:
+        raise explain(document, error, Suite) from None
+    return _with_paths(suite, path, document)
+
+
+_INHERITED = tuple(Axes.model_fields)
+
+
+def _inherit(content: dict[str, Any]) -> None:
+    """Give each include what it does not say itself."""
+    includes = content.get("include")
+    if not isinstance(includes, list):
+        return
+    own = {key: content[key] for key in _INHERITED if key in content}
+    content["include"] = [_merged(own, entry) if isinstance(entry, Mapping) else entry for entry in includes]
+
+
+def _merged(own: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    exclusive = {"budget": "epochs", "epochs": "budget"}
+    return {**{key: value for key, value in own.items() if exclusive.get(key) not in entry}, **entry}
+
+
+def _with_paths(suite: Suite, path: Path, document: Document) -> Suite:
+    """Paths relative to the suite's file as absolute ones; each data set once."""
+    base = path.resolve().parent
+
+    def placed(entries: Sequence[DatasetEntry], where: tuple[str | int, ...]) -> tuple[DatasetEntry, ...]:
+        found: dict[str, DatasetEntry] = {}
+        for entry in entries:
+            raw = base / entry.dataset
+            name = str(raw.resolve()) if (raw / "dataset.json").is_file() else entry.dataset
+            groups = None if entry.groups is None else (base / entry.groups).resolve()
+            if groups is not None and not groups.is_file():
+                raise document.error(where, f"there is no table of groups {groups}. Correct the path.")
+            source = None if entry.source is None else (base / entry.source).resolve()
+            found[name] = entry.model_copy(update={"dataset": name, "groups": groups, "source": source})
+        return tuple(found.values())
+
+    def weights(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(str((base / name).resolve()) if (base / name).exists() else name for name in names)
+
+    def whole(part: Axes, where: tuple[str | int, ...]) -> dict[str, Any]:
+        return {"datasets": placed(part.datasets, (*where, "datasets")), "init": weights(part.init)}
+
+    includes = tuple(
+        part.model_copy(update=whole(part, ("include", i))) for i, part in enumerate(suite.include)
+    )
+    foreign = []
+    for i, entry in enumerate(suite.foreign):
+        path_of = (base / entry.path).resolve()
+        if not path_of.exists():
+            raise document.error(("foreign", i), f"there is no file or folder {path_of}. Correct the path.")
+        foreign.append(entry.model_copy(update={"path": path_of}))
+    return suite.model_copy(update={**whole(suite, ()), "include": includes, "foreign": tuple(foreign)})
+
+
+def shipped_suites() -> dict[str, Path]:
+    """The suites that ship with autoseg, by name."""
+    import importlib.resources
+
+    folder = importlib.resources.files("autoseg.plans") / "suites"
+    with importlib.resources.as_file(folder) as path:
+        return {file.stem: file for file in sorted(path.glob("*.yaml"))}
+
+
+def find_suite(source: Path | str) -> Path:
+    """The file of a suite: a path, or the name of one that ships.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = shipped_suites()
+    if str(source) in shipped:
+        return shipped[str(source)]
+    raise UsageError(
+        f"There is no suite {str(source)!r}.{nearest(str(source), list(shipped))} "
+        f"Give a YAML file, or one that ships: {', '.join(shipped) or 'none'}."
+    )

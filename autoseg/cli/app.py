@@ -1,0 +1,43 @@
+"""The command line: one command, with the subcommands of this folder."""
+
+from __future__ import annotations
+
+import typer
+
+from autoseg.cli import benchmark, data, intake, results, training
+from autoseg.errors import AutosegError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="autoseg",
+    help="Self-configuring medical image segmentation: drop a data set in, read a leaderboard.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for each in (training, intake, data, results, benchmark):
+    app.add_typer(each.app)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    try:
+        status = app(standalone_mode=False)
+    except AutosegError as error:
+        typer.echo(f"autoseg: {error}", err=True)
+        raise SystemExit(error.exit_status) from None
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except Exception as error:
+        # The parser's own errors know how to show themselves and how to exit; all others are ours to see.
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
+            raise
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    if status == INTERRUPTED:  # the parser turns an interrupt into this number by itself
+        typer.echo(
+            "\nautoseg: interrupted. What is finished is kept; the same command goes on from here.", err=True
+        )
+    raise SystemExit(status or 0)

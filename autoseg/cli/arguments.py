@@ -1,0 +1,63 @@
+"""What the command line takes: options that several subcommands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoseg.errors import UsageError
+
+Root = Annotated[
+    Path | None,
+    typer.Option("--workspace", envvar="AUTOSEG_WORKSPACE", help="Root of raw, preprocessed and results."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no messages.")]
+DatasetName = Annotated[
+    str, typer.Argument(metavar="DATASET", help="A name, an id or the path of a raw folder.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core if not given.")]
+Groups = Annotated[Path | None, typer.Option(help="Table of case and group: a group never spans two folds.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Budget = Annotated[str | None, typer.Option(help="Wall clock for all runs together: 90s, 30m, 2h.")]
+Memory = Annotated[str | None, typer.Option(help="Memory target of the planner: 8GB.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of initialisation, sampling and augmentation.")]
+Init = Annotated[
+    str | None, typer.Option(help="First weights: random, imagenet, a model's folder or a file.")
+]
+Finetune = Annotated[
+    str | None, typer.Option(help="What is trained: a to i, ft_encoder, ft_decoder, head, all, gradual.")
+]
+FewCases = Annotated[str | None, typer.Option("--cases", help="Of the training cases only some: 20, or 10%.")]
+PlanFrom = Annotated[
+    str | None,
+    typer.Option(help="Network, patch, spacing and normalisation of another model: init, or its folder."),
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs, instead of a budget.")]
+
+
+def parse_folds(text: str) -> tuple[int, ...] | None:
+    """Indices of ``0`` or ``0,1``; None for ``all``.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    if text == "all":
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{text!r} names no folds. Write 0, or 0,1, or all.") from None
+
+
+def parse_fold(text: str) -> int | str:
+    """An index, or ``all``.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    if text == "all" or text.isdigit():
+        return text if text == "all" else int(text)
+    raise UsageError(f"{text!r} is no fold. Write an index such as 0, or all.")

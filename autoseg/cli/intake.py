@@ -1,0 +1,96 @@
+"""What comes in: `autoseg import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoseg.cli.arguments import Groups, Json, Quiet, Root, Workers
+from autoseg.cli.console import print_json, start, workspace_at
+from autoseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from autoseg.intake.conversion import Imported
+
+app = typer.Typer()
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder of a data set; only read.")],
+    name: Annotated[str, typer.Option(help="Dataset123_Name, or Name: the next free number is taken.")],
+    layout: Annotated[
+        str, typer.Option("--from", help="auto, nnunet, msd, bids, folders or dicom.")
+    ] = "auto",
+    groups: Groups = None,
+    labels: Annotated[
+        str, typer.Option(metavar="NAME=VALUE,...", help="Names of the values in the label files.")
+    ] = "",
+    label_suffix: Annotated[
+        str | None, typer.Option(help="BIDS: how label files end: dseg, mask, ...; found if not given.")
+    ] = None,
+    channels: Annotated[str, typer.Option(help="BIDS, DICOM: what makes up a case: T1w,FLAIR.")] = "",
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Bring images on other grids onto their label's grid.")
+    ] = False,
+    orientation: Annotated[
+        str | None, typer.Option(help="sform or qform: which holds where a NIfTI header contradicts itself.")
+    ] = None,
+    link: Annotated[bool, typer.Option("--link", help="Symbolic links instead of copies.")] = False,
+    workers: Workers = None,
+    workspace: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring a data set of another layout into the workspace, whole or not at all; the source is only read.
+
+    Example: `autoseg import Task04_Hippocampus --name Hippocampus`
+    """
+    from autoseg.intake.conversion import import_dataset
+    from autoseg.intake.layouts.incoming import Request
+    from autoseg.intake.layouts.label_values import parse_labels
+
+    start(quiet)
+    if orientation not in (None, "sform", "qform"):
+        raise UsageError(f"There is no orientation {orientation!r}. Choose sform or qform.")
+    request = Request(
+        groups=groups,
+        labels=parse_labels(labels),
+        label_suffix=label_suffix,
+        channels=tuple(filter(None, channels.split(","))),
+        resample=resample,
+        orientation=orientation,  # type: ignore[arg-type]  # checked above
+        link=link,
+        workers=workers,
+    )
+    done = import_dataset(source, workspace_at(workspace), name, layout, request)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        typer.echo(_told(done, workspace))
+
+
+def _told(done: Imported, workspace: Path | None) -> str:
+    parts = [f"{done.cases} cases"]
+    parts += [f"{done.tests} test cases"] if done.tests else []
+    parts += [f"{done.unlabelled} without a label"] if done.unlabelled else []
+    labels = ", ".join(name for name in done.document["labels"] if name != "background")
+    channels = ", ".join(done.document["channel_names"].values())
+    at = f" --workspace {workspace}" if workspace else ""
+    lines = [
+        f"{done.root}{'' if done.fresh else ' (already there, unchanged)'}",
+        f"  layout    {done.layout}: {done.why}",
+        f"  holds     {', '.join(parts)}; channels {channels}; labels {labels}",
+        f"  files     {', '.join(f'{count} {how}' for how, count in done.how.items())}",
+        *(f"  note      {note}" for note in done.notes),
+    ]
+    if done.left_out:
+        lines.append(f"  left out  {done.left_out} files; import.json there lists them.")
+    lines += [
+        "Next:",
+        f"  autoseg verify {done.root.name}{at}",
+        f"  autoseg plan-and-train {done.root.name}{at} --folds 0 --budget 20m",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,270 @@
+"""The whole walk, and the parts of it that train and predict."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoseg.cli.arguments import (
+    Budget,
+    DatasetName,
+    Device,
+    Epochs,
+    FewCases,
+    Finetune,
+    Groups,
+    Init,
+    Json,
+    Memory,
+    PlanFrom,
+    Quiet,
+    Root,
+    Seed,
+    Workers,
+    parse_fold,
+    parse_folds,
+)
+from autoseg.cli.console import print_json, print_leaderboard, start, workspace_at
+from autoseg.system.amounts import parse_duration, parse_memory
+
+if TYPE_CHECKING:
+    from autoseg.pipeline.walk import TrainAll
+    from autoseg.run import Checkpoint
+
+app = typer.Typer()
+
+
+@app.command("plan-and-train")
+def plan_and_train_command(
+    dataset: DatasetName,
+    trainers: Annotated[
+        str, typer.Option(help="auto, documented, baselines, all, or NAME,NAME:option=value.")
+    ] = "auto",
+    folds: Annotated[str, typer.Option(help="0, 0,1 or all.")] = "all",
+    budget: Budget = None,
+    epochs: Epochs = None,
+    device: Device = "auto",
+    memory: Memory = None,
+    seed: Seed = 0,
+    configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
+    race: Annotated[
+        bool, typer.Option("--race", help="Stop on the way what is clearly behind; needs --budget.")
+    ] = False,
+    freed: Annotated[
+        str, typer.Option(help="Of a race, the time of those that stop: share it among the rest, or save it.")
+    ] = "share",
+    init: Init = None,
+    finetune: Finetune = None,
+    cases: FewCases = None,
+    plan_from: PlanFrom = None,
+    workers: Workers = None,
+    groups: Groups = None,
+    workspace: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The whole walk: verify, fingerprint, plan, preprocess, train, predict, evaluate, leaderboard.
+
+    Run again, it goes on where it stopped.
+
+    Example: `autoseg plan-and-train Dataset004_Hippocampus --trainers nnunet,brainunet --budget 20m`
+    """
+    from autoseg.pipeline.settings import Settings
+    from autoseg.pipeline.walk import plan_and_train
+
+    start(quiet)
+    settings = Settings(
+        trainers=tuple(filter(None, trainers.split(","))),
+        folds=parse_folds(folds),
+        budget_s=parse_duration(budget),
+        epochs=epochs,
+        device=device,
+        memory_gb=parse_memory(memory),
+        seed=seed,
+        configuration=configuration,
+        workers=workers,
+        groups=groups,
+        init=init,
+        finetune=finetune,
+        cases=cases,
+        plan_from=plan_from,
+    )
+    outcome = plan_and_train(dataset, workspace_at(workspace), settings, _racing(freed) if race else None)
+    if as_json:
+        print_json(outcome.leaderboard.to_json(outcome.page, outcome.page.parent))
+        return
+    print_leaderboard(outcome.leaderboard)
+    typer.echo(f"\nThe page: {outcome.page}")
+
+
+def _racing(freed: str) -> TrainAll:
+    from autoseg.racing.race import Rules
+    from autoseg.racing.walk import race_runs
+
+    return race_runs(Rules(freed=freed))  # type: ignore[arg-type]  # checked there
+
+
+@app.command("train")
+def train_command(
+    dataset: DatasetName,
+    trainer: Annotated[
+        str, typer.Argument(metavar="TRAINER", help="A name, with options: brainunet:width=16.")
+    ],
+    configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
+    fold: Annotated[str, typer.Option(help="An index, or all: train on every case.")] = "0",
+    budget: Budget = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    memory: Memory = None,
+    workers: Workers = None,
+    groups: Groups = None,
+    init: Init = None,
+    finetune: Finetune = None,
+    cases: FewCases = None,
+    plan_from: PlanFrom = None,
+    workspace: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train one trainer on one fold, or on all cases. Run again, it goes on where it stopped.
+
+    Example: `autoseg train Dataset004_Hippocampus nnunet --fold 0 --budget 10m`
+    """
+    from autoseg.pipeline.settings import Settings
+    from autoseg.pipeline.single_stages import train_one
+
+    start(quiet)
+    settings = Settings(
+        budget_s=parse_duration(budget),
+        epochs=epochs,
+        device=device,
+        memory_gb=parse_memory(memory),
+        seed=seed,
+        configuration=configuration,
+        workers=workers,
+        groups=groups,
+        init=init,
+        finetune=finetune,
+        cases=cases,
+        plan_from=plan_from,
+    )
+    checkpoint = train_one(dataset, trainer, parse_fold(fold), workspace_at(workspace), settings)
+    _print_model(checkpoint, as_json)
+
+
+def _print_model(checkpoint: Checkpoint, as_json: bool) -> None:
+    if as_json:
+        print_json({"model": str(checkpoint.run.model_folder), "checkpoint": str(checkpoint.path)})
+    else:
+        typer.echo(f"The model: {checkpoint.run.model_folder} (fold {checkpoint.run.fold})")
+
+
+@app.command("pretrain")
+def pretrain_command(
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="DATASET...", help="Names, ids or paths; learnt from together.")
+    ],
+    trainer: Annotated[str, typer.Argument(metavar="TRAINER", help="Whose network; with options.")],
+    budget: Annotated[str, typer.Option(help="Wall clock: 90s, 30m, 2h.")],
+    with_labels: Annotated[
+        bool, typer.Option("--with-labels", help="Train on the task; needs the same channels and labels.")
+    ] = False,
+    fold: Annotated[
+        str, typer.Option(help="An index: without the first data set's held-out cases; or all.")
+    ] = "all",
+    configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
+    seed: Seed = 0,
+    device: Device = "auto",
+    workers: Workers = None,
+    groups: Groups = None,
+    workspace: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The first of two stages: a network trained on one or several data sets, for --init to start from.
+
+    Without labels it learns from images alone (imagesTr and, where there is one, imagesUn), planned for the
+    first data set. Give the fold whose scores will be reported. --plan-from init takes network and
+    preprocessing over as well.
+
+    Example: `autoseg pretrain 18 mobilenetv2_unet --fold 0 --budget 10m`
+    """
+    from autoseg.pipeline.labelled_pretraining import pretrain_with_labels
+    from autoseg.pipeline.settings import Settings
+    from autoseg.pipeline.single_stages import pretrain_one
+
+    start(quiet)
+    settings = Settings(
+        budget_s=parse_duration(budget),
+        device=device,
+        seed=seed,
+        configuration=configuration,
+        workers=workers,
+        groups=groups,
+    )
+    place, number = workspace_at(workspace), parse_fold(fold)
+    if with_labels:
+        _print_model(pretrain_with_labels(datasets, trainer, number, place, settings), as_json)
+        return
+    done = pretrain_one(datasets[0], trainer, number, place, settings, datasets[1:])
+    if as_json:
+        print_json({**dataclasses.asdict(done), "path": str(done.path)})
+        return
+    typer.echo(f"{done.path}\n{done.steps} steps, masked loss {done.first_loss:.3f} -> {done.last_loss:.3f}")
+
+
+@app.command("predict")
+def predict_command(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A run's folder: trainer__plan__configuration.")
+    ],
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A folder of images, channels as _0000, ...")
+    ],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder.")],
+    more: Annotated[
+        list[Path] | None,
+        typer.Option("--model", help="A further model, averaged with the first; repeatable."),
+    ] = None,
+    mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
+    step_size: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, in patches.")] = 0.5,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Segment images with a trained model, or with several; folds and models are averaged.
+
+    Example: `autoseg predict autoseg_workspace/results/Dataset004_Hippocampus/nnunet__... images/ out/`
+    """
+    from autoseg.pipeline.single_stages import predict_folder
+
+    start(quiet)
+    files = predict_folder(
+        model, source, output, device=device, mirroring=mirroring, step_size=step_size, more=more or []
+    )
+    if as_json:
+        print_json({"predictions": [str(path) for path in files]})
+    else:
+        typer.echo(f"{len(files)} segmentations in {output}")
+
+
+@app.command("demo")
+def demo_command(
+    budget: Budget = "3m",
+    workspace: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo_workspace"),
+    quiet: Quiet = False,
+) -> None:
+    """Generate two small data sets and walk both to a leaderboard, in a few CPU minutes.
+
+    Example: `autoseg demo`
+    """
+    from autoseg.pipeline.demo import run_demo
+
+    start(quiet)
+    leaderboard, page = run_demo(workspace_at(workspace), parse_duration(budget) or 180.0)
+    print_leaderboard(leaderboard)
+    typer.echo(f"\nThe page: {page}")

@@ -1,0 +1,250 @@
+"""The fingerprint of a raw data set: all that a plan is made from.
+
+What nnU-Net knows of it lies under nnU-Net's keys with nnU-Net's values, so stock planning reads the file;
+the sizes of the labelled structures and a hash of the files' contents are ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from autoseg.data import intensities
+from autoseg.data.geometry import nonzero_box, slices
+from autoseg.data.readers import Image, read_images, read_segmentation
+from autoseg.errors import DataError
+from autoseg.system import progress
+from autoseg.system.files import digest, read_json, write_json
+from autoseg.system.workers import SharedArray, forked
+
+if TYPE_CHECKING:
+    from autoseg.data.dataset import Case, Dataset
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the planner needs to know of a data set.
+
+    Attributes:
+        spacings: mm of each case, array order.
+        shapes_after_crop: voxels of each case after the crop to the nonzero region.
+        intensities: of the foreground, by channel: mean, median, std, min, max, percentiles 0.5 and 99.5.
+        relative_size_after_crop: median over cases of the share of voxels that the crop leaves.
+        class_sizes: ``unit`` of the sizes; ``structures``: by name, the number of cases with it, voxels in
+            all, median voxels and least, median and largest size among those cases; ``voxels``: by case and
+            label. Empty if nnU-Net extracted the fingerprint.
+        hash: of the contents of all files, and of what dataset.json says of labels and channels.
+    """
+
+    spacings: tuple[tuple[float, ...], ...]
+    shapes_after_crop: tuple[tuple[int, ...], ...]
+    intensities: Mapping[int, Mapping[str, float]]
+    relative_size_after_crop: float
+    class_sizes: Mapping[str, Any] = field(default_factory=dict)
+    hash: str = ""
+
+    def structure_voxels(self) -> dict[str, float]:
+        """Median voxels of each structure among the cases that have it; 0 if none has."""
+        return {name: each["median_voxels"] for name, each in self.class_sizes.get("structures", {}).items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """nnU-Net's dataset_fingerprint.json, with two further keys."""
+        return {
+            "spacings": [list(spacing) for spacing in self.spacings],
+            "shapes_after_crop": [list(shape) for shape in self.shapes_after_crop],
+            "foreground_intensity_properties_per_channel": {
+                str(channel): dict(values) for channel, values in self.intensities.items()
+            },
+            "median_relative_size_after_cropping": self.relative_size_after_crop,
+            "class_sizes": dict(self.class_sizes),
+            "hash": self.hash,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Fingerprint:
+        """Read a fingerprint of autoseg or of nnU-Net.
+
+        Raises:
+            DataError: if an entry is missing.
+        """
+        try:
+            return cls(
+                spacings=tuple(map(tuple, document["spacings"])),
+                shapes_after_crop=tuple(map(tuple, document["shapes_after_crop"])),
+                intensities={
+                    int(channel): dict(values)
+                    for channel, values in document["foreground_intensity_properties_per_channel"].items()
+                },
+                relative_size_after_crop=document["median_relative_size_after_cropping"],
+                class_sizes=document.get("class_sizes", {}),
+                hash=document.get("hash", ""),
+            )
+        except KeyError as missing:
+            raise DataError(f"The fingerprint has no entry {missing}. Extract it again.") from None
+
+    def save(self, path: Path) -> None:
+        """Write the fingerprint, whole or not at all."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> Fingerprint:
+        """Read a fingerprint.
+
+        Raises:
+            DataError: if the file is missing, is no JSON or is no fingerprint.
+        """
+        return cls.from_json(read_json(path))
+
+
+def extract_fingerprint(dataset: Dataset, workers: int | None = None) -> Fingerprint:
+    """Read every case once and sum up what a plan needs.
+
+    The numbers equal those of nnU-Net 2.8.1's DatasetFingerprintExtractor.
+
+    Args:
+        dataset: the data set.
+        workers: processes; as many as there are processors if None.
+
+    Raises:
+        DataError: if a case cannot be read or has no label file, or none has foreground.
+    """
+    samples = intensities.room_for_samples(len(dataset.channels), len(dataset.cases))
+    jobs = [(case, dataset.reader, samples, index) for index, case in enumerate(dataset.cases)]
+    try:
+        with forked(workers, len(jobs)) as processes:
+            found = list(_counted(processes.map(_analyse, jobs), len(jobs), "Fingerprint"))
+            drawn = [index for index, case in enumerate(found) if case.has_foreground]
+            if not drawn:
+                raise DataError(
+                    f"No case of {dataset.name} has a labelled voxel where its images are nonzero. Check "
+                    f"that the label files belong to the images."
+                )
+            statistics = {
+                channel: intensities.statistics(samples, channel, drawn, processes)
+                for channel in range(len(dataset.channels))
+            }
+    finally:
+        samples.close()
+    return Fingerprint(
+        spacings=tuple(case.spacing for case in found),
+        shapes_after_crop=tuple(case.shape for case in found),
+        intensities=statistics,
+        relative_size_after_crop=float(np.median([case.left_by_crop for case in found])),
+        class_sizes=_class_sizes(dataset, found),
+        hash=_combined_hash(dataset, [case.hash for case in found]),
+    )
+
+
+def _counted(results: Iterator[Result], total: int, name: str) -> Iterator[Result]:
+    with progress.stage(name, total) as advance:
+        for result in results:
+            advance()
+            yield result
+
+
+@dataclass(frozen=True)
+class _CaseFacts:
+    """What is kept of one case; its intensities are in the shared array."""
+
+    spacing: tuple[float, ...]
+    shape: tuple[int, ...]
+    left_by_crop: float
+    has_foreground: bool
+    voxels: Mapping[int, int]
+    voxel_size: tuple[float, str]
+    hash: str
+
+
+def _analyse(case: Case, reader: str, samples: SharedArray, index: int) -> _CaseFacts:
+    if case.label is None:
+        raise DataError(
+            f"The case {case.identifier} has no label file. Add it, or move its images to imagesTs."
+        )
+    images, segmentation = read_images(case.images, reader), read_segmentation(case.label, reader)
+    _check(case, images, segmentation, len(samples.array))
+    inner = slices(nonzero_box(images.array))
+    cropped, labels = images.array[:, *inner], segmentation.array[0]
+    foreground = labels[inner] > 0
+    values = [channel[foreground] for channel in cropped]
+    if not all(np.isfinite(channel).all() for channel in values):
+        raise DataError(f"Labelled voxels of the case {case.identifier} are infinite. Give them a number.")
+    if has_foreground := bool(foreground.any()):
+        intensities.draw(values, samples.array[:, index])
+    present, counts = np.unique(labels[labels > 0], return_counts=True)
+    return _CaseFacts(
+        spacing=tuple(float(n) for n in images.spacing),
+        shape=cropped.shape[1:],
+        left_by_crop=float(np.prod(cropped.shape[1:]) / np.prod(labels.shape)),
+        has_foreground=has_foreground,
+        voxels={int(value): int(count) for value, count in zip(present, counts, strict=True)},
+        voxel_size=_voxel_size(images),
+        hash=_case_hash(case),
+    )
+
+
+def _check(case: Case, images: Image, segmentation: Image, channels: int) -> None:
+    found, expected = segmentation.array.shape, (1, *images.array.shape[1:])
+    if found != expected:
+        raise DataError(
+            f"{case.label} has the shape {found}; its images need {expected}. Correct one of them."
+        )
+    if len(images.array) != channels:
+        raise DataError(
+            f"The case {case.identifier} has {len(images.array)} channels; dataset.json names {channels}. "
+            f"Add the missing files, or correct channel_names."
+        )
+    # A sum is NaN if anything in it is: one pass, and no array of flags.
+    for array, name in ((images.array, "images"), (segmentation.array, "label file")):
+        if array.dtype.kind == "f" and np.isnan(np.add.reduce(array, axis=None)) and np.isnan(array).any():
+            raise DataError(f"The {name} of the case {case.identifier} hold NaN. Replace NaN by a number.")
+
+
+def _voxel_size(images: Image) -> tuple[float, str]:
+    """Size of a voxel with its unit: nnU-Net's third spacing of a 2D image means nothing."""
+    if "sitk_stuff" not in images.properties and images.spacing == (999.0, 1.0, 1.0):
+        return 1.0, "pixels"
+    if images.array.shape[1] == 1 and images.spacing[0] >= 999 * max(images.spacing[1:]):
+        return float(np.prod(images.spacing[1:])), "mm^2"
+    return float(np.prod(images.spacing)), "mm^3"
+
+
+def _class_sizes(dataset: Dataset, found: Sequence[_CaseFacts]) -> dict[str, Any]:
+    structures = {}
+    for name, labels in dataset.labels.structures.items():
+        voxels = [sum(case.voxels.get(label, 0) for label in labels) for case in found]
+        sizes = [n * case.voxel_size[0] for n, case in zip(voxels, found, strict=True) if n]
+        structures[name] = {
+            "cases": len(sizes),
+            "voxels": sum(voxels),
+            "median_voxels": float(np.median([n for n in voxels if n] or [0])),
+            "min": min(sizes, default=0.0),
+            "median": float(np.median(sizes)) if sizes else 0.0,
+            "max": max(sizes, default=0.0),
+        }
+    per_case = {
+        case.identifier: {str(label): count for label, count in facts.voxels.items()}
+        for case, facts in zip(dataset.cases, found, strict=True)
+    }
+    return {"unit": found[0].voxel_size[1], "structures": structures, "voxels": per_case}
+
+
+def _case_hash(case: Case) -> str:
+    return digest([_file_hash(path) for path in (*case.images, case.label) if path is not None])
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _combined_hash(dataset: Dataset, cases: Sequence[str]) -> str:
+    names = [case.identifier for case in dataset.cases]
+    about = {key: dataset.dataset_json.get(key) for key in ("labels", "regions_class_order", "numTraining")}
+    return digest([about, dataset.channels, dataset.reader, list(zip(names, cases, strict=True))])

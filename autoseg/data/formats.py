@@ -1,0 +1,274 @@
+"""The file formats: NIfTI, MetaImage, NRRD and GIPL, PNG, BMP and TIFF, each read as nnU-Net 2.8 reads it."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoseg.data.image import Array, Image, ImageError
+from autoseg.system.files import atomic_path, read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+TIFF_ENDINGS = (".tif", ".tiff")
+
+
+# NIfTI, MetaImage, NRRD and GIPL with SimpleITK.
+
+
+def read_itk(path: Path, segmentation: bool) -> Image:
+    header = itk_header(path)
+    array, replaced = _itk_voxels(path, header)
+    return _itk_image(path, array, header, replaced)
+
+
+def read_itk_reoriented(path: Path, segmentation: bool) -> Image:
+    import SimpleITK as sitk
+
+    header = itk_header(path)
+    _, replaced = _itk_voxels(path, header)
+    code = sitk.DICOMOrientImageFilter_GetOrientationFromDirectionCosines(header.GetDirection())
+    turned = sitk.DICOMOrient(header.Execute(), "RAS")
+    image = _itk_image(path, sitk.GetArrayFromImage(turned), turned, replaced)
+    image.properties["sitk_stuff"]["original_orientation"] = code
+    return image
+
+
+def itk_header(path: Path) -> Any:
+    import SimpleITK as sitk
+
+    header = sitk.ImageFileReader()
+    header.SetFileName(str(path))
+    # Naming the format saves asking every other one; a file that belies its name is found either way.
+    if _is_nifti(path):
+        header.SetImageIO("NiftiImageIO")
+    header.ReadImageInformation()
+    return header
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _itk_voxels(path: Path, header: Any) -> tuple[Array, int]:
+    """The voxels of a file, and how many of them ITK replaces by 0 for not being finite."""
+    import SimpleITK as sitk
+
+    if header.GetNumberOfComponents() > 1:
+        reason = f"has {header.GetNumberOfComponents()} values per voxel"
+        raise ImageError(path, reason, "Write one file per channel.")
+    stored = _nifti_voxels(path, header.GetSize()) if _is_nifti(path) else None
+    if stored is None:
+        return sitk.GetArrayFromImage(header.Execute()), 0
+    array, scaled = stored
+    replaced = 0
+    if array.dtype.kind == "f":
+        bad = ~np.isfinite(array)
+        replaced = int(np.count_nonzero(bad))
+        array = np.where(bad, array.dtype.type(0), array) if replaced else array
+    return (sitk.GetArrayFromImage(header.Execute()) if scaled else array), replaced
+
+
+# Codes of the NIfTI-1 header, https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h
+_NIFTI_TYPES = {
+    2: "u1",
+    4: "i2",
+    8: "i4",
+    16: "f4",
+    64: "f8",
+    256: "i1",
+    512: "u2",
+    768: "u4",
+    1024: "i8",
+    1280: "u8",
+}
+
+
+def _nifti_voxels(path: Path, size: Sequence[int]) -> tuple[Array, bool] | None:
+    """The voxels of a NIfTI-1 file as stored, and whether the header scales them; None for other kinds.
+
+    ITK fills what is missing of a truncated or damaged file with zeros, and makes zeros of NaN, without a
+    word. Unpacking the file here finds both, at less than the time of ITK's own reading.
+
+    Raises:
+        ImageError: if the file is shorter than its header says.
+    """
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, zlib.error) as problem:
+            raise ImageError(path, f"is truncated or damaged ({problem})") from problem
+    if len(content) < 352 or content[344:347] != b"n+1":
+        return None
+    order = "<" if content[:4] == struct.pack("<i", 348) else ">"
+    code = struct.unpack_from(order + "h", content, 70)[0]
+    offset, slope, intercept = struct.unpack_from(order + "3f", content, 108)
+    if code not in _NIFTI_TYPES or offset < 352:
+        return None
+    kind = np.dtype(order + _NIFTI_TYPES[code])
+    expected = int(offset) + int(np.prod(size, dtype=np.int64)) * kind.itemsize
+    if len(content) < expected:
+        reason = f"is truncated: its header announces {expected} bytes, it holds {len(content)}"
+        raise ImageError(path, reason)
+    array = np.frombuffer(content, kind, int(np.prod(size, dtype=np.int64)), int(offset)).reshape(size[::-1])
+    return array.astype(kind.newbyteorder("="), copy=False), (slope not in (0, 1) or intercept != 0)
+
+
+def _itk_image(path: Path, array: Array, geometry: Any, replaced: int) -> Image:
+    stuff = {
+        "spacing": geometry.GetSpacing(),
+        "origin": geometry.GetOrigin(),
+        "direction": geometry.GetDirection(),
+    }
+    spacing = [abs(s) for s in stuff["spacing"][::-1]]
+    if array.ndim == 2:
+        # nnU-Net's mark of a 2D image: a first axis far coarser than the others.
+        array, spacing = array[None], [max(spacing) * 999, *spacing]
+    elif array.ndim == 4:
+        spacing = spacing[1:]
+    elif array.ndim != 3:
+        raise ImageError(path, f"has {array.ndim} dimensions", "Write 2 or 3, or 4 with the channels.")
+    world = {"origin": np.array(stuff["origin"]), "direction": np.array(stuff["direction"])}
+    properties = {"sitk_stuff": stuff, "spacing": spacing}
+    return Image(array if array.ndim == 4 else array[None], _three(spacing), properties, world, replaced)
+
+
+def write_itk(segmentation: Array, path: Path, properties: Mapping[str, Any]) -> None:
+    import SimpleITK as sitk
+
+    stuff = properties["sitk_stuff"]
+    image = sitk.GetImageFromArray(segmentation[0] if len(stuff["spacing"]) == 2 else segmentation)
+    image.SetSpacing(stuff["spacing"])
+    image.SetOrigin(stuff["origin"])
+    image.SetDirection(stuff["direction"])
+    if "original_orientation" in stuff:
+        image = sitk.DICOMOrient(image, stuff["original_orientation"])
+    with atomic_path(path) as temporary:
+        sitk.WriteImage(image, str(temporary), True)
+
+
+# NIfTI with nibabel.
+
+
+def read_nibabel(path: Path, segmentation: bool, reorient: bool = False) -> Image:
+    import nibabel
+    from nibabel.orientations import io_orientation
+
+    nifti: Any = nibabel.load(path)
+    if nifti.ndim != 3:
+        raise ImageError(path, f"has {nifti.ndim} dimensions", "nibabel's readers take 3D images only.")
+    stuff = {"original_affine": nifti.affine}
+    if reorient:
+        nifti = nifti.as_reoriented(io_orientation(nifti.affine))
+        stuff["reoriented_affine"] = nifti.affine
+    spacing = [float(zoom) for zoom in nifti.header.get_zooms()[::-1]]
+    # float64 is what nnU-Net scales in; a segmentation keeps the type of the file.
+    array = np.array(nifti.dataobj) if segmentation else np.asarray(nifti.dataobj, dtype=np.float64)
+    properties = {"nibabel_stuff": stuff, "spacing": spacing}
+    return Image(
+        array.transpose(2, 1, 0)[None], _three(spacing), properties, {"affine": stuff["original_affine"]}
+    )
+
+
+def read_nibabel_reoriented(path: Path, segmentation: bool) -> Image:
+    return read_nibabel(path, segmentation, reorient=True)
+
+
+def write_nibabel(segmentation: Array, path: Path, properties: Mapping[str, Any]) -> None:
+    import nibabel
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+    stuff = properties["nibabel_stuff"]
+    affine = stuff.get("reoriented_affine", stuff["original_affine"])
+    nifti: Any = nibabel.Nifti1Image(segmentation.transpose(2, 1, 0), affine=affine)
+    if "reoriented_affine" in stuff:
+        back = ornt_transform(axcodes2ornt("RAS"), io_orientation(stuff["original_affine"]))
+        nifti = nifti.as_reoriented(back)
+    with atomic_path(path) as temporary:
+        nibabel.save(nifti, temporary)
+
+
+# PNG, BMP and 2D TIFF.
+
+
+def read_natural(path: Path, segmentation: bool) -> Image:
+    array = _natural_array(path)
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        array = array.transpose(2, 0, 1)
+    elif array.ndim == 2:
+        array = array[None]
+    else:
+        raise ImageError(path, f"has the shape {array.shape}", "Write a grey, an RGB or an RGBA image.")
+    return Image(array[:, None], (999.0, 1.0, 1.0), {"spacing": (999, 1, 1)})
+
+
+def _natural_array(path: Path) -> Array:
+    """What skimage.io.imread gives, without importing scikit-image."""
+    array: Array
+    if path.suffix.lower() in TIFF_ENDINGS:
+        import tifffile
+
+        array = tifffile.imread(path)
+    else:
+        import imageio.v3
+
+        array = np.asarray(imageio.v3.imread(path))
+    if array.ndim > 2 and array.shape[-1] not in (3, 4) and array.shape[-3] in (3, 4):
+        array = np.moveaxis(array, -3, -1)
+    return array
+
+
+def write_natural(segmentation: Array, path: Path, properties: Mapping[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        if path.suffix.lower() in TIFF_ENDINGS:
+            import tifffile
+
+            tifffile.imwrite(temporary, segmentation[0])
+        else:
+            import imageio.v3
+
+            imageio.v3.imwrite(temporary, segmentation[0])
+
+
+# 3D TIFF, with the spacing in a JSON file beside it.
+
+
+def read_tiff(path: Path, segmentation: bool) -> Image:
+    import tifffile
+
+    array = tifffile.imread(path)
+    if array.ndim != 3:
+        raise ImageError(path, f"has {array.ndim} dimensions", "Write a TIFF with the axes (z, y, x).")
+    # CASE_0000.tif and CASE_0001.tif share CASE.json; a segmentation CASE.tif has CASE.json.
+    beside = path.with_name((path.stem if segmentation else path.stem[:-5]) + ".json")
+    spacing: Sequence[float] = (1, 1, 1)
+    if beside.is_file():
+        spacing = read_json(beside).get("spacing", ())
+        if len(spacing) != 3 or not all(s > 0 for s in spacing):
+            raise ImageError(beside, f"has the spacing {spacing}", "Give three positive numbers (z, y, x).")
+    return Image(array[None], _three(spacing), {"spacing": spacing})
+
+
+def write_tiff(segmentation: Array, path: Path, properties: Mapping[str, Any]) -> None:
+    import tifffile
+
+    with atomic_path(path) as temporary:
+        tifffile.imwrite(temporary, data=segmentation, compression="zlib")
+    write_json(path.with_suffix(".json"), {"spacing": [float(s) for s in properties["spacing"]]})
+
+
+def _three(spacing: Sequence[float]) -> tuple[float, float, float]:
+    z, y, x = (float(s) for s in spacing)
+    return (z, y, x)
+
+
+# Its images have pixels, no millimetres.
+WITHOUT_SPACING = "NaturalImage2DIO"

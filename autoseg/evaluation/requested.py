@@ -1,0 +1,126 @@
+"""What a data set asks to be measured beside the usual, and the pixel size of images whose files have none.
+
+The wishes stand under `evaluation` in dataset.json, or in an `evaluation.json` beside it, or, for raw data
+that nobody can write to, in an `evaluation.json` in the workspace, which `autoseg measure` writes:
+
+    {"metrics": ["hc_error", "hc_absolute_error"], "pixel_sizes": "cases.csv:pixel_mm"}
+
+Of each of the two keys the workspace's value counts first, then that of the file beside dataset.json. Where
+nobody says anything, a `cases.csv` beside dataset.json with exactly one column of pixel sizes is taken.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoseg.data.dataset import Dataset
+from autoseg.errors import UsageError
+from autoseg.evaluation.pixel_sizes import find_pixel_sizes, size_columns
+from autoseg.metrics import select
+from autoseg.system.files import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+FILE_NAME, KEY, TABLE = "evaluation.json", "evaluation", "cases.csv"
+KEYS = ("metrics", "pixel_sizes")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured beside the usual.
+
+    Attributes:
+        metrics: names; they are measured for every structure, where they apply.
+        pixel_sizes: mm by case, for images of formats without a size; empty: their lengths are in pixels.
+    """
+
+    metrics: tuple[str, ...] = ()
+    pixel_sizes: Mapping[str, float] = field(default_factory=dict)
+
+    def met_by(self, settings: Mapping[str, Any]) -> bool:
+        """Whether an evaluation with these settings has all of it."""
+        known = set(self.metrics) <= set(settings.get("asked_metrics", ()))
+        return known and not (self.pixel_sizes and settings.get("length_unit") != "mm")
+
+
+def measures_of(dataset: Dataset, workspace_folder: Path | None = None) -> Measures:
+    """What a data set asks for.
+
+    Args:
+        dataset: its dataset.json, and what lies beside it.
+        workspace_folder: the data set's folder in the workspace, for what was asked there.
+
+    Raises:
+        UsageError: for an unknown metric or key, a table that is not there, or a column without sizes.
+    """
+    asked = _asked(dataset, workspace_folder)
+    metrics = tuple(each.name for each in select(asked.get("metrics", ())))
+    if "pixel_sizes" in asked:
+        return Measures(metrics, find_pixel_sizes(str(asked["pixel_sizes"]), dataset.root))
+    return Measures(metrics, _unasked_sizes(dataset))
+
+
+def ask(
+    dataset: Dataset, workspace_folder: Path, metrics: Sequence[str] | None, pixel_sizes: str | None
+) -> Measures:
+    """Write to the workspace what is to be measured from now on; None leaves what was said before.
+
+    Raises:
+        UsageError: as `measures_of`; then nothing is written.
+    """
+    path = workspace_folder / FILE_NAME
+    wanted = dict(_read(path))
+    if metrics is not None:
+        wanted["metrics"] = [each.name for each in select(metrics)]
+    if pixel_sizes is not None:
+        find_pixel_sizes(pixel_sizes, dataset.root)
+        names = (pixel_sizes, pixel_sizes.rpartition(":")[0])
+        beside = any((dataset.root / name).is_file() for name in names)
+        wanted["pixel_sizes"] = pixel_sizes if beside else str(Path(pixel_sizes).absolute())
+    write_json(path, wanted)
+    return measures_of(dataset, workspace_folder)
+
+
+def _asked(dataset: Dataset, workspace_folder: Path | None) -> dict[str, Any]:
+    """By key, the wish that counts."""
+    found = dict(_checked(dataset.dataset_json.get(KEY, {}), dataset.root / "dataset.json"))
+    found |= _read(dataset.root / FILE_NAME)
+    if workspace_folder is not None:
+        found |= _read(workspace_folder / FILE_NAME)
+    return found
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    return _checked(read_json(path), path) if path.is_file() else {}
+
+
+def _checked(content: Any, path: Path) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping) or (set(content) - set(KEYS)):
+        raise UsageError(
+            f"{path} asks for the evaluation {content!r}; expected an object with "
+            f'{" and ".join(KEYS)}, such as {{"metrics": ["hc_error"], "pixel_sizes": "cases.csv:pixel_mm"}}.'
+        )
+    metrics = content.get("metrics", [])
+    if isinstance(metrics, str) or not isinstance(metrics, Sequence):
+        raise UsageError(f"{path}: metrics is {metrics!r}; expected a list of names.")
+    return content
+
+
+def _unasked_sizes(dataset: Dataset) -> Mapping[str, float]:
+    """Pixel sizes that are there for the taking: of every case, in one column."""
+    table = dataset.root / TABLE
+    columns = size_columns(table) if table.is_file() else []
+    if len(columns) > 1:
+        log.info("%s has the pixel sizes %s. Choose with autoseg measure.", table, ", ".join(columns))
+    if len(columns) != 1:
+        return {}
+    sizes = find_pixel_sizes(f"{table}:{columns[0]}")
+    labelled = {case.identifier for case in dataset.cases if case.label is not None}
+    if lacking := sorted(labelled - set(sizes)):
+        log.warning("%s has no pixel size of %s: lengths are in pixels.", table, lacking[0])
+        return {}
+    return sizes

@@ -1,0 +1,144 @@
+"""Scoring the files of one case: read both, see that they lie on one grid, score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.data.dataset import Labels
+from autoseg.data.readers import Image, describe_grid, placed_differently, read_segmentation, reader_for
+from autoseg.errors import DataError
+from autoseg.evaluation.pair_files import Pair, ending_of
+from autoseg.evaluation.result import CaseScore
+from autoseg.metrics import LesionRule, Score, Tolerance, score_case
+
+# The reader of formats without a physical pixel size.
+PLAIN_IMAGES = "NaturalImage2DIO"
+SPACING_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is the same for all cases of an evaluation.
+
+    Attributes:
+        labels: what is scored.
+        tolerance_mm: of the surface Dice.
+        metrics: names; None for all that apply.
+        lesion_rule: what counts as a lesion.
+        readers: reader by file ending, where it is not the one that nnU-Net would choose.
+        asked: names of metrics that are measured beside those, on images that they are for.
+    """
+
+    labels: Labels
+    tolerance_mm: Tolerance
+    metrics: tuple[str, ...] | None
+    lesion_rule: LesionRule
+    readers: Mapping[str, str]
+    asked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScoredCase:
+    """What became of one case.
+
+    Attributes:
+        scores: all of them.
+        length_unit: of spacing and distances: mm, or px for images without a pixel size.
+        displaced: whether prediction and reference differ in origin or direction.
+    """
+
+    scores: tuple[CaseScore, ...]
+    length_unit: str
+    displaced: bool
+
+
+def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> ScoredCase:
+    """Read and score one case.
+
+    Args:
+        rules: what is scored and how.
+        pair: the files.
+        pixel_size: mm, for formats without one.
+
+    Raises:
+        DataError: if a file cannot be read, or the grids differ.
+    """
+    reader = _reader(pair.reference, rules)
+    reference = read_segmentation(pair.reference, reader)
+    prediction = None
+    if pair.prediction is not None:
+        other = _reader(pair.prediction, rules)
+        prediction = read_segmentation(pair.prediction, other)
+        _check_grids(pair, reference, prediction, compare_spacing=PLAIN_IMAGES not in (reader, other))
+    spacing, unit = reference.spacing, "px" if reader == PLAIN_IMAGES else "mm"
+    if unit == "px" and pixel_size is not None:
+        spacing, unit = (spacing[0], pixel_size, pixel_size), "mm"
+    try:
+        scores = _scores(rules, pair, reference, prediction, spacing)
+    except DataError as problem:
+        raise DataError(f"{pair.case}: {problem}") from None
+    displaced = prediction is not None and bool(placed_differently(reference, prediction))
+    return ScoredCase(tuple(CaseScore(**asdict(s), case=pair.case) for s in scores), unit, displaced)
+
+
+def _scores(
+    rules: Rules, pair: Pair, reference: Image, prediction: Image | None, spacing: tuple[float, ...]
+) -> list[Score]:
+    return score_case(
+        reference.array[0],
+        None if prediction is None else prediction.array[0],
+        rules.labels.structures,
+        spacing,
+        ignore_label=rules.labels.ignore,
+        tolerance_mm=rules.tolerance_mm,
+        metrics=rules.metrics,
+        asked=rules.asked,
+        lesion_rule=rules.lesion_rule,
+        probabilities=_probabilities(pair, rules.labels),
+    )
+
+
+def _reader(path: Path, rules: Rules) -> str:
+    ending = ending_of(path.name)
+    return rules.readers.get(ending) or reader_for(ending, example=path).name
+
+
+def _check_grids(pair: Pair, reference: Image, prediction: Image, compare_spacing: bool) -> None:
+    """A prediction off the reference's grid is refused, not resampled behind its maker's back."""
+    same = reference.array.shape == prediction.array.shape
+    # The first entry of a single slice's spacing is made up.
+    axes = slice(1 if reference.array.shape[1] == 1 else 0, 3)
+    if same and compare_spacing:
+        same = np.allclose(prediction.spacing[axes], reference.spacing[axes], rtol=SPACING_TOLERANCE, atol=0)
+    if not same:
+        raise DataError(
+            f"{pair.prediction} has {describe_grid(prediction)}, its reference {pair.reference} has "
+            f"{describe_grid(reference)}. Resample the prediction onto the reference's grid (nearest "
+            f"neighbour), or correct the spacing in its header."
+        )
+
+
+def _probabilities(pair: Pair, labels: Labels) -> dict[str, NDArray[np.float32]] | None:
+    """Of each structure, from the file that nnU-Net writes beside a prediction."""
+    path = pair.prediction.with_name(f"{pair.case}.npz") if pair.prediction else None
+    if path is None or not path.is_file():
+        return None
+    with np.load(path) as stored:
+        heads = stored["probabilities"]
+    if len(heads) != labels.num_heads:
+        raise DataError(
+            f"{path} has {len(heads)} channels, the labels need {labels.num_heads}. Predict again with the "
+            f"data set's labels, or remove the file."
+        )
+    if labels.has_regions:
+        regions = {region: i for i, region in enumerate(labels.foreground)}
+        channels = {name: [regions[region]] for name, region in labels.names.items() if region in regions}
+    else:
+        numbers = {value: i for i, value in enumerate(labels.all_values)}
+        channels = {name: [numbers[value] for value in values] for name, values in labels.structures.items()}
+    return {name: heads[chosen].sum(axis=0, dtype=np.float32) for name, chosen in channels.items()}

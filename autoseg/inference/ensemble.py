@@ -1,0 +1,207 @@
+"""Several models that predict together: their probabilities are averaged on the raw image's grid.
+
+An ensemble on disk is a model folder with an ``ensemble.json`` that names the members' model folders beside
+it. Each member is a run of its own that stock nnU-Net reads, and stock nnU-Net makes the same ensemble:
+``nnUNetv2_predict_from_modelfolder --save_probabilities`` for each member (and each of its best checkpoints,
+``-chk checkpoint_best_3.pth``), then ``nnUNetv2_ensemble -i FOLDER ... -o OUT``. It takes probabilities
+of resampled logits where autoseg resamples probabilities; on the raw image's grid that is the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoseg import nnunet
+from autoseg.data import readers as images
+from autoseg.data.dataset import labels_from_json
+from autoseg.errors import RunError, UsageError
+from autoseg.inference.model import Model, load_model, trained_folds
+from autoseg.inference.restore import restore_probabilities, segment_probabilities
+from autoseg.preprocessing.dataset import read_preprocessed
+from autoseg.run import ENSEMBLE, Run
+from autoseg.system import progress
+from autoseg.system.files import read_json, write_json
+from autoseg.system.process_memory import forget_peak, peak_bytes
+from autoseg.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+Preprocessed = tuple[np.ndarray, Mapping[str, Any]]
+
+
+@dataclass
+class Ensemble:
+    """Models of the same data set, ready to predict together; each counts as much as any other.
+
+    Attributes:
+        models: at least one. A single one predicts as it does alone.
+        timings: seconds of each case.
+    """
+
+    models: Sequence[Model]
+    timings: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise UsageError("An ensemble needs at least one model. Give a run's folder.")
+        first, *others = (_meaning(model) for model in self.models)
+        for other in others:
+            if other != first:
+                raise UsageError(
+                    f"The models do not segment the same: {first} and {other}. "
+                    f"Give models of the same data set."
+                )
+
+    @property
+    def dataset_json(self) -> Mapping[str, Any]:
+        """Of the first model's data set."""
+        return self.models[0].dataset_json
+
+    @property
+    def reader(self) -> str:
+        """nnU-Net's reader class."""
+        return self.models[0].reader
+
+    def segment_image(self, raw: images.Image) -> np.ndarray:
+        """The segmentation (z, y, x) of a raw image, on its own grid."""
+        return self.segment([model.preprocess(raw) for model in self.models])
+
+    def segment(self, case: Sequence[Preprocessed]) -> np.ndarray:
+        """The segmentation (z, y, x) of a case that is preprocessed for each model, on its raw grid."""
+        began = time.perf_counter()
+        if len(self.models) == 1:
+            segmentation = self.models[0].segment(*case[0])
+        else:
+            labels = labels_from_json(self.dataset_json)
+            segmentation = segment_probabilities(self.probabilities(case), labels)
+        self.timings.append(time.perf_counter() - began)
+        return segmentation
+
+    def probabilities(self, case: Sequence[Preprocessed]) -> np.ndarray:
+        """Mean probabilities (heads, z, y, x) on the raw grid, float32; 0 where all models cropped.
+
+        One model's are in memory beside the sum.
+        """
+        total: np.ndarray | None = None
+        for model, (data, properties) in zip(self.models, case, strict=True):
+            part = model.probabilities(data).div_(len(self.models))
+            total = restore_probabilities(part, properties, model.plan, model.configuration, total)
+        assert total is not None  # there is a model
+        return total
+
+
+def load_ensemble(
+    folders: Sequence[Path], device: torch.device, mirroring: bool = True, step_size: float = 0.5
+) -> Ensemble:
+    """Load model folders, with all their trained folds, to predict together.
+
+    Args:
+        folders: of models, or of ensembles, whose members are taken.
+        device: where to compute.
+        mirroring: whether to average over mirrored copies where a model allows it.
+        step_size: of the sliding window, as a fraction of the patch.
+
+    Raises:
+        RunError: if a model is not complete.
+        UsageError: if the models are of different labels or channels.
+    """
+    members = [member for folder in folders for member in member_folders(folder)]
+    models = [load_model(member, trained_folds(member), device, mirroring) for member in members]
+    for model in models:
+        model.step_size = step_size
+    return Ensemble(models)
+
+
+def member_folders(folder: Path) -> tuple[Path, ...]:
+    """The model folders of an ensemble's; of any other, itself.
+
+    Raises:
+        RunError: if the list of members cannot be read.
+    """
+    listed = folder / ENSEMBLE
+    if not listed.is_file():
+        return (folder,)
+    names = read_json(listed, RunError)["members"]
+    return tuple(folder.resolve().parent / name for name in names)
+
+
+def save_ensemble(row: Run, members: Sequence[Run]) -> None:
+    """Write which models predict together, in the model folder of their common row."""
+    write_json(row.ensemble, {"members": [member.model_folder.name for member in members]})
+
+
+def predict_validation(
+    row: Run, members: Sequence[Run], workspace: Workspace, device: torch.device, cases: Sequence[str]
+) -> Path:
+    """Predict the cases that a fold has not seen, from their preprocessed arrays, onto the original grid.
+
+    A case that is predicted already is not predicted again.
+
+    Args:
+        row: whose folder the predictions go to.
+        members: the trained runs; of a row that is no ensemble, the row alone.
+        workspace: where the preprocessed cases lie.
+        device: where to compute.
+        cases: held out.
+
+    Returns:
+        The folder of the predictions.
+    """
+    nnunet.activate(workspace)
+    home = workspace.preprocessed_of(row.dataset)
+    ending = read_json(home / "dataset.json", RunError)["file_ending"]
+    waiting = [case for case in cases if not (row.predictions / f"{case}{ending}").is_file()]
+    if not waiting:
+        return row.predictions
+    began = time.monotonic()
+    forget_peak(device)
+    ensemble = Ensemble([load_model(run.model_folder, [run.fold], device) for run in members])
+    folders = [home / model.configuration.data_identifier for model in ensemble.models]
+    passes = []
+    with progress.stage(f"Predict {row.trainer}", total=len(waiting)) as advance:
+        for case in waiting:
+            preprocessed = [read_preprocessed(folder, case) for folder in folders]
+            passes.append(
+                [m.passes(data.shape[1:]) for m, (data, _) in zip(ensemble.models, preprocessed, strict=True)]
+            )
+            target = row.predictions / f"{case}{ending}"
+            properties = preprocessed[0][1]
+            images.write_segmentation(ensemble.segment(preprocessed), target, properties, ensemble.reader)
+            advance(detail=case)
+    _write_cost(row, ensemble.timings, time.monotonic() - began, peak_bytes(device), passes)
+    return row.predictions
+
+
+def _meaning(model: Model) -> tuple[Any, ...]:
+    """What models must have in common: labels, regions and channels."""
+    about = model.dataset_json
+    labels = labels_from_json(about)
+    channels = about.get("channel_names", about.get("modality", {}))
+    return dict(labels.names), labels.region_order, len(channels)
+
+
+def _write_cost(
+    run: Run, timings: Sequence[float], seconds: float, peak: int, passes: Sequence[Sequence[int]]
+) -> None:
+    # The first case warms up allocators and caches.
+    counted = list(timings[1:]) or list(timings)
+    write_json(
+        run.inference,
+        {
+            "inference_s_per_case": float(np.median(counted)),
+            "inference_s_per_case_p95": float(np.percentile(counted, 95)),
+            "cases": len(timings),
+            "predict_s": round(seconds, 2),
+            "peak_memory_mb": round(peak / 1e6, 1),
+            # Of each member, patches for the median case.
+            "patches_per_case": np.median(passes, axis=0).tolist(),
+        },
+    )

@@ -1,0 +1,205 @@
+"""A trained network, loaded and ready to predict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoseg import nnunet
+from autoseg.architectures import channels_last, prepare_for_cpu
+from autoseg.data import readers as images
+from autoseg.data.dataset import labels_from_json
+from autoseg.errors import RunError
+from autoseg.inference.restore import restore_slabs
+from autoseg.inference.sliding_window import predict_logits, predict_slabs
+from autoseg.inference.tiles import tile_starts
+from autoseg.planner.plan import Configuration, Plan
+from autoseg.preprocessing.dataset import preprocess_case
+from autoseg.run import predicting_checkpoints
+from autoseg.system.device import autocast_dtype
+from autoseg.system.files import read_json
+
+
+@dataclass
+class Model:
+    """A trained network, ready to predict.
+
+    Attributes:
+        networks: one per fold, or several where a training kept its best checkpoints.
+        averages_probabilities: whether the mean is taken over the networks' probabilities, as for best
+            checkpoints, or over their logits, as nnU-Net does with folds.
+        mirror_axes: axes that may be mirrored, as the checkpoint says.
+    """
+
+    networks: list[torch.nn.Module]
+    plan: Plan
+    configuration: Configuration
+    dataset_json: Mapping[str, Any]
+    device: torch.device
+    mirror_axes: tuple[int, ...]
+    trainer: str = ""
+    step_size: float = 0.5
+    averages_probabilities: bool = False
+    timings: list[float] = field(default_factory=list)
+
+    @property
+    def reader(self) -> str:
+        """nnU-Net's reader class."""
+        return self.plan.image_reader_writer
+
+    def logits(self, data: np.ndarray) -> torch.Tensor:
+        """Mean logits (heads, z, y, x) of one preprocessed case (c, z, y, x), on the plan's grid."""
+        (logits,) = predict_slabs(self.networks, slab_bytes=None, **self._window(data))
+        return logits
+
+    def probabilities(self, data: np.ndarray) -> torch.Tensor:
+        """Probabilities (heads, z, y, x) of one preprocessed case, on the plan's grid."""
+        if self.averages_probabilities:
+            window = self._window(data)
+            return _mean(self._activated(predict_logits(each, **window)) for each in self.networks)
+        return self._activated(self.logits(data))
+
+    def _window(self, data: np.ndarray) -> dict[str, Any]:
+        """The arguments of a sliding window."""
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(data)),
+            "patch_size": self.configuration.patch_size,
+            "step_size": self.step_size,
+            "mirror_axes": self.mirror_axes,
+            "device": self.device,
+            "dtype": autocast_dtype(self.device),
+        }
+
+    def _activated(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.sigmoid() if self._has_regions else logits.softmax(0)
+
+    @property
+    def _has_regions(self) -> bool:
+        return labels_from_json(self.dataset_json).has_regions
+
+    def passes(self, shape: Sequence[int]) -> int:
+        """Patches that go through the networks for a preprocessed case (z, y, x), mirrored ones included."""
+        copies: int = 2 ** len(self.mirror_axes)
+        return _tiles(shape, self.configuration.patch_size, self.step_size) * copies * len(self.networks)
+
+    def segment(self, data: np.ndarray, properties: Mapping[str, Any]) -> np.ndarray:
+        """The segmentation of one preprocessed case on its original grid (z, y, x)."""
+        began = time.perf_counter()
+        labels = labels_from_json(self.dataset_json)
+        if not self.averages_probabilities:
+            slabs = predict_slabs(self.networks, **self._window(data))
+        else:
+            # Only their order counts; of a region, which side of the threshold, and logits have theirs at 0.
+            slabs = iter([self.probabilities(data) - (0.5 if labels.has_regions else 0.0)])
+        segmentation: np.ndarray = restore_slabs(
+            slabs, data.shape[1:], properties, self.plan, self.configuration, labels
+        )
+        self.timings.append(time.perf_counter() - began)
+        return segmentation
+
+    def preprocess(self, raw: images.Image) -> tuple[np.ndarray, dict[str, Any]]:
+        """A raw image as the network takes it, (c, z, y, x), and what is needed for the way back."""
+        data, _, properties = preprocess_case(raw, None, self.plan, self.configuration, self.dataset_json)
+        return data, properties
+
+    def segment_image(self, raw: images.Image) -> np.ndarray:
+        """The segmentation (z, y, x) of a raw image, on its own grid."""
+        return self.segment(*self.preprocess(raw))
+
+
+def _mean(parts: Iterator[torch.Tensor]) -> torch.Tensor:
+    """The mean, one part in memory beside the sum."""
+    total, count = None, 0
+    for part in parts:
+        total, count = part if total is None else total.add_(part), count + 1
+    if total is None:
+        raise RunError("The model has no network. Give at least one fold.")
+    return total.div_(count)
+
+
+def load_model(
+    folder: Path, folds: Sequence[int | str], device: torch.device, mirroring: bool = True
+) -> Model:
+    """Load a run's model folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
+
+    Where a training kept its best checkpoints, these predict in place of the final one.
+
+    Raises:
+        RunError: if a checkpoint is missing or is no model of autoseg or nnU-Net.
+    """
+
+    dataset_json = read_json(folder / "dataset.json", RunError)
+    document = read_json(folder / "plans.json", RunError)
+    plan, manager = Plan.from_json(document), nnunet.plans_manager(document)
+    networks, axes, trainer, name = [], (), "", ""
+    paths = [predicting_checkpoints(folder / f"fold_{fold}") for fold in folds]
+    for path in (path for several in paths for path in several):
+        checkpoint = nnunet.read_checkpoint(path)
+        trainer, name = checkpoint["trainer_name"], checkpoint["init_args"]["configuration"]
+        axes = tuple(checkpoint.get("inference_allowed_mirroring_axes") or ())
+        labels = manager.get_label_manager(dataset_json)
+        network = _trainer_class(trainer).build_network_architecture(
+            manager,
+            manager.get_configuration(name),
+            len(dataset_json.get("channel_names", dataset_json.get("modality", {}))),
+            labels.num_segmentation_heads,
+            False,
+        )
+        network.load_state_dict(checkpoint["network_weights"])
+        if device.type == "cpu":
+            prepare_for_cpu(network)
+            network.to(memory_format=channels_last(plan.configuration(name).dimensions))
+        networks.append(network.to(device).eval())
+    return Model(
+        networks,
+        plan,
+        plan.configuration(name),
+        dataset_json,
+        device,
+        axes if mirroring else (),
+        trainer,
+        averages_probabilities=any(len(several) > 1 for several in paths),
+    )
+
+
+def trained_folds(folder: Path) -> list[str]:
+    """The folds of a model folder whose training has ended.
+
+    Raises:
+        RunError: if there is none.
+    """
+    found = sorted(
+        path.parent.name.removeprefix("fold_") for path in folder.glob("fold_*/checkpoint_final.pth")
+    )
+    if not found:
+        raise RunError(
+            f"{folder} has no fold_*/checkpoint_final.pth. Give a run's folder, or finish its training."
+        )
+    return found
+
+
+def _tiles(shape: Sequence[int], patch: Sequence[int], step_size: float = 0.5) -> int:
+    slices = shape[0] if len(patch) == 2 else 1
+    spatial = [max(n, p) for n, p in zip(shape[-len(patch) :], patch, strict=True)]
+    count = slices
+    for starts in tile_starts(spatial, patch, step_size):
+        count *= len(starts)
+    return count
+
+
+def _trainer_class(name: str) -> type[Any]:
+    """autoseg's trainer of that name, else nnU-Net's own look-up."""
+    from autoseg import plugins
+
+    if name in plugins.available("trainers"):
+        return plugins.trainer_class(name)
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    found: type[Any] = recursive_find_trainer_class_by_name(name)
+    return found

@@ -1,0 +1,323 @@
+"""Prediction of an image of any size, tile by tile.
+
+Tiles, weights and mirroring are nnU-Net's (Isensee et al., 2021; nnunetv2 2.8), so the logits are too; tiles
+and mirrored copies go through the network in batches where that is faster. The logits of a large image come
+in slabs: all of them at once may take more memory than training did.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autoseg.architectures import channels_last
+from autoseg.errors import RunError, UsageError
+from autoseg.inference.tiles import Index, batched, importance, mirrorings, pad_to_patch, tile_starts, tiles
+
+log = logging.getLogger(__name__)
+
+# Voxels that go through the network at once if no batch size is given. On a CPU more than this leaves the
+# cache and slows down (measured for U-Nets in 2D and 3D); a GPU wants enough work.
+VOXELS_AT_ONCE = {"cpu": 2**16, "cuda": 2**22}
+# Logits that are added up at once: enough for most images as a whole, and little beside a network in 3D.
+SLAB_BYTES = 2**29
+
+
+def predict_logits(network: nn.Module, image: Tensor, patch_size: Sequence[int], **options: Any) -> Tensor:
+    """Predict one preprocessed case as a whole.
+
+    Args:
+        network: in evaluation mode. Of several outputs the first counts.
+        image: (c, z, y, x).
+        patch_size: of the network's input; two axes predict slice by slice.
+        **options: as of `predict_slabs`.
+
+    Returns:
+        Logits (heads, z, y, x), in main memory.
+    """
+    (logits,) = predict_slabs([network], image, patch_size, slab_bytes=None, **options)
+    return logits
+
+
+def predict_slabs(
+    networks: Sequence[nn.Module],
+    image: Tensor,
+    patch_size: Sequence[int],
+    *,
+    step_size: float = 0.5,
+    mirror_axes: Sequence[int] = (),
+    gaussian: bool = True,
+    batch_size: int | None = None,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    result_dtype: torch.dtype = torch.float32,
+    slab_bytes: int | None = SLAB_BYTES,
+) -> Iterator[Tensor]:
+    """Predict one preprocessed case in slabs along z, so that the logits of a large one are never all there.
+
+    Args:
+        networks: in evaluation mode, on `device`; the logits are their mean.
+        image: (c, z, y, x).
+        patch_size: of the networks' input; two axes predict slice by slice.
+        step_size: distance between tiles as a fraction of the patch, above 0, at most 1.
+        mirror_axes: spatial axes of the patch; all combinations are averaged.
+        gaussian: whether the centre of a tile weighs more than its rim.
+        batch_size: tiles and mirrored copies in one pass; None lets the patch and the device decide.
+        device: where to compute; None for where the networks are.
+        dtype: of the computation (autocast). None is nnU-Net's choice: float16 on CUDA, the network's own
+            elsewhere.
+        result_dtype: of the sum over tiles. float16, as in nnU-Net, halves the memory.
+        slab_bytes: that the sum may take, if the tiles that overlap do not take more; None for all at once.
+
+    Yields:
+        Logits (heads, some slices, y, x), in main memory, one slab after the other. Each is overwritten when
+        the next is asked for.
+
+    Raises:
+        UsageError: for arguments out of range.
+        RunError: if the logits are not finite.
+    """
+    check_arguments(image, patch_size, step_size, mirror_axes)
+    device = device or next(networks[0].parameters()).device
+    window = Window(
+        networks,
+        tuple(patch_size),
+        step_size,
+        mirrorings(mirror_axes),
+        gaussian,
+        batch_size,
+        device,
+        dtype,
+        result_dtype,
+        slab_bytes,
+    )
+    padded, (inner, *plane) = pad_to_patch(image, patch_size)
+    for start, slab in window.slide(padded):
+        if not torch.isfinite(slab).all():
+            raise RunError(
+                "The network's output is not finite (NaN or infinite). Look into the training's log for a "
+                "loss that went astray; if the sum is float16, predict with float32."
+            )
+        first, last = (max(0, end - start) for end in (inner.start, inner.stop))
+        if slab[:, first:last].numel():
+            yield slab[(slice(None), slice(first, last), *plane)].cpu()
+
+
+@dataclass(frozen=True)
+class Window:
+    """Networks that slide over images; the fields are the arguments of `predict_slabs`."""
+
+    networks: Sequence[nn.Module]
+    patch_size: tuple[int, ...]
+    step_size: float
+    mirrorings: tuple[tuple[int, ...], ...]
+    gaussian: bool
+    batch_size: int | None
+    device: torch.device
+    dtype: torch.dtype | None
+    result_dtype: torch.dtype
+    slab_bytes: int | None
+
+    def slide(self, image: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Weighted means over all tiles of an image at least as large as the patch, slab after slab.
+
+        Yields:
+            The first slice of a slab, and its logits (heads, slices, y, x), where they were added up.
+        """
+        depth = image.shape[1]
+        places = tiles(image.shape[1:], self.patch_size, self.step_size)
+        waiting = deque(batched(places, self.tiles_at_once))
+        slab = _Slab(self, image, self.device)
+        while waiting:
+            # Within one context, autocast converts the weights of a network once (not in inference mode).
+            # No slab leaves from there: whoever takes one computes as they like.
+            with torch.no_grad(), _autocast(self.device, self.dtype):
+                slab.add(waiting.popleft())
+                while waiting and _stop(waiting[0]) <= slab.stop:
+                    slab.add(waiting.popleft())
+            finished = _start(waiting[0]) if waiting else depth
+            if finished > slab.start:
+                yield slab.start, slab.until(finished)
+                if waiting:
+                    slab.move_up(finished)
+
+    def slices_of(self, plane: Sequence[int]) -> int:
+        """Slices of (heads, y, x) that a slab may have."""
+        if self.slab_bytes is None:
+            return sys.maxsize
+        return self.slab_bytes // (math.prod(plane) * self.result_dtype.itemsize)
+
+    @property
+    def inputs_at_once(self) -> int:
+        """Network inputs in one pass."""
+        voxels = VOXELS_AT_ONCE.get(self.device.type, VOXELS_AT_ONCE["cpu"])
+        return self.batch_size or max(1, voxels // math.prod(self.patch_size))
+
+    @property
+    def tiles_at_once(self) -> int:
+        """Tiles whose mirrored copies make up one pass."""
+        return max(1, self.inputs_at_once // len(self.mirrorings))
+
+    def predict(self, batch: Tensor) -> Tensor:
+        """Mean over networks and mirrorings, float32, (tiles, heads, *patch)."""
+        total: Tensor | None = None
+        for network, group in itertools.product(
+            self.networks, batched(self.mirrorings, max(1, self.inputs_at_once // len(batch)))
+        ):
+            copies = torch.cat([batch.flip(axes) for axes in group])
+            if copies.device.type == "cpu":
+                copies = copies.contiguous(memory_format=channels_last(len(self.patch_size)))
+            output = network(copies)
+            logits = (output[0] if isinstance(output, (list, tuple)) else output).float()
+            for part, axes in zip(logits.split(len(batch)), group, strict=True):
+                total = part.flip(axes) if total is None else total.add_(part.flip(axes))
+        assert total is not None  # the empty mirroring is always there
+        return total.div_(len(self.networks) * len(self.mirrorings))
+
+
+class _Slab:
+    """The slices of an image whose tiles are being added up.
+
+    With the sum of the weights known beforehand, what is added up are shares of 1. nnU-Net divides in the
+    end, and its half-precision sums lose the voxels in the corners of an image, whose weight is 6e-8.
+    """
+
+    def __init__(self, window: Window, image: Tensor, home: torch.device) -> None:
+        self.window, self.image, self.home = window, image, home
+        self.start, self.spilled = 0, False
+        self.total: Tensor | None = None
+        depth, *plane = image.shape[1:]
+        # A 2D patch is one slice of a 3D one; its tiles lie side by side along z.
+        self.flat = len(window.patch_size) == 2
+        patch = (1, *window.patch_size) if self.flat else window.patch_size
+        weights = importance(window.patch_size) if window.gaussian else torch.ones(window.patch_size)
+        self.weights = weights.reshape(patch)
+        self.starts = range(depth) if self.flat else tile_starts([depth], patch[:1], window.step_size)[0]
+        self.of_a_row = torch.zeros(patch[0], *plane)
+        for place in tiles(plane, patch[1:], window.step_size):
+            self.of_a_row[(slice(None), *place)] += self.weights
+        self.sums: tuple[int, Tensor] | None = None
+
+    @property
+    def stop(self) -> int:
+        """The first slice behind it."""
+        return self.start + (0 if self.total is None else self.total.shape[1])
+
+    def add(self, places: Sequence[Index]) -> None:
+        """Predict tiles; where the device has no room for what is added up, that moves to main memory."""
+        predictions: Tensor | None = None
+        try:
+            predictions = self._predicted(places)
+        except torch.cuda.OutOfMemoryError:
+            if self.spilled:
+                raise
+        if predictions is None:  # out of the handler, whose traceback holds what filled the device
+            self._spill()
+            predictions = self._predicted(places)
+        assert self.total is not None
+        for place, prediction in zip(places, predictions, strict=True):
+            z, *plane = _ranges(place)
+            share = self.weights / self._sums_at(z.start)[(slice(None), *plane)]
+            here = slice(z.start - self.start, z.stop - self.start)
+            self.total[(slice(None), here, *plane)] += prediction.mul_(share)
+
+    def _spill(self) -> None:
+        log.warning("The logits do not fit on %s; they stay in main memory, which is slower.", self.home)
+        self.home, self.spilled, self.sums = torch.device("cpu"), True, None
+        self.total = None if self.total is None else self.total.cpu()
+        self._bring_home()
+        torch.cuda.empty_cache()
+
+    def _predicted(self, places: Sequence[Index]) -> Tensor:
+        """(tiles, heads, *patch in 3D) at home, where the sum has room for them."""
+        self._bring_home()
+        batch = torch.stack([self.image[(slice(None), *place)] for place in places])
+        predictions = self.window.predict(batch.to(self.window.device)).to(self.home)
+        missing = _stop(places) - self.stop
+        if self.total is None:
+            plane = (predictions.shape[1], *self.image.shape[2:])
+            length = max(missing, min(self.image.shape[1], self.window.slices_of(plane)))
+            shape = (plane[0], length, *plane[1:])
+            self.total = torch.zeros(shape, dtype=self.window.result_dtype, device=self.home)
+        elif missing > 0:  # more slices than a slab has are reached by tiles that overlap
+            self.total = F.pad(self.total, (0, 0, 0, 0, 0, missing))
+        return predictions.unsqueeze(2) if self.flat else predictions
+
+    def _bring_home(self) -> None:
+        self.image, self.weights, self.of_a_row = (
+            each.to(self.home) for each in (self.image, self.weights, self.of_a_row)
+        )
+
+    def _sums_at(self, start: int) -> Tensor:
+        """Sum of all weights where the tiles lie that start there, (patch's z, y, x)."""
+        if self.sums is None or self.sums[0] != start:
+            size = len(self.of_a_row)
+            total = torch.zeros_like(self.of_a_row)
+            for other in self.starts[start : start + 1] if self.flat else self.starts:
+                if abs(shift := other - start) < size:
+                    ours, theirs = max(shift, 0), max(-shift, 0)
+                    total[ours : size - theirs] += self.of_a_row[theirs : size - ours]
+            self.sums = start, total
+        return self.sums[1]
+
+    def until(self, stop: int) -> Tensor:
+        """The logits before a slice."""
+        assert self.total is not None
+        return self.total[:, : stop - self.start]
+
+    def move_up(self, start: int) -> None:
+        """Begin at a slice; what was added up behind it is kept."""
+        assert self.total is not None
+        rest = self.total[:, start - self.start :].clone()
+        self.total.zero_()[:, : rest.shape[1]] = rest
+        self.start = start
+
+
+def _ranges(place: Index) -> tuple[slice, ...]:
+    return tuple(each if isinstance(each, slice) else slice(each, each + 1) for each in place)
+
+
+def _start(places: Sequence[Index]) -> int:
+    """The first slice of tiles in their order."""
+    return int(_ranges(places[0])[0].start)
+
+
+def _stop(places: Sequence[Index]) -> int:
+    """The slice behind tiles in their order."""
+    return int(_ranges(places[-1])[0].stop)
+
+
+def check_arguments(
+    image: Tensor, patch_size: Sequence[int], step_size: float, mirror_axes: Sequence[int]
+) -> None:
+    """Refuse what `predict_logits` cannot work with.
+
+    Raises:
+        UsageError: with the value and what was expected.
+    """
+    if image.ndim != 4:
+        raise UsageError(f"The image has shape {tuple(image.shape)}; expected (c, z, y, x). Add an axis.")
+    if len(patch_size) not in (2, 3):
+        raise UsageError(f"The patch size is {tuple(patch_size)}; expected 2 or 3 axes. Correct the plan.")
+    if not 0 < step_size <= 1:
+        raise UsageError(f"The step size is {step_size}; choose one above 0 and at most 1, such as 0.5.")
+    if not set(mirror_axes) <= set(range(len(patch_size))):
+        raise UsageError(
+            f"Mirror axes are {tuple(mirror_axes)}; choose among {tuple(range(len(patch_size)))}."
+        )
+
+
+def _autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
+    if dtype is None and device.type == "cuda":
+        dtype = torch.float16
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype not in (None, torch.float32))

@@ -1,0 +1,221 @@
+"""One file of the raw folder, from its content: copied bit for bit where nothing has to change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoseg.data.image import Array, ImageError
+from autoseg.intake.layouts.incoming import MEDICAL, Content, ending_of
+from autoseg.intake.layouts.nifti_bytes import believe, cut_volume, pack, read_bytes
+
+_TIFF = (".tif", ".tiff")
+_NIFTI = (".nii", ".nii.gz")
+
+
+def write_content(content: Content, target: Path, link: bool = False) -> str:
+    """Write one file.
+
+    Args:
+        content: what it is made of.
+        target: a path that does not exist; its ending is the format.
+        link: whether what needs no change becomes a symbolic link.
+
+    Returns:
+        In a few words, how: ``copied``, ``linked``, ``volume 2``, ``DICOM series of 20 slices``, ...
+
+    Raises:
+        ImageError: if the source cannot be read.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    ending = ending_of(content.source)
+    if _as_it_is(content, target):
+        return _placed(content.source, target, link)
+    try:
+        if not content.codes and content.onto is None and ending in _NIFTI and ending_of(target) in _NIFTI:
+            pack(_bytes(content), target)
+        elif content.slices or ending in MEDICAL:
+            _write_medical(content, target)
+        else:
+            _write_picture(content, target)
+    except (RuntimeError, OSError) as problem:
+        said = " ".join(str(problem).split())[-300:]
+        raise ImageError(content.source, f"cannot be converted ({said})") from problem
+    return _how(content, target)
+
+
+def label_array(content: Content) -> Array:
+    """The values of a label as they are in the file; of a coloured picture whose channels agree, one of them.
+
+    Raises:
+        ImageError: for a picture of several colours, or a file that cannot be read.
+    """
+    if content.slices or ending_of(content.source) in MEDICAL:
+        import SimpleITK as sitk
+
+        return np.asarray(sitk.GetArrayFromImage(read_itk_image(content)))
+    return _label_of_picture(content.source)
+
+
+def read_itk_image(content: Content) -> Any:
+    """A medical image with SimpleITK, the volume and the position in its header chosen."""
+    import SimpleITK as sitk
+
+    if content.slices:
+        from autoseg.intake.layouts.dicom_series import read_slices
+
+        return read_slices(content.slices)
+    try:
+        if content.volume is None and content.orientation is None:
+            return sitk.ReadImage(str(content.source))
+        with tempfile.TemporaryDirectory(prefix="autoseg_import_") as folder:
+            path = Path(folder) / "volume.nii"
+            pack(_bytes(content), path)
+            return sitk.ReadImage(str(path))
+    except RuntimeError as problem:
+        said = " ".join(str(problem).split())[-200:]
+        raise ImageError(
+            content.source, f"is damaged, or of another format than its name says ({said})"
+        ) from None
+
+
+def _as_it_is(content: Content, target: Path) -> bool:
+    changed = content.volume is not None or content.slices or content.codes or content.mode
+    if changed or content.onto is not None or content.orientation is not None:
+        return False
+    return ending_of(content.source) == ending_of(target)
+
+
+def _placed(source: Path, target: Path, link: bool) -> str:
+    if link:
+        target.symlink_to(source.resolve())
+        return "linked"
+    # Contents and time, not permissions: a read-only source must not make a read-only raw folder.
+    shutil.copyfile(source, target)
+    status = source.stat()
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return "copied"
+
+
+def _how(content: Content, target: Path) -> str:
+    said = []
+    if content.slices:
+        said.append(f"DICOM series of {len(content.slices)} slices")
+    if content.volume is not None:
+        said.append(f"volume {content.volume}")
+    if content.orientation:
+        said.append(f"placed by its {content.orientation}")
+    if content.onto is not None:
+        said.append(f"resampled onto {content.onto.source.name}")
+    if content.mode:
+        said.append(f"as {content.mode}")
+    if changed := [f"{old} to {new}" for old, new in content.codes if old != new]:
+        said.append(f"label values {', '.join(changed)}")
+    return "; ".join(said) or f"converted to {ending_of(target)}"
+
+
+def _bytes(content: Content) -> bytes:
+    found = read_bytes(content.source)
+    if content.volume is not None:
+        found = cut_volume(found, content.volume, content.source)
+    return believe(found, content.orientation) if content.orientation else found
+
+
+def _write_medical(content: Content, target: Path) -> None:
+    import SimpleITK as sitk
+
+    image = read_itk_image(content)
+    if content.codes:
+        recoded = sitk.GetImageFromArray(_recoded(sitk.GetArrayFromImage(image), content))
+        recoded.CopyInformation(image)
+        image = recoded
+    if content.onto is not None:
+        image = resampled(image, read_itk_image(content.onto))
+    sitk.WriteImage(image, str(target), True)
+
+
+def resampled(image: Any, onto: Any) -> Any:
+    """An image on the grid of another, linear, by their positions in the world; outside it its least value.
+
+    Where the new grid is coarser, the image is smoothed first so that one of its voxels covers a new one:
+    Gaussian point spread functions whose full width at half maximum is the voxel size, Cardoso et al.,
+    "Scale factor point spread function matching", MICCAI 2015.
+    """
+    import SimpleITK as sitk
+
+    image = sitk.Cast(image, sitk.sitkFloat32)
+    fine, coarse = np.array(image.GetSpacing()), np.array(onto.GetSpacing())
+    own = np.reshape(image.GetDirection(), (len(fine), -1))
+    other = np.reshape(onto.GetDirection(), (len(coarse), -1))
+    along = np.abs(own.T @ other) @ coarse
+    variance = np.maximum(along**2 - fine**2, 0) / (8 * np.log(2))
+    low = float(sitk.GetArrayViewFromImage(image).min())
+    if variance.any():
+        image = sitk.DiscreteGaussian(image, tuple(float(v) for v in variance))
+    return sitk.Resample(image, onto, sitk.Transform(), sitk.sitkLinear, low, sitk.sitkFloat32)
+
+
+def _recoded(array: Array, content: Content) -> Array:
+    codes = dict(content.codes)
+    values = np.rint(array).astype(np.int64)
+    found = np.unique(values)
+    if unknown := [int(value) for value in found if int(value) not in codes]:
+        raise ImageError(content.source, f"holds the undeclared label values {unknown[:8]}", "Declare them.")
+    new = np.array([codes[int(value)] for value in found])
+    kind = np.uint8 if max(codes.values()) < 255 else np.uint16
+    return new[np.searchsorted(found, values)].astype(kind)
+
+
+def _label_of_picture(path: Path) -> Array:
+    from PIL import Image
+
+    if ending_of(path) in _TIFF:
+        import tifffile
+
+        array = np.asarray(tifffile.imread(path))
+    else:
+        with Image.open(path) as picture:
+            # A palette's colours are for the eye; its numbers are the labels.
+            grey = picture.mode in ("1", "L", "P", "I", "I;16", "LA")
+            shown = picture.convert("L") if picture.mode == "LA" else picture
+            array = np.asarray(shown if grey else picture.convert("RGB"))
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if array.ndim == 3 and array.shape[-1] in (3, 4) and ending_of(path) not in _TIFF:
+        if (array[..., :3] != array[..., :1]).any():
+            raise ImageError(
+                path, "is a label in several colours", "Write one number for each label, in grey."
+            )
+        array = array[..., 0]
+    return array
+
+
+def _write_picture(content: Content, target: Path) -> None:
+    from PIL import Image
+
+    if content.codes:
+        array = _recoded(_label_of_picture(content.source), content)
+    elif ending_of(content.source) in _TIFF:
+        import tifffile
+
+        array = np.asarray(tifffile.imread(content.source))
+    else:
+        with Image.open(content.source) as picture:
+            _refuse_transparency(content, picture)
+            array = np.asarray(picture.convert(content.mode) if content.mode else picture)
+    if ending_of(target) in _TIFF:
+        import tifffile
+
+        tifffile.imwrite(target, array)
+    else:
+        Image.fromarray(array).save(target)
+
+
+def _refuse_transparency(content: Content, picture: Any) -> None:
+    if content.mode and "A" in picture.getbands() and picture.getchannel("A").getextrema() != (255, 255):
+        raise ImageError(content.source, "is partly transparent", "Write it without an alpha channel.")

@@ -1,0 +1,241 @@
+"""Images and masks in pairs: ``images/A.png`` and ``masks/A.png``, or ``A.png`` and ``A_mask.png``.
+
+The names of the folders say which is which, at any depth (``train/images/...``, ``images/train/...``); pairs
+below a folder ``test`` are kept apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.data.groups import GroupsError, groups_in
+from autoseg.data.readers import READERS
+from autoseg.errors import DataError
+from autoseg.intake.layouts.incoming import (
+    MEDICAL,
+    PICTURES,
+    Content,
+    Incoming,
+    IncomingCase,
+    Request,
+    ending_of,
+    files_below,
+    identifiers,
+    some,
+    stem_of,
+)
+from autoseg.intake.layouts.label_values import with_labels
+from autoseg.intake.layouts.nnunet import TEXTS
+
+IMAGES = ("images", "image", "imgs", "img", "imagestr", "imagests", "scans", "inputs", "input", "data")
+MASKS = (
+    *(
+        "masks",
+        "mask",
+        "labels",
+        "label",
+        "labelstr",
+        "labelsts",
+        "segmentations",
+        "segmentation",
+        "segs",
+        "seg",
+    ),
+    *("annotations", "annotation", "groundtruth", "ground_truth", "gt", "targets", "manual"),
+)
+TESTS = ("test", "testing", "imagests", "labelsts")
+_MARK = r"mask|masks|seg|segmentation|label|labels|gt|annotation|groundtruth|ground_truth|manual|msk"
+_SUFFIX = re.compile(rf"(.+?)[_. -]+(?:{_MARK})\d*", re.IGNORECASE)
+_PREFIX = re.compile(rf"(?:{_MARK})[_. -]+(.+)", re.IGNORECASE)
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+@dataclass(frozen=True)
+class _File:
+    """One image file: what it is, where among the parts of the data set, and its name without marks."""
+
+    path: Path
+    role: str
+    part: tuple[str, ...]
+    name: str
+
+
+def read_folders(source: Path, request: Request) -> Incoming:
+    """Describe folders of images and masks as they will be written.
+
+    Raises:
+        DataError: if there are no pairs, or it is not clear what belongs together.
+    """
+    files = [_file(path, source) for path in files_below(source) if ending_of(path)]
+    pictures = [file for file in files if file.role == "image"]
+    masks = _masks(
+        [file for file in files if file.role == "mask"], {(file.part, file.name) for file in pictures}
+    )
+    images = _images(pictures, masks)
+    if not any(key in masks for key in images):
+        raise DataError(
+            f"{source} has no image that a mask belongs to. Put images into images/ and masks of the same "
+            f"names into masks/ (found: {some([file.path for file in files]) or 'no image files'})."
+        )
+    cases, ending, notes, channels = _cases(images, masks)
+    parts: dict[str, list[IncomingCase]] = {"Tr": [], "Ts": [], "Un": []}
+    for key, case in zip(images, cases, strict=True):
+        tested = any(part in TESTS for part in key[0])
+        parts["Ts" if tested else "Tr" if case.label else "Un"].append(case)
+    lone = [mask for key, mask in masks.items() if key not in images]
+    taken = {content.source for case in cases for content in case.images}
+    incoming = Incoming(
+        layout="folders",
+        channels=channels,
+        labels={},
+        file_ending=ending,
+        cases=tuple(parts["Tr"]),
+        tests=tuple(parts["Ts"]),
+        unlabelled=tuple(parts["Un"]),
+        extras=_texts(source, parts["Tr"]),
+        notes=notes,
+        left_out=(*lone, *(file.path for file in files if file.role == "image" and file.path not in taken)),
+    )
+    return with_labels(incoming, request)
+
+
+def has_pairs(source: Path) -> str:
+    """By what a folder shows that it is of this layout, in words; empty if it does not."""
+    roles: dict[str, Path] = {}
+    for path in files_below(source):
+        if ending_of(path):
+            roles.setdefault(_file(path, source).role, path)
+        if {"image", "mask"} <= roles.keys():
+            return f"{roles['image'].relative_to(source)} and {roles['mask'].relative_to(source)}"
+    return ""
+
+
+def _file(path: Path, source: Path) -> _File:
+    folders = [part.lower() for part in path.relative_to(source).parts[:-1]]
+    role = next(
+        (("image", "mask")[part in MASKS] for part in reversed(folders) if part in IMAGES + MASKS), ""
+    )
+    name = stem_of(path)
+    bare = next((match[1] for match in (_SUFFIX.fullmatch(name), _PREFIX.fullmatch(name)) if match), name)
+    part = tuple(folder for folder in folders if folder not in IMAGES + MASKS or folder in TESTS)
+    part = tuple("test" if folder in TESTS else folder for folder in part)
+    # Without such folders the marks in the name decide.
+    role = role or ("mask" if bare != name else "image")
+    return _File(path, role, part, bare if role == "mask" else name)
+
+
+_Key = tuple[tuple[str, ...], str]
+
+
+def _masks(files: Sequence[_File], images: Container[_Key]) -> dict[_Key, Path]:
+    found: dict[_Key, Path] = {}
+    for file in files:
+        whole = (file.part, stem_of(file.path))
+        key = whole if whole in images else (file.part, file.name)
+        first = found.setdefault(key, file.path)
+        if first != file.path:
+            raise DataError(
+                f"{first} and {file.path} are both masks of {key[1]}. Unite them into one file with a "
+                f"value for each label."
+            )
+    return found
+
+
+def _images(files: Sequence[_File], masks: Mapping[_Key, Path]) -> dict[_Key, list[Path]]:
+    """The files of each case: one, or one a channel where the names end in _0000, _0001, ... as nnU-Net's."""
+    matches = [_CHANNEL.fullmatch(file.name) for file in files]
+    numbered = all(matches) and any(
+        (file.part, match[1]) in masks for file, match in zip(files, matches, strict=True) if match
+    )
+    found = defaultdict[_Key, list[Path]](list)
+    for file, match in zip(files, matches, strict=True):
+        found[file.part, match[1] if match and numbered else file.name].append(file.path)
+    counts = {len(paths) for paths in found.values()}
+    if numbered and len(counts) > 1:
+        odd = min(found.values(), key=len)
+        raise DataError(
+            f"Cases have {sorted(counts)} channels; {odd[0]} has {len(odd)}. Give each case all of them."
+        )
+    if not numbered and (twice := [paths for paths in found.values() if len(paths) > 1]):
+        raise DataError(f"{some(twice[0])} have one name. Keep one of them.")
+    return dict(found)
+
+
+def _cases(
+    images: Mapping[_Key, Sequence[Path]], masks: Mapping[_Key, Path]
+) -> tuple[list[IncomingCase], str, tuple[str, ...], tuple[str, ...]]:
+    paths = [path for files in images.values() for path in files]
+    ending, notes = _ending(paths)
+    mode, channels, more = _mode(paths, ending, len(next(iter(images.values()))))
+    bare = [name for _, name in images]
+    names = bare if len(set(bare)) == len(bare) else ["_".join((*part, name)) for part, name in images]
+    cases = []
+    for key, name in zip(images, identifiers(names, [files[0] for files in images.values()]), strict=True):
+        contents = tuple(Content(path, mode=mode.get(path, "")) for path in images[key])
+        cases.append(IncomingCase(name, contents, Content(masks[key]) if key in masks else None))
+    return cases, ending, (*notes, *more), channels
+
+
+def _ending(paths: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
+    endings = sorted({ending_of(path) for path in paths})
+    known = {ending for reader in READERS.values() for ending in reader.file_endings}
+    if not (set(endings) <= set(MEDICAL) or set(endings) <= set(PICTURES)):
+        raise DataError(
+            f"The images end in {', '.join(endings)}: volumes and pictures. Import them one by one."
+        )
+    if len(endings) == 1 and endings[0] in known:
+        return endings[0], ()
+    ending = ".nii.gz" if set(endings) <= set(MEDICAL) else ".png"
+    return ending, (f"Images ending in {', '.join(endings)} are all written as {ending}.",)
+
+
+def _mode(
+    paths: Sequence[Path], ending: str, files: int
+) -> tuple[dict[Path, str], tuple[str, ...], tuple[str, ...]]:
+    """What pictures have to become so that all have the same channels, and what these are called."""
+    if ending not in PICTURES or ending in (".tif", ".tiff"):
+        return {}, _named(files), ()
+    from PIL import Image
+
+    modes = {}
+    for path in paths:
+        with Image.open(path) as picture:
+            modes[path] = picture.mode
+    found = set(modes.values())
+    deep = {mode for mode in found if mode[0] in "IF"}
+    if deep and len(found) > 1:
+        example = next(path for path, mode in modes.items() if mode in deep)
+        raise DataError(f"{example} has 16 bits or more, others have 8. Write all of them alike.")
+    wanted = "L" if found <= {"L", "1", "LA"} else found.pop() if deep else "RGB"
+    changed = {path: wanted for path, mode in modes.items() if mode != wanted}
+    notes = (f"{len(changed)} pictures are converted to {wanted}, as the others are.",) if changed else ()
+    return changed, ("R", "G", "B") if wanted == "RGB" and files == 1 else _named(files), notes
+
+
+def _named(files: int) -> tuple[str, ...]:
+    return ("image",) if files == 1 else tuple(f"channel_{number}" for number in range(files))
+
+
+def _texts(source: Path, cases: Sequence[IncomingCase]) -> dict[str, Path]:
+    """Small texts beside the folders; a table of groups only if it has a group for every case."""
+    found = {
+        path.name: path
+        for path in sorted(source.iterdir())
+        if path.is_file()
+        and path.suffix.lower() in TEXTS
+        and path.name != "dataset.json"
+        and not path.name.startswith(".")
+    }
+    try:
+        groups = groups_in(source)
+    except GroupsError:
+        groups = {}
+    if groups is not None and not {case.identifier for case in cases} <= set(groups):
+        for name in ("groups.csv", "cases.csv"):
+            if name in found:
+                found[f"source_{name}"] = found.pop(name)
+    return found

@@ -1,0 +1,41 @@
+"""A voxel grid in the patient's space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Axes in file order (x, y, z), as ITK has them; a picture has neither size in mm nor place."""
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...] = ()
+    direction: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        size = " x ".join(map(str, self.size))
+        return f"{size} voxels of {' x '.join(f'{s:.4g}' for s in self.spacing)} mm (x, y, z)"
+
+    def differs(self, other: Grid) -> bool:
+        """Whether the voxels of both cannot be laid over each other."""
+        return self.size != other.size or not np.allclose(self.spacing, other.spacing)
+
+    def moved(self, other: Grid) -> float:
+        """How far apart, in voxels, two grids of one shape place a voxel at most."""
+        if not (self.direction and other.direction):
+            return 0.0
+        corners = [
+            np.multiply(corner, np.subtract(self.size, 1))
+            for corner in product((0, 1), repeat=len(self.size))
+        ]
+        apart = max(float(np.linalg.norm(self._at(corner) - other._at(corner))) for corner in corners)
+        return apart / min(self.spacing)
+
+    def _at(self, index: np.ndarray) -> np.ndarray:
+        axes = np.reshape(self.direction, (len(self.size), -1)) * self.spacing
+        return np.asarray(np.asarray(self.origin) + axes @ index)

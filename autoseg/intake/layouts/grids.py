@@ -1,0 +1,133 @@
+"""On which grid a file's voxels lie, read from headers alone, and whether the files of a case agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from autoseg.data.formats import itk_header
+from autoseg.data.image import ImageError
+from autoseg.errors import DataError
+from autoseg.intake.layouts.grid import Grid
+from autoseg.intake.layouts.incoming import MEDICAL, Content, Incoming, IncomingCase, Request, ending_of, some
+from autoseg.intake.layouts.nifti_bytes import read_header
+
+# The rest is rounding: float32 in one header, float64 in another.
+MOVED_VOXELS = 0.01
+# Beyond this the two positions in a NIfTI header mean two places.
+CONTRADICTION_VOXELS = 0.1
+
+
+def grid_of(content: Content) -> Grid:
+    """The grid of a file, or of the volume, that a content is made of.
+
+    Raises:
+        ImageError: if its header cannot be read.
+    """
+    if content.slices:
+        from autoseg.intake.layouts.dicom_series import grid_of_slices
+
+        return grid_of_slices(content.slices)
+    if ending_of(content.source) in MEDICAL:
+        return _medical(content)
+    from PIL import Image
+
+    try:
+        with Image.open(content.source) as picture:
+            return Grid(picture.size, (1.0, 1.0))
+    except OSError as problem:
+        raise ImageError(content.source, f"cannot be read as a picture ({problem})") from problem
+
+
+def _medical(content: Content) -> Grid:
+    try:
+        header = itk_header(content.source)
+    except RuntimeError as problem:
+        said = " ".join(str(problem).split())[-200:]
+        raise ImageError(
+            content.source, f"is damaged, or of another format than its name says ({said})"
+        ) from None
+    count = min(3, header.GetDimension())
+    whole = np.reshape(header.GetDirection(), (header.GetDimension(), -1))
+    return Grid(
+        tuple(header.GetSize()[:count]),
+        tuple(header.GetSpacing()[:count]),
+        tuple(header.GetOrigin()[:count]),
+        tuple(whole[:count, :count].ravel()),
+    )
+
+
+def on_one_grid(incoming: Incoming, request: Request) -> Incoming:
+    """Check every case, and let images be resampled where that was asked for.
+
+    The label's grid is the case's; labels are never resampled. Without a label it is the first channel's.
+
+    Raises:
+        DataError: naming the files that lie on other grids, or whose header contradicts itself.
+    """
+    incoming = _without_contradictions(incoming, request)
+    found = {
+        name: tuple(_aligned(case, request.resample) for case in cases) for name, cases in incoming.parts
+    }
+    wrong = [text for cases in found.values() for _, told in cases for text in told]
+    notes = incoming.notes
+    if wrong:
+        listed = "\n  ".join(wrong[:5])
+        if not request.resample:
+            raise DataError(
+                f"Images that lie on another grid than their label ({len(wrong)}):\n  {listed}\n"
+                f"Import with --resample to bring them onto the label's grid (linear, smoothed where it is "
+                f"coarser), or register and resample them yourself."
+            )
+        notes = (*notes, f"Images on another grid than their label are resampled onto it ({len(wrong)}).")
+    return replace(
+        incoming,
+        cases=tuple(case for case, _ in found["Tr"]),
+        tests=tuple(case for case, _ in found["Ts"]),
+        unlabelled=tuple(case for case, _ in found["Un"]),
+        notes=notes,
+    )
+
+
+def _aligned(case: IncomingCase, resample: bool) -> tuple[IncomingCase, list[str]]:
+    reference = case.label or case.images[0]
+    wanted = grid_of(reference)
+    images, wrong = [], []
+    for image in case.images:
+        grid = grid_of(image) if image is not reference else wanted
+        # What is only placed elsewhere can be laid over: verification warns of it.
+        if grid.differs(wanted) or (resample and grid.moved(wanted) > MOVED_VOXELS):
+            if not grid.direction:
+                raise DataError(
+                    f"{image.source} has {grid.size[0]} x {grid.size[1]} pixels, but {reference.source} "
+                    f"{wanted.size[0]} x {wanted.size[1]}. Restore the picture that belongs to this label."
+                )
+            wrong.append(f"{image.source}: {grid}, but {reference.source}: {wanted}")
+            image = replace(image, onto=reference)
+        images.append(image)
+    return replace(case, images=tuple(images)), wrong
+
+
+def _without_contradictions(incoming: Incoming, request: Request) -> Incoming:
+    """Every NIfTI header gives one place for a voxel, or is to be corrected in the copy."""
+    wrong: dict[Content, float] = {}
+    for content in incoming.contents:
+        if ending_of(content.source) in (".nii", ".nii.gz") and (header := read_header(content.source)):
+            apart = header.contradiction()
+            if apart > CONTRADICTION_VOXELS:
+                wrong[content] = apart
+    if not wrong:
+        return incoming
+    told = some([f"{content.source} (by {apart:.3g} voxels)" for content, apart in wrong.items()])
+    if request.orientation is None:
+        raise DataError(
+            f"The headers of {len(wrong)} files give two places for each voxel, qform and sform, and "
+            f"programs differ in which they take: {told}. Look at one over its label, then import with "
+            f"--orientation sform or --orientation qform; the other one is struck out in the copy."
+        )
+    believed = incoming.with_contents(
+        lambda content: replace(content, orientation=request.orientation) if content in wrong else content
+    )
+    note = f"{len(wrong)} headers gave two places; the {request.orientation} is kept: {told}."
+    return replace(believed, notes=(*believed.notes, note))

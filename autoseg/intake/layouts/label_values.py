@@ -1,0 +1,178 @@
+"""Which values labels hold, what they are called, and whether they have to be written anew.
+
+nnU-Net wants 0 for the background and 1, 2, 3, ... without gaps. Other values are replaced in the copies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from autoseg.data.image import ImageError
+from autoseg.errors import DataError, UsageError
+from autoseg.intake.layouts.contents import label_array
+from autoseg.intake.layouts.incoming import PICTURES, Content, Incoming, Request, ending_of, some
+from autoseg.intake.verification.label_checks import count_labels
+from autoseg.system.pool import each
+
+# More than this are the numbers of single objects, or grey values that a lossy format left.
+MOST_LABELS = 64
+_PLAIN_MODES = ("L", "I;16", "I")
+
+
+@dataclass(frozen=True)
+class Coding:
+    """What the values mean.
+
+    Attributes:
+        labels: name to value, as dataset.json has them.
+        codes: value in the files to value in the data set; empty where they are the same.
+        notes: what was decided.
+    """
+
+    labels: Mapping[str, int]
+    codes: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def values_of(contents: Sequence[Content], workers: int | None) -> dict[Content, frozenset[int]]:
+    """The values in each label.
+
+    Raises:
+        DataError: for a label that cannot be read, or whose values are no whole numbers.
+    """
+    names = [content.source.name for content in contents]
+    found = each(_values_in, contents, names, workers, "Read labels")
+    return dict(zip(contents, found, strict=True))
+
+
+def _values_in(content: Content) -> frozenset[int]:
+    counts = count_labels(label_array(content))
+    if counts is None:
+        raise ImageError(
+            content.source, "holds values that are no whole numbers", "Resample labels by nearest neighbour."
+        )
+    return frozenset(counts)
+
+
+def coding_of(
+    found: Mapping[Content, frozenset[int]], names: Mapping[str, int], known: Mapping[int, str] | None = None
+) -> Coding:
+    """Decide names and values.
+
+    Args:
+        found: the values in each label file.
+        names: what the user calls the values in the files; may leave out the background.
+        known: what the source itself calls them.
+
+    Raises:
+        DataError: naming the file, where the values make no sense.
+    """
+    values = sorted({0}.union(*found.values()))
+    _refuse_nonsense(values, found, bool(names or known))
+    called = {value: name for name, value in names.items()} or dict(known or {})
+    if unknown := [value for value in values if value and value not in called] if called else []:
+        raise DataError(
+            f"{_holder(found, unknown[0])} holds the label value {unknown[0]}, which has no name. "
+            f"Name all of {some([v for v in values if v], 12)}: --labels NAME={unknown[0]},..."
+        )
+    used = sorted(value for value in called if value) if called else [value for value in values if value]
+    if not used:
+        raise DataError(
+            f"No label of {some([c.source for c in found])} holds anything but 0. Check the labels."
+        )
+    codes = {0: 0, **{value: number for number, value in enumerate(used, 1)}}
+    labels = {"background": 0}
+    for value in used:
+        labels[called.get(value) or _invented(value, used)] = codes[value]
+    same = all(old == new for old, new in codes.items())
+    return Coding(labels, () if same else tuple(codes.items()), _told(codes, same, called, labels))
+
+
+def _invented(value: int, used: Sequence[int]) -> str:
+    return "foreground" if len(used) == 1 else f"label_{value}"
+
+
+def _told(
+    codes: Mapping[int, int], same: bool, called: Mapping[int, str], labels: Mapping[str, int]
+) -> tuple[str, ...]:
+    notes = []
+    if not same:
+        changed = ", ".join(f"{old} to {new}" for old, new in codes.items() if old != new)
+        notes.append(f"Label values are written anew: {changed}.")
+    if not called:
+        listed = ", ".join(f"{name} ({value})" for name, value in labels.items() if value)
+        notes.append(
+            f"The labels have no names here and are called {listed}. Name them with --labels NAME=VALUE,..."
+        )
+    return tuple(notes)
+
+
+def _refuse_nonsense(values: Sequence[int], found: Mapping[Content, frozenset[int]], named: bool) -> None:
+    if values[0] < 0:
+        raise DataError(
+            f"{_holder(found, values[0])} holds the negative label {values[0]}. Write 0, 1, 2, ..."
+        )
+    if len(values) > MOST_LABELS + 1 and not named:
+        fullest = max(found, key=lambda content: len(found[content]))
+        raise DataError(
+            f"The labels hold {len(values)} different values, {fullest.source} alone "
+            f"{len(found[fullest])}. A label image has few: if these are numbers of single objects, "
+            f"write the class instead; if a lossy format (JPEG) or smooth edges made them, write it anew "
+            f"with one value for each label."
+        )
+    if values == [0, 1, 255] and not named and not any({1, 255} <= there for there in found.values()):
+        raise DataError(
+            f"{_holder(found, 1)} has 1 where {_holder(found, 255)} has 255. Write the same value for one "
+            f"thing or, if these are two, name them: --labels NAME=1,NAME=255"
+        )
+
+
+def _holder(found: Mapping[Content, frozenset[int]], value: int) -> str:
+    return str(next(content.source for content, values in found.items() if value in values))
+
+
+def with_labels(incoming: Incoming, request: Request, known: Mapping[int, str] | None = None) -> Incoming:
+    """Read all labels, and name and number what is in them.
+
+    Raises:
+        DataError: as `coding_of`.
+    """
+    found = values_of(incoming.references, request.workers)
+    coding = coding_of(found, request.labels, known)
+    plain = tuple((new, new) for new in coding.labels.values())
+
+    def recoded(content: Content) -> Content:
+        if coding.codes:
+            return replace(content, codes=coding.codes)
+        # Readers take colours and palettes for channels.
+        return content if _is_plain(content) else replace(content, codes=plain)
+
+    changed = incoming.with_contents(lambda content: content, recoded)
+    return replace(changed, labels=coding.labels, notes=(*incoming.notes, *coding.notes))
+
+
+def _is_plain(content: Content) -> bool:
+    ending = ending_of(content.source)
+    if ending not in PICTURES or ending in (".tif", ".tiff"):
+        return True
+    from PIL import Image
+
+    with Image.open(content.source) as picture:
+        return picture.mode in _PLAIN_MODES
+
+
+def parse_labels(text: str) -> dict[str, int]:
+    """``liver=1,tumour=2`` as names and values.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    found: dict[str, int] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        match = re.fullmatch(r"([^=]+)=(\d+)", part)
+        if not match or match[1].strip() in found or int(match[2]) in found.values():
+            raise UsageError(f"{part!r} is no name and value of a label. Write liver=1,tumour=2, each once.")
+        found[match[1].strip()] = int(match[2])
+    return {name: value for name, value in found.items() if value}

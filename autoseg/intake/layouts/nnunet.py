@@ -1,0 +1,94 @@
+"""nnU-Net's own raw layout, with its lists of files in dataset.json resolved and names made regular."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoseg.data.dataset import Case, Dataset, load_dataset
+from autoseg.intake.layouts.incoming import Content, Incoming, IncomingCase, Request, files_below
+
+# What else may lie beside dataset.json and is small and worth keeping.
+TEXTS = (".csv", ".tsv", ".md", ".txt", ".json", ".rst", "")
+_TIFF = (".tif", ".tiff")
+
+
+def read_nnunet(source: Path, request: Request) -> Incoming:
+    """Describe a raw folder of nnU-Net's as it will be copied.
+
+    Raises:
+        DataError: if its dataset.json is wrong; the message lists all that is.
+    """
+    dataset = load_dataset(source, groups=False)
+    about = {
+        key: value
+        for key, value in dataset.dataset_json.items()
+        if key not in ("dataset", "numTraining", "labels")
+    }
+    notes = []
+    announced = dataset.dataset_json.get("numTraining")
+    if announced != len(dataset.cases):
+        notes.append(
+            f"numTraining was {announced}; it is {len(dataset.cases)}, the number of cases there are."
+        )
+    if dataset.dataset_json.get("dataset"):
+        notes.append("The files that dataset.json listed are named by their case and channel.")
+    parts = [_incoming(cases) for cases in (dataset.cases, dataset.test_cases, dataset.unlabelled_cases)]
+    extras = {**_texts(source), **_sidecars(dataset)}
+    taken = {path for cases in parts for case in cases for path in _files(case)} | set(extras.values())
+    return Incoming(
+        layout="nnunet",
+        channels=dataset.channels,
+        labels=dataset.dataset_json["labels"],
+        file_ending=dataset.file_ending,
+        cases=parts[0],
+        tests=parts[1],
+        unlabelled=parts[2],
+        about=about,
+        extras=extras,
+        notes=tuple(notes),
+        left_out=tuple(
+            path
+            for path in files_below(source)
+            if path.absolute() not in taken and path.name != "dataset.json"
+        ),
+    )
+
+
+def _incoming(cases: Sequence[Case]) -> tuple[IncomingCase, ...]:
+    return tuple(
+        IncomingCase(
+            case.identifier,
+            tuple(Content(path) for path in case.images),
+            Content(case.label) if case.label else None,
+        )
+        for case in cases
+    )
+
+
+def _files(case: IncomingCase) -> list[Path]:
+    return [content.source for content in (*case.images, *([case.label] if case.label else []))]
+
+
+def _texts(source: Path) -> dict[str, Path]:
+    return {
+        path.name: path.absolute()
+        for path in sorted(source.iterdir())
+        if path.is_file()
+        and path.suffix.lower() in TEXTS
+        and not path.name.startswith(".")
+        and path.name != "dataset.json"
+    }
+
+
+def _sidecars(dataset: Dataset) -> dict[str, Path]:
+    """The spacing of 3D TIFFs lies in a JSON file beside them."""
+    if dataset.file_ending not in _TIFF:
+        return {}
+    found = {}
+    for case in (*dataset.cases, *dataset.test_cases, *dataset.unlabelled_cases):
+        for path in (*case.images[:1], *([case.label] if case.label else [])):
+            beside = path.with_name(f"{case.identifier}.json")
+            if beside.is_file():
+                found[f"{path.parent.name}/{beside.name}"] = beside
+    return found

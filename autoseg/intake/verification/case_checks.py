@@ -1,0 +1,179 @@
+"""What can be wrong with one case. Pure functions of arrays that have already been read.
+
+Whoever reads a case for another reason can check it on the way: `read_case`, then `check_case`, then
+`autoseg.data.readers.stack`. What nnU-Net 2.8 refuses in its integrity check is an error here, with its
+tolerances.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.image import Array, Image, ImageError, describe_grid, placed_differently
+from autoseg.data.readers import read_file
+from autoseg.intake.verification.findings import Finding, error, warning
+from autoseg.intake.verification.label_checks import check_label, count_labels
+
+RESAMPLE = "Resample all channels of the case onto one grid, that of the label, and verify again."
+REDRAW = (
+    "Restore the label that belongs to this image, or resample it (nearest neighbour) to the image's grid."
+)
+OVERLAY = (
+    "Voxels are laid over each other whatever the headers say. Look at both in a viewer that does so: if they"
+    " match, give both the same header; if not, resample one onto the other."
+)
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class CaseCheck:
+    """What one case has to say.
+
+    Attributes:
+        findings: about this case alone.
+        labels: the label values in it; None if they could not be read.
+        contents: a hash of the voxels of each image file, to find duplicates.
+    """
+
+    findings: tuple[Finding, ...]
+    labels: frozenset[int] | None
+    contents: Mapping[str, str]
+
+
+def read_case(dataset: Dataset, case: Case) -> tuple[dict[Path, Image], Image | None, list[Finding]]:
+    """Read every file of a case once.
+
+    Returns:
+        The images by path and the label, each in its own data type and without those that cannot be read,
+        and a finding for every one of these.
+    """
+    findings: list[Finding] = []
+    images = {}
+    for path in case.images:
+        if (image := _read(dataset, case, path, "image", findings)) is not None:
+            images[path] = image
+    label = _read(dataset, case, case.label, "label", findings) if case.label else None
+    return images, label, findings
+
+
+def _read(dataset: Dataset, case: Case, path: Path, what: str, findings: list[Finding]) -> Image | None:
+    name = case.identifier
+    if not path.is_file():
+        remedy = f"Add the {what}, or take the case out of the data set."
+        findings.append(
+            error(f"missing_{what}", f"The {what} file is missing.", remedy, case=name, file=path)
+        )
+        return None
+    try:
+        return read_file(path, dataset.reader, segmentation=what == "label")
+    except ImageError as problem:
+        message = f"The {what} file {problem.reason}."
+        findings.append(error("unreadable", message, problem.remedy, case=name, file=problem.path))
+        return None
+
+
+def check_case(dataset: Dataset, case: Case, images: Mapping[Path, Image], label: Image | None) -> CaseCheck:
+    """Check one case.
+
+    Args:
+        dataset: what the case should be like.
+        case: its files.
+        images: the readable image files, in order, one `Image` a file.
+        label: its segmentation, if there is a readable one.
+    """
+    counts = None if label is None else count_labels(label.array)
+    findings = [
+        *_check_channels(dataset, case, images),
+        *_check_grids(case, images, label),
+        *(finding for path, image in images.items() for finding in _check_intensities(case, path, image)),
+        *(check_label(dataset, case, label, counts) if label is not None else ()),
+    ]
+    return CaseCheck(
+        findings=tuple(findings),
+        labels=None if counts is None else frozenset(counts),
+        contents={str(path): _content(image.array) for path, image in images.items()},
+    )
+
+
+def _check_channels(dataset: Dataset, case: Case, images: Mapping[Path, Image]) -> Iterator[Finding]:
+    numbers = _channel_numbers(dataset, case)
+    # One grey picture where colours are declared is a wrong picture, not a case without its other files.
+    several = len(case.images) > 1 or (images and dataset.reader != "NaturalImage2DIO")
+    if numbers and several and all(len(image.array) == 1 for image in images.values()):
+        missing = sorted(set(range(len(dataset.channels))) - set(numbers))
+        for number in missing:
+            path = case.images[0].with_name(f"{case.identifier}_{number:04d}{dataset.file_ending}")
+            message = f"The file of channel {number} ({dataset.channels[number]}) is missing."
+            remedy = "Add it, or take the case out of the data set."
+            yield error("missing_channel", message, remedy, case=case.identifier, file=path)
+        if missing:
+            return
+    found = sum(len(image.array) for image in images.values())
+    if found != len(dataset.channels) and len(images) == len(case.images):
+        declared = f"{len(dataset.channels)} are declared ({', '.join(dataset.channels)})"
+        message = f"The case has {found} channels in {len(images)} files, but {declared}."
+        remedy = "Correct channel_names in dataset.json, or the files of this case."
+        yield error("channel_count", message, remedy, case=case.identifier, file=next(iter(images), None))
+
+
+def _channel_numbers(dataset: Dataset, case: Case) -> list[int]:
+    """The channel numbers in the names of the files; empty where dataset.json lists files of any name."""
+    pattern = re.compile(rf".+_(\d{{4}}){re.escape(dataset.file_ending)}")
+    found = [pattern.fullmatch(path.name) for path in case.images]
+    if dataset.dataset_json.get("dataset"):
+        return []
+    return [int(match[1]) for match in found if match]
+
+
+def _check_grids(case: Case, images: Mapping[Path, Image], label: Image | None) -> Iterator[Finding]:
+    if not images:
+        return
+    first = next(iter(images))
+    for path in list(images)[1:]:
+        yield from _compare_grids(case, first, images[first], path, images[path], RESAMPLE)
+    if label is not None and case.label is not None:
+        yield from _compare_grids(case, first, images[first], case.label, label, REDRAW)
+
+
+def _compare_grids(
+    case: Case, first: Path, expected: Image, path: Path, found: Image, remedy: str
+) -> Iterator[Finding]:
+    both = f"It has {describe_grid(found)}, but {first.name} has {describe_grid(expected)}."
+    if found.array.shape[1:] != expected.array.shape[1:]:
+        yield error("shape_mismatch", both, remedy, case=case.identifier, file=path)
+    elif not np.allclose(found.spacing, expected.spacing):
+        yield error("spacing_mismatch", both, remedy, case=case.identifier, file=path)
+    else:
+        for name, values in placed_differently(expected, found).items():
+            message = f"Its {name} differs from that of {first.name}: {values}."
+            yield warning(f"{name}_mismatch", message, OVERLAY, case=case.identifier, file=path)
+
+
+def _check_intensities(case: Case, path: Path, image: Image) -> Iterator[Finding]:
+    # The extremes are NaN if anything is, so two passes say all.
+    extremes = [(float(channel.min()), float(channel.max())) for channel in image.array]
+    if image.replaced or not all(-LARGEST <= low <= high <= LARGEST for low, high in extremes):
+        number = f"{image.replaced} voxels" if image.replaced else "Some voxels"
+        message = f"{number} are NaN, infinite or beyond the range of float32."
+        remedy = "Replace them by what they stand for, by 0 or the value of the background for instance."
+        yield error("not_finite", message, remedy, case=case.identifier, file=path)
+        return
+    for index, (low, high) in enumerate(extremes):
+        if low == high:
+            where = f"Channel {index} of the file" if len(extremes) > 1 else "The image"
+            message = f"{where} has the value {low:g} everywhere."
+            remedy = "Check the export of this image; if it holds nothing, take the case out of the data set."
+            yield warning("constant_image", message, remedy, case=case.identifier, file=path)
+
+
+def _content(array: Array) -> str:
+    described = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
+    described.update(np.ascontiguousarray(array).data)
+    return described.hexdigest()

@@ -1,0 +1,82 @@
+"""What can be wrong with the label of one case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from autoseg.data.dataset import Case, Dataset
+from autoseg.data.image import Array, Image
+from autoseg.intake.verification.findings import Finding, error, warning
+
+# Counted a piece at a time, since bincount widens its input to 64 bits.
+VOXELS_AT_ONCE = 1 << 20
+
+
+def check_label(
+    dataset: Dataset, case: Case, label: Image, counts: Mapping[int, int] | None
+) -> Iterator[Finding]:
+    """Check the values of a label.
+
+    Args:
+        dataset: which labels are declared.
+        case: whose label it is.
+        label: the segmentation as it was read.
+        counts: what `count_labels` says of it.
+    """
+    if len(label.array) != 1:
+        message = f"The label file has {len(label.array)} channels; it needs one that holds the label values."
+        remedy = "Convert its colours to label values."
+        yield error("label_channels", message, remedy, case=case.identifier, file=case.label)
+    elif label.replaced or counts is None:
+        message = f"The label file holds values that are no labels{_examples(label)}."
+        remedy = (
+            "Write whole numbers. Fractions come from interpolation; resample labels by nearest neighbour."
+        )
+        yield error("label_not_integer", message, remedy, case=case.identifier, file=case.label)
+    else:
+        yield from _check_values(dataset, case, counts)
+
+
+def _check_values(dataset: Dataset, case: Case, counts: Mapping[int, int]) -> Iterator[Finding]:
+    labels = dataset.labels
+    declared = set(labels.all_values) | (set() if labels.ignore is None else {labels.ignore})
+    if undeclared := sorted(counts.keys() - declared):
+        listed = ", ".join(f"{value} ({counts[value]} voxels)" for value in undeclared[:8])
+        more = f" and {len(undeclared) - 8} more" if len(undeclared) > 8 else ""
+        message = f"The label file holds undeclared labels: {listed}{more}. Declared are {sorted(declared)}."
+        remedy = "Declare them in dataset.json, or replace them in the file."
+        if counts.keys() == {0, 255}:
+            remedy = "This is a picture in black and white: write 1 instead of 255."
+        yield error("label_undeclared", message, remedy, case=case.identifier, file=case.label)
+    elif not counts.keys() - {0, labels.ignore}:
+        message = "The label file holds nothing but background."
+        remedy = "If the case has none of the structures, leave it so; else restore its label."
+        yield warning("label_empty", message, remedy, case=case.identifier, file=case.label)
+
+
+def count_labels(array: Array) -> dict[int, int] | None:
+    """How many voxels each value has, sorted by value; None if not all values are integers."""
+    flat = array.reshape(-1)
+    if flat.dtype.kind == "f":
+        whole = np.rint(flat)
+        # NaN is unequal to itself; beyond 2^53 a float64 cannot tell neighbouring integers apart.
+        if not np.array_equal(whole, flat) or np.abs(whole).max(initial=0) > 2**53:
+            return None
+        flat = whole.astype(np.int64)
+    low, high = (int(flat.min()), int(flat.max())) if flat.size else (0, 0)
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        values, numbers = np.unique(flat, return_counts=True)
+        return {int(value): int(number) for value, number in zip(values, numbers, strict=True)}
+    counts = np.zeros(high + 1, np.int64)
+    for start in range(0, flat.size, VOXELS_AT_ONCE):
+        counts += np.bincount(flat[start : start + VOXELS_AT_ONCE], minlength=high + 1)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def _examples(label: Image) -> str:
+    if label.replaced:
+        return f": {label.replaced} voxels are NaN or infinite"
+    values = np.unique(label.array[np.rint(label.array) != label.array])
+    return f", such as {', '.join(f'{value:g}' for value in values[:4])}" if values.size else ""

@@ -1,0 +1,13 @@
+from .foreign.add import Addition as Addition
+from .foreign.add import RawData as RawData
+from .foreign.add import add_records as add_records
+from .foreign.add import records_from_csv as records_from_csv
+from .page.page import write_page as write_page
+from .ranking.ranking import Leaderboard as Leaderboard
+from .ranking.ranking import rank as rank
+from .records.files import Cost as Cost
+from .records.files import Record as Record
+from .records.files import load_records as load_records
+from .records.files import write_record as write_record
+from .records.scores import ScoreTable as ScoreTable
+from .table import terminal_table as terminal_table

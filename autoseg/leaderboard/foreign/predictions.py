@@ -1,0 +1,47 @@
+"""Predictions made elsewhere, evaluated here: the only scores that nobody else has to be trusted with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autoseg.errors import DataError
+from autoseg.evaluation.pair_files import case_files
+from autoseg.evaluation.scoring import evaluate
+from autoseg.leaderboard.foreign.origin import Origin, RawData
+from autoseg.leaderboard.records.files import Record
+from autoseg.leaderboard.records.scores import ScoreTable
+
+_REASON = "predictions scored here; how they were made is not known"
+
+
+def records_from_predictions(
+    folder: Path, origin: Origin, raw: RawData, workers: int | None = None
+) -> tuple[Record, ...]:
+    """Evaluate a folder of segmentations named CASE.ending, one record per fold.
+
+    Where the data set has been split, every fold that the folder has a case of is expected whole, and a case
+    of it without a prediction is missing; without folds all annotated cases are expected.
+
+    Args:
+        folder: of the segmentations.
+        origin: whose they are.
+        raw: the data set with references.
+        workers: processes.
+
+    Raises:
+        DataError: if no file is named like an annotated case, or one cannot be scored.
+    """
+    annotated = [case.identifier for case in raw.dataset.cases if case.label is not None]
+    found = [case for case in case_files(folder) if case in set(annotated)]
+    if not found:
+        raise DataError(
+            f"{folder} has no segmentation named like a case of {raw.dataset.name} "
+            f"({annotated[0]}{raw.dataset.file_ending}, ...). Give the folder that holds them."
+        )
+    expected = found if raw.folds else annotated
+    records = []
+    for fold, cases in origin.by_fold(expected, raw):
+        evaluation = evaluate(folder, raw.dataset, cases=cases, workers=workers)
+        scores = ScoreTable.from_evaluation(evaluation, raw.groups)
+        records.append(origin.record(fold, scores, evaluation.settings, _REASON, folder))
+    return tuple(records)

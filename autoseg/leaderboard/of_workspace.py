@@ -1,0 +1,76 @@
+"""Records of a workspace, and those made elsewhere, as one leaderboard and its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoseg.data.dataset import Dataset, load_dataset
+from autoseg.data.folds import folds_from_json
+from autoseg.errors import UsageError
+from autoseg.system.files import read_json
+from autoseg.workspace import Workspace
+
+if TYPE_CHECKING:
+    from autoseg.leaderboard.foreign.add import RawData
+    from autoseg.leaderboard.ranking.ranking import Leaderboard
+
+
+def ranked(
+    workspace: Workspace,
+    datasets: Sequence[str],
+    add: Sequence[str] = (),
+    metric: str = "dice",
+    structure: str | None = None,
+    folds: Sequence[int] | None = None,
+    html: Path | None = None,
+) -> Leaderboard:
+    """Rank the records of the workspace, or of some data sets, and those made elsewhere.
+
+    Args:
+        workspace: where the records lie.
+        datasets: names, ids or raw folders; none: all records of the workspace, or with `add` only these.
+        add: files and folders of scores made elsewhere, as ``PATH`` or ``NAME=PATH``.
+        metric: what is ranked by.
+        structure: one structure; None: the mean over structures.
+        folds: use these only; None: all.
+        html: where the page goes.
+
+    Raises:
+        UsageError: if there is no record.
+    """
+    from autoseg.leaderboard.foreign.add import Addition, add_records
+    from autoseg.leaderboard.ranking.ranking import rank
+    from autoseg.leaderboard.records.files import load_records
+
+    roots = [workspace.find_raw(name) for name in datasets]
+    places = [workspace.results_of(root.name) for root in roots] or ([] if add else [workspace.results])
+    records = [record for place in places if place.is_dir() for record in load_records(place)]
+    loaded = [load_dataset(root) for root in roots] if add or html else []
+    at_hand = {dataset.name: raw_data(dataset, workspace) for dataset in loaded}
+    records += [record for text in add for record in add_records(Addition.parse(text), at_hand)]
+    if not records:
+        raise UsageError(
+            f"There is no record in {', '.join(map(str, places))}. Run autoseg plan-and-train first."
+        )
+    leaderboard = rank(records, metric=metric, structure=structure, folds=folds)
+    if html is not None:
+        draw_page(leaderboard, html, loaded)
+    return leaderboard
+
+
+def raw_data(dataset: Dataset, workspace: Workspace) -> RawData:
+    """A data set with its folds, if it has been split."""
+    from autoseg.leaderboard.foreign.add import RawData
+
+    path = workspace.folds_of(dataset.name)
+    return RawData(dataset, folds_from_json(read_json(path)) if path.is_file() else ())
+
+
+def draw_page(leaderboard: Leaderboard, page: Path, datasets: Sequence[Dataset]) -> None:
+    """Write the page, with pictures of cases of the data sets that are at hand."""
+    from autoseg.leaderboard.page.overlays import make_overlays
+    from autoseg.leaderboard.page.page import write_page
+
+    write_page(leaderboard, page, make_overlays(leaderboard, datasets))

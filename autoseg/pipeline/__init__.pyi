@@ -1,0 +1,3 @@
+from .settings import Settings as Settings
+from .walk import Outcome as Outcome
+from .walk import plan_and_train as plan_and_train

@@ -1,0 +1,151 @@
+"""The stages before training: verify, fingerprint, plan, split, preprocess. Each leaves its result on disk.
+
+A stage is repeated only where names, sizes or times of the raw files have changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.data.dataset import Dataset, load_dataset
+from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
+from autoseg.data.folds import Fold, folds_from_json, folds_to_json, make_folds
+from autoseg.errors import AutosegError, DataError
+from autoseg.intake.verification.dataset_check import VerifyReport, verify
+from autoseg.pipeline.settings import Settings
+from autoseg.planner import plan_experiment
+from autoseg.planner.plan import Plan
+from autoseg.preprocessing.dataset import PreprocessSummary, link_references, preprocess_configurations
+from autoseg.system.files import digest, read_json, write_json
+from autoseg.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that is verified, fingerprinted, planned and split."""
+
+    dataset: Dataset
+    report: VerifyReport
+    fingerprint: Fingerprint
+    plan: Plan
+    folds: tuple[Fold, ...]
+
+
+def prepare(root: Path, workspace: Workspace, settings: Settings, all_cases: bool = False) -> Prepared:
+    """Verify, fingerprint, plan and split; each from disk where the raw data have not changed.
+
+    Args:
+        root: the raw folder.
+        workspace: where the results go.
+        settings: what is asked.
+        all_cases: whether the training uses every case, so that no folds are needed.
+
+    Raises:
+        DataError: listing what verification found.
+    """
+    dataset = load_dataset(root, settings.groups)
+    report = verified(dataset, workspace, settings.workers)
+    if report.errors:
+        raise DataError(
+            f"{dataset.name} has {len(report.errors)} errors. The first: {report.errors[0]}. "
+            f"See them all: autoseg verify {root}"
+        )
+    fingerprint = fingerprinted(dataset, workspace, settings.workers)
+    plan = planned(dataset, fingerprint, workspace, "nnunet", settings.memory_gb)
+    folds = () if all_cases else split(dataset, workspace)
+    return Prepared(dataset, report, fingerprint, plan, folds)
+
+
+def verified(dataset: Dataset, workspace: Workspace, workers: int | None = None) -> VerifyReport:
+    """The findings about a data set, from disk where its files have not changed."""
+    path = workspace.preprocessed_of(dataset.name) / "verification.json"
+    state = raw_state(dataset)
+    with contextlib.suppress(AutosegError, KeyError):
+        stored = read_json(path)
+        if stored["raw_state"] == state:
+            return VerifyReport.from_json(stored)
+    report = verify(dataset, workers=workers)
+    write_json(path, {"raw_state": state, **report.to_json()})
+    return report
+
+
+def fingerprinted(dataset: Dataset, workspace: Workspace, workers: int | None = None) -> Fingerprint:
+    """The fingerprint of a data set, from disk where its files have not changed."""
+    path = workspace.fingerprint_of(dataset.name)
+    state = raw_state(dataset)
+    with contextlib.suppress(AutosegError, KeyError):
+        stored = read_json(path)
+        if stored["raw_state"] == state:
+            return Fingerprint.from_json(stored)
+    fingerprint = extract_fingerprint(dataset, workers=workers)
+    write_json(path, {**fingerprint.to_json(), "raw_state": state})
+    return fingerprint
+
+
+def planned(
+    dataset: Dataset, fingerprint: Fingerprint, workspace: Workspace, preset: str, memory_gb: float | None
+) -> Plan:
+    """nnU-Net's plan of a data set, written to the workspace with the data set's dataset.json and groups."""
+    plan = plan_experiment(dataset, fingerprint, preset, memory_gb=memory_gb)
+    plan.save(workspace.plan_of(dataset.name, plan.name))
+    write_json(workspace.preprocessed_of(dataset.name) / "dataset.json", dict(dataset.dataset_json))
+    groups = {case.identifier: case.group for case in dataset.cases if case.group is not None}
+    write_json(workspace.groups_of(dataset.name), groups)
+    return plan
+
+
+def split(dataset: Dataset, workspace: Workspace) -> tuple[Fold, ...]:
+    """The folds of a data set: those on disk if they cover the same cases, else new ones.
+
+    Raises:
+        DataError: if there is only one case or group.
+    """
+    path = workspace.folds_of(dataset.name)
+    if path.is_file():
+        folds = folds_from_json(read_json(path))
+        there = {case for fold in folds for case in (*fold.training, *fold.validation)}
+        if there == {case.identifier for case in dataset.cases}:
+            return folds
+        log.warning("The folds in %s are of other cases; they are made anew.", path)
+    folds = make_folds(dataset)
+    write_json(path, folds_to_json(folds))
+    return folds
+
+
+def raw_state(dataset: Dataset) -> str:
+    """A hash of names, sizes and times of a data set's files: it changes when they do."""
+    files = [dataset.root / "dataset.json"]
+    for case in dataset.cases:
+        files += [*case.images, *([case.label] if case.label else [])]
+    entries = []
+    for path in files:
+        status = path.stat() if path.is_file() else None
+        entries.append([str(path), status.st_size if status else -1, status.st_mtime_ns if status else -1])
+    return digest(entries)
+
+
+def preprocessed(
+    root: Path, workspace: Workspace, settings: Settings, names: Sequence[str] | None = None
+) -> dict[str, PreprocessSummary]:
+    """Preprocess a data set for configurations of nnU-Net's plan; all of them if `names` is empty.
+
+    Each case is read once for all of them.
+
+    Raises:
+        DataError: for a data set that cannot be read.
+        PlanError: for a configuration that the plan does not have.
+    """
+    dataset = load_dataset(root, settings.groups)
+    fingerprint = fingerprinted(dataset, workspace, settings.workers)
+    plan = planned(dataset, fingerprint, workspace, "nnunet", settings.memory_gb)
+    home = workspace.preprocessed_of(dataset.name)
+    link_references(dataset, home / "gt_segmentations")
+    wanted = [plan.configuration(name) for name in names or plan.configurations]
+    folders = {each.name: home / each.data_identifier for each in wanted}
+    return preprocess_configurations(dataset, plan, folders, settings.workers)

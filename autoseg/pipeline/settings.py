@@ -1,0 +1,66 @@
+"""What a user requests of plan-and-train, and what that requests of each run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.system.device import find_device
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.trainer_spec import Choice
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asks of the walk.
+
+    Attributes:
+        trainers: names with options, or one of the groups ``auto``, ``documented``, ``baselines``, ``all``.
+        folds: indices, or None for all.
+        budget_s: wall clock for all runs together, from the first training step to the predictions.
+        epochs: instead of a budget.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        memory_gb: memory target of the planner.
+        seed: of folds' trainings.
+        configuration: ``auto`` or a configuration's name.
+        workers: processes for reading and preprocessing; None: one per core.
+        groups: table of case and group; found beside the data if None.
+        init: "random", "imagenet", or the path of a checkpoint or model; None: random.
+        finetune: a strategy, with options: ``ft_decoder+frozen_norm=eval``; None: everything is trained.
+        cases: of the training cases, ``20`` or ``10%``; None: all.
+        plan_from: "init", or the path of a model whose plan is taken over; None: the data set's own plan.
+    """
+
+    trainers: tuple[str, ...] = ("auto",)
+    folds: tuple[int, ...] | None = None
+    budget_s: float | None = None
+    epochs: int | None = None
+    device: str = "auto"
+    memory_gb: float | None = None
+    seed: int = 0
+    configuration: str = "auto"
+    workers: int | None = None
+    groups: Path | None = None
+    init: str | None = None
+    finetune: str | None = None
+    cases: str | None = None
+    plan_from: str | None = None
+
+
+def started(choice: Choice, settings: Settings) -> Choice:
+    """A trainer with the weights, the strategy and the number of cases that it starts with."""
+    return choice.starting(
+        init=settings.init, finetune=settings.finetune, cases=settings.cases, plan_from=settings.plan_from
+    )
+
+
+def request_of(settings: Settings, run_seconds: float | None) -> Request:
+    """What each run has to keep to, with so many seconds of wall clock; None: epochs decide."""
+    return Request(
+        find_device(settings.device),
+        settings.memory_gb,
+        run_seconds,
+        settings.epochs,
+        settings.configuration,
+        settings.seed,
+    )

@@ -1,0 +1,140 @@
+"""One stage of the walk by itself, for a command of its own: plan, train, pre-train, predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoseg.data.dataset import find_cases, load_dataset
+from autoseg.data.folds import Fold, chosen_folds
+from autoseg.errors import DataError
+from autoseg.pipeline.prepare import fingerprinted, planned, prepare
+from autoseg.pipeline.settings import Settings
+from autoseg.planner.plan import Plan
+from autoseg.preprocessing.dataset import link_references
+from autoseg.system.device import find_device
+from autoseg.workspace import Workspace
+
+if TYPE_CHECKING:
+    from autoseg.run import Checkpoint
+    from autoseg.training.pretraining.masked import Pretrained
+
+
+def planned_from_disk(root: Path, workspace: Workspace, settings: Settings, preset: str) -> tuple[Plan, Path]:
+    """nnU-Net's plan of a raw folder, written to the workspace, and its file."""
+    dataset = load_dataset(root, settings.groups)
+    fingerprint = fingerprinted(dataset, workspace, settings.workers)
+    plan = planned(dataset, fingerprint, workspace, preset, settings.memory_gb)
+    return plan, workspace.plan_of(dataset.name, plan.name)
+
+
+def fitted(root: Path, workspace: Workspace, settings: Settings, trainer: str) -> tuple[Plan, Path]:
+    """The plan that a trainer would get, written to the workspace, and its file."""
+    from autoseg.pipeline.settings import request_of, started
+    from autoseg.pipeline.trial import plan_for
+    from autoseg.tailoring.trainer_spec import Choice
+
+    dataset = load_dataset(root, settings.groups)
+    fingerprint = fingerprinted(dataset, workspace, settings.workers)
+    choice = started(Choice.parse(trainer), settings)
+    plan = plan_for(dataset, fingerprint, choice, request_of(settings, settings.budget_s), workspace)
+    return plan, workspace.plan_of(dataset.name, plan.name)
+
+
+def train_one(
+    source: Path | str, trainer: str, fold: int | str, workspace: Workspace, settings: Settings
+) -> Checkpoint:
+    """Train one trainer on one fold, or on all cases (``fold="all"``), without evaluating it.
+
+    Raises:
+        DataError: if the data set has errors.
+        UsageError: for unknown names.
+    """
+    from autoseg.pipeline.settings import request_of, started
+    from autoseg.pipeline.trial import Cell, train_cell
+    from autoseg.tailoring.trainer_spec import Choice
+
+    prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
+    if fold == "all":
+        everything = tuple(case.identifier for case in prepared.dataset.cases)
+        chosen = Fold(-1, everything, everything)
+    else:
+        (chosen,) = chosen_folds(prepared.folds, [int(fold)])
+    link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
+    request = request_of(settings, settings.budget_s)
+    choice = started(Choice.parse(trainer), settings)
+    cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, chosen, request)
+    return train_cell(cell, workspace, settings.workers)
+
+
+def pretrain_one(
+    source: Path | str,
+    trainer: str,
+    fold: int | str,
+    workspace: Workspace,
+    settings: Settings,
+    others: Sequence[Path | str] = (),
+) -> Pretrained:
+    """Train a trainer's network on images alone, within the settings' budget; `init` takes the checkpoint.
+
+    The plan is the one that the trainer gets for that budget, and lies beside the checkpoint. With a fold,
+    none of its held-out images is looked at, so that its scores stay honest; ``all`` looks at every image
+    with and without labels. All images of the `others` are looked at too, prepared as the plan says.
+
+    Raises:
+        DataError: if the data set has errors, or another one has other channels.
+        UsageError: for unknown names, or without a budget.
+    """
+    from autoseg.pipeline.settings import request_of
+    from autoseg.pipeline.trial import plan_for
+    from autoseg.tailoring.trainer_spec import Choice
+    from autoseg.training.pretraining.masked import Pretraining, pretrain
+    from autoseg.training.pretraining.unlabelled import images_of, preprocess_pool
+
+    prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
+    more = [load_dataset(workspace.find_raw(each), groups=False) for each in others]
+    dataset, request, choice = (
+        prepared.dataset,
+        request_of(settings, settings.budget_s),
+        Choice.parse(trainer),
+    )
+    plan = plan_for(dataset, prepared.fingerprint, choice, request, workspace)
+    configuration = plan.configuration(plan.provenance["configuration"])
+    training = None if fold == "all" else chosen_folds(prepared.folds, [int(fold)])[0].training
+    folder = workspace.preprocessed_of(dataset.name) / f"{configuration.data_identifier}_images"
+    cases = images_of(dataset, training)
+    names = preprocess_pool([dataset, *more], cases, plan, configuration, folder, settings.workers)
+    seen = "_and_".join([str(fold), *(each.name for each in more)])
+    output = workspace.pretrained_of(dataset.name, f"{choice.name}__{plan.name}__{configuration.name}", seen)
+    plan.save(output.parents[1] / "plans.json")
+    how = Pretraining(seconds=settings.budget_s, seed=settings.seed)
+    return pretrain(folder, plan, configuration.name, choice.name, output, how, request.device, list(names))
+
+
+def predict_folder(
+    model: Path,
+    source: Path,
+    output: Path,
+    *,
+    device: str,
+    mirroring: bool = True,
+    step_size: float = 0.5,
+    more: Sequence[Path] = (),
+) -> list[Path]:
+    """Segment every case of a folder with all trained folds of a model, or of several together.
+
+    Raises:
+        DataError: if the folder holds no case of the model's file ending.
+        RunError: if a model is not complete.
+        UsageError: if the models are of different labels or channels.
+    """
+    from autoseg.inference.ensemble import load_ensemble
+    from autoseg.inference.predict import predict_cases
+
+    loaded = load_ensemble([model, *more], find_device(device), mirroring, step_size)
+    ending = loaded.dataset_json["file_ending"]
+    cases = find_cases(source, ending)
+    if not cases:
+        raise DataError(f"{source} has no images named CASE_0000{ending}. Give the folder that holds them.")
+    return predict_cases(loaded, cases, output)

@@ -1,0 +1,112 @@
+"""``--trainers auto``: the trainers that suit a data set, the device and the budget, each with its reason."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from autoseg import plugins
+from autoseg.errors import PlanError
+from autoseg.pipeline.prepare import Prepared
+from autoseg.pipeline.settings import Settings
+from autoseg.planner.explain.report import suitability
+from autoseg.planner.networks import Hardware
+from autoseg.planner.plan import Plan
+from autoseg.planner.suitability import Suitability
+from autoseg.system.device import find_device
+
+if TYPE_CHECKING:
+    from autoseg.tailoring.trainer_spec import Choice
+
+
+log = logging.getLogger(__name__)
+
+# Trainers whose encoder takes the published ImageNet weights.
+IMAGENET = frozenset(
+    ("resnet34_mlp", "mobilenetv2_unet", "resnet50_unet", "unetplusplus", "deeplabv3", "deeplabv3plus")
+)
+
+
+def suitable(prepared: Prepared, settings: Settings, device: str, folds: int) -> Suitability:
+    """Choose the trainers, and log why each was taken or left.
+
+    Args:
+        prepared: the data set with nnU-Net's plan, all configurations in it.
+        settings: budget, memory, configuration and first weights.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        folds: how many are trained, so that a budget is shared by as many runs of each trainer.
+    """
+    import torch
+
+    situation, found = suitability(
+        prepared.plan,
+        prepared.fingerprint,
+        Hardware.assumed(device, settings.memory_gb, torch.get_num_threads()),
+        settings.budget_s,
+        max(folds, 1),
+        plugins.available("trainers"),
+        IMAGENET if settings.init == "imagenet" else frozenset(),
+        settings.configuration,
+    )
+    dimension = situation.dimension
+    log.info("%s (%s): %s", dimension.value, dimension.confidence, dimension.decision.rule)
+    for line in told(found):
+        log.info("%s", line)
+    return found
+
+
+def told(found: Suitability) -> list[str]:
+    """A line for each trainer: first those taken, in order, then those left."""
+    reasons = {verdict.trainer: verdict.reason for verdict in found.verdicts}
+    taken = [f"+ {name}: {reasons.pop(name)}" for name in found.names]
+    return taken + [f"- {name}: {reason}" for name, reason in reasons.items()]
+
+
+def choose_trainers(
+    asked: Sequence[str], prepared: Prepared, settings: Settings | None = None, folds: int = 1
+) -> tuple[Choice, ...]:
+    """Trainers by name or by group; of a group, those that can train this data set.
+
+    Args:
+        asked: names with options, or groups; ``auto`` takes what suits data, device and budget.
+        prepared: the data set.
+        settings: what else is asked; None: ``auto`` is all that can train.
+        folds: how many are trained.
+
+    Raises:
+        UsageError: for an unknown trainer, or a training that it does not have.
+    """
+    from autoseg.pipeline.trainer_choice import suitable
+    from autoseg.tailoring.tailored_plan import is_stock
+    from autoseg.tailoring.trainer_spec import Choice
+
+    dimensions = {each.dimensions for each in prepared.plan.configurations.values()}
+    chosen: list[Choice] = []
+    for text in asked:
+        if text == "auto" and settings is not None:
+            device = find_device(settings.device).type
+            chosen += [Choice(name) for name in suitable(prepared, settings, device, folds).names]
+            continue
+        if text not in ("auto", "documented", "baselines", "all"):
+            choice = Choice.parse(text)
+            is_stock(plugins.trainer_class(choice.name), choice)
+            chosen.append(choice)
+            continue
+        for name in plugins.available("trainers"):
+            trainer = plugins.trainer_class(name)
+            wanted = {"documented": trainer.documented, "baselines": not trainer.documented}.get(text, True)
+            if wanted and dimensions & set(trainer.dimensions):
+                chosen.append(Choice(name))
+    return tuple({str(choice): choice for choice in chosen}.values())
+
+
+def is_runnable(choice: Choice, plan: Plan, configuration: str = "auto") -> bool:
+    """Whether the plan has a configuration of a dimension that the trainer can train."""
+    from autoseg.tailoring.tailored_plan import choose_configuration
+
+    try:
+        choose_configuration(plan, plugins.trainer_class(choice.name), configuration)
+    except PlanError:
+        return False
+    return True

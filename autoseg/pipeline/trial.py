@@ -1,0 +1,209 @@
+"""One cell of a benchmark: one trainer on one fold, from the plan to its record.
+
+A cell never takes others down with it: what fails or cannot run becomes a record that says so. Where a
+trainer is an ensemble of orientations, a cell trains one run for each of them and is still one row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoseg.data.dataset import Dataset
+from autoseg.data.fingerprint import Fingerprint
+from autoseg.errors import PlanError
+from autoseg.evaluation.requested import Measures, measures_of
+from autoseg.evaluation.scoring import Evaluation, evaluate
+from autoseg.inference.ensemble import predict_validation, save_ensemble
+from autoseg.leaderboard.records.files import Record, read_records, write_record
+from autoseg.pipeline.trial_record import Cell, Member, record_of, without_scores
+from autoseg.planner.plan import Plan
+from autoseg.preprocessing.dataset import preprocess_dataset
+from autoseg.run import Checkpoint, Run
+from autoseg.tailoring.fit_to_resources import too_few_steps
+from autoseg.tailoring.request import Request, plan_name, raced
+from autoseg.tailoring.tailored_plan import member_requests, tailor_members
+from autoseg.tailoring.trainer_spec import Choice
+from autoseg.training.training_run import train
+from autoseg.workspace import Workspace
+
+__all__ = [
+    "Cell",
+    "Member",
+    "members_of",
+    "plan_for",
+    "plans_for",
+    "preprocess_member",
+    "row_of",
+    "run_cell",
+    "train_cell",
+]
+
+log = logging.getLogger(__name__)
+
+
+def run_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Record:
+    """Take a cell from wherever it is to its record.
+
+    Raises:
+        KeyboardInterrupt: after an interrupt; everything finished so far is kept.
+    """
+    try:
+        members = members_of(cell, workspace)
+    except PlanError as problem:
+        log.warning("%s cannot run on %s: %s", cell.choice, cell.dataset.name, problem)
+        return without_scores(cell, "impossible", str(problem))
+    row = row_of(cell, members, workspace)
+    if row.record.is_file():
+        log.info("%s is done.", row.name)
+        return read_records(row.record)[0]
+    try:
+        record = _walk(cell, row, members, workspace, workers)
+    except Exception as problem:
+        # Whatever a trainer raises is its row's, not the other rows' end.
+        # Not recorded on disk: whoever runs the cell again wants it tried again.
+        log.error("%s failed: %s", row.name, problem)
+        log.debug("%s", traceback.format_exc())
+        return without_scores(cell, "failed", f"{type(problem).__name__}: {problem}", row.configuration)
+    write_record(row.record, record)
+    return read_records(row.record)[0]
+
+
+def train_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Checkpoint:
+    """Plan, preprocess and train a cell, without predicting or evaluating.
+
+    Returns:
+        The checkpoint; of an ensemble, the file that names its members.
+
+    Raises:
+        AutosegError: whatever stands in the way.
+    """
+    members = members_of(cell, workspace)
+    row = row_of(cell, members, workspace)
+    *_, last = _train(cell, row, members, workspace, workers)
+    return last if len(members) == 1 else Checkpoint(row, row.ensemble, last.epoch)
+
+
+def plan_for(
+    dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request, workspace: Workspace
+) -> Plan:
+    """A trainer's plan, or of an ensemble the first member's."""
+    return plans_for(dataset, fingerprint, choice, request, workspace)[0]
+
+
+def plans_for(
+    dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request, workspace: Workspace
+) -> tuple[Plan, ...]:
+    """A trainer's plans, one for each member: made once for all folds, then from disk.
+
+    So a measured choice stays.
+
+    Raises:
+        PlanError: if the trainer cannot train on the data.
+    """
+    requests = member_requests(dataset, fingerprint, choice, request)
+    for asked in ((request,), requests):
+        paths = [workspace.plan_of(dataset.name, plan_name(choice, each, fingerprint)) for each in asked]
+        if all(path.is_file() for path in paths):
+            return tuple(Plan.load(path) for path in paths)
+    if request.race is not None:
+        plain = dataclasses.replace(request, race=None)
+        found = plans_for(dataset, fingerprint, choice, plain, workspace)
+        plans = tuple(_raced(plan, raced(request)) for plan in found)
+    else:
+        plans = tailor_members(dataset, fingerprint, choice, request)
+    for plan in plans:
+        plan.save(workspace.plan_of(dataset.name, plan.name))
+    return plans
+
+
+def _raced(plan: Plan, suffix: str) -> Plan:
+    """The same plan for a run in a race: another name, and the schedule told."""
+    training = plan.provenance["training"]
+    told = "raced: the learning rate falls before each look, and is full again after it"
+    provenance = {**plan.provenance, "training": {**training, "changes": [*training["changes"], told]}}
+    return dataclasses.replace(plan, name=plan.name + suffix, provenance=provenance)
+
+
+def members_of(cell: Cell, workspace: Workspace) -> tuple[Member, ...]:
+    """The trainings that a cell consists of."""
+    plans = plans_for(cell.dataset, cell.fingerprint, cell.choice, cell.request, workspace)
+    return tuple(
+        Member(_run(cell, plan.name, plan.provenance["configuration"], workspace), plan) for plan in plans
+    )
+
+
+def row_of(cell: Cell, members: Sequence[Member], workspace: Workspace) -> Run:
+    """Where the cell's predictions and record go: its only run's folder, or one for the ensemble."""
+    if len(members) == 1:
+        return members[0].run
+    name = plan_name(cell.choice, cell.request, cell.fingerprint)
+    return _run(cell, name, members[0].run.configuration, workspace)
+
+
+def _run(cell: Cell, plan: str, configuration: str, workspace: Workspace) -> Run:
+    return Run(
+        dataset=cell.dataset.name,
+        plan=plan,
+        configuration=configuration,
+        trainer=cell.choice.name,
+        fold=cell.fold.index if cell.fold.index >= 0 else "all",
+        seed=cell.request.seed,
+        results=workspace.results,
+    )
+
+
+def _walk(
+    cell: Cell, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
+) -> Record:
+    # Before the training: a wish that cannot be met is not found out after it.
+    measures = measures_of(cell.dataset, workspace.preprocessed_of(cell.dataset.name))
+    _train(cell, row, members, workspace, workers)
+    runs = [member.run for member in members]
+    predictions = predict_validation(row, runs, workspace, cell.request.device, cell.fold.validation)
+    evaluation = _evaluated(cell, row, predictions, measures, workers)
+    return record_of(cell, row, members, evaluation)
+
+
+def _train(
+    cell: Cell, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
+) -> list[Checkpoint]:
+    checkpoints = []
+    for member in members:
+        few = too_few_steps(member.plan, cell.choice)
+        if few is not None:
+            log.warning("%s.", few)
+        preprocess_member(cell, member, workspace, workers)
+        checkpoints.append(train(member.run, workspace, cell.request.device))
+    if len(members) > 1:
+        save_ensemble(row, [member.run for member in members])
+    return checkpoints
+
+
+def preprocess_member(cell: Cell, member: Member, workspace: Workspace, workers: int | None = None) -> None:
+    """Preprocess the cases as a training takes them, those that are not yet."""
+    configuration = member.plan.configuration(member.run.configuration)
+    folder = workspace.preprocessed_of(member.run.dataset) / configuration.data_identifier
+    preprocess_dataset(cell.dataset, member.plan, configuration, folder, workers)
+
+
+def _evaluated(
+    cell: Cell, run: Run, predictions: Path, measures: Measures, workers: int | None
+) -> Evaluation:
+    if run.evaluation.is_file():
+        found = Evaluation.load(run.evaluation)
+        if measures.met_by(found.settings):
+            return found
+    evaluation = evaluate(
+        predictions,
+        cell.dataset,
+        cases=cell.fold.validation,
+        pixel_sizes=measures.pixel_sizes,
+        asked=measures.metrics,
+        workers=workers,
+    )
+    evaluation.save(run.evaluation)
+    return evaluation

@@ -1,0 +1,214 @@
+"""What a cell becomes on the leaderboard: identity, changes, cost and scores of one row."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autoseg.data.dataset import Dataset
+from autoseg.data.few_cases import subset
+from autoseg.data.fingerprint import Fingerprint
+from autoseg.data.folds import Fold, folds_to_json
+from autoseg.evaluation.scoring import Evaluation
+from autoseg.leaderboard.records.collapse import told
+from autoseg.leaderboard.records.files import Cost, Record
+from autoseg.leaderboard.records.scores import ScoreTable
+from autoseg.planner.plan import Plan
+from autoseg.plugins import trainer_class
+from autoseg.run import Run, sha256_of
+from autoseg.system.device import device_name
+from autoseg.system.files import digest, read_json
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.trainer_spec import Choice, Start
+
+# Costs of the members of an ensemble that add up.
+_SUMS = ("parameters", "trainable_parameters", "checkpoint_mb", "flops_per_patch", "epochs")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is trained on what."""
+
+    dataset: Dataset
+    fingerprint: Fingerprint
+    folds: tuple[Fold, ...]
+    choice: Choice
+    fold: Fold
+    request: Request
+
+
+@dataclass(frozen=True)
+class Member:
+    """One training of a cell: the only one, or one of an ensemble."""
+
+    run: Run
+    plan: Plan
+
+
+def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evaluation) -> Record:
+    """The record of a cell that came to its end: one row, of an ensemble too.
+
+    Args:
+        cell: what was trained on what.
+        row: the run whose folder holds the predictions and what predicting took.
+        members: the trained runs; of a row that is no ensemble, the row alone.
+        evaluation: of the predictions.
+    """
+    groups = {case.identifier: case.group for case in cell.dataset.cases if case.group}
+    weights = [path for member in members for path in member.run.predicting_checkpoints]
+    record = Record(
+        run_id=row.name,
+        **_identity(cell, read_json(members[0].run.cost)["device"]),
+        configuration=row.configuration,
+        plan=row.plan,
+        plan_hash=digest([plan_content(member.plan) for member in members]),
+        changes=changes_of(cell, members),
+        checkpoint_sha256=sha256_of(weights),
+        settings=evaluation.settings,
+        cost=row_cost(row, members),
+        scores=ScoreTable.from_evaluation(evaluation, groups),
+        training_cases=len(training_cases(cell)),
+    )
+    return told(record)
+
+
+def training_cases(cell: Cell) -> tuple[str, ...]:
+    """The cases that a cell trains on: the fold's, or where few are asked for, those that its seed draws."""
+    few = Start.of(cell.choice).cases
+    if few is None:
+        return cell.fold.training
+    groups = {case.identifier: case.group for case in cell.dataset.cases}
+    return subset(cell.fold.training, groups, few, cell.request.seed)
+
+
+def changes_of(cell: Cell, members: Sequence[Member]) -> tuple[str, ...]:
+    """What differs from the published system, in words."""
+    costs = [read_json(member.run.cost) for member in members]
+    kept = sorted({cost.get("best_checkpoints", 0) for cost in costs})
+    count = " to ".join(str(number) for number in dict.fromkeys((kept[0], kept[-1])))
+    hyperparameters = members[0].plan.provenance["training"]["hyperparameters"]
+    own = trainer_class(cell.choice.name).best_checkpoints
+    wanted = hyperparameters.get("best_checkpoints", own)
+    fewer = [f"best checkpoints {wanted} -> {count}"] if kept != [wanted] else []
+    return (*fewer, *_changes_of_members(members, costs))
+
+
+def _changes_of_members(members: Sequence[Member], costs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What changed in every member and, with its axis, what changed in some."""
+    lists = [
+        [*member.plan.provenance["training"]["changes"], *cost.get("changes", ())]
+        for member, cost in zip(members, costs, strict=True)
+    ]
+    common = [change for change in lists[0] if all(change in others for others in lists)]
+    return common + [
+        f"{change} (slices along axis {member.plan.transpose[0]})"
+        for member, changes in zip(members, lists, strict=True)
+        for change in changes
+        if change not in common
+    ]
+
+
+def row_cost(row: Run, members: Sequence[Member]) -> Cost:
+    """What a row cost: the sum over its members, and of the memory the most that one took.
+
+    Parameters and FLOPs of a patch are those of one network for each member, however many of its checkpoints
+    predict; FLOPs of a case are of all patches that go through all of them, mirrored copies included.
+    """
+    costs = [read_json(member.run.cost) for member in members]
+    inference = read_json(row.inference)
+
+    def total(key: str) -> Any:
+        values = [cost[key] for cost in costs]
+        return None if None in values else sum(values)
+
+    each = [cost["flops_per_patch"] for cost in costs]
+    patches = inference.get("patches_per_case")
+    known = patches is not None and None not in each
+    budgets = [member.plan.provenance["training"]["run_seconds"] for member in members]
+    return Cost(
+        **{key: total(key) for key in _SUMS},
+        flops_per_case=sum(f * n for f, n in zip(each, patches, strict=True)) if known else None,
+        peak_memory_mb=max(cost["peak_memory_mb"] for cost in costs),
+        train_s=round(total("train_s") + inference["predict_s"], 2),
+        training_steps=total("steps"),
+        budget_s=None if None in budgets else sum(budgets),
+        inference_s_per_case=inference["inference_s_per_case"],
+        inference_s_per_case_p95=inference["inference_s_per_case_p95"],
+    )
+
+
+def without_scores(cell: Cell, status: Any, reason: str, configuration: str = "") -> Record:
+    """The record of a cell that failed or cannot run."""
+    return Record(
+        run_id=f"{cell.dataset.name}/{cell.choice}/fold_{cell.fold.index}",
+        **_identity(cell),
+        configuration=configuration or cell.request.configuration,
+        status=status,
+        reason=reason,
+    )
+
+
+def plan_content(plan: Plan) -> dict[str, Any]:
+    """What a plan makes of a run, without its name, its seed and what was measured on the way: runs of
+    several seeds with one content are one row."""
+    document = plan.to_json()
+    del document["plans_name"], document["autoseg"]
+    training = {key: value for key, value in plan.provenance["training"].items() if key != "seed"}
+    if "cases" in training:  # of which a seed draws others
+        training["cases"] = training["cases"]["size"]
+    return {**document, "training": training}
+
+
+def _identity(cell: Cell, device: str | None = None) -> dict[str, Any]:
+    version, dirty = code_version()
+    return {
+        "dataset": cell.dataset.name,
+        "trainer": cell.choice.name,
+        "options": cell.choice.row_options,
+        "fold": cell.fold.index,
+        "seed": cell.request.seed,
+        "fingerprint_hash": cell.fingerprint.hash,
+        "split_hash": digest(folds_to_json(cell.folds)),
+        "code_version": version,
+        "code_dirty": dirty,
+        "environment": environment(),
+        "device": device or _device_in_words(cell),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _device_in_words(cell: Cell) -> str:
+    try:
+        return device_name(cell.request.device)
+    except (AssertionError, RuntimeError):  # a run that failed elsewhere, told where its device is not
+        return cell.request.device.type
+
+
+def code_version() -> tuple[str, bool | None]:
+    """autoseg's version with the commit where it runs from a checkout, and whether that has changes."""
+    version = importlib.metadata.version("autoseg")
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return version, None
+    try:
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        return f"{version}+{commit}", bool(_git(root, "status", "--porcelain", "--", "autoseg"))
+    except (OSError, subprocess.CalledProcessError):
+        return version, None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def environment() -> Mapping[str, str]:
+    """Versions of what a result depends on."""
+    names: Sequence[str] = ("torch", "nnunetv2", "numpy", "scipy", "SimpleITK")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}

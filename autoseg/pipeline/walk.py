@@ -1,0 +1,112 @@
+"""The walk from a raw data set to a leaderboard, and the only place that knows the order.
+
+verify -> fingerprint -> plan -> folds -> for each trainer and fold: fit the plan, preprocess, train,
+predict the held-out cases, evaluate, record -> leaderboard. Every stage leaves its result on disk, whole or
+not at all, and is skipped where that result is there for the same inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoseg.data.folds import Fold, chosen_folds
+from autoseg.errors import UsageError
+from autoseg.leaderboard.of_workspace import draw_page
+from autoseg.pipeline.prepare import Prepared, prepare
+from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.trainer_choice import choose_trainers, is_runnable
+from autoseg.preprocessing.dataset import link_references
+from autoseg.workspace import Workspace
+
+if TYPE_CHECKING:
+    from autoseg.leaderboard.ranking.ranking import Leaderboard
+    from autoseg.leaderboard.records.files import Record
+    from autoseg.pipeline.trial import Cell
+    from autoseg.tailoring.trainer_spec import Choice
+
+log = logging.getLogger(__name__)
+
+# Cells to their records, in a workspace, with so many processes for reading.
+TrainAll = Callable[["Sequence[Cell]", Workspace, "int | None"], "Sequence[Record]"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the walk ended with."""
+
+    leaderboard: Leaderboard
+    page: Path
+    records: tuple[Record, ...] = field(repr=False)
+
+
+def plan_and_train(
+    source: Path | str, workspace: Workspace, settings: Settings, train_all: TrainAll | None = None
+) -> Outcome:
+    """Walk a data set to a leaderboard, or go on where an earlier walk stopped.
+
+    Args:
+        source: a data set's name or id in the workspace, or the path of a raw folder, which is only read.
+        workspace: where everything else goes.
+        settings: what is asked.
+        train_all: takes all runs to their records; None: each to its end, one after the other.
+
+    Raises:
+        DataError: if verification finds errors, or one case makes cross-validation impossible.
+        UsageError: for unknown names.
+    """
+    from autoseg.pipeline.settings import started
+
+    root = workspace.find_raw(source)
+    if settings.budget_s is not None and settings.epochs is not None:
+        raise UsageError("A budget and a number of epochs exclude each other. Give --budget or --epochs.")
+    prepared = prepare(root, workspace, settings)
+    folds = chosen_folds(prepared.folds, settings.folds)
+    chosen = choose_trainers(settings.trainers, prepared, settings, len(folds))
+    names = [started(choice, settings) for choice in chosen]
+    return _train_and_rank(prepared, folds, names, workspace, settings, train_all or run_each)
+
+
+def _train_and_rank(
+    prepared: Prepared,
+    folds: Sequence[Fold],
+    choices: Sequence[Choice],
+    workspace: Workspace,
+    settings: Settings,
+    train_all: TrainAll,
+) -> Outcome:
+    from autoseg.pipeline.pilot import with_pilot
+    from autoseg.pipeline.settings import request_of
+    from autoseg.pipeline.trial import Cell
+
+    # A trainer that cannot train on these data takes no time from those that can.
+    runs = len(folds) * sum(is_runnable(choice, prepared.plan, settings.configuration) for choice in choices)
+    share = None if settings.budget_s is None else settings.budget_s / max(runs, 1)
+    link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
+    request, budget_s = request_of(settings, share), settings.budget_s
+    request = with_pilot(prepared, folds, choices, request, budget_s, workspace, settings.workers)
+    cells = [
+        Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, request)
+        for choice in choices
+        for fold in folds
+    ]
+    return _rank(prepared, train_all(cells, workspace, settings.workers), workspace)
+
+
+def run_each(cells: Sequence[Cell], workspace: Workspace, workers: int | None) -> list[Record]:
+    """Take every run to its end."""
+    from autoseg.pipeline.trial import run_cell
+
+    return [run_cell(cell, workspace, workers) for cell in cells]
+
+
+def _rank(prepared: Prepared, records: Sequence[Record], workspace: Workspace) -> Outcome:
+    from autoseg.leaderboard.ranking.ranking import rank
+
+    leaderboard = rank(records)
+    page = workspace.results_of(prepared.dataset.name) / "leaderboard.html"
+    draw_page(leaderboard, page, [prepared.dataset])
+    return Outcome(leaderboard, page, tuple(records))

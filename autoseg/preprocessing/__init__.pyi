@@ -1,0 +1,1 @@
+from .dataset import preprocess_dataset as preprocess_dataset

@@ -1,0 +1,78 @@
+"""The held-out cases of a race: which of them are looked at on the way, their groups, and their Dice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoseg.leaderboard.records.scores import ScoreTable
+from autoseg.leaderboard.statistics import Floats
+
+if TYPE_CHECKING:
+    from autoseg.pipeline.trial import Cell
+
+
+def held_out(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """All held-out cases of runs, by name."""
+    return tuple(sorted({case for cell in cells for case in cell.fold.validation}))
+
+
+def looked_at(cells: Sequence[Cell], most: int | None) -> tuple[str, ...]:
+    """The cases that are predicted at looks before the end, by name: spread over folds and groups.
+
+    Args:
+        cells: the runs of one trainer.
+        most: so many of all folds together, rounded up to as many of each; None: all.
+    """
+    if most is None:
+        return held_out(cells)
+    groups = _groups(cells)
+    folds = {cell.fold.index: cell.fold.validation for cell in cells}
+    each = math.ceil(most / len(folds))
+    return tuple(sorted({case for fold in folds.values() for case in _spread(fold, groups, each)}))
+
+
+def groups_of(cells: Sequence[Cell], cases: Sequence[str] | None = None) -> tuple[str, ...] | None:
+    """The group of each held-out case, in the order of `pooled`; None where every case is its own.
+
+    Args:
+        cells: the runs of one trainer.
+        cases: some of the held-out ones, by name; None: all.
+    """
+    known = _groups(cells)
+    groups = tuple(known.get(case, case) for case in (held_out(cells) if cases is None else cases))
+    return groups if len(set(groups)) < len(groups) else None
+
+
+def pooled(tables: Sequence[ScoreTable]) -> Floats:
+    """Dice of each case, in the order of their names; the mean over the runs that predicted it.
+
+    A case in which nothing was to be found and nothing was found has no Dice: it counts as right.
+    """
+    sums: dict[str, list[float]] = {}
+    for table in tables:
+        for case, value in zip(table.cases, table.case_scores("dice"), strict=True):
+            sums.setdefault(case, []).append(1.0 if math.isnan(value) else float(value))
+    return np.array([np.mean(sums[case]) for case in sorted(sums)])
+
+
+def _groups(cells: Sequence[Cell]) -> dict[str, str]:
+    return {case.identifier: case.group for case in cells[0].dataset.cases if case.group}
+
+
+def _spread(cases: Sequence[str], groups: Mapping[str, str], count: int) -> list[str]:
+    """Some of the cases: of as many groups as can be, for groups are what a test counts."""
+    firsts: dict[str, str] = {}
+    for case in sorted(cases):
+        firsts.setdefault(groups.get(case, case), case)
+    ones = sorted(firsts.values())
+    others = sorted(set(cases) - set(ones))
+    return _evenly(ones, count) + _evenly(others, count - len(ones))
+
+
+def _evenly(items: Sequence[str], count: int) -> list[str]:
+    count = min(max(count, 0), len(items))
+    return [items[number * len(items) // count] for number in range(count)]

@@ -1,0 +1,189 @@
+"""One trainer in a race: its runs taken from rung to rung, judged there, and stopped or finished.
+
+At a rung the runs are paused and leave models of their own in the race's folder, in nnU-Net's layout, with
+their predictions of the held-out cases and what these are worth. The runs themselves lie where they would
+without a race and go on from their own checkpoints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.errors import RunError
+from autoseg.evaluation.scoring import Evaluation, evaluate
+from autoseg.inference.ensemble import predict_validation, save_ensemble
+from autoseg.leaderboard.records.files import Record, read_records, write_record
+from autoseg.leaderboard.records.scores import ScoreTable
+from autoseg.pipeline.trial import Cell, Member, members_of, preprocess_member, row_of, run_cell
+from autoseg.pipeline.trial_record import record_of, without_scores
+from autoseg.racing.cases import groups_of, looked_at, pooled
+from autoseg.racing.race import Seen, Stretch
+from autoseg.racing.verdict import Verdict
+from autoseg.run import Run
+from autoseg.system.files import read_json, write_json
+from autoseg.training.legs import Leg
+from autoseg.training.training_run import train
+from autoseg.workspace import Workspace
+
+# Beside a rung's predictions: what coming there took.
+SPENT = "spent.json"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A trainer with its runs: folds and seeds.
+
+    Attributes:
+        cells: of one data set and one choice; their requests are marked as raced.
+        folder: of the race.
+        workspace: where everything lies.
+        workers: processes for reading and preprocessing.
+        look_cases: held-out cases that a look before the end predicts, see `looked_at`; None: all.
+    """
+
+    cells: tuple[Cell, ...]
+    folder: Path
+    workspace: Workspace
+    workers: int | None = None
+    look_cases: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The trainer with its options."""
+        return str(self.cells[0].choice)
+
+    def look(self, stretch: Stretch) -> Seen:
+        """Take all runs to the end of a stretch and predict their held-out cases, or some of them.
+
+        Raises:
+            AutosegError: whatever stands in the way.
+        """
+        cases = looked_at(self.cells, None if stretch.last else self.look_cases)
+        ends = [
+            self._end(cell, stretch, [case for case in cell.fold.validation if case in cases])
+            for cell in self.cells
+        ]
+        return Seen(
+            pooled([table for table, _ in ends]),
+            sum(seconds for _, seconds in ends),
+            groups_of(self.cells, cases),
+        )
+
+    def _end(self, cell: Cell, stretch: Stretch, cases: Sequence[str]) -> tuple[ScoreTable, float]:
+        members = members_of(cell, self.workspace)
+        row = row_of(cell, members, self.workspace)
+        there = row if stretch.last else self._at(row, stretch.rung)
+        spent = there.folder / SPENT
+        if not (spent.is_file() and there.evaluation.is_file()):
+            for member in members:
+                preprocess_member(cell, member, self.workspace, self.workers)
+            seconds = self._train(cell, members, stretch) + self._predict(cell, members, there, cases)
+            self._evaluate(cell, there, cases)
+            write_json(spent, {"seconds": round(seconds, 2)})
+        return self._table(cell, there), float(read_json(spent, RunError)["seconds"])
+
+    def _train(self, cell: Cell, members: Sequence[Member], stretch: Stretch) -> float:
+        place = None if stretch.last else self._place(stretch.rung)
+        leg = Leg(stretch.from_s, stretch.until_s, stretch.run_s, place)
+        began = time.monotonic()
+        for member in members:
+            own = member.plan.provenance["training"]["run_seconds"]
+            train(member.run, self.workspace, cell.request.device, leg.scaled(own / cell.request.run_seconds))
+        return time.monotonic() - began
+
+    def _predict(self, cell: Cell, members: Sequence[Member], there: Run, cases: Sequence[str]) -> float:
+        runs = [member.run for member in self._standing(members, there)]
+        if len(runs) > 1:
+            save_ensemble(there, runs)
+        began = time.monotonic()
+        predict_validation(there, runs, self.workspace, cell.request.device, cases)
+        return time.monotonic() - began
+
+    def _standing(self, members: Sequence[Member], there: Run) -> list[Member]:
+        """The trainings as they are at a rung: paused there, or ended before."""
+        if there.results == self.workspace.results:
+            return list(members)
+        paused = [dataclasses.replace(member.run, results=there.results) for member in members]
+        return [
+            member if member.run.final_checkpoint.is_file() else Member(run, member.plan)
+            for member, run in zip(members, paused, strict=True)
+        ]
+
+    def _evaluate(self, cell: Cell, there: Run, cases: Sequence[str]) -> None:
+        if not there.evaluation.is_file():
+            found = evaluate(there.predictions, cell.dataset, cases=cases, workers=self.workers)
+            found.save(there.evaluation)
+
+    def _table(self, cell: Cell, there: Run) -> ScoreTable:
+        groups = {case.identifier: case.group for case in cell.dataset.cases if case.group}
+        return ScoreTable.from_evaluation(Evaluation.load(there.evaluation), groups)
+
+    def finished(self, selected: bool) -> list[Record]:
+        """The rows of runs that went to the end; `selected`: they served to choose among trainers."""
+        return [self._finished(cell, selected) for cell in self.cells]
+
+    def _finished(self, cell: Cell, selected: bool) -> Record:
+        record = run_cell(cell, self.workspace, self.workers)
+        if record.source is None or record.selection == selected:
+            return record
+        return write_record(record.source, dataclasses.replace(record, selection=selected))
+
+    def stopped(self, rung: int, words: str) -> list[Record]:
+        """The rows of runs that were stopped at a rung: what they had come to, marked as such.
+
+        Args:
+            rung: its number.
+            words: why.
+        """
+        return [self._stopped(cell, rung, words) for cell in self.cells]
+
+    def _stopped(self, cell: Cell, rung: int, words: str) -> Record:
+        members = members_of(cell, self.workspace)
+        row = self._at(row_of(cell, members, self.workspace), rung)
+        if not row.record.is_file():
+            evaluation = Evaluation.load(row.evaluation)
+            record = record_of(cell, row, self._standing(members, row), evaluation)
+            marked = dataclasses.replace(
+                record, status="partial", reason=words, changes=(*record.changes, words)
+            )
+            write_record(row.record, marked)
+        return read_records(row.record)[0]
+
+    def failed(self, reason: str) -> list[Record]:
+        """The rows of runs that broke off."""
+        return [without_scores(cell, "failed", reason) for cell in self.cells]
+
+    def tidy(self, rung: int) -> None:
+        """Remove the models of a rung that this trainer has gone beyond; what they were worth stays."""
+        for cell in self.cells:
+            for member in members_of(cell, self.workspace):
+                run = self._at(member.run, rung)
+                run.final_checkpoint.unlink(missing_ok=True)
+                shutil.rmtree(run.predictions, ignore_errors=True)
+
+    def _place(self, rung: int) -> Path:
+        return self.folder / f"rung_{rung + 1}"
+
+    def _at(self, run: Run, rung: int) -> Run:
+        """A run as it was at a rung."""
+        return dataclasses.replace(run, results=self._place(rung))
+
+
+def stopped_words(number: int, seconds: float, verdict: Verdict, leader: str) -> str:
+    """Why a trainer was stopped, for its row."""
+    p = "p < 0.001" if verdict.p < 0.001 else f"p = {verdict.p:.3f}"
+    told = f"dropped at rung {number}, after {seconds:.0f} s of training: "
+    if verdict.capped and verdict.behind <= 0:
+        return told + "it led, but another was expected to overtake it, and time was left for one"
+    if verdict.capped:
+        return told + f"no time was left for it beside {leader} ({verdict.behind:.3f} Dice behind, {p})"
+    if verdict.tied:
+        return told + f"not expected to come out ahead of {leader} ({verdict.behind:.3f} Dice behind, {p})"
+    return told + (
+        f"clearly behind {leader} ({verdict.behind:.3f} Dice, at least {verdict.at_least:.3f}, {p})"
+    )

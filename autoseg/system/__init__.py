@@ -1,0 +1,1 @@
+"""The machine: files that appear whole, processes, leases, progress, devices, memory."""

@@ -1,0 +1,80 @@
+"""Which configuration of a plan a trainer takes: 2D or 3D."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from autoseg.errors import PlanError
+from autoseg.planner.plan import Decision, Plan
+
+if TYPE_CHECKING:
+    from autoseg.planner.dimension import DimensionChoice
+    from autoseg.training.trainer import Trainer
+
+
+def choose_configuration(
+    plan: Plan, trainer: type[Trainer], asked: str, dimension: DimensionChoice | None = None
+) -> tuple[str, tuple[Decision, ...]]:
+    """The configuration that a trainer takes, and why.
+
+    Args:
+        plan: with all configurations.
+        trainer: its class; a documented system has a dimension of its own.
+        asked: ``auto`` or a name.
+        dimension: what was decided from the data; None: 3D where there are volumes.
+
+    Raises:
+        PlanError: if the one asked for is not there or has a dimension that the trainer cannot train.
+    """
+    if asked != "auto":
+        if plan.configuration(asked).dimensions not in trainer.dimensions:
+            raise PlanError(
+                f"{trainer.__name__} trains in {_dimensions(trainer)}, and {asked} is "
+                f"{plan.configuration(asked).dimensions}D. Choose another configuration or trainer."
+            )
+        return asked, (_decision(plan, trainer, asked, "asked for"),)
+    if trainer.preferred_dimension is None and dimension is not None:
+        name = trained_configuration(dimension.value)
+        if plan.configuration(name).dimensions in trainer.dimensions:
+            rule = "as decided from the data; of a cascade the full resolution"
+            return name, (dimension.decision, _decision(plan, trainer, name, rule))
+    return _usual(plan, trainer)
+
+
+def trained_configuration(name: str) -> str:
+    """What is trained where a configuration was decided on.
+
+    No cascade is trained: full resolution, its second stage, stands for it.
+    """
+    return "3d_fullres" if name == "3d_cascade_fullres" else name
+
+
+def _usual(plan: Plan, trainer: type[Trainer]) -> tuple[str, tuple[Decision, ...]]:
+    """The documented system's dimension, else 3D before 2D."""
+    preferred = trainer.preferred_dimension
+    wanted = [preferred] if preferred else [3, 2]
+    order = [d for d in (*wanted, *trainer.dimensions) if d in trainer.dimensions]
+    names = ["3d_fullres" if d == 3 else "2d" for d in order]
+    name = next((n for n in names if n in plan.configurations), "")
+    if not name:
+        raise PlanError(
+            f"{trainer.__name__} trains in {_dimensions(trainer)}, and {plan.dataset} has "
+            f"{', '.join(plan.configurations)}. Choose another trainer."
+        )
+    documented = f"the documented system is {preferred}D"
+    rule = documented if preferred else "3D at full resolution where the data are volumes, else 2D"
+    return name, (_decision(plan, trainer, name, rule),)
+
+
+def _decision(plan: Plan, trainer: type[Trainer], name: str, rule: str) -> Decision:
+    dimensions = list(trainer.dimensions)
+    inputs = {
+        "planned": list(plan.configurations),
+        "trainer": trainer.__name__,
+        "dimensions": dimensions,
+    }
+    return Decision("configuration", name, rule, inputs, "autoseg")
+
+
+def _dimensions(trainer: type[Trainer]) -> str:
+    return " and ".join(f"{n}D" for n in trainer.dimensions)

@@ -1,0 +1,297 @@
+"""A trainer's plan made smaller until it fits the memory and the time: batch, width, spacing, patch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from autoseg.architectures import Topology, class_path, network_kwargs, requires_import
+from autoseg.data.dataset import Dataset
+from autoseg.data.fingerprint import Fingerprint
+from autoseg.errors import PlanError
+from autoseg.planner.budget import (
+    ENOUGH_STEPS,
+    FEWEST_STEPS,
+    LEAST_STEPS,
+    NARROWEST_STRUCTURE,
+    SMALLEST_BATCH,
+    SOURCE,
+    Shape,
+    bearable_batch,
+    choose,
+    shapes,
+    structure_width,
+)
+from autoseg.planner.patch import shrunk
+from autoseg.planner.plan import ArchitectureSpec, Configuration, Decision, Plan
+from autoseg.planner.topology import divisors, topology_of
+from autoseg.tailoring.base_plan import base_plan
+from autoseg.tailoring.memory.calibration import cache_file, calibrate
+from autoseg.tailoring.memory.trainer_memory import memory_of, within_memory
+from autoseg.tailoring.network import build
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.step_time import StepTime, probe_batches, step_seconds
+from autoseg.tailoring.trainer_spec import Choice
+
+if TYPE_CHECKING:
+    from autoseg.training.trainer import Trainer
+
+# Features grow by 2^1.55 in time when they double: measured for U-Nets of width 8 to 32 in bfloat16.
+WIDTH_EXPONENT = 1.55
+# Of a run's share, what start-up, log and final prediction may take; the clock decides in the end.
+TRAINING_SHARE = 0.85
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What the shapes of one spacing start from.
+
+    Attributes:
+        plan: nnU-Net's, all configurations, or another model's.
+        configuration: the one that is trained, with the patch and batch that fit the memory.
+        topology: of its network; None where it is not to be touched.
+        decisions: why patch and batch fit the memory.
+    """
+
+    plan: Plan
+    configuration: Configuration
+    topology: Topology | None
+    decisions: tuple[Decision, ...] = ()
+
+
+@dataclass
+class Fitting:
+    """One request on its way from the published system to what fits."""
+
+    dataset: Dataset
+    fingerprint: Fingerprint
+    choice: Choice
+    request: Request
+    trainer: type[Trainer]
+    options: Mapping[str, Any]
+    name: str
+    published: Shape
+    stock: bool = False
+    _starts: dict[float, _Start] = field(default_factory=dict)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the plan is another model's, of which only the batch may change."""
+        return "plan_from" in self.choice.options
+
+    def plan(self, shape: Shape) -> Plan:
+        """The plan of a shape, with the one configuration that is trained, and why it fits the memory."""
+        start = self._at(shape.coarsening)
+        decisions = (*start.plan.decisions, *start.decisions)
+        configuration = self.configuration(shape)
+        return dataclasses.replace(start.plan, configurations={self.name: configuration}, decisions=decisions)
+
+    def _at(self, coarsening: float) -> _Start:
+        """What a shape of that spacing starts from: nnU-Net's plan and, within the memory, its topology."""
+        if coarsening not in self._starts:
+            plan = base_plan(self.dataset, self.fingerprint, self.choice, self.request, coarsening)
+            self._starts[coarsening] = self._within_memory(plan)
+        return self._starts[coarsening]
+
+    def _within_memory(self, plan: Plan) -> _Start:
+        planned = plan.configurations[self.name]
+        if self.moved or self.stock:
+            return _Start(plan, planned, None)
+        topology = topology_of(planned)
+        if self.request.memory_gb is None:
+            return _Start(plan, planned, topology)
+        device = self.request.device
+        calibration = calibrate(cache_file(), device.type)
+        memory = memory_of(
+            self.trainer, self.dataset, self.fingerprint, plan, planned, device, calibration, self._options()
+        )
+        fitted, batch, decision = within_memory(memory, planned, topology, self.request.memory_gb)
+        planned = dataclasses.replace(planned, patch_size=fitted.patch_size, batch_size=batch)
+        return _Start(plan, planned, fitted, (decision,))
+
+    def _topology(self, shape: Shape) -> Topology | None:
+        """Patch and strides of a shape; None where they are not to be touched."""
+        start = self._at(shape.coarsening)
+        if start.topology is None or shape.patch_share == 1.0:
+            return start.topology
+        voxels = shape.patch_share * math.prod(start.topology.patch_size)
+        return shrunk(start.topology, start.configuration.median_shape, voxels)
+
+    def configuration(self, shape: Shape) -> Configuration:
+        """The configuration of a shape: the planner's at that spacing, with this patch, batch and network."""
+        start, topology = self._at(shape.coarsening), self._topology(shape)
+        planned = start.configuration
+        suffix = "" if shape.coarsening == 1.0 else f"_x{shape.coarsening:g}"
+        return dataclasses.replace(
+            planned,
+            patch_size=planned.patch_size if topology is None else topology.patch_size,
+            batch_size=min(shape.batch_size, self.published.batch_size, planned.batch_size),
+            architecture=self._architecture(start, topology, shape.width),
+            data_identifier=planned.data_identifier + suffix,
+        )
+
+    def _options(self, width: int | None = None) -> dict[str, Any]:
+        """Options of the network."""
+        options = {**self.trainer.architecture_options, **self.options}
+        return options if width is None else {**options, "width": width}
+
+    def _architecture(self, start: _Start, topology: Topology | None, width: int | None) -> ArchitectureSpec:
+        planned = start.plan.configurations[self.name]
+        options = self._options(width)
+        as_planned = self.trainer.architecture is None and not options
+        if topology is None or (as_planned and topology.patch_size == planned.patch_size):
+            return planned.architecture
+        name = self.trainer.architecture or self.trainer.planned_architecture
+        kwargs = network_kwargs(name, topology, **options)
+        return ArchitectureSpec(class_path(name), kwargs, requires_import(name))
+
+    def fit(self, run_seconds: float) -> tuple[Shape, list[Decision]]:
+        """Choose the shape that makes enough steps in the time there is.
+
+        Raises:
+            PlanError: if the time is too short for any; the message says what would make sense.
+        """
+        measured, probe = self._measure()
+        line = StepTime.through(measured)
+        width = self._structure_width()
+        train_seconds = run_seconds * TRAINING_SHARE
+
+        def seconds_of(shape: Shape) -> float:
+            seconds = line.seconds(self._voxels(shape))
+            if shape.width and self.published.width:
+                seconds *= (shape.width / self.published.width) ** WIDTH_EXPONENT
+            return seconds
+
+        shape, steps = choose(self._offers(width, line), seconds_of, train_seconds)
+        self._refuse(steps, seconds_of(shape), run_seconds)
+        inputs = {
+            "train_seconds": round(train_seconds, 1),
+            "measured_step_s": {str(voxels): round(seconds, 4) for voxels, seconds in measured.items()},
+            "measured_on": probe,
+            "fixed_step_s": round(line.fixed, 4),
+            "predicted_step_s": round(seconds_of(shape), 4),
+            "predicted_steps": steps,
+            "published": dataclasses.asdict(self.published),
+            "smallest_structure_voxels": round(width, 1),
+        }
+        return shape, [Decision("budget", dataclasses.asdict(shape), self._rule(), inputs, SOURCE)]
+
+    def _offers(self, structure: float, line: StepTime) -> list[tuple[Shape, int]]:
+        """What may be chosen, from the published shape to the cheapest."""
+        if self.moved:
+            structure, narrowest = 0.0, math.inf
+        else:
+            # Low resolution is coarse already, and a coarser grid may have none.
+            structure, narrowest = (0.0, 0.0) if self.name == "3d_lowres" else (structure, structure)
+        smallest = self.trainer.smallest_batch
+        offers = shapes(
+            self.published, smallest, structure, lambda s: bearable_batch(smallest, self._patch(s))
+        )
+        kept: list[tuple[Shape, int]] = []
+        for shape, asked in offers:
+            # A patch that cannot hold a structure teaches less than fewer steps do.
+            if shape.patch_share < 1.0 and min(self._patch(shape)) * shape.coarsening < narrowest:
+                continue
+            last = kept[-1][0] if kept else shape
+            same_grid = (shape.coarsening, shape.patch_share) == (last.coarsening, last.patch_share)
+            if same_grid or line.follows_size(self._voxels(last)):
+                kept.append((shape, asked))
+        return kept
+
+    def _voxels(self, shape: Shape) -> int:
+        """Of a batch."""
+        return self._batch(shape) * math.prod(self._patch(shape))
+
+    def _structure_width(self) -> float:
+        """Diameter of the smallest structure, voxels; of a ball where slices of volumes are trained on."""
+        flat = min(self._at(1.0).plan.original_median_shape) == 1
+        return structure_width(_smallest_structure(self.fingerprint), 2 if flat else 3)
+
+    def _patch(self, shape: Shape) -> tuple[int, ...]:
+        topology = self._topology(shape)
+        return (
+            self._at(shape.coarsening).configuration.patch_size if topology is None else topology.patch_size
+        )
+
+    def _batch(self, shape: Shape) -> int:
+        return min(shape.batch_size, self._at(shape.coarsening).configuration.batch_size)
+
+    def _refuse(self, steps: int, step_s: float, run_seconds: float) -> None:
+        if steps < LEAST_STEPS:
+            told = _what_the_time_allows(str(self.choice), steps, step_s, run_seconds)
+            raise PlanError(f"{told}. Give a larger budget, fewer trainers or folds, or a smaller network.")
+
+    def _rule(self) -> str:
+        if self.moved:
+            return f"at least {ENOUGH_STEPS} steps: the batch shrinks; all else is the other model's"
+        kept = ", then the width" if self.published.width else " (the documented size of the network is kept)"
+        below = self.trainer.smallest_batch > SMALLEST_BATCH
+        return (
+            f"at least {ENOUGH_STEPS} steps: first the batch shrinks{kept}; below {FEWEST_STEPS} steps the "
+            f"spacing grows while the smallest structure stays wider than {NARROWEST_STRUCTURE:g} voxels"
+            + (f", then the batch below {self.trainer.smallest_batch}" if below else "")
+            + ", and at last the patch shrinks while it can hold that structure; spacing and patch stay "
+            "where voxels take less than half of a step"
+        )
+
+    def _measure(self) -> tuple[dict[int, float], dict[str, Any]]:
+        """Seconds of a step by voxels of a small batch, and what they were measured on."""
+        from autoseg.system.device import autocast_dtype
+
+        configuration, topology = self.configuration(self.published), self._at(1.0).topology
+        # A network that names no strides is measured on its whole patch.
+        rows = configuration.architecture.kwargs.get("strides", [configuration.patch_size])
+        strides = divisors(topology) if topology else [math.prod(c) for c in zip(*rows, strict=True)]
+        plan = dataclasses.replace(self._at(1.0).plan, configurations={self.name: configuration})
+        network = build(self.trainer, plan, self.name, self.dataset).to(self.request.device).train()
+        dtype = autocast_dtype(self.request.device)
+        channels = len(self.dataset.channels)
+        probes = probe_batches(configuration.patch_size, configuration.batch_size, strides)
+        measured = {
+            batch * math.prod(patch): step_seconds(
+                network, (batch, channels, *patch), self.request.device, dtype
+            )
+            for batch, patch in probes
+        }
+        on = {"batches": [[batch, *patch] for batch, patch in probes]}
+        return measured, {**on, "precision": str(dtype or torch.float32).removeprefix("torch.")}
+
+
+def published_width(trainer: type[Trainer], options: Mapping[str, Any]) -> int | None:
+    """Features of the first stage where a budget may reduce them; None: the network keeps its size."""
+    if not trainer.adaptive_width:
+        return None
+    return int(options.get("width", 32))
+
+
+def _smallest_structure(fingerprint: Fingerprint) -> float:
+    """Mean voxels of the smallest structure where it is present; 0 if unknown."""
+    structures = fingerprint.class_sizes.get("structures", {}).values()
+    return min((each["voxels"] / each["cases"] for each in structures if each["cases"]), default=0.0)
+
+
+def predicted_steps(plan: Plan) -> int | None:
+    """Steps that a plan expects within its budget; None without one."""
+    return next((each.inputs["predicted_steps"] for each in plan.decisions if each.name == "budget"), None)
+
+
+def too_few_steps(plan: Plan, choice: Choice) -> str | None:
+    """What to say of a plan whose time allows fewer steps than make sense, if it does."""
+    steps = predicted_steps(plan)
+    if steps is None or steps >= FEWEST_STEPS:
+        return None
+    (step_s,) = (each.inputs["predicted_step_s"] for each in plan.decisions if each.name == "budget")
+    return _what_the_time_allows(str(choice), steps, step_s, plan.provenance["training"]["run_seconds"])
+
+
+def _what_the_time_allows(choice: str, steps: int, step_s: float, run_seconds: float) -> str:
+    enough = FEWEST_STEPS * step_s / TRAINING_SHARE
+    return (
+        f"{run_seconds:.0f} s allow {choice} about {steps} steps of {step_s:.2g} s, its smallest; "
+        f"{enough / 60:.1f} min a run ({FEWEST_STEPS} steps) is the least that makes sense"
+    )

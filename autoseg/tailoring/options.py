@@ -1,0 +1,89 @@
+"""What the options of a choice mean to its trainer: for its training, its network, its normalisation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autoseg.errors import UsageError
+from autoseg.planner.normalization_schemes import CHOICES
+from autoseg.tailoring.trainer_spec import NORMALIZATION, START, Choice, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from autoseg.training.trainer import Trainer
+
+
+def split_options(
+    trainer: type[Trainer], options: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options that are hyper-parameters of the training, and those of the network."""
+    from autoseg.training.trainer import HYPERPARAMETERS
+
+    hyperparameters = {key: value for key, value in options.items() if key in HYPERPARAMETERS}
+    elsewhere = (*HYPERPARAMETERS, *START, NORMALIZATION)
+    rest = {key: value for key, value in options.items() if key not in elsewhere}
+    return hyperparameters, rest
+
+
+def normalization_of(trainer: type[Trainer], choice: Choice) -> str:
+    """How intensities are normalised: as the user says, else as the trainer does.
+
+    Raises:
+        UsageError: for a choice that there is not.
+    """
+    wanted = str(choice.options.get(NORMALIZATION, trainer.normalization))
+    if wanted not in CHOICES:
+        raise UsageError(f"{choice}: there is no normalisation {wanted!r}. Choose {' or '.join(CHOICES)}.")
+    return wanted
+
+
+def is_stock(trainer: type[Trainer], choice: Choice) -> bool:
+    """Whether a choice asks for nnU-Net itself, unmodified.
+
+    Raises:
+        UsageError: if the trainer is not nnU-Net's, or another option asks for a change.
+    """
+    wanted = choice.options.get("stock", False)
+    if not isinstance(wanted, bool):
+        raise UsageError(f"{choice}: stock is {wanted!r}; expected true or false.")
+    if wanted and not trainer.has_stock:
+        raise UsageError(
+            f"{choice}: {choice.name} is no trainer of nnU-Net, so it has no stock training. "
+            f"Choose nnunet:stock=true, or leave the option out."
+        )
+    if wanted and (others := [key for key in choice.options if key != "stock"]):
+        raise UsageError(f"{choice}: stock training takes no other option; leave out {', '.join(others)}.")
+    return wanted
+
+
+def check_taken_up(choice: Choice, options: Mapping[str, Any]) -> None:
+    """Refuse options that a plan taken over from a model has decided already.
+
+    Args:
+        choice: with ``plan_from``.
+        options: of it, those of the network.
+
+    Raises:
+        UsageError: naming them.
+    """
+    decided = [*options, *(key for key in (NORMALIZATION, "orientations") if key in choice.options)]
+    if decided:
+        raise UsageError(
+            f"{choice}: {', '.join(decided)} cannot be chosen where the plan is another model's (plan_from). "
+            f"Leave the option out, or plan_from."
+        )
+
+
+def rate_changes(trainer: type[Trainer], hyperparameters: Mapping[str, Any], start: Start) -> list[str]:
+    """The lower learning rate of a training that starts from a trained model, in words."""
+    if "learning_rate" in hyperparameters or not start.init.is_trained_model:
+        return []
+    rate = trainer.learning_rate
+    return [f"learning rate {rate:g} -> {rate * trainer.pretrained_rate:g} (weights of a trained model)"]
+
+
+def wanted_orientations(trainer: type[Trainer], choice: Choice) -> int:
+    """Along how many axes a volume is to be cut into slices, as the user says or the trainer does."""
+    wanted: int = choice.options.get("orientations", trainer.orientations)
+    return wanted

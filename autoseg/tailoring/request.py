@@ -1,0 +1,80 @@
+"""What a run is requested to keep to: budget, memory, device, seed. The name of its plan says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autoseg.data.fingerprint import Fingerprint
+from autoseg.planner.plan import Decision
+from autoseg.system.files import digest
+from autoseg.tailoring.trainer_spec import START, Choice, Start
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run has to keep to.
+
+    Attributes:
+        device: where it trains.
+        memory_gb: memory target of the planner; None: the preset's.
+        run_seconds: wall clock of one run, prediction included; None: epochs decide.
+        epochs: instead of the trainer's own; None: the trainer's.
+        configuration: ``auto`` or a configuration's name.
+        seed: of the run.
+        axis: array axis that slices are cut along, for a member of an ensemble; None: the planner's choice.
+        share: of `run_seconds`, for a member of an ensemble.
+        race: the key of the race that may stop it on the way; its plan is the one that it has otherwise.
+        steps: length of the training, instead of a budget or epochs.
+        small: whether network, batch and patch are small, so that a step takes a moment.
+        dimension: what a pilot found for trainers that follow the data; None: the rules decide.
+    """
+
+    device: torch.device
+    memory_gb: float | None = None
+    run_seconds: float | None = None
+    epochs: int | None = None
+    configuration: str = "auto"
+    seed: int = 0
+    axis: int | None = None
+    share: float = 1.0
+    race: str | None = None
+    steps: int | None = None
+    small: bool = False
+    dimension: Decision | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall clock of this run alone."""
+        return None if self.run_seconds is None else self.run_seconds * self.share
+
+
+def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str:
+    """The name of the plan that is made for a request: the same request, the same name."""
+    own = {key: value for key, value in choice.options.items() if key not in START}
+    key = digest(
+        {
+            **Start.of(choice).key,
+            "trainer": str(Choice(choice.name, own)),
+            "device": request.device.type,
+            "memory_gb": request.memory_gb,
+            "run_seconds": request.run_seconds,
+            "epochs": request.epochs,
+            "configuration": request.configuration,
+            "seed": request.seed,
+            "fingerprint": fingerprint.hash,
+            **({} if request.steps is None else {"steps": request.steps}),
+            **({"small": True} if request.small else {}),
+            **({} if request.dimension is None else {"dimension": request.dimension.value}),
+        }
+    )
+    member = "" if request.axis is None else f"_axis{request.axis}"
+    return f"autosegPlans_{key[:8]}{member}{raced(request)}"
+
+
+def raced(request: Request) -> str:
+    """The end of the name of a plan whose run is raced."""
+    return "" if request.race is None else f"_race{request.race}"

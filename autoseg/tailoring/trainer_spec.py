@@ -1,0 +1,153 @@
+"""What is asked of a run: the trainer with its options, what it starts from, and what it has to keep to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoseg.data.few_cases import parse_cases
+from autoseg.errors import UsageError
+from autoseg.tailoring.plan_of_model import PlanOfModel, plan_of_model
+from autoseg.transfer.initialisation import IMAGENET, RANDOM, Initialisation
+from autoseg.transfer.policy import FineTunePolicy
+
+if TYPE_CHECKING:
+    pass
+
+# Options of a choice that are neither of the training nor of the network.
+START = ("init", "finetune", "cases", "plan_from")
+NORMALIZATION = "normalization"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A trainer with the options that a user gave it: ``brainunet:width=16``."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Choice:
+        """Read ``NAME`` or ``NAME:option=value:option=value``.
+
+        Raises:
+            UsageError: if an option has no value.
+        """
+        name, *entries = text.split(":")
+        options = {}
+        for entry in entries:
+            key, equals, value = entry.partition("=")
+            if not equals or not key:
+                raise UsageError(f"{text!r}: the option {entry!r} has no value. Write {name}:option=value.")
+            options[key.strip()] = _value(value.strip())
+        return cls(name.strip(), options)
+
+    def starting(self, **start: str | None) -> Choice:
+        """The same with what it starts from, where that is given and it has none of its own."""
+        given = {key: _value(value) for key, value in start.items() if value is not None}
+        return Choice(self.name, {**given, **self.options})
+
+    @property
+    def row_options(self) -> dict[str, Any]:
+        """The options as a leaderboard's row has them: of a file of weights its name and content."""
+        options = dict(self.options)
+        start = Start.of(self)
+        source = start.init
+        if "init" in options and Path(source.source).exists():
+            options["init"] = f"{Path(source.source).name}@{source.identity()['source'][:8]}"
+        if start.plan_from is not None and options["plan_from"] != "init":
+            options["plan_from"] = f"{start.plan_from.model}@{start.plan_from.identity[:8]}"
+        return options
+
+    def __str__(self) -> str:
+        return ":".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Attributes:
+        init: where the first weights come from.
+        finetune: what is frozen; None: nothing.
+        cases: of the training cases a number (int) or a part (float); None: all.
+        plan_from: the model whose plan is taken over; None: the plan is made for the data set.
+    """
+
+    init: Initialisation = field(default_factory=Initialisation)
+    finetune: FineTunePolicy | None = None
+    cases: int | float | None = None
+    plan_from: PlanOfModel | None = None
+
+    @classmethod
+    def of(cls, choice: Choice) -> Start:
+        """Read the options of a choice: ``init=FILE:finetune=ft_decoder+frozen_norm=eval:cases=10%``.
+
+        The plan is that of the model that ``plan_from`` names; ``plan_from=init`` is the one of `init`.
+
+        Raises:
+            PlanError: if there is no plan where `plan_from` says.
+            RunError: if there are no weights where `init` says.
+            UsageError: for an unknown strategy, or what is no number of cases.
+        """
+        options = choice.options
+        init = Initialisation.parse(str(options.get("init", RANDOM)))
+        return cls(
+            init,
+            # Within an option, its own options are joined by a plus: the colon divides the choice's.
+            FineTunePolicy.parse(str(options["finetune"]).replace("+", ":"))
+            if "finetune" in options
+            else None,
+            parse_cases(str(options["cases"])) if "cases" in options else None,
+            _plan_from(str(options["plan_from"]), init) if "plan_from" in options else None,
+        )
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What makes two starts the same; empty for random weights, all of them trained, on all cases."""
+        found: dict[str, Any] = {} if self.init == Initialisation() else {"init": self.init.identity()}
+        found |= {} if self.finetune is None else {"finetune": str(self.finetune)}
+        found |= {} if self.plan_from is None else {"plan_from": self.plan_from.identity}
+        return found if self.cases is None else {**found, "cases": self.cases}
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        """The same as a plan keeps it and a trainer reads it; the seed draws the cases."""
+        found: dict[str, Any] = {}
+        if self.init != Initialisation():
+            # Looked at once: a training that goes on may not find the file any more.
+            found = {"init": self.init.to_json(), "init_is_trained_model": self.init.is_trained_model}
+        found |= {} if self.finetune is None else {"finetune": str(self.finetune)}
+        return found if self.cases is None else {**found, "cases": {"size": self.cases, "seed": seed}}
+
+    @property
+    def words(self) -> list[str]:
+        """For the row of a leaderboard."""
+        told = [] if self.init == Initialisation() else [f"weights from {Path(self.init.source).name}"]
+        told += [] if self.finetune is None else [f"fine-tuned {self.finetune}"]
+        if self.cases is not None:
+            few = f"{100 * self.cases:g} %" if isinstance(self.cases, float) else str(self.cases)
+            told.append(f"{few} of the training cases")
+        return told
+
+
+def _plan_from(text: str, init: Initialisation) -> PlanOfModel:
+    if text != "init":
+        return plan_of_model(Path(text).absolute())
+    if init.source in (RANDOM, IMAGENET):
+        raise UsageError(
+            f"The plan is to come from init, and init is {init.source}, which has none. Give a model to "
+            f"start from (init=MODEL), or name the model whose plan is meant: plan_from=MODEL."
+        )
+    return plan_of_model(Path(init.source))
+
+
+def _value(text: str) -> Any:
+    """A number, a truth value or a text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)

@@ -1,0 +1,6 @@
+"""The training of one fold: the public base class `Trainer`, its clock, schedule, loaders and checkpoints."""
+
+import lazy_loader
+
+# What is public stands in __init__.pyi; each name is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,2 @@
+from .trainer import Trainer as Trainer
+from .training_run import train as train

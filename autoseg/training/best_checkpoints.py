@@ -1,0 +1,150 @@
+"""The best checkpoints of a training, for a prediction that averages them.
+
+DeepMRSeg's authors keep the five checkpoints with the lowest validation loss and average their softmaxes
+(github.com/CBICA/DeepMRSeg). Any trainer does so with ``best_checkpoints=5``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.errors import RunError, UsageError
+from autoseg.nnunet import read_checkpoint
+from autoseg.run import BEST_CHECKPOINTS
+from autoseg.system.files import atomic_path, read_json, write_json
+
+
+@dataclass
+class Kept:
+    """Weights with a low validation loss: in memory first, then in a file.
+
+    Attributes:
+        loss: mean over the validation patches.
+        epoch: that they are from.
+        weights: in main memory; None once they are in a file.
+        file: its name.
+    """
+
+    loss: float
+    epoch: int
+    weights: dict[str, Tensor] | None = None
+    file: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What the list on disk says."""
+        return {"file": self.file, "loss": self.loss, "epoch": self.epoch}
+
+
+class BestCheckpoints:
+    """Keeps the weights with the lowest validation loss, `best_checkpoints` of them; 0: none.
+
+    The loss is that of training cases that were set apart (`autoseg.data.folds.watching_cases`).
+
+    They are held in memory and written with the trainer's own checkpoints, so that a training stopped at any
+    time goes on with the list that belongs to its latest checkpoint, and writing takes next to no time. Each
+    becomes a file that stock prediction reads (``-chk checkpoint_best_3.pth``), without the optimiser's
+    state; ``best_checkpoints.json`` lists them, best first. A file is written before the list names it, and
+    removed after, so that the list on disk is always whole.
+
+    ``checkpoint_final.pth``, which stock prediction reads unasked, gets the single best weights, not the
+    last: with one checkpoint, stock and autoseg predict the same.
+    """
+
+    best_checkpoints: int
+    _kept: list[Kept]
+    _written: int
+
+    def on_train_start(self) -> None:
+        """Start the list, or go on with that of an interrupted training.
+
+        Raises:
+            UsageError: if `best_checkpoints` is no number of checkpoints.
+        """
+        if not isinstance(self.best_checkpoints, int) or self.best_checkpoints < 0:
+            raise UsageError(f"best_checkpoints is {self.best_checkpoints!r}; expected 0, 1, 2, ...")
+        super().on_train_start()  # type: ignore[misc]
+        self._kept, self._written = [], 0
+        path = Path(self.output_folder) / BEST_CHECKPOINTS
+        if self.current_epoch > 0 and path.is_file():
+            document = read_json(path, RunError)
+            self._kept = [Kept(**entry) for entry in document["checkpoints"][: self.best_checkpoints]]
+            self._written = document["written"]
+        else:
+            path.unlink(missing_ok=True)
+
+    def on_validation_epoch_end(self, val_outputs: list[Any]) -> None:
+        """Log the validation, and keep the weights if they are among the best."""
+        super().on_validation_epoch_end(val_outputs)  # type: ignore[misc]
+        loss = float(self.logger.get_value("val_losses", step=-1))
+        best = self._kept[: self.best_checkpoints]
+        if not self.best_checkpoints or not math.isfinite(loss):
+            return
+        if len(best) < self.best_checkpoints or loss < best[-1].loss:
+            state = self._bare_network().state_dict()
+            weights = {name: value.detach().cpu().clone() for name, value in state.items()}
+            best.append(Kept(loss, self.current_epoch, weights))
+        self._kept = sorted(best, key=lambda each: each.loss)[: self.best_checkpoints]
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write the best checkpoints, then the trainer's own."""
+        if self.best_checkpoints and self.local_rank == 0 and not self.disable_checkpointing:
+            self._write_kept()
+        super().save_checkpoint(filename)  # type: ignore[misc]
+
+    def on_train_end(self) -> None:
+        """Go back to the best weights, which the final checkpoint is to hold."""
+        if self.best_checkpoints and self._kept:
+            best = self._kept[0]
+            weights = best.weights or self._read(best.file)
+            self._bare_network().load_state_dict(weights)
+        super().on_train_end()  # type: ignore[misc]
+
+    def _read(self, file: str) -> dict[str, Tensor]:
+        weights: dict[str, Tensor] = read_checkpoint(Path(self.output_folder) / file)["network_weights"]
+        return weights
+
+    def _write_kept(self) -> None:
+        """Write what is not yet on disk, then the list, and remove the files that it no longer names."""
+        folder = Path(self.output_folder)
+        for kept in self._kept:
+            if kept.weights is not None:
+                # A number of its own: a file that the list on disk names is never written over.
+                self._written += 1
+                kept.file = f"checkpoint_best_{self._written}.pth"
+                with atomic_path(folder / kept.file) as path:
+                    torch.save(self._predicting_state(kept), path)
+                kept.weights = None
+        document = {"checkpoints": [kept.to_json() for kept in self._kept], "written": self._written}
+        write_json(folder / BEST_CHECKPOINTS, document)
+        for path in folder.glob("checkpoint_best_*.pth"):
+            if path.name not in {kept.file for kept in self._kept}:
+                path.unlink()
+
+    def _predicting_state(self, kept: Kept) -> dict[str, Any]:
+        """What prediction, stock nnU-Net's too, asks of a checkpoint."""
+        mirrored = self.mirrored_prediction
+        return {
+            "network_weights": kept.weights,
+            "trainer_name": type(self).__name__,
+            "init_args": {key: value for key, value in self.my_init_kwargs.items() if key != "autoseg"},
+            "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes if mirrored else None,
+            "current_epoch": kept.epoch + 1,
+        }
+
+    # What the trainer brings.
+    current_epoch: int
+    disable_checkpointing: bool
+    inference_allowed_mirroring_axes: Any
+    local_rank: int
+    logger: Any
+    mirrored_prediction: bool
+    my_init_kwargs: dict[str, Any]
+    output_folder: str
+    _bare_network: Callable[[], nn.Module]

@@ -1,0 +1,266 @@
+"""The training loop that ends on time."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autoseg.system import progress
+from autoseg.training.legs import Leg, draw_anew, settle
+from autoseg.training.schedule import Plateau
+
+log = logging.getLogger(__name__)
+
+# One part of the budget is one "epoch": a look at the validation patches, a line in the log.
+PARTS = 20
+# Where the validation loss steers the training: more looks, at patches that stay the same, so that two
+# looks differ by the network alone; and how much of the time they may take.
+PARTS_OF_A_PLATEAU = 40
+VALIDATION_SHARE = 0.05
+MOST_VALIDATION_BATCHES = 16
+CHECKPOINT_EVERY_S = 60.0
+CHECKPOINT_EVERY_S_OF_A_LONG_RUN = 600.0
+# By how much of a budget its last step may pass it.
+MOST_OVER = 0.02
+
+
+class BudgetedLoop:
+    """`run_training` by the clock instead of by epochs, where the run has a budget.
+
+    The learning rate follows the part of the time that is used, so that it is zero when the time is over,
+    however fast the machine is. Time spent before an interruption counts.
+    """
+
+    budget_s: float | None
+    elapsed_s: float
+    steps_done: int
+    step_seconds: float = 0.0
+    # Set by a signal; the loop looks at it between two steps.
+    stop_requested: bool = False
+    validation_s: float = 0.0
+    # Of a training that is paused to be judged; None: it goes to its end in one.
+    leg: Leg | None = None
+    paused: bool = False
+    # What a lack of memory changed in the plan, in words.
+    memory_changes: Sequence[str] = ()
+    _held_batches: list[Any] | None = None
+    _saved_at: float | None = None
+
+    @property
+    def parts(self) -> int:
+        """Looks at the validation patches in the whole budget."""
+        return PARTS if self.plateau is None else PARTS_OF_A_PLATEAU
+
+    def looks_in(self, epochs: int) -> int:
+        """Looks that stand for some epochs: under a budget as many as lie in the same share of the time."""
+        if self.budget_s is None:
+            return epochs
+        return max(1, round(epochs * PARTS_OF_A_PLATEAU / self.epochs))
+
+    def progress_of(self, clock: Clock) -> float:
+        """How far the schedule of the learning rate is, 0 to 1: as far as the time, or nnU-Net's epochs."""
+        if self.stock:
+            return self.steps_done // self.steps_per_epoch / self.epochs
+        if self.leg is not None:
+            return self.leg.progress(clock.elapsed, clock.budget_s, self.warmup)
+        return clock.progress
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training is to end before its time."""
+        published_steps = self.epochs * self.steps_per_epoch
+        return self.stopped_early or (self.stock and self.steps_done >= published_steps)
+
+    def run_training(self) -> None:
+        """Train until the budget or, without one, the number of epochs is used up."""
+        if self.budget_s is None:
+            super().run_training()  # type: ignore[misc]
+            return
+        began = time.monotonic()
+        self.on_train_start()
+        # Preparing the loaders belongs to the budget: the user's clock is running.
+        until_s = math.inf if self.leg is None else self.leg.until_s
+        clock = Clock(self.budget_s, self.elapsed_s + time.monotonic() - began, until_s)
+        if self.leg is not None and self.steps_done:
+            draw_anew(self)
+        self.print_to_log_file(self._rescaling(self.budget_s))
+        with progress.stage(f"Train {type(self).__name__}", total=self.budget_s) as advance:
+            advance(clock.elapsed)
+            self._train_until(clock, advance)
+        self.elapsed_s = clock.elapsed
+        self.paused = until_s < self.budget_s and not self.is_over
+        if self.paused:
+            self.save_for_resuming()
+            settle(self)
+        else:
+            self.on_train_end()
+
+    def _rescaling(self, budget_s: float) -> str:
+        if self.stock:
+            return f"stock schedule of {self.epochs} epochs, stopped after {budget_s:.0f} s of training"
+        return f"schedule of {self.epochs} epochs -> {budget_s:.0f} s of training, in {self.parts} parts"
+
+    def _train_until(self, clock: Clock, advance: Callable[..., None]) -> None:
+        while not clock.over(self.step_seconds) and not self.is_over:
+            self._one_part(clock, advance)
+            self.elapsed_s = clock.elapsed
+            self.save_now_and_then()
+
+    def save_for_resuming(self) -> None:
+        """Write the checkpoint that a restart goes on from."""
+        # nnU-Net saves before it counts the epoch, and so adds one; here the part is counted already.
+        self.current_epoch -= 1
+        self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
+        self.current_epoch += 1
+
+    def save_now_and_then(self) -> None:
+        """Save if the last time is long enough ago; seldom in a long training, whose files may be large."""
+        is_long = (self.budget_s or math.inf) > 3600
+        every = CHECKPOINT_EVERY_S_OF_A_LONG_RUN if is_long else CHECKPOINT_EVERY_S
+        now = time.monotonic()
+        if self._saved_at is None:
+            self._saved_at = now
+        if now - self._saved_at > every:
+            self.save_for_resuming()
+            self._saved_at = time.monotonic()
+
+    def between_steps(self) -> None:
+        """In nnU-Net's own loop, which knows no signals: stop where one asked for it, save now and then.
+
+        Raises:
+            KeyboardInterrupt: if a signal asked for an end.
+        """
+        if self.stop_requested:
+            raise KeyboardInterrupt
+        self.save_now_and_then()
+        self.steps_done += 1
+
+    def _one_part(self, clock: Clock, advance: Callable[..., None]) -> None:
+        part = int(clock.progress * self.parts)
+        self.on_epoch_start()
+        self.network.train()
+        losses = []
+        while self._goes_on(part, clock) and not clock.over(self.step_seconds) and not self.is_over:
+            if self.stop_requested:
+                self.elapsed_s = clock.elapsed
+                raise KeyboardInterrupt
+            before = clock.elapsed
+            rate = self.set_learning_rate(self.progress_of(clock))
+            losses.append(float(self.train_step(next(self.dataloader_train))["loss"]))
+            self.steps_done += 1
+            taken = clock.elapsed - before
+            self.step_seconds = taken if self.steps_done == 1 else 0.9 * self.step_seconds + 0.1 * taken
+            advance(taken, detail=f"step {self.steps_done}, loss {losses[-1]:.3f}")
+            if self.budget_s is not None and self.budget_s > 3600:  # a part of it is minutes long
+                self.elapsed_s = clock.elapsed
+                self.save_now_and_then()
+        if losses:
+            self._log_part(losses, rate)
+
+    def _goes_on(self, part: int, clock: Clock) -> bool:
+        """Whether a part goes on: to its end, or until there is time again for a look."""
+        too_early = self.plateau is not None and self.validation_s > VALIDATION_SHARE * clock.elapsed
+        return too_early or int(clock.progress * self.parts) == part
+
+    def _validated(self) -> list[Any]:
+        """What `validation_step` gives for two new batches or, where losses are compared, always the same."""
+        if self.plateau is None and not self.best_checkpoints:
+            return [self.validation_step(next(self.dataloader_val)) for _ in range(2)]
+        began = time.monotonic()
+        if self._held_batches is None:
+            self._outputs_of(*self._draw(1))
+            affordable = VALIDATION_SHARE * (self.budget_s or 0.0) / self.parts / (time.monotonic() - began)
+            self._held_batches = self._draw(min(max(int(affordable), 1), MOST_VALIDATION_BATCHES))
+        outputs = [self._outputs_of(batch) for batch in self._held_batches]
+        self.validation_s += time.monotonic() - began
+        return outputs
+
+    def _draw(self, number: int) -> list[Any]:
+        """Batches that are the same after a restart."""
+        state = np.random.get_state()
+        np.random.seed(self.seed % 2**32)
+        batches = [next(self.dataloader_val) for _ in range(number)]
+        np.random.set_state(state)
+        return batches
+
+    def _outputs_of(self, batch: Any) -> Any:
+        # nnU-Net's step writes into the target where there is an ignore label.
+        return self.validation_step(copy.deepcopy(batch))
+
+    def _log_part(self, losses: list[float], rate: float) -> None:
+        """Look at validation patches, and write the log."""
+        self.logger.log("lrs", rate, self.current_epoch)
+        self.logger.log("train_losses", float(np.mean(losses)), self.current_epoch)
+        with torch.no_grad():
+            self.on_validation_epoch_start()
+            self.on_validation_epoch_end(self._validated())
+        self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
+        dice = self.logger.get_value("dice_per_class_or_region", step=-1)
+        self.print_to_log_file(
+            f"step {self.steps_done}: learning rate {rate:.2e}, loss {np.mean(losses):.4f}, "
+            f"patch Dice {', '.join(f'{value:.3f}' for value in dice)}"
+        )
+        self.look_at_validation()
+        self.current_epoch += 1
+
+    # What the trainer brings.
+    logger: Any
+    network: Any
+    seed: int
+    stock: bool
+    warmup: float
+    epochs: int
+    steps_per_epoch: int
+    plateau: Plateau | None
+    best_checkpoints: int
+    stopped_early: bool
+    look_at_validation: Callable[[], None]
+    dataloader_train: Any
+    dataloader_val: Any
+    current_epoch: int
+    output_folder: str
+    on_train_start: Callable[[], None]
+    on_train_end: Callable[[], None]
+    on_epoch_start: Callable[[], None]
+    on_validation_epoch_start: Callable[[], None]
+    on_validation_epoch_end: Callable[[list[Any]], None]
+    set_learning_rate: Callable[[float], float]
+    train_step: Callable[[Any], dict[str, Any]]
+    validation_step: Callable[[Any], dict[str, Any]]
+    save_checkpoint: Callable[[str], None]
+    print_to_log_file: Callable[..., None]
+
+
+class Clock:
+    """Time used of a budget, in seconds, earlier sessions counted in, and when there is a pause."""
+
+    def __init__(self, budget_s: float, used_s: float = 0.0, until_s: float = math.inf) -> None:
+        self.budget_s = budget_s
+        self.until_s = until_s
+        self._start = time.monotonic() - used_s
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds used."""
+        return time.monotonic() - self._start
+
+    @property
+    def progress(self) -> float:
+        """Part of the budget used, 0 to 1."""
+        return min(1.0, self.elapsed / self.budget_s)
+
+    def over(self, next_step_s: float = 0.0) -> bool:
+        """Whether there is no time for another step of about `next_step_s` seconds, before a pause if any.
+
+        A step may pass the end by a half, which is right on average, but never by much of the budget.
+        """
+        borne = min(0.5 * next_step_s, MOST_OVER * self.budget_s)
+        return self.elapsed + next_step_s - borne >= min(self.budget_s, self.until_s)

@@ -1,0 +1,257 @@
+"""Training one run: from a plan to a checkpoint, on time, and resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from autoseg import nnunet, plugins
+from autoseg.errors import RunError
+from autoseg.planner.plan import Plan
+from autoseg.run import Checkpoint, Run
+from autoseg.system.files import read_json
+from autoseg.system.lease import NAME as LEASE
+from autoseg.system.lease import hold
+from autoseg.system.process_memory import forget_peak
+from autoseg.training.cost import write_cost
+from autoseg.training.legs import Leg, save_rung
+from autoseg.training.out_of_memory import FILE as LIMITS
+from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memory
+from autoseg.training.prediction_time import prediction_seconds
+from autoseg.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+# What remains after the last step besides prediction: writing the checkpoint and closing the log.
+CLOSING_SECONDS = 3.0
+# Mirrored prediction is left out where it would take more than this part of a run's time.
+LARGEST_MIRRORING_SHARE = 0.12
+# As many of the best checkpoints predict as fit into this part of a run's time, at least one.
+LARGEST_CHECKPOINTS_SHARE = 0.2
+
+
+def train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None = None) -> Checkpoint:
+    """Train a run, or go on with it, or return at once if it is done.
+
+    The plan must lie in the workspace and the cases must be preprocessed. Under a budget (in the plan) the
+    time of the final prediction is measured first and set aside.
+
+    Args:
+        run: what is trained.
+        workspace: where everything lies.
+        device: where to compute.
+        leg: where to pause, for a training that is judged on the way; None: train to the end.
+
+    Returns:
+        The final checkpoint; of a training that has paused, the one that it goes on from.
+
+    Raises:
+        RunError: if training cannot go on, or another process trains this run; the message says which.
+        KeyboardInterrupt: after an interrupt, with a checkpoint written.
+    """
+    nnunet.activate(workspace)
+    if not _is_done(run):
+        with hold(run.folder / LEASE):
+            if run.final_checkpoint.is_file():
+                _account(run, workspace, device)
+            else:
+                return _train(run, workspace, device, leg)
+    return Checkpoint(run, run.final_checkpoint, _epoch_of(run))
+
+
+def _is_done(run: Run) -> bool:
+    return run.final_checkpoint.is_file() and run.cost.is_file()
+
+
+def _account(run: Run, workspace: Workspace, device: torch.device) -> None:
+    """Write the cost of a training that was stopped between its last checkpoint and that."""
+    if _is_done(run):  # by whoever held the lease before
+        return
+    with _standard_output_to_log():
+        trainer = _build(run, workspace, device)
+        trainer.load_checkpoint(str(run.final_checkpoint))
+    write_cost(run, trainer, trainer.elapsed_s, 0.0)
+
+
+def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None) -> Checkpoint:
+    """Train, with smaller steps where memory runs out."""
+    planned = plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
+    limits = MemoryLimits(workspace.preprocessed_of(run.dataset) / LIMITS, run.trainer, device)
+    plan, spent = limits.applied(plan, run.configuration), 0.0
+    while True:
+        told = changes(planned.configuration(run.configuration), plan.configuration(run.configuration))
+        outcome = _attempt(run, workspace, device, leg, plan, spent, told)
+        if isinstance(outcome, Checkpoint):
+            return outcome
+        # Only here, where no traceback holds the tensors any more, is their memory free.
+        spent = outcome
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        plan = limits.lowered(plan, run.configuration)
+
+
+def _attempt(
+    run: Run,
+    workspace: Workspace,
+    device: torch.device,
+    leg: Leg | None,
+    plan: Plan,
+    spent: float,
+    told: list[str],
+) -> Checkpoint | float:
+    """Train with the steps of a plan to the end; gives the seconds spent so far if memory runs out."""
+    began = time.monotonic()
+    forget_peak(device)
+    with _standard_output_to_log():
+        trainer = _build(run, workspace, device, plan)
+        spent_before = trainer.elapsed_s = max(trainer.elapsed_s, spent)
+        trainer.leg, trainer.memory_changes = leg, told
+        with _stop_on_signal(trainer):
+            try:
+                _set_budget(trainer, run, workspace, began, leg)
+                trainer.run_training()
+            except KeyboardInterrupt:
+                _save_for_resume(trainer)
+                raise
+            except Exception as problem:
+                if not is_out_of_memory(problem):
+                    raise
+                trainer.elapsed_s = spent_before + time.monotonic() - began
+                _save_for_resume(trainer)
+                return float(trainer.elapsed_s)
+            finally:
+                _close_loaders(trainer)
+    if trainer.paused:
+        return _at_rung(trainer, run, leg, spent_before, time.monotonic() - began)
+    write_cost(run, trainer, spent_before, time.monotonic() - began)
+    return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
+
+
+def _at_rung(trainer: Any, run: Run, leg: Leg | None, spent_before: float, seconds: float) -> Checkpoint:
+    """Leave what a paused training has come to: a model of its own, and what it cost."""
+    if leg is not None and leg.place is not None:
+        rung = dataclasses.replace(run, results=leg.place)
+        save_rung(trainer, rung.final_checkpoint)
+        for name in ("plans.json", "dataset.json"):
+            shutil.copyfile(run.model_folder / name, rung.model_folder / name)
+        trainer.mirrored_prediction = False
+        write_cost(rung, trainer, spent_before, seconds)
+    return Checkpoint(run, run.latest_checkpoint, trainer.current_epoch)
+
+
+def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | None = None) -> Any:
+    """The trainer, its network built, and loaded where there is something to go on from."""
+    plan = plan or Plan.load(workspace.plan_of(run.dataset, run.plan))
+    dataset_json = read_json(workspace.preprocessed_of(run.dataset) / "dataset.json", RunError)
+    trainer = plugins.trainer_class(run.trainer)(
+        plan.to_json(), run.configuration, run.fold, dict(dataset_json), device
+    )
+    trainer.initialize()
+    if run.latest_checkpoint.is_file():
+        trainer.load_checkpoint(str(run.latest_checkpoint))
+        # The steps may have become smaller since.
+        trainer.my_init_kwargs["plans"] = plan.to_json()
+        log.info("%s goes on after step %d (%.0f s).", run.name, trainer.steps_done, trainer.elapsed_s)
+    return trainer
+
+
+def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float, leg: Leg | None = None) -> None:
+    """Set aside the time that the prediction will take.
+
+    Where that takes too much, fewer of the best checkpoints predict, and without mirroring.
+    """
+    settings = trainer.plans_manager.plans.get("autoseg", {}).get("provenance", {}).get("training", {})
+    total = settings.get("run_seconds")
+    if total is None:
+        return
+    if leg is not None and leg.run_s is not None:
+        trainer.budget_s *= leg.run_s / total
+        total = leg.run_s
+    if leg is not None and leg.place is not None:
+        return  # before a pause it does not matter yet what the prediction at the end will take
+    # nnU-Net knows the axes to mirror along only when its loaders are made, which comes later.
+    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    # Trained on every case, there is none left to predict.
+    plain, once = (0.0, 0.0) if run.fold == "all" else prediction_seconds(trainer, run, workspace)
+    if trainer.best_checkpoints:
+        trainer.best_checkpoints = checkpoints_that_fit(trainer.best_checkpoints, plain, total)
+        plain *= trainer.best_checkpoints
+    mirrored = plain * 2 ** len(trainer.inference_allowed_mirroring_axes or ())
+    trainer.mirrored_prediction = trainer.mirroring and mirrored <= LARGEST_MIRRORING_SHARE * total
+    reserved = once + (mirrored if trainer.mirrored_prediction else plain)
+    trainer.budget_s = max(total - reserved - CLOSING_SECONDS - (time.monotonic() - began), 0.1 * total)
+    log.info(
+        "%s: %.0f s for training, %.0f s for predicting the fold%s.",
+        run.name,
+        trainer.budget_s,
+        reserved,
+        "" if trainer.mirrored_prediction else " (without mirrored copies)",
+    )
+
+
+def checkpoints_that_fit(wanted: int, seconds: float, total: float) -> int:
+    """How many checkpoints predict within their share of a run's time.
+
+    Args:
+        wanted: at most this many.
+        seconds: that one takes.
+        total: of the run.
+    """
+    share = LARGEST_CHECKPOINTS_SHARE * total
+    return next((count for count in range(wanted, 1, -1) if count * seconds <= share), 1)
+
+
+def _save_for_resume(trainer: Any) -> None:
+    if trainer.steps_done:
+        trainer.save_for_resuming()
+
+
+def _close_loaders(trainer: Any) -> None:
+    """End the processes of nnU-Net's own loaders: they inherit our signal handlers, so nothing else does."""
+    for loader in (trainer.dataloader_train, trainer.dataloader_val):
+        if hasattr(loader, "_finish"):
+            loader._finish()
+
+
+@contextlib.contextmanager
+def _stop_on_signal(trainer: Any) -> Iterator[None]:
+    """Let a first Ctrl-C (or a scheduler's SIGTERM, SIGUSR2) end the training between two steps."""
+    try:
+        previous = {
+            number: signal.signal(number, lambda *_: setattr(trainer, "stop_requested", True))
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+        }
+    except ValueError:  # not the main thread: its owner handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _standard_output_to_log() -> Iterator[None]:
+    """Keep nnU-Net's prints off standard output, which belongs to results."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+    sys.stdout.flush()
+
+
+def _epoch_of(run: Run) -> int:
+    cost: Mapping[str, Any] = json.loads(run.cost.read_text()) if run.cost.is_file() else {}
+    return int(cost.get("epochs", 0))

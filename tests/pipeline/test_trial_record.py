@@ -1,0 +1,56 @@
+"""What a row says of the cases that it was trained on, without training anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from autoseg.data.dataset import Case
+from autoseg.data.few_cases import subset
+from autoseg.data.folds import Fold
+from autoseg.pipeline.trial_record import Cell, plan_content, training_cases
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.trainer_spec import Choice
+
+NAMES = tuple(f"case_{n:02d}" for n in range(20))
+
+
+def cell(trainer: str, seed: int = 0) -> Cell:
+    """Twenty training cases, two of each exam."""
+    cases = tuple(Case(name, (Path(),), None, f"exam_{i // 2}") for i, name in enumerate(NAMES))
+    dataset: Any = SimpleNamespace(cases=cases)
+    fold, fingerprint = Fold(0, NAMES, ("held_out",)), SimpleNamespace()
+    request = Request(torch.device("cpu"), seed=seed)
+    return Cell(dataset, fingerprint, (fold,), Choice.parse(trainer), fold, request)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("asked", "seen"), [("", 20), (":cases=6", 6), (":cases=10%", 2), (":cases=5", 4)])
+def test_a_cell_knows_which_cases_it_trains_on(asked: str, seen: int) -> None:
+    """Five cases are four, since exams stay whole."""
+    found = training_cases(cell(f"nnunet{asked}"))
+    assert len(found) == seen
+    assert len({NAMES.index(name) // 2 for name in found}) == seen // 2
+
+
+def test_the_seed_draws_them_as_the_trainer_does() -> None:
+    groups = {name: f"exam_{i // 2}" for i, name in enumerate(NAMES)}
+    drawn = [training_cases(cell("nnunet:cases=6", seed)) for seed in range(4)]
+    assert drawn == [subset(NAMES, groups, 6, seed) for seed in range(4)]
+    assert len(set(drawn)) > 1
+
+
+def test_seeds_that_draw_other_cases_are_one_row_and_other_numbers_are_not() -> None:
+    def content(size: int | None, seed: int) -> dict[str, Any]:
+        few = {} if size is None else {"cases": {"size": size, "seed": seed}}
+        document: dict[str, Any] = {"plans_name": f"plan {seed}", "autoseg": {}, "configurations": {}}
+        plan: Any = SimpleNamespace(
+            to_json=lambda: dict(document), provenance={"training": {"seed": seed, **few}}
+        )
+        return plan_content(plan)
+
+    assert content(5, 0) == content(5, 1)
+    assert content(5, 0) != content(6, 0) != content(None, 0)

@@ -1,0 +1,65 @@
+"""Which held-out cases a race looks at on the way, and in which groups they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from autoseg.pipeline.trial import Cell
+from autoseg.racing.cases import groups_of, held_out, looked_at, pooled
+
+PATIENTS = [f"p{number:02d}" for number in range(20)]
+IMAGES = [f"{patient}_{side}" for patient in PATIENTS for side in "ab"]
+OF_PATIENTS = {image: image[:3] for image in IMAGES}
+
+
+def cells_of(folds: Sequence[Sequence[str]], groups: Mapping[str, str] | None = None) -> list[Cell]:
+    """As much of a trainer's runs as is asked here: two seeds of each fold."""
+    cases = [
+        SimpleNamespace(identifier=case, group=(groups or {}).get(case)) for fold in folds for case in fold
+    ]
+    cells = [
+        SimpleNamespace(
+            fold=SimpleNamespace(index=index, validation=tuple(fold)), dataset=SimpleNamespace(cases=cases)
+        )
+        for index, fold in enumerate(folds)
+        for _ in range(2)
+    ]
+    return cast("list[Cell]", cells)
+
+
+def test_without_a_number_all_are_looked_at() -> None:
+    cells = cells_of([PATIENTS[:9], PATIENTS[9:]])
+    assert looked_at(cells, None) == looked_at(cells, 99) == held_out(cells) == tuple(PATIENTS)
+    assert groups_of(cells) is None
+
+
+@pytest.mark.parametrize("most", [8, 9, 12])
+def test_as_many_of_every_fold_spread_over_it(most: int) -> None:
+    found = looked_at(cells_of([PATIENTS[:10], PATIENTS[10:]]), most)
+    assert sum(case in PATIENTS[:10] for case in found) == sum(case in PATIENTS[10:] for case in found)
+    assert most <= len(found) <= most + 1
+    places = [PATIENTS.index(case) for case in found]
+    assert places == sorted(places) and max(np.diff(places)) <= 3
+
+
+def test_one_case_of_each_group_first() -> None:
+    cells = cells_of([IMAGES], OF_PATIENTS)
+    found = looked_at(cells, 12)
+    assert len({OF_PATIENTS[case] for case in found}) == 12
+    assert groups_of(cells, found) is None  # every case is its own
+    more = looked_at(cells, 24)
+    assert len(more) == 24 and {OF_PATIENTS[case] for case in more} == set(PATIENTS)
+    assert groups_of(cells, more) == tuple(OF_PATIENTS[case] for case in more)
+    assert groups_of(cells) == tuple(OF_PATIENTS[case] for case in sorted(IMAGES))
+
+
+def test_a_case_counts_with_its_mean_over_the_runs_and_an_empty_one_as_right() -> None:
+    def table(**dice: float) -> Any:
+        return SimpleNamespace(cases=tuple(dice), case_scores=lambda _: list(dice.values()))
+
+    assert pooled([table(b=0.5, a=float("nan")), table(a=0.8, b=0.7)]) == pytest.approx([0.9, 0.6])

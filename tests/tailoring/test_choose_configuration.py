@@ -1,0 +1,71 @@
+"""Which configuration a trainer takes: asked for, its own, or as the data decide."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from bare_trainers import ABOUT, fingerprint_of
+
+from autoseg.errors import PlanError
+from autoseg.planner import plan_experiment
+from autoseg.planner.dimension import DimensionChoice, asked_dimension
+from autoseg.planner.plan import Plan
+from autoseg.tailoring.choose_configuration import choose_configuration
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.tailored_plan import dimension_of
+from autoseg.training.trainer import Trainer
+
+LARGE = fingerprint_of((160, 200, 180))
+VOLUMES = plan_experiment(ABOUT, LARGE)
+CPU = torch.device("cpu")
+
+
+class follows(Trainer):
+    """A trainer that follows the data."""
+
+
+class slices(Trainer):
+    """A documented system for slices."""
+
+    preferred_dimension = 2
+
+
+class only_2d(Trainer):
+    """A trainer without a 3D network."""
+
+    dimensions = (2,)
+
+
+def decided(name: str, plan: Plan = VOLUMES) -> DimensionChoice:
+    return asked_dimension(plan, name)
+
+
+def test_the_data_decide_for_whom_has_no_dimension_of_its_own() -> None:
+    name, decisions = choose_configuration(VOLUMES, follows, "auto", decided("2d"))
+    assert name == "2d" and [each.name for each in decisions] == ["dimension", "configuration"]
+    name, decisions = choose_configuration(VOLUMES, slices, "auto", decided("3d_fullres"))
+    assert name == "2d" and [each.name for each in decisions] == ["configuration"]
+    assert choose_configuration(VOLUMES, only_2d, "auto", decided("3d_fullres"))[0] == "2d"
+    assert choose_configuration(VOLUMES, follows, "auto")[0] == "3d_fullres"
+
+
+def test_of_a_cascade_the_full_resolution_is_trained() -> None:
+    plan = plan_experiment(ABOUT, fingerprint_of((400, 512, 512)))
+    assert "3d_cascade_fullres" in plan.configurations
+    name, (dimension, chosen) = choose_configuration(
+        plan, follows, "auto", decided("3d_cascade_fullres", plan)
+    )
+    assert (name, dimension.value, chosen.value) == ("3d_fullres", "3d_cascade_fullres", "3d_fullres")
+    assert choose_configuration(plan, follows, "auto", decided("3d_lowres", plan))[0] == "3d_lowres"
+
+
+def test_what_is_asked_for_overrides() -> None:
+    name, decisions = choose_configuration(VOLUMES, follows, "3d_fullres", decided("2d"))
+    assert name == "3d_fullres" and [each.rule for each in decisions] == ["asked for"]
+    with pytest.raises(PlanError, match="trains in 2D"):
+        choose_configuration(VOLUMES, only_2d, "3d_fullres")
+
+
+def test_too_short_a_time_for_volumes_leaves_slices() -> None:
+    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_seconds=3600.0)).value == "3d_fullres"
+    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_seconds=3.0)).value == "2d"

@@ -1,0 +1,37 @@
+"""A training as long as a number of steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autoseg.planner.budget import STEPS_FOR_MIRRORING, Shape
+from autoseg.tailoring.training_length import count_steps, small_shape
+
+
+@pytest.mark.parametrize(("steps", "epochs", "each"), [(300, 10, 30), (10, 10, 1), (7, 7, 1), (205, 10, 20)])
+def test_steps_are_divided_into_epochs(steps: int, epochs: int, each: int) -> None:
+    hyperparameters: dict[str, Any] = {"learning_rate": 0.1}
+    decisions = count_steps(steps, hyperparameters)
+    assert (hyperparameters["epochs"], hyperparameters["steps_per_epoch"]) == (epochs, each)
+    assert hyperparameters["learning_rate"] == 0.1
+    assert decisions[0].value == epochs * each <= steps
+
+
+def test_a_short_training_is_not_mirrored_unless_a_user_says_so() -> None:
+    short: dict[str, Any] = {}
+    count_steps(100, short)
+    assert short["mirroring"] is False
+    long: dict[str, Any] = {}
+    count_steps(STEPS_FOR_MIRRORING, long)
+    assert "mirroring" not in long
+    asked: dict[str, Any] = {"mirroring": True}
+    assert [each.name for each in count_steps(100, asked)] == ["steps"]
+    assert asked["mirroring"] is True
+
+
+def test_a_small_shape_is_never_larger_than_the_published_one() -> None:
+    assert small_shape(Shape(9, 32, 1.0), 2) == Shape(2, 8, 1.0, 1 / 8)
+    assert small_shape(Shape(2, None, 1.0), 8) == Shape(2, None, 1.0, 1 / 8)
+    assert small_shape(Shape(4, 4, 1.0), 2).width == 4
