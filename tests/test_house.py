@@ -38,8 +38,8 @@ def test_the_stages_before_training_start_without_torch(code: str) -> None:
 
 def test_every_public_name_is_there() -> None:
     for name in autoseg.__all__:
-        assert callable(getattr(autoseg, name))
-    assert len(autoseg.__all__) <= 16
+        assert getattr(autoseg, name)
+    assert len(autoseg.__all__) <= 24
     with pytest.raises(AttributeError):
         autoseg.nothing_of_the_kind  # noqa: B018
 

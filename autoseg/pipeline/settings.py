@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from autoseg.system.device import find_device
-from autoseg.tailoring.request import Request
-from autoseg.tailoring.trainer_spec import Choice
+if TYPE_CHECKING:
+    from autoseg.tailoring.request import Request
+    from autoseg.tailoring.trainer_spec import Choice
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ def started(choice: Choice, settings: Settings) -> Choice:
 
 def request_of(settings: Settings, run_seconds: float | None) -> Request:
     """What each run has to keep to, with so many seconds of wall clock; None: epochs decide."""
+    # Imported here: settings are read before anything needs torch.
+    from autoseg.system.device import find_device
+    from autoseg.tailoring.request import Request
+
     return Request(
         find_device(settings.device),
         settings.memory_gb,

@@ -61,6 +61,8 @@ def _processor() -> str:
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """bfloat16 on a CPU that computes in it, None (float32) on others; CUDA is nnU-Net's own choice."""
+    import torch
+
     if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.bfloat16
     return None
@@ -68,6 +70,8 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, numpy's and torch's generators."""
+    import torch
+
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
