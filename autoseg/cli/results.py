@@ -12,6 +12,19 @@ from autoseg.cli.console import console, print_json, print_leaderboard, start, w
 
 app = typer.Typer()
 
+ValueMap = Annotated[
+    str,
+    typer.Option(
+        "--map",
+        metavar="VALUE=LABEL,...",
+        help="What the predictions' values stand for: 255=1 or 85=1,170=2.",
+    ),
+]
+ByVoxels = Annotated[
+    bool,
+    typer.Option("--by-voxels", help="Compare voxel by voxel, whatever headers say of place and direction."),
+]
+
 
 @app.command("evaluate")
 def evaluate_command(
@@ -29,11 +42,15 @@ def evaluate_command(
     metrics: Annotated[
         str | None, typer.Option(help="Beside the usual ones: hc_error,hc_absolute_error.")
     ] = None,
+    mapping: ValueMap = "",
+    by_voxels: ByVoxels = False,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score predictions against references, case by case.
+
+    A prediction that is stored along other axes than its reference is turned by its header.
 
     Where PREDICTIONS has nnU-Net's probabilities (CASE.npz), calibration and ROC AUC are added.
 
@@ -42,6 +59,7 @@ def evaluate_command(
     from autoseg.cli.describe import describe_evaluation, labels_of
     from autoseg.evaluation.pixel_sizes import find_pixel_sizes
     from autoseg.evaluation.scoring import evaluate
+    from autoseg.evaluation.values import parse_mapping
 
     start(quiet)
     evaluation = evaluate(
@@ -51,6 +69,8 @@ def evaluate_command(
         tolerance_mm=tolerance_mm,
         pixel_sizes=find_pixel_sizes(pixel_sizes) if pixel_sizes else None,
         asked=_names(metrics) or (),
+        mapping=parse_mapping(mapping),
+        by_voxels=by_voxels,
         workers=workers,
     )
     if as_json:
@@ -139,6 +159,8 @@ def leaderboard_command(
     metric: Annotated[str, typer.Option(help="What is ranked by.")] = "dice",
     structure: Annotated[str | None, typer.Option(help="One structure instead of the mean over all.")] = None,
     folds: Annotated[str, typer.Option(help="0, 0,1 or all.")] = "all",
+    mapping: ValueMap = "",
+    by_voxels: ByVoxels = False,
     workspace: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -147,12 +169,21 @@ def leaderboard_command(
 
     Example: `autoseg leaderboard Dataset004_Hippocampus --html leaderboard.html --add swin=predictions/`
     """
+    from autoseg.evaluation.values import parse_mapping
     from autoseg.leaderboard.export import write_exports
     from autoseg.leaderboard.of_workspace import ranked
 
     start(quiet)
     leaderboard = ranked(
-        workspace_at(workspace), datasets or [], add or [], metric, structure, parse_folds(folds), html
+        workspace_at(workspace),
+        datasets or [],
+        add or [],
+        metric,
+        structure,
+        parse_folds(folds),
+        html,
+        mapping=parse_mapping(mapping),
+        by_voxels=by_voxels,
     )
     write_exports(leaderboard, csv, export or [], challenger, nnunet_summary)
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from autoseg.data.dataset import Labels
 from autoseg.data.readers import Image, describe_grid, placed_differently, read_segmentation, reader_for
+from autoseg.data.world import Turn
 from autoseg.errors import DataError
 from autoseg.evaluation.pair_files import Pair, ending_of
+from autoseg.evaluation.placing import laid_onto
 from autoseg.evaluation.result import CaseScore
+from autoseg.evaluation.values import Unknown, mapped, unknown_values
 from autoseg.metrics import LesionRule, Score, Tolerance, score_case
 
 # The reader of formats without a physical pixel size.
@@ -32,6 +35,8 @@ class Rules:
         lesion_rule: what counts as a lesion.
         readers: reader by file ending, where it is not the one that nnU-Net would choose.
         asked: names of metrics that are measured beside those, on images that they are for.
+        mapping: a value in the predictions to the label that it stands for.
+        by_voxels: whether arrays are compared whatever their headers say of place and direction.
     """
 
     labels: Labels
@@ -40,6 +45,8 @@ class Rules:
     lesion_rule: LesionRule
     readers: Mapping[str, str]
     asked: tuple[str, ...] = ()
+    mapping: Mapping[int, int] = field(default_factory=dict)
+    by_voxels: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,15 @@ class ScoredCase:
         scores: all of them.
         length_unit: of spacing and distances: mm, or px for images without a pixel size.
         displaced: whether prediction and reference differ in origin or direction.
+        turned: whether the prediction is stored along other axes and was turned.
+        unknown: label values that have no meaning here; then there are no scores.
     """
 
     scores: tuple[CaseScore, ...]
     length_unit: str
     displaced: bool
+    turned: bool = False
+    unknown: Unknown | None = None
 
 
 def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> ScoredCase:
@@ -70,24 +81,36 @@ def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> Sc
     """
     reader = _reader(pair.reference, rules)
     reference = read_segmentation(pair.reference, reader)
-    prediction = None
+    prediction, displaced, turn = None, False, None
     if pair.prediction is not None:
         other = _reader(pair.prediction, rules)
         prediction = read_segmentation(pair.prediction, other)
+        prediction = replace(prediction, array=mapped(prediction.array, rules.mapping))
+        if not rules.by_voxels:
+            prediction, turn = laid_onto(pair, prediction, reference)
         _check_grids(pair, reference, prediction, compare_spacing=PLAIN_IMAGES not in (reader, other))
+        displaced = turn is None and bool(placed_differently(reference, prediction))
     spacing, unit = reference.spacing, "px" if reader == PLAIN_IMAGES else "mm"
     if unit == "px" and pixel_size is not None:
         spacing, unit = (spacing[0], pixel_size, pixel_size), "mm"
+    if unknown := unknown_values(rules.labels, pair, reference, prediction):
+        return ScoredCase((), unit, displaced, turn is not None, unknown)
     try:
-        scores = _scores(rules, pair, reference, prediction, spacing)
+        scores = _scores(rules, pair, reference, prediction, spacing, turn)
     except DataError as problem:
         raise DataError(f"{pair.case}: {problem}") from None
-    displaced = prediction is not None and bool(placed_differently(reference, prediction))
-    return ScoredCase(tuple(CaseScore(**asdict(s), case=pair.case) for s in scores), unit, displaced)
+    return ScoredCase(
+        tuple(CaseScore(**asdict(s), case=pair.case) for s in scores), unit, displaced, turn is not None
+    )
 
 
 def _scores(
-    rules: Rules, pair: Pair, reference: Image, prediction: Image | None, spacing: tuple[float, ...]
+    rules: Rules,
+    pair: Pair,
+    reference: Image,
+    prediction: Image | None,
+    spacing: tuple[float, ...],
+    turn: Turn | None,
 ) -> list[Score]:
     return score_case(
         reference.array[0],
@@ -99,7 +122,7 @@ def _scores(
         metrics=rules.metrics,
         asked=rules.asked,
         lesion_rule=rules.lesion_rule,
-        probabilities=_probabilities(pair, rules.labels),
+        probabilities=_probabilities(pair, rules.labels, turn),
     )
 
 
@@ -123,13 +146,13 @@ def _check_grids(pair: Pair, reference: Image, prediction: Image, compare_spacin
         )
 
 
-def _probabilities(pair: Pair, labels: Labels) -> dict[str, NDArray[np.float32]] | None:
+def _probabilities(pair: Pair, labels: Labels, turn: Turn | None) -> dict[str, NDArray[np.float32]] | None:
     """Of each structure, from the file that nnU-Net writes beside a prediction."""
     path = pair.prediction.with_name(f"{pair.case}.npz") if pair.prediction else None
     if path is None or not path.is_file():
         return None
     with np.load(path) as stored:
-        heads = stored["probabilities"]
+        heads = stored["probabilities"] if turn is None else turn.apply(stored["probabilities"])
     if len(heads) != labels.num_heads:
         raise DataError(
             f"{path} has {len(heads)} channels, the labels need {labels.num_heads}. Predict again with the "

@@ -13,6 +13,7 @@ from autoseg.errors import DataError, UsageError
 from autoseg.evaluation.pair_files import Pairs, pair_files, reference_files
 from autoseg.evaluation.result import CaseScore, Evaluation
 from autoseg.evaluation.score_case import Rules, ScoredCase, score_files
+from autoseg.evaluation.values import refuse_unknown
 from autoseg.metrics import COUNTS, DEFAULT_TOLERANCE_MM, LesionRule, Tolerance, select, tolerance_of
 from autoseg.metrics.calibration import BINS, MARGIN_MM
 from autoseg.system import progress
@@ -35,12 +36,15 @@ def evaluate(
     lesion_rule: LesionRule | None = None,
     pixel_sizes: Mapping[str, float] | None = None,
     asked: Sequence[str] = (),
+    mapping: Mapping[int, int] | None = None,
+    by_voxels: bool = False,
     workers: int | None = None,
 ) -> Evaluation:
     """Score predictions against references on the references' grid, in 3D for 3D images.
 
     Files are paired by name without ending; the formats may differ. A case without a prediction gets the
-    worst scores. Where the predictions' folder has a `CASE.npz` with nnU-Net's probabilities, calibration
+    worst scores. A prediction whose voxels lie where the reference's do, but along other axes, is turned
+    first. Where the predictions' folder has a `CASE.npz` with nnU-Net's probabilities, calibration
     and ROC AUC are added.
 
     Args:
@@ -56,10 +60,14 @@ def evaluate(
             pixels, and `settings["length_unit"]` says so.
         asked: names of metrics that are measured beside those, for every structure, on images that they are
             for; see `autoseg.evaluation.requested`.
+        mapping: values in the predictions to the labels that they stand for, such as 255 to 1.
+        by_voxels: whether arrays are compared whatever their headers say of place and direction. So are
+            predictions that were made here: training laid each label over its image by voxels as well.
         workers: processes; as many as processors if None.
 
     Raises:
-        DataError: if nothing matches, a file cannot be read, or a prediction's grid is not its reference's.
+        DataError: if nothing matches, a file cannot be read, a prediction's grid is not its reference's, or
+            a file holds values that no label has.
         UsageError: if references or labels are not given, or a metric is unknown.
     """
     pairs = pair_files(Path(predictions), _references(dataset, references), cases)
@@ -70,10 +78,14 @@ def evaluate(
         lesion_rule=lesion_rule or LesionRule(),
         readers={dataset.file_ending: dataset.reader} if dataset else {},
         asked=tuple(each.name for each in select(asked)),
+        mapping=dict(mapping or {}),
+        by_voxels=by_voxels,
     )
     if not rules.labels.structures:
         raise UsageError("There is no label but the background. Give labels such as {'liver': 1}.")
     scored = _score_all(pairs, rules, _sizes(pairs, pixel_sizes or {}), workers)
+    unknown = [case.unknown for case in scored if case.unknown is not None]
+    refuse_unknown(rules.labels, unknown, len(scored))
     _warn(pairs, scored)
     _warn_of_unmeasured(rules, scored)
     return Evaluation(
@@ -144,6 +156,10 @@ def _warn(pairs: Pairs, scored: Sequence[ScoredCase]) -> None:
         logger.warning("%d predictions have no reference and are left out", len(pairs.unmatched))
     if displaced := sum(case.displaced for case in scored):
         logger.warning("%d predictions differ from their references in origin or direction", displaced)
+    if turned := sum(case.turned for case in scored):
+        logger.warning(
+            "%d predictions are stored along other axes than their references; they were turned", turned
+        )
 
 
 def _warn_of_unmeasured(rules: Rules, scored: Sequence[ScoredCase]) -> None:
@@ -168,4 +184,6 @@ def _settings(rules: Rules, scored: Sequence[ScoredCase]) -> dict[str, Any]:
         "lesions": dict(rules.lesion_rule.to_json()),
         "calibration": {"margin_mm": MARGIN_MM, "bins": BINS},
         "displaced_predictions": sum(case.displaced for case in scored),
+        "turned_predictions": sum(case.turned for case in scored),
+        "value_mapping": {str(value): label for value, label in rules.mapping.items()},
     }

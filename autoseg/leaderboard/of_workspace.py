@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ def ranked(
     structure: str | None = None,
     folds: Sequence[int] | None = None,
     html: Path | None = None,
+    mapping: Mapping[int, int] | None = None,
+    by_voxels: bool = False,
 ) -> Leaderboard:
     """Rank the records of the workspace, or of some data sets, and those made elsewhere.
 
@@ -36,6 +39,8 @@ def ranked(
         structure: one structure; None: the mean over structures.
         folds: use these only; None: all.
         html: where the page goes.
+        mapping: of added predictions, values to the labels that they stand for.
+        by_voxels: whether added predictions are compared whatever their headers say of place and direction.
 
     Raises:
         UsageError: if there is no record.
@@ -49,7 +54,10 @@ def ranked(
     records = [record for place in places if place.is_dir() for record in load_records(place)]
     loaded = [load_dataset(root) for root in roots] if add or html else []
     at_hand = {dataset.name: raw_data(dataset, workspace) for dataset in loaded}
-    records += [record for text in add for record in add_records(Addition.parse(text), at_hand)]
+    additions = [
+        replace(Addition.parse(text), mapping=dict(mapping or {}), by_voxels=by_voxels) for text in add
+    ]
+    records += [record for addition in additions for record in add_records(addition, at_hand)]
     if not records:
         raise UsageError(
             f"There is no record in {', '.join(map(str, places))}. Run autoseg plan-and-train first."

@@ -226,7 +226,7 @@ def _scored(dataset: Dataset, row: Run, cases: Sequence[str], workers: int | Non
     if row.evaluation.is_file():
         evaluation = Evaluation.load(row.evaluation)
     else:
-        evaluation = evaluate(row.predictions, dataset, cases=cases, workers=workers)
+        evaluation = evaluate(row.predictions, dataset, cases=cases, by_voxels=True, workers=workers)
         evaluation.save(row.evaluation)
     table = ScoreTable.from_evaluation(evaluation, {})
     return dict(zip(table.cases, map(float, table.case_scores("dice")), strict=True))

@@ -55,6 +55,7 @@ def _scored(record: Record, run: Run, dataset: Dataset, measures: Measures, work
         cases=record.scores.cases,
         pixel_sizes=measures.pixel_sizes,
         asked=measures.metrics,
+        by_voxels=True,
         workers=workers,
     )
     evaluation.save(run.evaluation)

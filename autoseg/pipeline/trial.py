@@ -203,6 +203,7 @@ def _evaluated(
         cases=cell.fold.validation,
         pixel_sizes=measures.pixel_sizes,
         asked=measures.metrics,
+        by_voxels=True,
         workers=workers,
     )
     evaluation.save(run.evaluation)

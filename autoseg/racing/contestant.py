@@ -116,7 +116,9 @@ class Contestant:
 
     def _evaluate(self, cell: Cell, there: Run, cases: Sequence[str]) -> None:
         if not there.evaluation.is_file():
-            found = evaluate(there.predictions, cell.dataset, cases=cases, workers=self.workers)
+            found = evaluate(
+                there.predictions, cell.dataset, cases=cases, by_voxels=True, workers=self.workers
+            )
             found.save(there.evaluation)
 
     def _table(self, cell: Cell, there: Run) -> ScoreTable:

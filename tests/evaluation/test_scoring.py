@@ -166,7 +166,7 @@ def test_another_grid_is_refused(
 
 
 def test_rounded_spacing_passes_and_another_origin_is_told(folders: tuple[Path, Path]) -> None:
-    write(folders[0] / "case_0.nii.gz", labels_of(0), (2.0, 0.70001, 0.8), origin=5.0)
+    write(folders[0] / "case_0.nii.gz", labels_of(0), (2.0, 0.70001, 0.8), origin=0.3)
     evaluation = evaluate(folders[0], references=folders[1], labels=LABELS, workers=1)
     assert evaluation.settings["displaced_predictions"] == 1
 

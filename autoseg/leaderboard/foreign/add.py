@@ -15,7 +15,7 @@ scored by our formulas, so that only they can be compared with our own runs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoseg.errors import DataError, UsageError
@@ -39,10 +39,14 @@ class Addition:
     Attributes:
         path: a file or a folder.
         trainer: its trainer's name; None: what the file or its path says.
+        mapping: of predictions, values to the labels that they stand for.
+        by_voxels: whether predictions are compared whatever their headers say of place and direction.
     """
 
     path: Path
     trainer: str | None = None
+    mapping: Mapping[int, int] = field(default_factory=dict)
+    by_voxels: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Addition:
@@ -134,7 +138,9 @@ def _from_folder(addition: Addition, raw: RawData | None, workers: int | None) -
             f"autoseg leaderboard DATASET --add {addition.trainer or 'NAME'}={folder}"
         )
     origin = Origin.of(folder, addition.trainer, raw.dataset.name)
-    return records_from_predictions(folder, origin, raw, workers)
+    return records_from_predictions(
+        folder, origin, raw, workers, mapping=addition.mapping, by_voxels=addition.by_voxels
+    )
 
 
 def _summaries(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from autoseg.errors import DataError
@@ -15,7 +16,13 @@ _REASON = "predictions scored here; how they were made is not known"
 
 
 def records_from_predictions(
-    folder: Path, origin: Origin, raw: RawData, workers: int | None = None
+    folder: Path,
+    origin: Origin,
+    raw: RawData,
+    workers: int | None = None,
+    *,
+    mapping: Mapping[int, int] | None = None,
+    by_voxels: bool = False,
 ) -> tuple[Record, ...]:
     """Evaluate a folder of segmentations named CASE.ending, one record per fold.
 
@@ -27,6 +34,8 @@ def records_from_predictions(
         origin: whose they are.
         raw: the data set with references.
         workers: processes.
+        mapping: values in the files to the labels that they stand for.
+        by_voxels: whether arrays are compared whatever their headers say of place and direction.
 
     Raises:
         DataError: if no file is named like an annotated case, or one cannot be scored.
@@ -41,7 +50,9 @@ def records_from_predictions(
     expected = found if raw.folds else annotated
     records = []
     for fold, cases in origin.by_fold(expected, raw):
-        evaluation = evaluate(folder, raw.dataset, cases=cases, workers=workers)
+        evaluation = evaluate(
+            folder, raw.dataset, cases=cases, mapping=mapping, by_voxels=by_voxels, workers=workers
+        )
         scores = ScoreTable.from_evaluation(evaluation, raw.groups)
         records.append(origin.record(fold, scores, evaluation.settings, _REASON, folder))
     return tuple(records)
