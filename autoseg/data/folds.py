@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,6 +174,41 @@ def _is_split(split: Any) -> bool:
         return False
     sides = (split.get("train"), split.get("val"))
     return all(isinstance(side, list) and side and all(isinstance(c, str) for c in side) for side in sides)
+
+
+def check_own_folds(folds: Sequence[Fold], dataset: Dataset, path: Path) -> None:
+    """Check folds that somebody wrote by hand. Cases that no fold names are retained for another use.
+
+    Raises:
+        DataError: for names that no case has.
+    """
+    known = [case.identifier for case in dataset.cases]
+    named = list(dict.fromkeys(case for fold in folds for case in (*fold.training, *fold.validation)))
+    if unknown := [case for case in named if case not in set(known)]:
+        close = get_close_matches(unknown[0], known, n=1)
+        meant = f" (is {close[0]} meant?)" if close else ""
+        raise DataError(
+            f"{path} names {len(unknown)} cases that {dataset.name} does not have: "
+            f"{', '.join(unknown[:5])}{meant}. Correct the names, or delete the file to have folds made."
+        )
+    groups = {case.identifier: case.group for case in dataset.cases if case.group is not None}
+    for fold in folds:
+        if both := {groups.get(c) for c in fold.training} & {groups.get(c) for c in fold.validation} - {None}:
+            logger.warning(
+                "Fold %d of %s trains and validates on the same group: %s",
+                fold.index,
+                path,
+                min(map(str, both)),
+            )
+    if rest := [case for case in known if case not in set(named)]:
+        logger.warning(
+            "%s stays as it is: %d of %d cases are in no fold and are neither trained nor validated on (%s). "
+            "Delete the file to have folds of all cases made.",
+            path,
+            len(rest),
+            len(known),
+            ", ".join(rest[:5]),
+        )
 
 
 def chosen_folds(folds: Sequence[Fold], indices: Sequence[int] | None) -> tuple[Fold, ...]:

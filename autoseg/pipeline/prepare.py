@@ -13,7 +13,7 @@ from pathlib import Path
 
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
-from autoseg.data.folds import Fold, folds_from_json, folds_to_json, make_folds
+from autoseg.data.folds import Fold, check_own_folds, folds_from_json, folds_to_json, make_folds
 from autoseg.errors import AutosegError, DataError
 from autoseg.intake.verification.dataset_check import VerifyReport, verify
 from autoseg.pipeline.settings import Settings
@@ -101,20 +101,29 @@ def planned(
 
 
 def split(dataset: Dataset, workspace: Workspace) -> tuple[Fold, ...]:
-    """The folds of a data set: those on disk if they cover the same cases, else new ones.
+    """The folds of a data set: those on disk, or new ones where there are none.
+
+    Folds that somebody else wrote are never replaced. Those that were made here are made anew when the cases
+    have changed; their hash in ``folds_made.json`` beside them tells them apart.
 
     Raises:
-        DataError: if there is only one case or group.
+        DataError: if there is only one case or group, or if folds of somebody's own name unknown cases.
     """
     path = workspace.folds_of(dataset.name)
+    made = path.with_name("folds_made.json")
     if path.is_file():
-        folds = folds_from_json(read_json(path))
-        there = {case for fold in folds for case in (*fold.training, *fold.validation)}
-        if there == {case.identifier for case in dataset.cases}:
+        content = read_json(path)
+        folds = folds_from_json(content)
+        named = {case for fold in folds for case in (*fold.training, *fold.validation)}
+        if named == {case.identifier for case in dataset.cases}:
+            return folds
+        if not (made.is_file() and read_json(made) == {"hash": digest(content)}):
+            check_own_folds(folds, dataset, path)
             return folds
         log.warning("The folds in %s are of other cases; they are made anew.", path)
     folds = make_folds(dataset)
     write_json(path, folds_to_json(folds))
+    write_json(made, {"hash": digest(folds_to_json(folds))})
     return folds
 
 

@@ -16,6 +16,7 @@ from autoseg.data.readers import READERS
 from autoseg.errors import DataError, RunError
 from autoseg.intake.verification.case_checks import CaseCheck, check_case, read_case
 from autoseg.intake.verification.findings import Finding, VerifyReport, error, warning
+from autoseg.intake.verification.label_checks import check_regions
 from autoseg.system import progress
 from autoseg.system.workers import forked
 
@@ -71,6 +72,7 @@ def _check_files(dataset: Dataset) -> Iterator[Finding]:
         message = f"numTraining is {announced!r}, but there are {found} cases."
         remedy = f'Restore the missing cases, or write "numTraining": {found}; nnU-Net refuses the data else.'
         yield error("num_training", message, remedy, file=path)
+    yield from check_regions(dataset)
     reader = dataset.dataset_json.get("overwrite_image_reader_writer") or "None"
     if reader not in (*READERS, "None"):
         message = (

@@ -8,6 +8,7 @@ import numpy as np
 
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import Array, Image
+from autoseg.data.region_order import lost_labels, working_order
 from autoseg.intake.verification.findings import Finding, error, warning
 
 # Counted a piece at a time, since bincount widens its input to 64 bits.
@@ -37,6 +38,30 @@ def check_label(
         yield error("label_not_integer", message, remedy, case=case.identifier, file=case.label)
     else:
         yield from _check_values(dataset, case, counts)
+
+
+def check_regions(dataset: Dataset) -> Iterator[Finding]:
+    """Whether every label of a data set with regions comes back from a prediction without a fault."""
+    labels = dataset.labels
+    if not (lost := lost_labels(labels)):
+        return
+    named = {value: name for name, value in labels.names.items() if isinstance(value, int)}
+    listed = ", ".join(
+        f"{old}{f' ({named[old]})' if old in named else ''} as {new}" for old, new in lost.items()
+    )
+    message = (
+        f"regions_class_order {list(labels.region_order or ())} does not give the labels back: {listed}."
+    )
+    found = working_order(labels)
+    if found is None:
+        remedy = "No order does with these regions: of two that overlap, one has to lie in the other."
+    else:
+        regions, order = found
+        moved = (
+            "" if regions == tuple(labels.structures) else f" and list the regions as {', '.join(regions)}"
+        )
+        remedy = f'Write "regions_class_order": {list(order)}{moved}.'
+    yield error("region_order", message, remedy, file=dataset.root / "dataset.json")
 
 
 def _check_values(dataset: Dataset, case: Case, counts: Mapping[int, int]) -> Iterator[Finding]:
