@@ -36,6 +36,13 @@ PlanFrom = Annotated[
     typer.Option(help="Network, patch, spacing and normalisation of another model: init, or its folder."),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs, instead of a budget.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Training steps of each run, instead of a budget or epochs.")
+]
+Small = Annotated[
+    bool,
+    typer.Option("--small", help="With --steps: smallest batch, width and patch, to see the whole path."),
+]
 
 
 def parse_folds(text: str) -> tuple[int, ...] | None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoseg.errors import UsageError
+
 if TYPE_CHECKING:
     from autoseg.tailoring.request import Request
     from autoseg.tailoring.trainer_spec import Choice
@@ -20,6 +22,8 @@ class Settings:
         folds: indices, or None for all.
         budget_s: wall clock for all runs together, from the first training step to the predictions.
         epochs: instead of a budget.
+        steps: of each training, instead of a budget or epochs: the same length on every machine.
+        small: with steps: the smallest batch, width and patch, for a look at the whole path in minutes.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         memory_gb: memory target of the planner.
         seed: of folds' trainings.
@@ -46,6 +50,16 @@ class Settings:
     finetune: str | None = None
     cases: str | None = None
     plan_from: str | None = None
+    steps: int | None = None
+    small: bool = False
+
+    def __post_init__(self) -> None:
+        lengths = {"--budget": self.budget_s, "--epochs": self.epochs, "--steps": self.steps}
+        given = [option for option, value in lengths.items() if value is not None]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} exclude each other: each says how long. Give one.")
+        if self.small and self.steps is None:
+            raise UsageError("--small goes with --steps: by the clock, the size is found. Add --steps 200.")
 
 
 def started(choice: Choice, settings: Settings) -> Choice:
@@ -68,4 +82,6 @@ def request_of(settings: Settings, run_seconds: float | None) -> Request:
         settings.epochs,
         settings.configuration,
         settings.seed,
+        steps=settings.steps,
+        small=settings.small,
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.data.folds import Fold, chosen_folds
-from autoseg.errors import UsageError
 from autoseg.leaderboard.of_workspace import draw_page
 from autoseg.pipeline.prepare import Prepared, prepare
 from autoseg.pipeline.settings import Settings
@@ -61,8 +60,6 @@ def plan_and_train(
     from autoseg.pipeline.settings import started
 
     root = workspace.find_raw(source)
-    if settings.budget_s is not None and settings.epochs is not None:
-        raise UsageError("A budget and a number of epochs exclude each other. Give --budget or --epochs.")
     prepared = prepare(root, workspace, settings)
     folds = chosen_folds(prepared.folds, settings.folds)
     chosen = choose_trainers(settings.trainers, prepared, settings, len(folds))
