@@ -91,9 +91,29 @@ class Workspace:
         """nnU-Net's name for the fingerprint's file."""
         return self.preprocessed / dataset / "dataset_fingerprint.json"
 
+    def verification_of(self, dataset: str) -> Path:
+        """What the verification found."""
+        return self.preprocessed / dataset / "verification.json"
+
     def plan_of(self, dataset: str, plan: str) -> Path:
         """The file of a plan, by the plan's name."""
         return self.preprocessed / dataset / f"{plan}.json"
+
+    def dataset_json_of(self, dataset: str) -> Path:
+        """The copy of dataset.json that lies beside the plans."""
+        return self.preprocessed / dataset / "dataset.json"
+
+    def references_of(self, dataset: str) -> Path:
+        """nnU-Net's name for the folder of the reference segmentations."""
+        return self.preprocessed / dataset / "gt_segmentations"
+
+    def cases_of(self, dataset: str, data_identifier: str) -> Path:
+        """The folder of the cases that were preprocessed for one configuration."""
+        return self.preprocessed / dataset / data_identifier
+
+    def measures_of(self, dataset: str) -> Path:
+        """Which metrics and pixel sizes are requested for a data set, see `autoseg measure`."""
+        return self.preprocessed / dataset / "evaluation.json"
 
     def folds_of(self, dataset: str) -> Path:
         """nnU-Net's name for the folds' file."""
@@ -103,6 +123,14 @@ class Workspace:
         """The group of each case, for whoever divides the cases further; beside the folds."""
         return self.folds_of(dataset).with_name(GROUPS_FILE)
 
+    def pilot_of(self, dataset: str) -> Path:
+        """The folder of the short trainings that choose between 2D and 3D."""
+        return self.preprocessed / dataset / "pilot"
+
+    def memory_limits_of(self, dataset: str) -> Path:
+        """What trainings that ran out of memory have found out."""
+        return self.preprocessed / dataset / "memory_limits.json"
+
     def pretrained_of(self, dataset: str, model: str, fold: int | str) -> Path:
         """The checkpoint of a network that was trained without labels; no run, so not among the models."""
         return self.results / dataset / "pretrained" / model / f"fold_{fold}" / "checkpoint_pretrained.pth"
@@ -110,6 +138,10 @@ class Workspace:
     def benchmark_of(self, suite: str) -> Path:
         """The folder of a benchmark: job list, outcomes, pages."""
         return self.results / "benchmarks" / suite
+
+    def page_of(self, dataset: str | None = None) -> Path:
+        """The leaderboard's page: of a data set, or of all that is in the workspace."""
+        return (self.results_of(dataset) if dataset else self.results) / "leaderboard.html"
 
     def results_of(self, dataset: str) -> Path:
         """The folder of a data set's runs."""

@@ -69,7 +69,7 @@ def _walk(folder: Path, workspace: Path, configuration: str, budget: str) -> Non
 
 def _pilot(walk: Path) -> dict[str, Any]:
     """What the pilot found, and what it took."""
-    home = Workspace.locate(walk).preprocessed_of(DATASET) / "pilot"
+    home = Workspace.locate(walk).pilot_of(DATASET)
     records = sorted(load_records(home / DATASET), key=lambda record: float(record.cost.budget_s or 0))
     trained = {name: [record for record in records if record.configuration == name] for name in BOTH}
     plans = map(Plan.load, sorted(Workspace.locate(walk).preprocessed_of(DATASET).glob("*Plans*.json")))

@@ -109,7 +109,7 @@ def _rows(model: Path, trainer: str, size: int) -> dict[str, Choice]:
 def _second_stage(model: Path, workspace: Workspace, options: argparse.Namespace) -> list[dict[str, Any]]:
     settings = Settings(device=options.device, workers=1)
     ready = prepare(workspace.find_raw(HALVES[1]), workspace, settings)
-    link_references(ready.dataset, workspace.preprocessed_of(HALVES[1]) / "gt_segmentations")
+    link_references(ready.dataset, workspace.references_of(HALVES[1]))
     found = []
     for seed, size in itertools.product(_numbers(options.seeds), _numbers(options.sizes)):
         for arm, choice in _rows(model, options.trainer, size).items():

@@ -27,6 +27,19 @@ def test_one_root_holds_all(workspace: Workspace, tmp_path: Path) -> None:
     assert workspace.environment()["nnUNet_results"] == str(tmp_path / "home" / "results")
 
 
+def test_files_have_the_names_that_nnunet_reads(workspace: Workspace) -> None:
+    home = workspace.preprocessed / "Dataset004_Hippocampus"
+    names = {
+        workspace.fingerprint_of: "dataset_fingerprint.json",
+        workspace.folds_of: "splits_final.json",
+        workspace.dataset_json_of: "dataset.json",
+        workspace.references_of: "gt_segmentations",
+    }
+    assert [address(home.name) for address in names] == [home / name for name in names.values()]
+    assert workspace.plan_of(home.name, "nnUNetPlans") == home / "nnUNetPlans.json"
+    assert workspace.cases_of(home.name, "nnUNetPlans_2d") == home / "nnUNetPlans_2d"
+
+
 def test_nnunets_variables_are_honoured_and_an_explicit_root_wins(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,13 +110,13 @@ def measure_command(
     Example: `autoseg measure 18 --pixel-sizes cases.csv:pixel_mm_half`
     """
     from autoseg.data.dataset import load_dataset
-    from autoseg.evaluation.requested import ask
+    from autoseg.evaluation.requested import request_measures
     from autoseg.pipeline.rescore import rescore
 
     start(quiet)
     place = workspace_at(workspace)
     found = load_dataset(place.find_raw(dataset))
-    measures = ask(found, place.preprocessed_of(found.name), _names(metrics), pixel_sizes)
+    measures = request_measures(found, place.measures_of(found.name), _names(metrics), pixel_sizes)
     runs = rescore(found, place, workers)
     if as_json:
         print_json(

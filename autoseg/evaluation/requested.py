@@ -47,33 +47,38 @@ class Measures:
         return known and not (self.pixel_sizes and settings.get("length_unit") != "mm")
 
 
-def measures_of(dataset: Dataset, workspace_folder: Path | None = None) -> Measures:
-    """What a data set asks for.
+def measures_of(dataset: Dataset, stored: Path | None = None) -> Measures:
+    """What is to be measured for a data set.
 
     Args:
-        dataset: its dataset.json, and what lies beside it.
-        workspace_folder: the data set's folder in the workspace, for what was asked there.
+        dataset: the raw data set; its dataset.json and the files beside it are read.
+        stored: the file in the workspace that holds earlier requests (`Workspace.measures_of`).
 
     Raises:
         UsageError: for an unknown metric or key, a table that is not there, or a column without sizes.
     """
-    asked = _asked(dataset, workspace_folder)
-    metrics = tuple(each.name for each in select(asked.get("metrics", ())))
-    if "pixel_sizes" in asked:
-        return Measures(metrics, find_pixel_sizes(str(asked["pixel_sizes"]), dataset.root))
-    return Measures(metrics, _unasked_sizes(dataset))
+    requests = _requests(dataset, stored)
+    metrics = tuple(each.name for each in select(requests.get("metrics", ())))
+    if "pixel_sizes" in requests:
+        return Measures(metrics, find_pixel_sizes(str(requests["pixel_sizes"]), dataset.root))
+    return Measures(metrics, _only_sizes(dataset))
 
 
-def ask(
-    dataset: Dataset, workspace_folder: Path, metrics: Sequence[str] | None, pixel_sizes: str | None
+def request_measures(
+    dataset: Dataset, stored: Path, metrics: Sequence[str] | None, pixel_sizes: str | None
 ) -> Measures:
-    """Write to the workspace what is to be measured from now on; None leaves what was said before.
+    """Write to the workspace what is to be measured from now on.
+
+    Args:
+        dataset: the raw data set.
+        stored: the file to write (`Workspace.measures_of`).
+        metrics: names; None leaves the earlier request.
+        pixel_sizes: a table, or TABLE:COLUMN; None leaves the earlier request.
 
     Raises:
         UsageError: as `measures_of`; then nothing is written.
     """
-    path = workspace_folder / FILE_NAME
-    wanted = dict(_read(path))
+    wanted = dict(_read(stored))
     if metrics is not None:
         wanted["metrics"] = [each.name for each in select(metrics)]
     if pixel_sizes is not None:
@@ -81,16 +86,16 @@ def ask(
         names = (pixel_sizes, pixel_sizes.rpartition(":")[0])
         beside = any((dataset.root / name).is_file() for name in names)
         wanted["pixel_sizes"] = pixel_sizes if beside else str(Path(pixel_sizes).absolute())
-    write_json(path, wanted)
-    return measures_of(dataset, workspace_folder)
+    write_json(stored, wanted)
+    return measures_of(dataset, stored)
 
 
-def _asked(dataset: Dataset, workspace_folder: Path | None) -> dict[str, Any]:
-    """By key, the wish that counts."""
+def _requests(dataset: Dataset, stored: Path | None) -> dict[str, Any]:
+    """By key, the request that counts."""
     found = dict(_checked(dataset.dataset_json.get(KEY, {}), dataset.root / "dataset.json"))
     found |= _read(dataset.root / FILE_NAME)
-    if workspace_folder is not None:
-        found |= _read(workspace_folder / FILE_NAME)
+    if stored is not None:
+        found |= _read(stored)
     return found
 
 
@@ -110,8 +115,8 @@ def _checked(content: Any, path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _unasked_sizes(dataset: Dataset) -> Mapping[str, float]:
-    """Pixel sizes that are there for the taking: of every case, in one column."""
+def _only_sizes(dataset: Dataset) -> Mapping[str, float]:
+    """The pixel sizes in cases.csv, if exactly one of its columns has them."""
     table = dataset.root / TABLE
     columns = size_columns(table) if table.is_file() else []
     if len(columns) > 1:

@@ -156,15 +156,16 @@ def predict_validation(
         The folder of the predictions.
     """
     nnunet.activate(workspace)
-    home = workspace.preprocessed_of(row.dataset)
-    ending = read_json(home / "dataset.json", RunError)["file_ending"]
+    ending = read_json(workspace.dataset_json_of(row.dataset), RunError)["file_ending"]
     waiting = [case for case in cases if not (row.predictions / f"{case}{ending}").is_file()]
     if not waiting:
         return row.predictions
     began = time.monotonic()
     forget_peak(device)
     ensemble = Ensemble([load_model(run.model_folder, [run.fold], device) for run in members])
-    folders = [home / model.configuration.data_identifier for model in ensemble.models]
+    folders = [
+        workspace.cases_of(row.dataset, model.configuration.data_identifier) for model in ensemble.models
+    ]
     passes = []
     with progress.stage(f"Predict {row.trainer}", total=len(waiting)) as advance:
         for case in waiting:

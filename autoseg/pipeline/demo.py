@@ -27,6 +27,6 @@ def run_demo(workspace: Workspace, budget_s: float, device: str = "cpu") -> tupl
         settings = Settings(trainers=trainers, folds=(0,), budget_s=budget_s / 2, device=device)
         records += plan_and_train(folder, workspace, settings).records
     leaderboard = rank(records)
-    page = workspace.results / "leaderboard.html"
+    page = workspace.page_of()
     draw_page(leaderboard, page, [load_dataset(folder) for folder in (volumes, images)])
     return leaderboard, page

@@ -190,9 +190,10 @@ def _members(
     from autoseg.inference.ensemble import member_folders
     from autoseg.inference.model import load_model
 
-    home = workspace.preprocessed_of(dataset.name)
     models = [load_model(folder, [fold], device) for folder in member_folders(single[0].models[0])]
-    return [(model, home / model.configuration.data_identifier) for model in models]
+    return [
+        (model, workspace.cases_of(dataset.name, model.configuration.data_identifier)) for model in models
+    ]
 
 
 def _predict_case(

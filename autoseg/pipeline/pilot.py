@@ -168,7 +168,7 @@ def race_dimensions(
         workers: processes for preprocessing.
         run: takes a cell to its record.
     """
-    home = workspace.preprocessed_of(prepared.dataset.name) / "pilot"
+    home = workspace.pilot_of(prepared.dataset.name)
     place = dataclasses.replace(workspace, results=home)
     records = []
     for length in lengths:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
 
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
@@ -64,28 +65,38 @@ def prepare(root: Path, workspace: Workspace, settings: Settings, all_cases: boo
 
 def verified(dataset: Dataset, workspace: Workspace, workers: int | None = None) -> VerifyReport:
     """The findings about a data set, from disk where its files have not changed."""
-    path = workspace.preprocessed_of(dataset.name) / "verification.json"
-    state = raw_state(dataset)
-    with contextlib.suppress(AutosegError, KeyError):
-        stored = read_json(path)
-        if stored["raw_state"] == state:
-            return VerifyReport.from_json(stored)
-    report = verify(dataset, workers=workers)
-    write_json(path, {"raw_state": state, **report.to_json()})
-    return report
+    path = workspace.verification_of(dataset.name)
+    return _once(VerifyReport, path, dataset, lambda: verify(dataset, workers=workers))
 
 
 def fingerprinted(dataset: Dataset, workspace: Workspace, workers: int | None = None) -> Fingerprint:
     """The fingerprint of a data set, from disk where its files have not changed."""
     path = workspace.fingerprint_of(dataset.name)
+    return _once(Fingerprint, path, dataset, lambda: extract_fingerprint(dataset, workers=workers))
+
+
+class _Stored(Protocol):
+    """What can be written as a JSON object and read back."""
+
+    @classmethod
+    def from_json(cls, content: Any, /) -> Self: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+T = TypeVar("T", bound=_Stored)
+
+
+def _once(kind: type[T], path: Path, dataset: Dataset, make: Callable[[], T]) -> T:
+    """Read a result from `path`; make and write it where it is missing or the raw files have changed."""
     state = raw_state(dataset)
     with contextlib.suppress(AutosegError, KeyError):
         stored = read_json(path)
         if stored["raw_state"] == state:
-            return Fingerprint.from_json(stored)
-    fingerprint = extract_fingerprint(dataset, workers=workers)
-    write_json(path, {**fingerprint.to_json(), "raw_state": state})
-    return fingerprint
+            return kind.from_json(stored)
+    made = make()
+    write_json(path, {**made.to_json(), "raw_state": state})
+    return made
 
 
 def planned(
@@ -94,7 +105,7 @@ def planned(
     """nnU-Net's plan of a data set, written to the workspace with the data set's dataset.json and groups."""
     plan = plan_experiment(dataset, fingerprint, preset, memory_gb=memory_gb)
     plan.save(workspace.plan_of(dataset.name, plan.name))
-    write_json(workspace.preprocessed_of(dataset.name) / "dataset.json", dict(dataset.dataset_json))
+    write_json(workspace.dataset_json_of(dataset.name), dict(dataset.dataset_json))
     groups = {case.identifier: case.group for case in dataset.cases if case.group is not None}
     write_json(workspace.groups_of(dataset.name), groups)
     return plan
@@ -153,8 +164,7 @@ def preprocessed(
     dataset = load_dataset(root, settings.groups)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
     plan = planned(dataset, fingerprint, workspace, "nnunet", settings.memory_gb)
-    home = workspace.preprocessed_of(dataset.name)
-    link_references(dataset, home / "gt_segmentations")
+    link_references(dataset, workspace.references_of(dataset.name))
     wanted = [plan.configuration(name) for name in names or plan.configurations]
-    folders = {each.name: home / each.data_identifier for each in wanted}
+    folders = {each.name: workspace.cases_of(dataset.name, each.data_identifier) for each in wanted}
     return preprocess_configurations(dataset, plan, folders, settings.workers)

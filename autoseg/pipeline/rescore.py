@@ -27,7 +27,7 @@ def rescore(dataset: Dataset, workspace: Workspace, workers: int | None = None) 
     Raises:
         UsageError: for wishes that cannot be met; see `measures_of`.
     """
-    measures = measures_of(dataset, workspace.preprocessed_of(dataset.name))
+    measures = measures_of(dataset, workspace.measures_of(dataset.name))
     done = []
     for path in sorted(workspace.results_of(dataset.name).glob(f"*/fold_*/{FILE_NAME}")):
         (record,) = read_records(path)

@@ -61,7 +61,7 @@ def train_one(
         chosen = Fold(-1, everything, everything)
     else:
         (chosen,) = chosen_folds(prepared.folds, [int(fold)])
-    link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
+    link_references(prepared.dataset, workspace.references_of(prepared.dataset.name))
     request = request_of(settings, settings.budget_s)
     choice = started(Choice.parse(trainer), settings)
     cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, chosen, request)
@@ -102,7 +102,7 @@ def pretrain_one(
     plan = plan_for(dataset, prepared.fingerprint, choice, request, workspace)
     configuration = plan.configuration(plan.provenance["configuration"])
     training = None if fold == "all" else chosen_folds(prepared.folds, [int(fold)])[0].training
-    folder = workspace.preprocessed_of(dataset.name) / f"{configuration.data_identifier}_images"
+    folder = workspace.cases_of(dataset.name, f"{configuration.data_identifier}_images")
     cases = images_of(dataset, training)
     names = preprocess_pool([dataset, *more], cases, plan, configuration, folder, settings.workers)
     seen = "_and_".join([str(fold), *(each.name for each in more)])

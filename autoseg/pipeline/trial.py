@@ -160,7 +160,7 @@ def _walk(
     cell: Cell, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
 ) -> Record:
     # Before the training: a wish that cannot be met is not found out after it.
-    measures = measures_of(cell.dataset, workspace.preprocessed_of(cell.dataset.name))
+    measures = measures_of(cell.dataset, workspace.measures_of(cell.dataset.name))
     _train(cell, row, members, workspace, workers)
     runs = [member.run for member in members]
     predictions = predict_validation(row, runs, workspace, cell.request.device, cell.fold.validation)
@@ -186,7 +186,7 @@ def _train(
 def preprocess_member(cell: Cell, member: Member, workspace: Workspace, workers: int | None = None) -> None:
     """Preprocess the cases as a training takes them, those that are not yet."""
     configuration = member.plan.configuration(member.run.configuration)
-    folder = workspace.preprocessed_of(member.run.dataset) / configuration.data_identifier
+    folder = workspace.cases_of(member.run.dataset, configuration.data_identifier)
     preprocess_dataset(cell.dataset, member.plan, configuration, folder, workers)
 
 

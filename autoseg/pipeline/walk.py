@@ -82,7 +82,7 @@ def _train_and_rank(
     # A trainer that cannot train on these data takes no time from those that can.
     runs = len(folds) * sum(is_runnable(choice, prepared.plan, settings.configuration) for choice in choices)
     share = None if settings.budget_s is None else settings.budget_s / max(runs, 1)
-    link_references(prepared.dataset, workspace.preprocessed_of(prepared.dataset.name) / "gt_segmentations")
+    link_references(prepared.dataset, workspace.references_of(prepared.dataset.name))
     request, budget_s = request_of(settings, share), settings.budget_s
     request = with_pilot(prepared, folds, choices, request, budget_s, workspace, settings.workers)
     cells = [
@@ -104,6 +104,6 @@ def _rank(prepared: Prepared, records: Sequence[Record], workspace: Workspace) -
     from autoseg.leaderboard.ranking.ranking import rank
 
     leaderboard = rank(records)
-    page = workspace.results_of(prepared.dataset.name) / "leaderboard.html"
+    page = workspace.page_of(prepared.dataset.name)
     draw_page(leaderboard, page, [prepared.dataset])
     return Outcome(leaderboard, page, tuple(records))

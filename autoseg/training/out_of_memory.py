@@ -25,7 +25,6 @@ from autoseg.system.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-FILE = "memory_limits.json"
 # What torch and its libraries say where they get no memory; a CPU has no exception of its own for it.
 _WORDS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 _WIDTHS = ("features_per_stage", "width", "base_features", "features")

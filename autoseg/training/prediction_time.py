@@ -29,7 +29,7 @@ def prediction_seconds(trainer: Any, run: Run, workspace: Workspace) -> tuple[fl
     configuration = trainer.configuration_manager
     patch = tuple(configuration.patch_size)
     _, held_out = trainer.do_split()
-    folder = workspace.preprocessed_of(run.dataset) / configuration.data_identifier
+    folder = workspace.cases_of(run.dataset, configuration.data_identifier)
     counts = [_tiles(read_preprocessed(folder, case, array=False)[1]["shape"], patch) for case in held_out]
     # As many tiles as go through the network at once.
     most = VOXELS_AT_ONCE.get(trainer.device.type, VOXELS_AT_ONCE["cpu"]) // int(np.prod(patch))

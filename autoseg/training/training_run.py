@@ -27,7 +27,6 @@ from autoseg.system.lease import hold
 from autoseg.system.process_memory import forget_peak
 from autoseg.training.cost import write_cost
 from autoseg.training.legs import Leg, save_rung
-from autoseg.training.out_of_memory import FILE as LIMITS
 from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memory
 from autoseg.training.prediction_time import prediction_seconds
 from autoseg.workspace import Workspace
@@ -88,7 +87,7 @@ def _account(run: Run, workspace: Workspace, device: torch.device) -> None:
 def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None) -> Checkpoint:
     """Train, with smaller steps where memory runs out."""
     planned = plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
-    limits = MemoryLimits(workspace.preprocessed_of(run.dataset) / LIMITS, run.trainer, device)
+    limits = MemoryLimits(workspace.memory_limits_of(run.dataset), run.trainer, device)
     plan, spent = limits.applied(plan, run.configuration), 0.0
     while True:
         told = changes(planned.configuration(run.configuration), plan.configuration(run.configuration))
@@ -155,7 +154,7 @@ def _at_rung(trainer: Any, run: Run, leg: Leg | None, spent_before: float, secon
 def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | None = None) -> Any:
     """The trainer, its network built, and loaded where there is something to go on from."""
     plan = plan or Plan.load(workspace.plan_of(run.dataset, run.plan))
-    dataset_json = read_json(workspace.preprocessed_of(run.dataset) / "dataset.json", RunError)
+    dataset_json = read_json(workspace.dataset_json_of(run.dataset), RunError)
     trainer = plugins.trainer_class(run.trainer)(
         plan.to_json(), run.configuration, run.fold, dict(dataset_json), device
     )

@@ -15,7 +15,7 @@ from autoseg.cli.app import app
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.folds import Fold
 from autoseg.errors import UsageError
-from autoseg.evaluation.requested import FILE_NAME, ask, measures_of
+from autoseg.evaluation.requested import FILE_NAME, measures_of, request_measures
 from autoseg.evaluation.scoring import evaluate
 from autoseg.leaderboard.page.page import render
 from autoseg.leaderboard.ranking.ranking import rank
@@ -83,12 +83,12 @@ def test_the_workspace_counts_before_the_file_beside_the_data_before_dataset_jso
     write_json(root / FILE_NAME, {"pixel_sizes": "sizes.csv:pixel_b"})
     assert measures_of(dataset).pixel_sizes["one"] == 0.2
     assert measures_of(dataset).metrics == ("hc_error",)
-    ask(dataset, tmp_path / "there", None, "sizes.csv:pixel_c")
-    found = measures_of(dataset, tmp_path / "there")
+    request_measures(dataset, tmp_path / "there.json", None, "sizes.csv:pixel_c")
+    found = measures_of(dataset, tmp_path / "there.json")
     assert (found.pixel_sizes["one"], found.metrics) == (0.3, ("hc_error",))
-    ask(dataset, tmp_path / "there", HC, None)
-    assert measures_of(dataset, tmp_path / "there").pixel_sizes["one"] == 0.3
-    assert measures_of(dataset, tmp_path / "there").metrics == HC
+    request_measures(dataset, tmp_path / "there.json", HC, None)
+    assert measures_of(dataset, tmp_path / "there.json").pixel_sizes["one"] == 0.3
+    assert measures_of(dataset, tmp_path / "there.json").metrics == HC
 
 
 def test_a_table_elsewhere_is_found_from_everywhere(
@@ -98,10 +98,10 @@ def test_a_table_elsewhere_is_found_from_everywhere(
     (tmp_path / "mine").mkdir()
     table(tmp_path / "mine" / "sizes.csv", pixel_mm=0.7)
     monkeypatch.chdir(tmp_path / "mine")
-    ask(dataset, tmp_path, None, "sizes.csv")
+    request_measures(dataset, tmp_path / FILE_NAME, None, "sizes.csv")
     monkeypatch.chdir(tmp_path)
     table(tmp_path / "sizes.csv", pixel_mm=0.9)  # another one, where the program is started later
-    assert measures_of(dataset, tmp_path).pixel_sizes["one"] == 0.7
+    assert measures_of(dataset, tmp_path / FILE_NAME).pixel_sizes["one"] == 0.7
 
 
 def test_one_column_of_pixel_sizes_is_taken_unasked_and_two_are_not(root: Path) -> None:
@@ -138,7 +138,7 @@ def test_wishes_that_cannot_be_met_say_why(root: Path, wish: object, told: str) 
 
 def test_nothing_is_written_for_a_wish_that_cannot_be_met(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no metric"):
-        ask(made(root), tmp_path, ["no_such"], None)
+        request_measures(made(root), tmp_path / FILE_NAME, ["no_such"], None)
     assert not (tmp_path / FILE_NAME).exists()
 
 
@@ -242,13 +242,13 @@ def test_a_cell_measures_what_its_data_set_asks_for(root: Path, tmp_path: Path) 
     cell = Cell(dataset, None, (), None, Fold(0, (), CASES), None)  # type: ignore[arg-type]
 
     def unit_and_metrics() -> tuple[str, set[str]]:
-        measures = measures_of(dataset, workspace.preprocessed_of(dataset.name))
+        measures = measures_of(dataset, workspace.measures_of(dataset.name))
         found = _evaluated(cell, run, run.predictions, measures, 1)
         return found.settings["length_unit"], {score.metric for score in found.scores} & set(HC)
 
     assert unit_and_metrics() == ("px", set())
     table(root / "sizes.csv", pixel_mm=0.5)
-    ask(dataset, workspace.preprocessed_of(dataset.name), HC, "sizes.csv")
+    request_measures(dataset, workspace.measures_of(dataset.name), HC, "sizes.csv")
     assert unit_and_metrics() == ("mm", set(HC))  # what was there was scored again
 
 
@@ -256,6 +256,6 @@ def test_fetal_heads_are_measured_in_mm(shared_data, tmp_path: Path) -> None:  #
     """The table has a column for the published images and one for those that are there, half as large."""
     dataset = load_dataset(shared_data("Dataset018_FetalHead"))
     assert measures_of(dataset).pixel_sizes == {}
-    measures = ask(dataset, tmp_path, None, "cases.csv:pixel_mm_half")
+    measures = request_measures(dataset, tmp_path / FILE_NAME, None, "cases.csv:pixel_mm_half")
     assert len(measures.pixel_sizes) == 200
     assert measures.pixel_sizes["hc18_000_HC"] == 0.13827161

@@ -24,7 +24,7 @@ from autoseg.system.files import read_json
 from autoseg.tailoring import fit_to_resources as fitting
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice
-from autoseg.training.out_of_memory import FILE, MemoryLimits, changes, is_out_of_memory, smaller, voxels_of
+from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memory, smaller, voxels_of
 from autoseg.workspace import Workspace
 
 CPU = torch.device("cpu")
@@ -77,20 +77,20 @@ def test_the_batch_goes_first_and_both_are_told() -> None:
 
 
 def test_what_did_not_fit_is_remembered_for_later_plans(tmp_path: Path) -> None:
-    limits = MemoryLimits(tmp_path / FILE, "nnunet", CPU)
+    limits = MemoryLimits(tmp_path / "limits.json", "nnunet", CPU)
     assert limits.applied(PLAN, "2d") == PLAN
     lowered = limits.lowered(PLAN, "2d")
-    again = MemoryLimits(tmp_path / FILE, "nnunet", CPU)
+    again = MemoryLimits(tmp_path / "limits.json", "nnunet", CPU)
     assert again.applied(PLAN, "2d") == lowered
     assert again.applied(PLAN, "3d_fullres") == PLAN
-    assert MemoryLimits(tmp_path / FILE, "unet", CPU).applied(PLAN, "2d") == PLAN
+    assert MemoryLimits(tmp_path / "limits.json", "unet", CPU).applied(PLAN, "2d") == PLAN
     wide = dataclasses.replace(PLAN.configuration("2d"), batch_size=4 * PLAN.configuration("2d").batch_size)
     later = dataclasses.replace(PLAN, configurations={"2d": wide})
     assert voxels_of(again.applied(later, "2d").configuration("2d")) <= voxels_of(lowered.configuration("2d"))
 
 
 def test_there_is_an_end_which_says_so(tmp_path: Path) -> None:
-    limits, plan = MemoryLimits(tmp_path / FILE, "nnunet", CPU), PLAN
+    limits, plan = MemoryLimits(tmp_path / "limits.json", "nnunet", CPU), PLAN
     with pytest.raises(RunError, match=r"smallest step: batch 2, patch .*more memory"):
         for _ in range(40):
             plan = limits.lowered(plan, "3d_fullres")
@@ -150,7 +150,7 @@ def test_a_training_goes_on_with_smaller_steps_and_says_so(
     told = changes_of(cell, (member,))
     assert any(change.endswith("(out of memory)") for change in told)
     assert [record.levelname for record in caplog.records if "ran out of memory" in record.message]
-    assert (home / FILE).is_file()
+    assert workspace.memory_limits_of(dataset.name).is_file()
     trained = Plan.load(member.run.model_folder / "plans.json").configuration(planned.name)
     assert (trained.batch_size, *trained.patch_size) == (hungry.shapes[-1][0], *hungry.shapes[-1][2:])
     if budget_s is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from autoseg.benchmark.jobs.estimate import estimate
@@ -14,10 +15,13 @@ from autoseg.benchmark.suite.matrix import MatrixCell, cells
 from autoseg.benchmark.suite.suite import Suite
 from autoseg.benchmark.suite.trainer_facts import facts
 from autoseg.errors import UsageError
+from autoseg.planner.presets import PRESETS
 from autoseg.system.files import digest
 from autoseg.workspace import Workspace
 
 SHORTEST_LIMIT_S = 3600.0
+# Jobs name their files from the root of the workspace.
+INSIDE = Workspace(Path("raw"), Path("preprocessed"), Path("results"))
 
 
 def build_graph(suite: Suite, workspace: Workspace) -> Graph:
@@ -53,9 +57,9 @@ class _Builder:
         name = first.dataset
         files: dict[Stage, tuple[str, ...]] = {
             "import": (f"raw/{name}/dataset.json",),
-            "verify": (f"preprocessed/{name}/verification.json",),
-            "fingerprint": (f"preprocessed/{name}/dataset_fingerprint.json",),
-            "plan": (f"preprocessed/{name}/nnUNetPlans.json", f"preprocessed/{name}/splits_final.json"),
+            "verify": (str(INSIDE.verification_of(name)),),
+            "fingerprint": (str(INSIDE.fingerprint_of(name)),),
+            "plan": (str(INSIDE.plan_of(name, PRESETS["nnunet"].plan_name)), str(INSIDE.folds_of(name))),
         }
         jobs: list[Job] = []
         given = self._imported(first)

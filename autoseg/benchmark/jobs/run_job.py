@@ -174,7 +174,7 @@ class _Work:
         fingerprint = prepare.fingerprinted(dataset, self.workspace, self.workers)
         plan = prepare.planned(dataset, fingerprint, self.workspace, "nnunet", self.cell.memory_gb)
         folds = prepare.split(dataset, self.workspace)
-        link_references(dataset, self.workspace.preprocessed_of(dataset.name) / "gt_segmentations")
+        link_references(dataset, self.workspace.references_of(dataset.name))
         return {"configurations": list(plan.configurations), "folds": digest(folds_to_json(folds))}
 
     def run_fit(self) -> dict[str, Any]:
@@ -224,9 +224,9 @@ class _Work:
 
         plan = Plan.load(self.workspace.plan_of(dataset.name, name))
         wanted = plan.configuration(configuration)
-        home = self.workspace.preprocessed_of(dataset.name)
-        with hold(home / f".{wanted.data_identifier}.{LEASE_NAME}", wait_s=float("inf")):
-            summary = preprocess_dataset(dataset, plan, wanted, home / wanted.data_identifier, self.workers)
+        folder = self.workspace.cases_of(dataset.name, wanted.data_identifier)
+        with hold(folder.with_name(f".{folder.name}.{LEASE_NAME}"), wait_s=float("inf")):
+            summary = preprocess_dataset(dataset, plan, wanted, folder, self.workers)
         return len(summary.written) + len(summary.kept)
 
     def run_race(self) -> dict[str, Any]:
