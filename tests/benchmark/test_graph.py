@@ -132,9 +132,11 @@ def test_five_thousand_jobs_are_laid_out_in_seconds_without_torch(tmp_path: Path
     suite = tmp_path / "big.yaml"
     suite.write_text(f"datasets: [{names}]\ntrainers: {trainers}\nbudget: {{per_run: 1h}}\n")
     code = (
-        "import sys, pathlib; from autoseg.benchmark.suite import load_suite;"
-        "from autoseg.benchmark.layout import build_graph; from autoseg.benchmark.board import Board;"
-        "from autoseg.benchmark.status import Status, dry_run; from autoseg.workspace import Workspace;"
+        "import sys, pathlib; from autoseg.benchmark.suite.suite import load_suite;"
+        "from autoseg.benchmark.jobs.layout import build_graph;"
+        "from autoseg.benchmark.jobs.board import Board;"
+        "from autoseg.benchmark.status.status import Status, dry_run;"
+        "from autoseg.workspace import Workspace;"
         "graph = build_graph(load_suite(sys.argv[1]), Workspace.locate(sys.argv[2]));"
         "text = dry_run(Status.of(Board(graph)));"
         "print(len(graph.jobs), 'torch' in sys.modules, 'nnunetv2' in sys.modules, 'together' in text)"
