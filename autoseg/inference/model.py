@@ -144,7 +144,7 @@ def load_model(
         trainer, name = checkpoint["trainer_name"], checkpoint["init_args"]["configuration"]
         axes = tuple(checkpoint.get("inference_allowed_mirroring_axes") or ())
         labels = manager.get_label_manager(dataset_json)
-        network = _trainer_class(trainer).build_network_architecture(
+        network = _trainer_class(trainer, plan, folder).build_network_architecture(
             manager,
             manager.get_configuration(name),
             len(dataset_json.get("channel_names", dataset_json.get("modality", {}))),
@@ -193,12 +193,13 @@ def _tiles(shape: Sequence[int], patch: Sequence[int], step_size: float = 0.5) -
     return count
 
 
-def _trainer_class(name: str) -> type[Any]:
-    """autoseg's trainer of that name, else nnU-Net's own look-up."""
+def _trainer_class(name: str, plan: Plan, folder: Path) -> type[Any]:
+    """The trainer of that name, or of the file that the plan names, else nnU-Net's own look-up."""
     from autoseg import plugins
 
-    if name in plugins.available("trainers"):
-        return plugins.trainer_class(name)
+    training = plan.provenance.get("training", {})
+    if "trainer_file" in training or name in plugins.available("trainers"):
+        return plugins.trainer_of_plan(name, training, f"The model {folder}")
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     found: type[Any] = recursive_find_trainer_class_by_name(name)

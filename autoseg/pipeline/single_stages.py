@@ -106,7 +106,9 @@ def pretrain_one(
     cases = images_of(dataset, training)
     names = preprocess_pool([dataset, *more], cases, plan, configuration, folder, settings.workers)
     seen = "_and_".join([str(fold), *(each.name for each in more)])
-    output = workspace.pretrained_of(dataset.name, f"{choice.name}__{plan.name}__{configuration.name}", seen)
+    output = workspace.pretrained_of(
+        dataset.name, f"{choice.trainer}__{plan.name}__{configuration.name}", seen
+    )
     plan.save(output.parents[1] / "plans.json")
     how = Pretraining(seconds=settings.budget_s, seed=settings.seed)
     return pretrain(folder, plan, configuration.name, choice.name, output, how, request.device, list(names))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from autoseg import plugins
-from autoseg.errors import PlanError
+from autoseg.errors import PlanError, UsageError
 from autoseg.pipeline.prepare import Prepared
 from autoseg.pipeline.settings import Settings
 from autoseg.planner.explain.report import suitability
@@ -98,7 +98,20 @@ def choose_trainers(
             wanted = {"documented": trainer.documented, "baselines": not trainer.documented}.get(text, True)
             if wanted and dimensions & set(trainer.dimensions):
                 chosen.append(Choice(name))
-    return tuple({str(choice): choice for choice in chosen}.values())
+    found = tuple({str(choice): choice for choice in chosen}.values())
+    _check_files(found)
+    return found
+
+
+def _check_files(choices: Sequence[Choice]) -> None:
+    """Two files with one name would train into one folder, as one trainer."""
+    places: dict[str, str] = {}
+    for choice in choices:
+        place = plugins.PluginFile.of(choice.name).sha256 if choice.name.endswith(".py") else ""
+        if places.setdefault(choice.trainer, place) != place:
+            raise UsageError(
+                f"Two different trainers are called {choice.trainer}; one is {choice.name}. Rename one."
+            )
 
 
 def is_runnable(choice: Choice, plan: Plan, configuration: str = "auto") -> bool:

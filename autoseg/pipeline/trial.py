@@ -149,7 +149,7 @@ def _run(cell: Cell, plan: str, configuration: str, workspace: Workspace) -> Run
         dataset=cell.dataset.name,
         plan=plan,
         configuration=configuration,
-        trainer=cell.choice.name,
+        trainer=cell.choice.trainer,
         fold=cell.fold.index if cell.fold.index >= 0 else "all",
         seed=cell.request.seed,
         results=workspace.results,

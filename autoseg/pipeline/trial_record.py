@@ -146,7 +146,7 @@ def row_cost(row: Run, members: Sequence[Member]) -> Cost:
 def without_scores(cell: Cell, status: Any, reason: str, configuration: str = "") -> Record:
     """The record of a cell that failed or cannot run."""
     return Record(
-        run_id=f"{cell.dataset.name}/{cell.choice}/fold_{cell.fold.index}",
+        run_id=f"{cell.dataset.name}/{cell.choice.row_name}/fold_{cell.fold.index}",
         **_identity(cell),
         configuration=configuration or cell.request.configuration,
         status=status,
@@ -160,6 +160,8 @@ def plan_content(plan: Plan) -> dict[str, Any]:
     document = plan.to_json()
     del document["plans_name"], document["autoseg"]
     training = {key: value for key, value in plan.provenance["training"].items() if key != "seed"}
+    if "trainer_file" in training:  # which may lie elsewhere
+        training["trainer_file"] = training["trainer_file"]["sha256"]
     if "cases" in training:  # of which a seed draws others
         training["cases"] = training["cases"]["size"]
     return {**document, "training": training}
@@ -169,7 +171,7 @@ def _identity(cell: Cell, device: str | None = None) -> dict[str, Any]:
     version, dirty = code_version()
     return {
         "dataset": cell.dataset.name,
-        "trainer": cell.choice.name,
+        "trainer": cell.choice.trainer,
         "options": cell.choice.row_options,
         "fold": cell.fold.index,
         "seed": cell.request.seed,

@@ -14,4 +14,4 @@ from autoseg import plugins
 def __getattr__(name: str) -> Any:
     if name.startswith("_") or name not in plugins.available("trainers"):
         raise AttributeError(name)
-    return getattr(plugins.find("trainers", name), name)
+    return plugins.trainer_class(name)

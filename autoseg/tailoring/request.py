@@ -58,7 +58,7 @@ def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str
     key = digest(
         {
             **Start.of(choice).key,
-            "trainer": str(Choice(choice.name, own)),
+            "trainer": str(Choice(choice.identity, own)),
             "device": request.device.type,
             "memory_gb": request.memory_gb,
             "run_seconds": request.run_seconds,

@@ -144,7 +144,8 @@ def _training(
 ) -> dict[str, Any]:
     """What a plan tells its trainer."""
     settings = {
-        "trainer": choice.name,
+        "trainer": choice.trainer,
+        **_file_of(choice),
         "options": dict(choice.options),
         "hyperparameters": hyperparameters,
         "seed": request.seed,
@@ -156,6 +157,13 @@ def _training(
         # Under stock nnU-Net nobody measures the prediction; this leaves time for it.
         settings["train_seconds"] = request.seconds * TRAINING_SHARE
     return settings
+
+
+def _file_of(choice: Choice) -> dict[str, Any]:
+    """Where the trainer's class is found again, if it is a file of somebody's own."""
+    if not choice.name.endswith(".py"):
+        return {}
+    return {"trainer_file": plugins.PluginFile.of(choice.name).to_json()}
 
 
 def tailor_members(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoseg import plugins
 from autoseg.data.few_cases import parse_cases
 from autoseg.errors import UsageError
 from autoseg.tailoring.plan_of_model import PlanOfModel, plan_of_model
@@ -50,6 +51,22 @@ class Choice:
         return Choice(self.name, {**given, **self.options})
 
     @property
+    def trainer(self) -> str:
+        """The name of the trainer's class, by which runs and rows go; `name` may be the path of its file.
+
+        Raises:
+            UsageError: if it is a file without a trainer.
+        """
+        return plugins.trainer_name(self.name)
+
+    @property
+    def identity(self) -> str:
+        """The name with, of a trainer that is a file, its content: what makes two trainers the same."""
+        if not self.name.endswith(".py"):
+            return self.name
+        return f"{self.trainer}@{plugins.PluginFile.of(self.name).sha256}"
+
+    @property
     def row_options(self) -> dict[str, Any]:
         """The options as a leaderboard's row has them: of a file of weights its name and content."""
         options = dict(self.options)
@@ -60,6 +77,11 @@ class Choice:
         if start.plan_from is not None and options["plan_from"] != "init":
             options["plan_from"] = f"{start.plan_from.model}@{start.plan_from.identity[:8]}"
         return options
+
+    @property
+    def row_name(self) -> str:
+        """Trainer and options, without the folder that a trainer's file lies in."""
+        return str(Choice(self.trainer, self.options))
 
     def __str__(self) -> str:
         return ":".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])

@@ -155,9 +155,10 @@ def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | No
     """The trainer, its network built, and loaded where there is something to go on from."""
     plan = plan or Plan.load(workspace.plan_of(run.dataset, run.plan))
     dataset_json = read_json(workspace.dataset_json_of(run.dataset), RunError)
-    trainer = plugins.trainer_class(run.trainer)(
-        plan.to_json(), run.configuration, run.fold, dict(dataset_json), device
+    trainer_class = plugins.trainer_of_plan(
+        run.trainer, plan.provenance.get("training", {}), f"The run {run.name}"
     )
+    trainer = trainer_class(plan.to_json(), run.configuration, run.fold, dict(dataset_json), device)
     trainer.initialize()
     if run.latest_checkpoint.is_file():
         trainer.load_checkpoint(str(run.latest_checkpoint))

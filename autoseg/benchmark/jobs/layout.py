@@ -11,7 +11,7 @@ from typing import Any
 from autoseg.benchmark.jobs.estimate import estimate
 from autoseg.benchmark.jobs.graph import OF_RUNS, ON_DEVICE, Graph, Job, Stage, in_order
 from autoseg.benchmark.suite.datasets import Catalogue
-from autoseg.benchmark.suite.matrix import MatrixCell, cells
+from autoseg.benchmark.suite.matrix import MatrixCell, cells, trainer_label
 from autoseg.benchmark.suite.suite import Suite
 from autoseg.benchmark.suite.trainer_facts import facts
 from autoseg.errors import UsageError
@@ -151,7 +151,7 @@ class _Builder:
 
     def _of_run(self, stage: Stage, cell: MatrixCell, needs: tuple[str, ...]) -> Job:
         fold = f"-fold{cell.fold}" if cell.fold >= 0 else ""
-        name = f"{stage}-{cell.dataset}-{cell.trainer.partition(':')[0]}-{cell.variant.key}{fold}"
+        name = f"{stage}-{cell.dataset}-{trainer_label(cell.trainer)}-{cell.variant.key}{fold}"
         return replace(self.job(stage, cell.dataset, _plain(name), needs, (), cell), cell=cell)
 
     def job(

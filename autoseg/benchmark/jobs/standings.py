@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from autoseg.benchmark.jobs.board import Board, JobState
 from autoseg.benchmark.jobs.foreign_data import foreign_records
 from autoseg.benchmark.jobs.graph import Job
-from autoseg.benchmark.suite.matrix import MatrixCell, choice_of
+from autoseg.benchmark.suite.matrix import MatrixCell, choice_of, trainer_label
 from autoseg.errors import AutosegError
 from autoseg.leaderboard.records.collapse import told
 from autoseg.leaderboard.records.files import Record, read_records
@@ -44,13 +44,14 @@ def _record(board: Board, job: Job, state: JobState) -> Record | None:
 def without_scores(cell: MatrixCell, status: Any, reason: str) -> Record:
     """The row of a cell that has no scores."""
     choice = choice_of(cell)
-    options = dict(choice.options)
-    with contextlib.suppress(AutosegError):  # weights that are gone are why it failed
+    options, trainer = dict(choice.options), trainer_label(cell.trainer)
+    with contextlib.suppress(AutosegError):  # a trainer or weights that are gone are why it failed
+        trainer = choice.trainer
         options = choice.row_options
     return Record(
         run_id=f"{cell.dataset}/{cell.trainer}/{cell.variant.key}/fold_{cell.fold}",
         dataset=cell.dataset,
-        trainer=choice.name,
+        trainer=trainer,
         configuration=cell.configuration,
         fold=cell.fold,
         seed=cell.seed,

@@ -75,7 +75,8 @@ class MatrixCell:
     @property
     def name(self) -> str:
         """Trainer and, where they are not the usual ones, seed, initialisation and number of cases."""
-        parts = [self.trainer]
+        own, *options = self.trainer.split(":")
+        parts = [":".join([trainer_label(own), *options])]
         if self.seed:
             parts.append(f"seed {self.seed}")
         if self.init != "random":
@@ -171,7 +172,7 @@ def _excluded(cell: MatrixCell, patterns: Sequence[Pattern]) -> bool:
 
 def _fits(cell: MatrixCell, pattern: Pattern) -> bool:
     """Whether a cell fits every key of a pattern; a trainer without options stands for all its variants."""
-    name = cell.trainer.partition(":")[0]
+    name = trainer_label(cell.trainer)
     tests = (
         (pattern.datasets, lambda text: fnmatchcase(cell.dataset, text) or cell.source == text),
         (pattern.trainers, lambda text: fnmatchcase(cell.trainer, text) or fnmatchcase(name, text)),
@@ -181,6 +182,12 @@ def _fits(cell: MatrixCell, pattern: Pattern) -> bool:
         (pattern.cases, lambda value: cell.cases == value),
     )
     return all(any(map(test, wanted)) for wanted, test in tests if wanted is not None)
+
+
+def trainer_label(text: str) -> str:
+    """The trainer's name without options; of a file the file's, which nothing has to be read for."""
+    name = text.partition(":")[0]
+    return Path(name).stem if name.endswith(".py") else name
 
 
 def choice_of(cell: MatrixCell) -> Choice:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from autoseg import plugins
 from autoseg.benchmark.suite.model import DEMO, Axes, DatasetEntry, Pattern, Resources, Suite, dataset_entries
 from autoseg.benchmark.suite.yaml_document import Document, explain, nearest, read_document
 from autoseg.errors import UsageError
@@ -103,8 +104,18 @@ def _with_paths(suite: Suite, path: Path, document: Document) -> Suite:
     def weights(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(str((base / name).resolve()) if (base / name).exists() else name for name in names)
 
+    def own(texts: Sequence[str], where: tuple[str | int, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(_placed_trainer(text, base) for text in texts)
+        except UsageError as problem:
+            raise document.error(where, str(problem)) from None
+
     def whole(part: Axes, where: tuple[str | int, ...]) -> dict[str, Any]:
-        return {"datasets": placed(part.datasets, (*where, "datasets")), "init": weights(part.init)}
+        return {
+            "datasets": placed(part.datasets, (*where, "datasets")),
+            "trainers": own(part.trainers, (*where, "trainers")),
+            "init": weights(part.init),
+        }
 
     includes = tuple(
         part.model_copy(update=whole(part, ("include", i))) for i, part in enumerate(suite.include)
@@ -116,6 +127,20 @@ def _with_paths(suite: Suite, path: Path, document: Document) -> Suite:
             raise document.error(("foreign", i), f"there is no file or folder {path_of}. Correct the path.")
         foreign.append(entry.model_copy(update={"path": path_of}))
     return suite.model_copy(update={**whole(suite, ()), "include": includes, "foreign": tuple(foreign)})
+
+
+def _placed_trainer(text: str, base: Path) -> str:
+    """A trainer with its options; a file of one's own by its absolute path, and sure to have a trainer.
+
+    Raises:
+        UsageError: if there is no such file, or no trainer in it.
+    """
+    name, *options = text.split(":")
+    if not name.endswith(".py"):
+        return text
+    path = str((base / name).resolve())
+    plugins.trainer_name(path)
+    return ":".join([path, *options])
 
 
 def shipped_suites() -> dict[str, Path]:
