@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.errors import UsageError
+from autoseg.names import RULE, script_problem, shown
 
 ROOT_VARIABLE = "AUTOSEG_WORKSPACE"
 DEFAULT_ROOT = "autoseg_workspace"
 GROUPS_FILE = "groups.json"
+
+
+def _named(root: Path) -> Path:
+    if problem := script_problem(root.name):
+        raise UsageError(
+            f"The name of the data set {shown(root.name)} {problem}. Runs, jobs and scripts get this name. "
+            f"{RULE}, and holds no character that shells and schedulers read as their own. Rename {root}."
+        )
+    return root
 
 
 @dataclass(frozen=True)
@@ -52,18 +62,18 @@ class Workspace:
         """The raw folder that `dataset` means: a path, a name (``Dataset004_Hippocampus``) or an id (``4``).
 
         Raises:
-            UsageError: if there is none, or an id means several.
+            UsageError: if there is none, an id means several, or its name cannot name files and scripts.
         """
         path = Path(dataset)
-        if (path / "dataset.json").is_file():
-            return path.resolve()
+        if "\0" not in str(dataset) and (path / "dataset.json").is_file():
+            return _named(path.resolve())
         there = self._raw_names()
         if str(dataset).isdigit():
             matches = [name for name in there if re.match(rf"Dataset0*{int(str(dataset))}(_|$)", name)]
         else:
             matches = [name for name in there if name == str(dataset)]
         if len(matches) == 1:
-            return self.raw / matches[0]
+            return _named(self.raw / matches[0])
         if matches:
             raise UsageError(
                 f"The id {dataset} means several data sets: {', '.join(matches)}. Give the name."

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import typer
 
 from autoseg.cli import benchmark, data, intake, results, training
+from autoseg.cli.unexpected import report_unexpected
 from autoseg.errors import AutosegError
 
 INTERRUPTED = 130
+CLOSED_OUTPUT = 141
 
 app = typer.Typer(
     name="autoseg",
@@ -30,12 +35,16 @@ def main() -> None:
         raise SystemExit(error.exit_status) from None
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does. Python's own flush at exit would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(CLOSED_OUTPUT) from None
     except Exception as error:
         # The parser's own errors know how to show themselves and how to exit; all others are ours to see.
-        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
-            raise
-        error.show()
-        raise SystemExit(error.exit_code) from None
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()
+            raise SystemExit(error.exit_code) from None
+        raise SystemExit(report_unexpected(error)) from None
     if status == INTERRUPTED:  # the parser turns an interrupt into this number by itself
         typer.echo(
             "\nautoseg: interrupted. What is finished is kept; the same command goes on from here.", err=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from autoseg.data.dataset_json import (
 from autoseg.data.groups import GroupsError, groups_in, read_groups
 from autoseg.data.readers import reader_for
 from autoseg.errors import DataError
+from autoseg.names import RULE, SEGMENTATION_SUFFIX, case_problem, shown
 from autoseg.system.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -119,7 +120,8 @@ def load_dataset(root: Path, groups: Path | Literal[False] | None = None) -> Dat
     Raises:
         DatasetJsonError: if dataset.json is wrong; it lists all that is.
         GroupsError: if the groups cannot be read or leave out a case.
-        DataError: if dataset.json is missing or no JSON, if no reader knows its files, or there are no cases.
+        DataError: if dataset.json is missing or no JSON, if no reader knows its files, if there are no cases,
+            or the name of a case is no name of a file.
     """
     root = Path(root).absolute()
     path = root / "dataset.json"
@@ -134,6 +136,7 @@ def load_dataset(root: Path, groups: Path | Literal[False] | None = None) -> Dat
             f"files like that, one per channel, or correct file_ending in dataset.json."
         )
     example = next((image for case in cases for image in case.images if image.is_file()), None)
+    _check_names(root, cases)
     reader = reader_for(parsed.file_ending, parsed.overwrite_image_reader_writer, example)
     return Dataset(
         name=root.name,
@@ -145,6 +148,18 @@ def load_dataset(root: Path, groups: Path | Literal[False] | None = None) -> Dat
         reader=reader.name,
         dataset_json=content,
     )
+
+
+def _check_names(root: Path, cases: Sequence[Case]) -> None:
+    """Refuse names of cases that would leave their folder, hide there, or be taken for a segmentation."""
+    wrong = [(case.identifier, problem) for case in cases if (problem := case_problem(case.identifier))]
+    if wrong:
+        name, problem = wrong[0]
+        more = f" ({len(wrong)} of {len(cases)} cases have such names)" if len(wrong) > 1 else ""
+        raise DataError(
+            f"{root}: the name of the case {shown(name)} {problem}{more}. {RULE}, and does not end in "
+            f"{SEGMENTATION_SUFFIX}. Rename the case."
+        )
 
 
 def find_cases(folder: Path, file_ending: str) -> tuple[Case, ...]:

@@ -16,6 +16,7 @@ from typing import Any
 from autoseg.data.dataset import Case, Dataset
 from autoseg.errors import DataError
 from autoseg.system.files import digest, read_json, write_json, write_text
+from autoseg.system.tables import text_cell
 
 # Generated data sets are numbered from here, beyond those that people number.
 FIRST_NUMBER, NUMBERS = 700, 300
@@ -115,7 +116,9 @@ def _content(datasets: Sequence[Dataset], left_out: set[str]) -> dict[str, Any]:
 
 def _table(groups: Mapping[str, str]) -> str:
     table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([("case", "group"), *groups.items()])
+    csv.writer(table, lineterminator="\n").writerows(
+        [text_cell(cell) for cell in line] for line in [("case", "group"), *groups.items()]
+    )
     return table.getvalue()
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from autoseg.errors import UsageError
+from autoseg.system.tables import read_table
 
 
 def find_pixel_sizes(text: str, folder: Path | None = None) -> dict[str, float]:
@@ -28,8 +28,7 @@ def find_pixel_sizes(text: str, folder: Path | None = None) -> dict[str, float]:
 
 def size_columns(table: Path) -> list[str]:
     """The columns of a CSV file that hold pixel sizes, by their names."""
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        return [name for name in next(csv.reader(stream), []) if name.lower().startswith("pixel")]
+    return [name for name in read_table(table, UsageError)[0] if name.lower().startswith("pixel")]
 
 
 def _size_column(table: Path) -> str:
@@ -52,12 +51,10 @@ def read_pixel_sizes(table: Path, column: str) -> dict[str, float]:
     Raises:
         UsageError: if a column is missing or a size is no positive number.
     """
-    with table.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    columns = list(rows[0]) if rows else []
+    columns, lines = read_table(table, UsageError)
     if not {"case", column} <= set(columns):
         raise UsageError(f"{table} has the columns {', '.join(columns)}. It needs 'case' and {column!r}.")
-    return {row["case"]: _size(row[column], table) for row in rows}
+    return {row["case"]: _size(row[column], table) for _, row in lines}
 
 
 def _size(text: str, table: Path) -> float:

@@ -27,6 +27,7 @@ from autoseg.intake.layouts.naming import full_name
 from autoseg.system.files import digest, read_json, write_json, write_text
 from autoseg.system.lease import hold
 from autoseg.system.pool import each
+from autoseg.system.tables import text_cell
 from autoseg.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -267,7 +268,7 @@ def _table(groups: Mapping[str, str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "group"])
-    writer.writerows(groups.items())
+    writer.writerows([text_cell(cell) for cell in line] for line in groups.items())
     return text.getvalue()
 
 

@@ -21,6 +21,7 @@ from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.leaderboard.table import count_words, duration_words
 from autoseg.metrics import COUNTS
 from autoseg.system.files import write_text
+from autoseg.system.tables import text_cell
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def write_scores(leaderboard: Leaderboard, path: Path) -> Path:
 
 def _write_csv(path: Path, lines: Iterable[Sequence[object]]) -> Path:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows([text_cell(cell) for cell in line] for line in lines)
     write_text(path, text.getvalue())
     return path
 
@@ -109,7 +110,7 @@ def _lines(objects: Sequence[dict[str, Any]]) -> list[list[object]]:
 
 def _cell(value: object) -> object:
     if isinstance(value, list):
-        return ("; " if value and isinstance(value[0], str) else " ").join(str(item) for item in value)
+        value = ("; " if value and isinstance(value[0], str) else " ").join(str(item) for item in value)
     return "" if value is None else value
 
 

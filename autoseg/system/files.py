@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import AutosegError, DataError
+from autoseg.system.documents import LARGEST_BYTES, DocumentError, parse_json
 
 
 @contextmanager
@@ -45,17 +46,28 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, error: type[AutosegError] = DataError) -> Any:
+def read_json(path: Path, error: type[AutosegError] = DataError, finite: bool = True) -> Any:
     """Read a JSON document.
 
+    Args:
+        path: the file.
+        error: what is raised if it cannot be read.
+        finite: refuse NaN and infinities.
+
     Raises:
-        AutosegError: of the given class, if the file is missing or is no JSON.
+        AutosegError: of the given class, if the file is missing, cannot be opened or is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > LARGEST_BYTES:
+            raise DocumentError(f"it has more than {LARGEST_BYTES // 2**20} MiB")
+        return parse_json(path.read_bytes(), finite)
     except FileNotFoundError:
         raise error(f"There is no file {path}. Check the path.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+    except OSError as problem:
+        raise error(
+            f"{path} cannot be read: {problem.strerror or problem}. Give a file that you may read."
+        ) from None
+    except DocumentError as problem:
         raise error(
             f"{path} is not valid JSON: {problem}. Correct it or restore it from its source."
         ) from None

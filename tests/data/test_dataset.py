@@ -309,7 +309,7 @@ def test_groups_are_found_and_may_be_declined(tmp_path: Path) -> None:
     (root / "groups.csv").write_text("case,group\na,2\nb,3\nc,3\n")
     assert load_dataset(root).cases[0].group == "2"
     assert load_dataset(root, groups=False).cases[0].group is None
-    with pytest.raises(GroupsError, match="no table of groups"):
+    with pytest.raises(GroupsError, match="no file"):
         read_groups(tmp_path / "missing.csv")
 
 

@@ -410,7 +410,7 @@ def test_reading_imports_nothing_heavy(tmp_path: Path) -> None:
     source = oblique(np.zeros((5, 6, 7), np.int16), tmp_path / "a_0000.nii.gz")
     png = made_pngs(tmp_path)["rgb.png"]
     code = (
-        "import sys; from pathlib import Path; from autoseg.data.image import read_images\n"
+        "import sys; from pathlib import Path; from autoseg.data.readers import read_images\n"
         f"read_images([Path({str(source)!r})], 'SimpleITKIO')\n"
         f"read_images([Path({str(png)!r})], 'NaturalImage2DIO')\n"
         "print([m for m in ('torch', 'skimage', 'scipy', 'nnunetv2', 'nibabel') if m in sys.modules])"

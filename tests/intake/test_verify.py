@@ -462,7 +462,7 @@ def test_a_truncated_file_is_not_taken_for_zeros(raw: Path) -> None:
 
 def test_verification_imports_nothing_heavy(raw: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from autoseg.intake.verify import verify\n"
+        "import sys; from pathlib import Path; from autoseg.intake import verify\n"
         f"assert verify(Path({str(raw)!r})).findings == ()\n"
         "print([m for m in ('torch', 'skimage', 'scipy', 'nnunetv2', 'pandas') if m in sys.modules])"
     )

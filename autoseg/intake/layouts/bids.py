@@ -8,7 +8,6 @@ See https://bids-specification.readthedocs.io (entities, and "Segmentations" amo
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ from autoseg.intake.layouts.incoming import (
 from autoseg.intake.layouts.label_values import with_labels
 from autoseg.intake.layouts.nifti_bytes import read_header
 from autoseg.system.files import read_json
+from autoseg.system.tables import read_table
 
 # Of label files, the first that is there is taken; the first two are the standard's.
 LABEL_SUFFIXES = ("dseg", "mask", "seg", "msk", "lesion", "label", "roi")
@@ -226,10 +226,9 @@ def _table_of_names(source: Path, suffix: str) -> dict[int, str]:
     found: defaultdict[int, dict[str, None]] = defaultdict(dict)
     for path in files_below(source):
         if path.name.endswith(f"{suffix}.tsv"):
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                for row in csv.DictReader(file, delimiter="\t"):
-                    if (row.get("index") or "").strip().isdigit() and row.get("name"):
-                        found[int(row["index"])][row["name"].strip()] = None
+            for _, row in read_table(path)[1]:
+                if row.get("index", "").isdecimal() and row.get("name"):
+                    found[int(row["index"])][row["name"]] = None
     # A table for each case may call one number differently: then none of them holds for all.
     if any(len(names) > 1 for names in found.values()):
         return {}
@@ -238,7 +237,7 @@ def _table_of_names(source: Path, suffix: str) -> dict[int, str]:
 
 def _about(source: Path) -> dict[str, Any]:
     path = source / "dataset_description.json"
-    content = read_json(path) if path.is_file() else {}
+    content = read_json(path, finite=False) if path.is_file() else {}
     kept = {
         "name": content.get("Name"),
         "licence": content.get("License"),

@@ -111,7 +111,7 @@ def _refuse_name(addition: Addition) -> None:
 def _from_json(addition: Addition, raw: RawData | None) -> tuple[Record, ...]:
     path = addition.path
     origin = Origin.of(path, addition.trainer, raw.dataset.name if raw else None)
-    content = read_json(path)
+    content = read_json(path, finite=False)
     if isinstance(content, dict) and {"format", "scores"} <= content.keys():
         evaluation = Evaluation.from_json(content)
         table = ScoreTable.from_evaluation(evaluation, raw.groups if raw else None)

@@ -53,7 +53,7 @@ def records_from_summary(path: Path, origin: Origin, raw: RawData | None = None)
 
 
 def _entries(path: Path) -> list[Any]:
-    content = read_json(path)
+    content = read_json(path, finite=False)
     entries = content.get("metric_per_case") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise DataError(

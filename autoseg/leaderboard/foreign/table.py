@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from autoseg.leaderboard.quantities import is_score, quantity
 from autoseg.leaderboard.records.files import UNKNOWN_FOLD, Record
 from autoseg.leaderboard.records.scores import EMPTY, MISSED, MISSING, ScoreColumn, ScoreTable
 from autoseg.system.files import read_json
+from autoseg.system.tables import read_table
 
 _NEEDED = ("trainer", "case")
 _KEYS = (*_NEEDED, "fold", "seed", "label", "structure", "dataset", "configuration", "group", "definition")
@@ -129,17 +128,7 @@ def _evidence(gathered: dict[_Run, _Gathered]) -> _Evidence:
 
 
 def _read(path: Path) -> tuple[list[Line], list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"There is no file {path}. Give a CSV file of scores.") from None
-    except UnicodeDecodeError as problem:
-        raise DataError(f"{path} is not a text file in UTF-8: {problem}. Give a CSV file.") from None
-    head = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    columns = [name.strip() for name in reader.fieldnames or ()]
-    reader.fieldnames = columns
-    lines = [(reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}) for row in reader]
+    columns, lines = read_table(path)
     if not lines:
         raise DataError(f"{path} has no line of scores. Give a file with a head and scores.")
     return lines, columns

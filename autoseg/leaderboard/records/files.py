@@ -11,6 +11,7 @@ from typing import Any
 
 from autoseg.errors import DataError
 from autoseg.leaderboard.records.record import SCHEMA, UNKNOWN_FOLD, Cost, Quality, Record, Status
+from autoseg.system.documents import DocumentError, parse_json
 from autoseg.system.files import write_text
 
 __all__ = [
@@ -92,8 +93,8 @@ def _parse(line: str, where: str, path: Path) -> Record:
     from pydantic import ValidationError
 
     try:
-        content = json.loads(line, parse_constant=_refuse)
-    except ValueError as problem:
+        content = parse_json(line)
+    except DocumentError as problem:
         raise DataError(f"{where}: this is no JSON ({problem}). Write the record again.") from None
     if not isinstance(content, dict):
         raise DataError(f"{where}: expected one JSON object, found {line[:40]!r}.")
@@ -113,10 +114,6 @@ def _parse(line: str, where: str, path: Path) -> Record:
     _check(record, where)
     object.__setattr__(record, "source", path)
     return record
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number that JSON has")
 
 
 @cache
