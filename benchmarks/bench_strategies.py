@@ -149,7 +149,7 @@ class _Walk:
             pixel_sizes=self.pixel_sizes,
             workers=1,
         )
-        groups = {case.identifier: case.group for case in self.prepared.dataset.cases if case.group}
+        groups = self.prepared.dataset.groups
         return dataclasses.replace(
             record, settings=evaluation.settings, scores=ScoreTable.from_evaluation(evaluation, groups)
         )

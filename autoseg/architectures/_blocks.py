@@ -155,8 +155,3 @@ def he_normal(negative_slope: float) -> Callable[[nn.Module], None]:
                 nn.init.zeros_(module.bias)
 
     return initialise
-
-
-def count_parameters(module: nn.Module) -> int:
-    """The number of parameters, learnt or frozen."""
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -82,6 +82,11 @@ class Dataset:
     reader: str
     dataset_json: Mapping[str, Any]
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """The group of each case that has one."""
+        return {case.identifier: case.group for case in self.cases if case.group is not None}
+
     def case(self, identifier: str) -> Case:
         """The case of that name.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autoseg.data.folds import Fold
+from autoseg.data.groups import members
 from autoseg.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ def parse_cases(text: str) -> Size:
 
 
 def subset(
-    training_cases: Sequence[str], groups: Mapping[str, str | None], size: Size, seed: int = 0
+    training_cases: Sequence[str], groups: Mapping[str, str], size: Size, seed: int = 0
 ) -> tuple[str, ...]:
     """Choose some of the training cases.
 
@@ -67,26 +66,17 @@ def subset(
         raise UsageError(
             f"{wanted} cases are asked for, and there are {len(cases)} to train on. Ask for fewer."
         )
-    members = _members(cases, groups)
-    order = np.arange(len(members))
+    together = members(cases, groups)
+    order = np.arange(len(together))
     np.random.RandomState(seed).shuffle(order)
     chosen: list[str] = []
     for index in order.tolist():
-        if chosen and len(chosen) + len(members[index]) > wanted:
+        if chosen and len(chosen) + len(together[index]) > wanted:
             break
-        chosen += members[index]
+        chosen += together[index]
     if len(chosen) != wanted:
         log.info("%d cases instead of %d: groups stay whole.", len(chosen), wanted)
     return tuple(sorted(chosen))
-
-
-def few_shot(fold: Fold, groups: Mapping[str, str | None], size: Size, seed: int = 0) -> Fold:
-    """A fold that trains on some of its training cases and validates as before.
-
-    Raises:
-        UsageError: as `subset`.
-    """
-    return dataclasses.replace(fold, training=subset(fold.training, groups, size, seed))
 
 
 def _check(size: Size) -> None:
@@ -96,13 +86,3 @@ def _check(size: Size) -> None:
         raise UsageError(
             f"The size of a subset is {size!r}; expected a number of cases, or a part such as 0.1."
         )
-
-
-def _members(cases: Sequence[str], groups: Mapping[str, str | None]) -> list[list[str]]:
-    """The cases of each group, in the order of the groups' first cases."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for case in cases:
-        group = groups.get(case)
-        # A case's own name must not coincide with the name of a group.
-        found.setdefault(("case", case) if group is None else ("group", group), []).append(case)
-    return list(found.values())

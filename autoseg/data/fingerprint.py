@@ -50,10 +50,6 @@ class Fingerprint:
     class_sizes: Mapping[str, Any] = field(default_factory=dict)
     hash: str = ""
 
-    def structure_voxels(self) -> dict[str, float]:
-        """Median voxels of each structure among the cases that have it; 0 if none has."""
-        return {name: each["median_voxels"] for name, each in self.class_sizes.get("structures", {}).items()}
-
     def to_json(self) -> dict[str, Any]:
         """nnU-Net's dataset_fingerprint.json, with two further keys."""
         return {

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from autoseg.data.dataset import Dataset
+from autoseg.data.groups import members
 from autoseg.errors import DataError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -54,17 +55,17 @@ def make_folds(dataset: Dataset, n_folds: int = NUMBER, seed: int = SEED) -> tup
             f"To train on all cases: autoseg train DATASET TRAINER --fold all."
         )
     cases = sorted(case.identifier for case in dataset.cases)
-    members = _members(dataset)
-    what = "cases" if len(members) == len(cases) else "groups"
-    if len(members) < 2:
+    together = members(cases, dataset.groups)
+    what = "cases" if len(together) == len(cases) else "groups"
+    if len(together) < 2:
         raise _indivisible(dataset)
-    if len(members) < n_folds:
+    if len(together) < n_folds:
         logger.warning(
-            "%s has %d %s: %d folds instead of %d", dataset.name, len(members), what, len(members), n_folds
+            "%s has %d %s: %d folds instead of %d", dataset.name, len(together), what, len(together), n_folds
         )
-        n_folds = len(members)
+        n_folds = len(together)
     # nnU-Net knows no groups, so its folds only hold where no group joins two cases.
-    parts = _equal_parts(cases, n_folds, seed) if what == "cases" else _grouped_parts(members, n_folds, seed)
+    parts = _equal_parts(cases, n_folds, seed) if what == "cases" else _grouped_parts(together, n_folds, seed)
     return tuple(
         Fold(index, tuple(case for case in cases if case not in part), tuple(sorted(part)))
         for index, part in enumerate(parts)
@@ -88,14 +89,11 @@ def watching_cases(
         The cases to train on and those to watch, about `WATCHING_SHARE` of all and at least one group;
         of a single group, the same cases twice, for there is nothing to set apart.
     """
-    members: dict[tuple[str, str], list[str]] = {}
-    for case in sorted(training):
-        key = ("group", groups[case]) if case in groups else ("case", case)
-        members.setdefault(key, []).append(case)
-    if len(members) < 2:
+    each = members(sorted(training), groups)
+    if len(each) < 2:
         logger.warning("All training cases are of one group: the training is watched on what it learns from.")
         return tuple(sorted(training)), tuple(sorted(training))
-    each, watching = list(members.values()), set[str]()
+    watching = set[str]()
     for index in _shuffled(len(each), seed):
         if len(watching) + len(each[index]) <= WATCHING_SHARE * len(training):
             watching.update(each[index])
@@ -113,16 +111,6 @@ def _indivisible(dataset: Dataset) -> DataError:
         f"Cross-validation is impossible: {found}, and at least two are needed, one to train on and one to "
         f"validate on. Train on all of it without validation: autoseg train {dataset.root} nnunet --fold all."
     )
-
-
-def _members(dataset: Dataset) -> list[list[str]]:
-    """The identifiers of each group, in the order of the groups' first cases."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for case in sorted(dataset.cases, key=lambda case: case.identifier):
-        # A case's own name must not coincide with the name of a group.
-        key = ("case", case.identifier) if case.group is None else ("group", case.group)
-        groups.setdefault(key, []).append(case.identifier)
-    return list(groups.values())
 
 
 def _equal_parts(cases: Sequence[str], number: int, seed: int) -> list[set[str]]:

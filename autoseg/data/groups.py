@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from autoseg.errors import DataError
@@ -13,6 +14,21 @@ logger = logging.getLogger(__name__)
 
 class GroupsError(DataError):
     """The table of groups cannot be read, or leaves out a case."""
+
+
+def members(cases: Iterable[str], groups: Mapping[str, str]) -> list[list[str]]:
+    """The cases of each group, in the order of the groups' first cases.
+
+    Args:
+        cases: identifiers.
+        groups: group of each case; a case without one is a group of its own.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for case in cases:
+        # A case's own name must not coincide with the name of a group.
+        key = ("group", groups[case]) if case in groups else ("case", case)
+        found.setdefault(key, []).append(case)
+    return list(found.values())
 
 
 def groups_in(root: Path) -> dict[str, str] | None:

@@ -71,11 +71,6 @@ def write_csv(leaderboard: Leaderboard, path: Path) -> Path:
     return _write_csv(path, _lines([row.to_json() for row in leaderboard.rows]))
 
 
-def write_comparisons(leaderboard: Leaderboard, path: Path) -> Path:
-    """Write one line per pair of comparable rows; returns the path."""
-    return _write_csv(path, _lines(leaderboard.comparisons()))
-
-
 def write_scores(leaderboard: Leaderboard, path: Path) -> Path:
     """Write every case's score in the columns that challengeR reads.
 

@@ -129,22 +129,6 @@ def mean_intervals(scores: Floats, weights: Floats, groups: Sequence[str] | None
     return _bca(scores.mean(axis=1), _deviations(scores, weights), _acceleration(scores, groups))
 
 
-def median_intervals(scores: Floats, weights: Floats) -> list[Interval]:
-    """Percentile intervals of the median; BCa's acceleration is not defined for it."""
-    tail = (1 - CONFIDENCE) / 2
-    intervals = []
-    for values in scores:
-        order = np.argsort(values)
-        reached = np.cumsum(weights[:, order], axis=1)
-        # The two middle order statistics differ where exactly half of the weight is reached.
-        below = (reached < 0.5 - 1e-12).sum(axis=1)
-        above = np.minimum((reached <= 0.5 + 1e-12).sum(axis=1), len(values) - 1)
-        medians = (values[order][below] + values[order][above]) / 2
-        low, high = np.quantile(medians, [tail, 1 - tail])
-        intervals.append(Interval(float(low), float(high)))
-    return intervals
-
-
 def _acceleration(scores: Floats, groups: Sequence[str] | None) -> Floats:
     """Skewness of the jackknife, leaving out one group at a time; shape (models,)."""
     membership = _membership(scores.shape[1], groups)

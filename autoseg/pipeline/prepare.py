@@ -106,8 +106,7 @@ def planned(
     plan = plan_experiment(dataset, fingerprint, preset, memory_gb=memory_gb)
     plan.save(workspace.plan_of(dataset.name, plan.name))
     write_json(workspace.dataset_json_of(dataset.name), dict(dataset.dataset_json))
-    groups = {case.identifier: case.group for case in dataset.cases if case.group is not None}
-    write_json(workspace.groups_of(dataset.name), groups)
+    write_json(workspace.groups_of(dataset.name), dataset.groups)
     return plan
 
 

@@ -59,6 +59,5 @@ def _scored(record: Record, run: Run, dataset: Dataset, measures: Measures, work
         workers=workers,
     )
     evaluation.save(run.evaluation)
-    groups = {case.identifier: case.group for case in dataset.cases if case.group}
-    scores = ScoreTable.from_evaluation(evaluation, groups)
+    scores = ScoreTable.from_evaluation(evaluation, dataset.groups)
     return dataclasses.replace(record, settings=evaluation.settings, scores=scores)

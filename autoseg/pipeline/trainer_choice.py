@@ -77,7 +77,6 @@ def choose_trainers(
     Raises:
         UsageError: for an unknown trainer, or a training that it does not have.
     """
-    from autoseg.pipeline.trainer_choice import suitable
     from autoseg.tailoring.tailored_plan import is_stock
     from autoseg.tailoring.trainer_spec import Choice
 

@@ -60,7 +60,6 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         members: the trained runs; of a row that is no ensemble, the row alone.
         evaluation: of the predictions.
     """
-    groups = {case.identifier: case.group for case in cell.dataset.cases if case.group}
     weights = [path for member in members for path in member.run.predicting_checkpoints]
     record = Record(
         run_id=row.name,
@@ -72,7 +71,7 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         checkpoint_sha256=sha256_of(weights),
         settings=evaluation.settings,
         cost=row_cost(row, members),
-        scores=ScoreTable.from_evaluation(evaluation, groups),
+        scores=ScoreTable.from_evaluation(evaluation, cell.dataset.groups),
         training_cases=len(training_cases(cell)),
     )
     return told(record)
@@ -83,8 +82,7 @@ def training_cases(cell: Cell) -> tuple[str, ...]:
     few = Start.of(cell.choice).cases
     if few is None:
         return cell.fold.training
-    groups = {case.identifier: case.group for case in cell.dataset.cases}
-    return subset(cell.fold.training, groups, few, cell.request.seed)
+    return subset(cell.fold.training, cell.dataset.groups, few, cell.request.seed)
 
 
 def changes_of(cell: Cell, members: Sequence[Member]) -> tuple[str, ...]:

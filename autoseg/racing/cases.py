@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoseg.leaderboard.records.scores import ScoreTable
+from autoseg.leaderboard.records.scores import ScoreTable, group_of_each
 from autoseg.leaderboard.statistics import Floats
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def looked_at(cells: Sequence[Cell], most: int | None) -> tuple[str, ...]:
     """
     if most is None:
         return held_out(cells)
-    groups = _groups(cells)
+    groups = cells[0].dataset.groups
     folds = {cell.fold.index: cell.fold.validation for cell in cells}
     each = math.ceil(most / len(folds))
     return tuple(sorted({case for fold in folds.values() for case in _spread(fold, groups, each)}))
@@ -42,9 +42,7 @@ def groups_of(cells: Sequence[Cell], cases: Sequence[str] | None = None) -> tupl
         cells: the runs of one trainer.
         cases: some of the held-out ones, by name; None: all.
     """
-    known = _groups(cells)
-    groups = tuple(known.get(case, case) for case in (held_out(cells) if cases is None else cases))
-    return groups if len(set(groups)) < len(groups) else None
+    return group_of_each(held_out(cells) if cases is None else cases, cells[0].dataset.groups)
 
 
 def pooled(tables: Sequence[ScoreTable]) -> Floats:
@@ -57,10 +55,6 @@ def pooled(tables: Sequence[ScoreTable]) -> Floats:
         for case, value in zip(table.cases, table.case_scores("dice"), strict=True):
             sums.setdefault(case, []).append(1.0 if math.isnan(value) else float(value))
     return np.array([np.mean(sums[case]) for case in sorted(sums)])
-
-
-def _groups(cells: Sequence[Cell]) -> dict[str, str]:
-    return {case.identifier: case.group for case in cells[0].dataset.cases if case.group}
 
 
 def _spread(cases: Sequence[str], groups: Mapping[str, str], count: int) -> list[str]:

@@ -122,8 +122,7 @@ class Contestant:
             found.save(there.evaluation)
 
     def _table(self, cell: Cell, there: Run) -> ScoreTable:
-        groups = {case.identifier: case.group for case in cell.dataset.cases if case.group}
-        return ScoreTable.from_evaluation(Evaluation.load(there.evaluation), groups)
+        return ScoreTable.from_evaluation(Evaluation.load(there.evaluation), cell.dataset.groups)
 
     def finished(self, selected: bool) -> list[Record]:
         """The rows of runs that went to the end; `selected`: they served to choose among trainers."""

@@ -122,7 +122,7 @@ def test_a_small_data_set(small: Path) -> None:
     assert (whole["min"], whole["max"]) == (24 * 6.0, 24 * 12.0)
     assert found.class_sizes["unit"] == "mm^3"
     assert found.class_sizes["voxels"]["c"] == {"1": 17}
-    assert found.structure_voxels() == {"whole": 24.0, "core": 12.0}
+    assert (whole["median_voxels"], core["median_voxels"]) == (24.0, 12.0)
 
 
 def test_it_does_not_depend_on_the_workers(small: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_fingerprint_of_nnunet_is_read() -> None:
     document = json.loads((REFERENCE / "Dataset030_MSLesion" / "fingerprint.json").read_text())
     found = Fingerprint.from_json(document)
     assert sorted(found.intensities) == [0, 1, 2, 3]
-    assert found.structure_voxels() == {}
+    assert found.class_sizes == {}
     with pytest.raises(DataError, match="spacings"):
         Fingerprint.from_json({})
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from autoseg.data.dataset import Case
 from autoseg.data.few_cases import subset
 from autoseg.data.folds import Fold
 from autoseg.pipeline.trial_record import Cell, plan_content, training_cases
@@ -17,12 +15,12 @@ from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice
 
 NAMES = tuple(f"case_{n:02d}" for n in range(20))
+EXAMS = {name: f"exam_{i // 2}" for i, name in enumerate(NAMES)}
 
 
 def cell(trainer: str, seed: int = 0) -> Cell:
     """Twenty training cases, two of each exam."""
-    cases = tuple(Case(name, (Path(),), None, f"exam_{i // 2}") for i, name in enumerate(NAMES))
-    dataset: Any = SimpleNamespace(cases=cases)
+    dataset: Any = SimpleNamespace(groups=EXAMS)
     fold, fingerprint = Fold(0, NAMES, ("held_out",)), SimpleNamespace()
     request = Request(torch.device("cpu"), seed=seed)
     return Cell(dataset, fingerprint, (fold,), Choice.parse(trainer), fold, request)  # type: ignore[arg-type]
@@ -37,9 +35,8 @@ def test_a_cell_knows_which_cases_it_trains_on(asked: str, seen: int) -> None:
 
 
 def test_the_seed_draws_them_as_the_trainer_does() -> None:
-    groups = {name: f"exam_{i // 2}" for i, name in enumerate(NAMES)}
     drawn = [training_cases(cell("nnunet:cases=6", seed)) for seed in range(4)]
-    assert drawn == [subset(NAMES, groups, 6, seed) for seed in range(4)]
+    assert drawn == [subset(NAMES, EXAMS, 6, seed) for seed in range(4)]
     assert len(set(drawn)) > 1
 
 

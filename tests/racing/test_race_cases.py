@@ -19,13 +19,9 @@ OF_PATIENTS = {image: image[:3] for image in IMAGES}
 
 def cells_of(folds: Sequence[Sequence[str]], groups: Mapping[str, str] | None = None) -> list[Cell]:
     """As much of a trainer's runs as is asked here: two seeds of each fold."""
-    cases = [
-        SimpleNamespace(identifier=case, group=(groups or {}).get(case)) for fold in folds for case in fold
-    ]
+    dataset = SimpleNamespace(groups=groups or {})
     cells = [
-        SimpleNamespace(
-            fold=SimpleNamespace(index=index, validation=tuple(fold)), dataset=SimpleNamespace(cases=cases)
-        )
+        SimpleNamespace(fold=SimpleNamespace(index=index, validation=tuple(fold)), dataset=dataset)
         for index, fold in enumerate(folds)
         for _ in range(2)
     ]

@@ -10,6 +10,7 @@ from autoseg.benchmark.suite.sizes import TYPICAL_VOXELS, voxels_of
 from autoseg.benchmark.suite.suite import DEMO, DatasetEntry
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.folds import NUMBER
+from autoseg.data.groups import members
 from autoseg.errors import AutosegError, UsageError
 from autoseg.system.files import read_json
 from autoseg.workspace import Workspace
@@ -99,5 +100,5 @@ class Catalogue:
     def _folds(self, dataset: Dataset) -> int:
         with contextlib.suppress(AutosegError, TypeError):
             return len(read_json(self.workspace.folds_of(dataset.name)))
-        units = {case.group or case.identifier for case in dataset.cases}
-        return max(1, min(NUMBER, len(units)))
+        together = members((case.identifier for case in dataset.cases), dataset.groups)
+        return max(1, min(NUMBER, len(together)))

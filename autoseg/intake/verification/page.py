@@ -151,7 +151,7 @@ def _legend(dataset: Dataset | None) -> list[tuple[str, str]]:
 def _facts(dataset: Dataset | None, fingerprint: Fingerprint | None) -> list[tuple[str, str]]:
     if dataset is None:
         return []
-    groups = {case.group for case in dataset.cases if case.group}
+    groups = set(dataset.groups.values())
     told = (
         f"{len(groups)}: cases of one group never stand on both sides of a fold"
         if groups

@@ -29,7 +29,7 @@ class RawData:
     @property
     def groups(self) -> dict[str, str]:
         """Case to group, where there are groups."""
-        return {case.identifier: case.group for case in self.dataset.cases if case.group}
+        return self.dataset.groups
 
 
 @dataclass(frozen=True)

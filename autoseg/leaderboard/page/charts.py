@@ -49,11 +49,6 @@ def segment(axis: Axis, low: float, high: float, y: float = ROW_HEIGHT / 2) -> s
     return f"M{axis.position(low):.1f} {y:g}H{axis.position(high):.1f}"
 
 
-def tick_mark(axis: Axis, value: float, half: float = 8.0, y: float = ROW_HEIGHT / 2) -> str:
-    """A vertical line at a value."""
-    return f"M{axis.position(value):.1f} {y - half:g}v{2 * half:g}"
-
-
 def pareto(costs: Sequence[float], values: Sequence[float], higher_is_better: bool) -> list[int]:
     """Indices of the rows that no other row beats in both, from the cheapest to the best.
 

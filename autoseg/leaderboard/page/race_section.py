@@ -13,6 +13,7 @@ from autoseg.errors import DataError
 from autoseg.leaderboard import statistics
 from autoseg.leaderboard.page.wording import p_words
 from autoseg.leaderboard.records.files import Record
+from autoseg.leaderboard.records.scores import group_of_each
 from autoseg.leaderboard.statistics import Interval
 from autoseg.system.files import read_json
 
@@ -130,17 +131,16 @@ def _told(path: Path, members: Sequence[Record]) -> RaceTold | None:
         return None
 
 
-def _groups(members: Sequence[Record]) -> list[str] | None:
+def _groups(members: Sequence[Record]) -> tuple[str, ...] | None:
     """The group of each held-out case, in the order of the cases' names."""
     known: dict[str, str] = {}
     for record in members:
         table = record.scores
         known.update(zip(table.cases, table.groups or table.cases, strict=True))
-    groups = [known[case] for case in sorted(known)]
-    return groups if len(set(groups)) < len(groups) else None
+    return group_of_each(sorted(known), known)
 
 
-def _look(entry: Mapping[str, Any], groups: list[str] | None) -> Look:
+def _look(entry: Mapping[str, Any], groups: Sequence[str] | None) -> Look:
     ordered = sorted(entry["trainers"].items(), key=lambda item: -float(np.mean(item[1]["dice"])))
     ends = entry["stretch"]["until_s"] is None
     decisions = tuple(_decision(name, own, entry["leader"], ends, groups) for name, own in ordered)
@@ -150,7 +150,7 @@ def _look(entry: Mapping[str, Any], groups: list[str] | None) -> Look:
 
 
 def _decision(
-    name: str, own: Mapping[str, Any], leader: str, ends: bool, groups: list[str] | None
+    name: str, own: Mapping[str, Any], leader: str, ends: bool, groups: Sequence[str] | None
 ) -> Decision:
     scores = np.array(own["dice"], dtype=np.float64)
     if groups is not None and len(groups) != len(scores):
@@ -179,7 +179,7 @@ def _why(own: Mapping[str, Any]) -> str:
     return "not expected to come out ahead" if own["tied"] else "clearly behind"
 
 
-def _interval(scores: np.ndarray[Any, np.dtype[np.float64]], groups: list[str] | None) -> Interval | None:
+def _interval(scores: np.ndarray[Any, np.dtype[np.float64]], groups: Sequence[str] | None) -> Interval | None:
     if len(set(groups) if groups else scores) < 2:
         return None
     weights = statistics.resample(len(scores), groups, RESAMPLES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from autoseg.leaderboard.quantities import ALL_STRUCTURES, Quantity, quantity
 from autoseg.leaderboard.ranking.entries import Entry, fold_words
 from autoseg.leaderboard.records.files import UNKNOWN_FOLD
+from autoseg.leaderboard.records.scores import group_of_each
 
 Floats = NDArray[np.float64]
 
@@ -215,6 +215,4 @@ def _groups(members: Sequence[Entry]) -> tuple[str, ...] | None:
     for record in (record for entry in members for record in entry.records):
         if record.scores.groups is not None:
             found.update(zip(record.scores.cases, record.scores.groups, strict=True))
-    cases = sorted(members[0].cases)
-    groups = tuple(found.get(case, case) for case in cases)
-    return groups if max(Counter(groups).values(), default=1) > 1 else None
+    return group_of_each(sorted(members[0].cases), found)

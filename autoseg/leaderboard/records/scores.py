@@ -44,6 +44,15 @@ class ScoreColumn:
         return np.array(self.values, dtype=np.float64)
 
 
+def group_of_each(cases: Sequence[str], groups: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The group of each case, in their order; None where no two cases share one.
+
+    A case that is not in `groups` is a group of its own.
+    """
+    found = tuple(groups.get(case, case) for case in cases)
+    return found if len(set(found)) < len(found) else None
+
+
 @dataclass(frozen=True)
 class ScoreTable:
     """All scores of one evaluation.
