@@ -242,24 +242,46 @@ def predict_command(
     ] = None,
     mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
     step_size: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, in patches.")] = 0.5,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever is in OUTPUT.")] = False,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Segment images with a trained model, or with several; folds and models are averaged.
 
+    What cannot be predicted is named, the rest is done, and the exit status is 1. A file in OUTPUT is
+    retained if the same model and options made it of the same images.
+
     Example: `autoseg predict autoseg_workspace/results/Dataset004_Hippocampus/nnunet__... images/ out/`
     """
     from autoseg.pipeline.single_stages import predict_folder
 
     start(quiet)
-    files = predict_folder(
-        model, source, output, device=device, mirroring=mirroring, step_size=step_size, more=more or []
+    done = predict_folder(
+        model,
+        source,
+        output,
+        device=device,
+        mirroring=mirroring,
+        step_size=step_size,
+        more=more or [],
+        overwrite=overwrite,
     )
     if as_json:
-        print_json({"predictions": [str(path) for path in files]})
+        print_json(
+            {
+                "predictions": [str(path) for path in done.files],
+                "retained": [str(path) for path in done.retained],
+                "left_out": [{"file": str(each.path), "reason": each.reason} for each in done.left_out],
+            }
+        )
     else:
-        typer.echo(f"{len(files)} segmentations in {output}")
+        old = f", {len(done.retained)} of them there before: same model, options and images"
+        typer.echo(f"{len(done.files)} segmentations in {output}{old if done.retained else ''}")
+    for each in done.left_out:
+        typer.echo(f"left out: {each}", err=True)
+    if done.left_out:
+        raise typer.Exit(1)
 
 
 @app.command("demo")

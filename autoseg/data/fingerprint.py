@@ -16,6 +16,7 @@ import numpy as np
 
 from autoseg.data import intensities
 from autoseg.data.geometry import nonzero_box, slices
+from autoseg.data.orientation import Directions, directions_of, summary_of
 from autoseg.data.readers import Image, read_images, read_segmentation
 from autoseg.errors import DataError
 from autoseg.system import progress
@@ -40,6 +41,8 @@ class Fingerprint:
         class_sizes: ``unit`` of the sizes; ``structures``: by name, the number of cases with it, voxels in
             all, median voxels and least, median and largest size among those cases; ``voxels``: by case and
             label. Empty if nnU-Net extracted the fingerprint.
+        orientation: along which axes the images are stored, see `autoseg.data.orientation`; empty for
+            pictures, or if nnU-Net extracted the fingerprint.
         hash: of the contents of all files, and of what dataset.json says of labels and channels.
     """
 
@@ -49,9 +52,10 @@ class Fingerprint:
     relative_size_after_crop: float
     class_sizes: Mapping[str, Any] = field(default_factory=dict)
     hash: str = ""
+    orientation: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """nnU-Net's dataset_fingerprint.json, with two further keys."""
+        """nnU-Net's dataset_fingerprint.json, with further keys."""
         return {
             "spacings": [list(spacing) for spacing in self.spacings],
             "shapes_after_crop": [list(shape) for shape in self.shapes_after_crop],
@@ -61,6 +65,7 @@ class Fingerprint:
             "median_relative_size_after_cropping": self.relative_size_after_crop,
             "class_sizes": dict(self.class_sizes),
             "hash": self.hash,
+            **({"orientation": dict(self.orientation)} if self.orientation else {}),
         }
 
     @classmethod
@@ -81,6 +86,7 @@ class Fingerprint:
                 relative_size_after_crop=document["median_relative_size_after_cropping"],
                 class_sizes=document.get("class_sizes", {}),
                 hash=document.get("hash", ""),
+                orientation=document.get("orientation", {}),
             )
         except KeyError as missing:
             raise DataError(f"The fingerprint has no entry {missing}. Extract it again.") from None
@@ -135,6 +141,7 @@ def extract_fingerprint(dataset: Dataset, workers: int | None = None) -> Fingerp
         relative_size_after_crop=float(np.median([case.left_by_crop for case in found])),
         class_sizes=_class_sizes(dataset, found),
         hash=_combined_hash(dataset, [case.hash for case in found]),
+        orientation=summary_of([case.directions for case in found]),
     )
 
 
@@ -156,6 +163,7 @@ class _CaseFacts:
     voxels: Mapping[int, int]
     voxel_size: tuple[float, str]
     hash: str
+    directions: Directions | None
 
 
 def _analyse(case: Case, reader: str, samples: SharedArray, index: int) -> _CaseFacts:
@@ -182,6 +190,7 @@ def _analyse(case: Case, reader: str, samples: SharedArray, index: int) -> _Case
         voxels={int(value): int(count) for value, count in zip(present, counts, strict=True)},
         voxel_size=_voxel_size(images),
         hash=_case_hash(case),
+        directions=directions_of(images),
     )
 
 

@@ -70,6 +70,11 @@ class Ensemble:
         """nnU-Net's reader class."""
         return self.models[0].reader
 
+    @property
+    def orientation(self) -> Mapping[str, Any]:
+        """How the images of the first model's data set are stored."""
+        return self.models[0].orientation
+
     def segment_image(self, raw: images.Image) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
         return self.segment([model.preprocess(raw) for model in self.models])

@@ -53,6 +53,12 @@ class Model:
         """nnU-Net's reader class."""
         return self.plan.image_reader_writer
 
+    @property
+    def orientation(self) -> Mapping[str, Any]:
+        """How the images are stored that it learnt from; empty if the plan does not say."""
+        found: Mapping[str, Any] = self.plan.provenance.get("orientation", {})
+        return found
+
     def logits(self, data: np.ndarray) -> torch.Tensor:
         """Mean logits (heads, z, y, x) of one preprocessed case (c, z, y, x), on the plan's grid."""
         (logits,) = predict_slabs(self.networks, slab_bytes=None, **self._window(data))

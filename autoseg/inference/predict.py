@@ -1,9 +1,11 @@
-"""Prediction with one trained model: of preprocessed cases, and of images that nobody has seen."""
+"""Prediction of raw images with one trained model, or with several together."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +13,10 @@ import numpy as np
 
 from autoseg.data import readers as images
 from autoseg.data.dataset import Case
+from autoseg.data.orientation import turned_as_learnt
+from autoseg.errors import DataError
+from autoseg.inference.history import History
+from autoseg.inference.inputs import LeftOut
 from autoseg.system import progress
 
 log = logging.getLogger(__name__)
@@ -27,33 +33,127 @@ class Predictor(Protocol):
     def reader(self) -> str:
         """nnU-Net's reader class."""
 
+    @property
+    def orientation(self) -> Mapping[str, Any]:
+        """How its images are stored, see `autoseg.data.orientation`; empty if that is not known."""
+
     def segment_image(self, raw: images.Image) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What became of the cases of a folder.
+
+    Attributes:
+        files: the segmentations, in the order of the cases.
+        retained: those of them that were there: made of the same images by the same model and options.
+        left_out: cases and files without a segmentation, each with why.
+    """
+
+    files: tuple[Path, ...]
+    retained: tuple[Path, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
 def predict_cases(
-    model: Predictor, cases: Sequence[Case], output: Path, *, overwrite: bool = False
-) -> list[Path]:
+    model: Predictor,
+    cases: Sequence[Case],
+    output: Path,
+    *,
+    maker: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Predicted:
     """Predict raw cases and write one segmentation each, on the case's own grid.
+
+    A case that cannot be read, or has other channels, is left out; the others are predicted.
 
     Args:
         model: see `load_model`, and `load_ensemble` for several.
         cases: with images in the channel order of the model's data set.
         output: folder; created if need be.
-        overwrite: predict again what is there.
+        maker: the model's hash and the options, by which a segmentation that is there is known to be what
+            would be made again; None: every case is predicted.
+        overwrite: predict all again, and replace whatever is there.
 
-    Returns:
-        The files, in the order of the cases.
+    Raises:
+        RunError: if a segmentation would be replaced that was not made here, before any is predicted.
     """
     ending = model.dataset_json["file_ending"]
-    written = []
+    targets = {case.identifier: output / f"{case.identifier}{ending}" for case in cases}
+    history = History(output, maker or {})
+    if not overwrite:
+        history.refuse_foreign(list(targets.values()))
+    files, retained, left_out = [], [], []
+    turned: Counter[str] = Counter()
     with progress.stage("Predict", total=len(cases)) as advance:
         for case in cases:
-            target = output / f"{case.identifier}{ending}"
-            if overwrite or not target.is_file():
-                raw = images.read_images(case.images, model.reader)
-                segmentation = model.segment_image(raw)
-                images.write_segmentation(segmentation, target, raw.properties, model.reader)
-            written.append(target)
+            target = targets[case.identifier]
+            if maker is not None and not overwrite and history.is_fresh(case, target):
+                retained.append(target)
+                files.append(target)
+            else:
+                try:
+                    turned[_predict(model, case, target)] += 1
+                    history.add(case, target)
+                    files.append(target)
+                except DataError as problem:
+                    left_out.append(_left_out(case, problem))
             advance(detail=case.identifier)
-    return written
+    _tell(turned, model.orientation)
+    return Predicted(tuple(files), tuple(retained), tuple(left_out))
+
+
+def _predict(model: Predictor, case: Case, target: Path) -> str:
+    """Predict one case; in letters how the file is stored, where it had to be turned."""
+    raw = finite(images.read_images(case.images, model.reader), case)
+    channels = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
+    if len(raw.array) != len(channels):
+        raise DataError(
+            f"{case.images[0]} has {len(raw.array)} channels, but the model takes {len(channels)} "
+            f"({', '.join(map(str, channels.values()))}). Write a 4D image as one file for each channel."
+        )
+    turn = turned_as_learnt(raw, model.orientation)
+    segmentation = model.segment_image(raw if turn is None else turn.image)
+    if turn is not None:
+        segmentation = turn.back.apply(segmentation)
+    images.write_segmentation(segmentation, target, raw.properties, model.reader)
+    return "" if turn is None else turn.code
+
+
+def finite(raw: images.Image, case: Case) -> images.Image:
+    """An image without NaN and infinite voxels, which would spread over all that a network sees of it.
+
+    They become 0, as in what nnU-Net's reader makes of NIfTI, and a warning names the case.
+    """
+    array, count = raw.array, raw.replaced
+    bad = ~np.isfinite(array)
+    if bad.any():
+        count += int(np.count_nonzero(bad))
+        array = np.where(bad, array.dtype.type(0), array)
+    if count:
+        log.warning(
+            "%s: %d voxels are NaN or infinite and are read as 0. Write what they stand for.",
+            ", ".join(str(path) for path in case.images),
+            count,
+        )
+    return replace(raw, array=array, replaced=count)
+
+
+def _left_out(case: Case, problem: DataError) -> LeftOut:
+    if isinstance(problem, images.ImageError):
+        return LeftOut(problem.path, f"{problem.reason}. {problem.remedy}")
+    text = str(problem)
+    return LeftOut(case.images[0], text.removeprefix(f"{case.images[0]} "))
+
+
+def _tell(turned: Counter[str], orientation: Mapping[str, Any]) -> None:
+    codes = {code: count for code, count in turned.items() if code}
+    if codes:
+        told = ", ".join(f"{count} {code}" for code, count in codes.items())
+        log.warning(
+            "Images are stored along other axes (%s) than those that the model learnt from (%s). They were "
+            "turned by their headers for it, and the segmentations turned back.",
+            told,
+            ", ".join(orientation["codes"]),
+        )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.data.dataset import find_cases, load_dataset
+from autoseg.data.dataset import load_dataset
 from autoseg.data.folds import Fold, chosen_folds
-from autoseg.errors import DataError
 from autoseg.pipeline.prepare import fingerprinted, planned, prepare
 from autoseg.pipeline.settings import Settings
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import link_references
+from autoseg.run import predicting_checkpoints, sha256_of
 from autoseg.system.device import find_device
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autoseg.inference.predict import Predicted
     from autoseg.run import Checkpoint
     from autoseg.training.pretraining.masked import Pretrained
 
@@ -123,20 +125,37 @@ def predict_folder(
     mirroring: bool = True,
     step_size: float = 0.5,
     more: Sequence[Path] = (),
-) -> list[Path]:
+    overwrite: bool = False,
+) -> Predicted:
     """Segment every case of a folder with all trained folds of a model, or of several together.
 
+    Files of the folder that cannot be predicted are left out and named; a segmentation that is in the output
+    already is retained only if the same model and options made it of the same images.
+
     Raises:
-        DataError: if the folder holds no case of the model's file ending.
-        RunError: if a model is not complete.
+        DataError: if the folder holds no case that the model takes.
+        RunError: if a model is not complete, or a segmentation would be replaced that was not made here.
         UsageError: if the models are of different labels or channels.
     """
-    from autoseg.inference.ensemble import load_ensemble
+    from autoseg.inference.ensemble import load_ensemble, member_folders
+    from autoseg.inference.inputs import inputs_of
     from autoseg.inference.predict import predict_cases
 
     loaded = load_ensemble([model, *more], find_device(device), mirroring, step_size)
-    ending = loaded.dataset_json["file_ending"]
-    cases = find_cases(source, ending)
-    if not cases:
-        raise DataError(f"{source} has no images named CASE_0000{ending}. Give the folder that holds them.")
-    return predict_cases(loaded, cases, output)
+    about = loaded.dataset_json
+    channels = about.get("channel_names", about.get("modality", {}))
+    inputs = inputs_of(source, about["file_ending"], [str(name) for name in channels.values()])
+    members = [member for folder in (model, *more) for member in member_folders(folder)]
+    maker = {"models": list(map(model_hash, members)), "mirroring": mirroring, "step_size": step_size}
+    done = predict_cases(loaded, inputs.cases, output, maker=maker, overwrite=overwrite)
+    return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
+
+
+def model_hash(folder: Path) -> str:
+    """A hash of all that a model folder's predictions depend on: plan, data set's description, weights."""
+    from autoseg.inference.model import trained_folds
+
+    checkpoints = [
+        path for fold in trained_folds(folder) for path in predicting_checkpoints(folder / f"fold_{fold}")
+    ]
+    return sha256_of([folder / "plans.json", folder / "dataset.json", *checkpoints])

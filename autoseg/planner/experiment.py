@@ -92,7 +92,12 @@ def plan_experiment(
         intensities={str(channel): dict(each) for channel, each in fingerprint.intensities.items()},
         planner=rules.planner,
         decisions=(*decisions, order_decision, normalization_decision, *more),
-        provenance={"preset": rules.name, "memory_gb": memory_gb, "fingerprint": fingerprint.hash},
+        provenance={
+            "preset": rules.name,
+            "memory_gb": memory_gb,
+            "fingerprint": fingerprint.hash,
+            **({"orientation": fingerprint.orientation} if fingerprint.orientation else {}),
+        },
     )
 
 

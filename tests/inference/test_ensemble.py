@@ -193,7 +193,7 @@ def test_an_ensemble_predicts_raw_cases_as_a_model_does(tmp_path: Path) -> None:
     properties = image(array, (2.0, 1.0, 1.5)).properties
     write_segmentation(np.round(10 * array + 50).astype(np.uint8), source, properties, "SimpleITKIO")
     ensemble = Ensemble([model(network(axis), axis=axis) for axis in range(3)])
-    (path,) = predict_cases(ensemble, [Case("case", (source,), None)], tmp_path / "out")
+    (path,) = predict_cases(ensemble, [Case("case", (source,), None)], tmp_path / "out").files
     written = read_segmentation(path, "SimpleITKIO")
     assert written.array.shape == (1, 12, 20, 16)
     assert written.spacing == (2.0, 1.0, 1.5)

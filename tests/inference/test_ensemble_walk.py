@@ -130,7 +130,7 @@ def segment(held_out: Path, tmp_path: Path) -> Segment:
 
     def written(model: Path, *more: Path) -> np.ndarray:
         output = tmp_path / "-".join(path.name for path in (model, *more))
-        (path,) = single_stages.predict_folder(model, held_out, output, device="cpu", more=more)
+        (path,) = single_stages.predict_folder(model, held_out, output, device="cpu", more=more).files
         return read_segmentation(path, "SimpleITKIO").array[0]
 
     return written
