@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from _machine import machine, write_results
 
-from autoseg.benchmark.engines.snakemake import arguments_of
+from autoseg.benchmark.engine import Order, engine_named
 from autoseg.benchmark.jobs.graph import Graph
 from autoseg.benchmark.jobs.layout import build_graph
 from autoseg.benchmark.suite.suite import load_suite
@@ -59,7 +59,7 @@ def _measured(place: Path, datasets: int, rounds: int) -> dict[str, Any]:
     suite.write_text(f"datasets: [{', '.join(names)}]\ntrainers: {TRAINERS}\nbudget: {{per_run: 1h}}\n")
     graph = build_graph(load_suite(suite), Workspace.locate(place))
     own = [sys.executable, "-m", "autoseg", "benchmark", str(suite), "--dry-run", "--workspace", str(place)]
-    arguments = arguments_of(graph, "local", 2, None, [sys.executable, "-m", "autoseg"])
+    arguments = engine_named("local").arguments(graph, Order(2))
     snake = [sys.executable, "-m", "snakemake", *arguments, "--dry-run", "--quiet", "rules"]
     ours, told = _timed(own, rounds)
     theirs, listed = _timed(snake, rounds)

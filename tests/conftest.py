@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,28 @@ def _logging_as_it_was() -> Iterator[None]:
     for logger, level in zip((root, ours), levels, strict=True):
         logger.setLevel(level)
     progress.show("off")
+
+
+Install = Callable[[Mapping[str, str], Mapping[str, Mapping[str, str]]], Path]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Put a distribution on the path: modules by name, and entry points by group and name."""
+    place = tmp_path / "site"
+
+    def make(modules: Mapping[str, str], groups: Mapping[str, Mapping[str, str]]) -> Path:
+        about = place / "outside-1.2.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.2\n")
+        lines = []
+        for group, points in groups.items():
+            lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+        (about / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        for name, text in modules.items():
+            (place / f"{name}.py").write_text(text)
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.syspath_prepend(place)
+        return place
+
+    return make

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoseg.benchmark.engines.registry import ENGINES
 from autoseg.cli.arguments import Json, Quiet, Root, Workers
 from autoseg.cli.console import console, print_json, print_leaderboard, start, workspace_at
 from autoseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from autoseg.benchmark.engines.serial import Summary
     from autoseg.benchmark.jobs.board import Board
     from autoseg.benchmark.jobs.graph import Graph
 
 app = typer.Typer()
+
+# The engines that --emit means; the same as --engine.
+SCRIPTS = ("sbatch", "bsub")
 
 
 @app.command("benchmark")
@@ -27,7 +28,9 @@ def benchmark_command(
     dataset: Annotated[
         list[str] | None, typer.Option(help="Instead of the suite's data sets; repeatable.")
     ] = None,
-    engine: Annotated[str, typer.Option(help=", ".join(ENGINES) + ".")] = "serial",
+    engine: Annotated[
+        str, typer.Option(help="A name of `autoseg list engines`, or a Python file.")
+    ] = "serial",
     jobs: Annotated[int, typer.Option(min=1, help="At once, for all engines but serial.")] = 1,
     submit: Annotated[
         str | None, typer.Option(help="Command that submits a script, for the engine generic.")
@@ -57,34 +60,25 @@ def benchmark_command(
 
     Example: `autoseg benchmark smoke --dry-run`
     """
+    from autoseg.benchmark.engine import Order, engine_named
     from autoseg.benchmark.jobs.board import Board
 
     start(quiet)
-    if engine not in ENGINES:
-        raise UsageError(f"There is no engine {engine!r}. Choose one of {', '.join(ENGINES)}.")
+    if emit is not None and emit not in SCRIPTS:
+        raise UsageError(f"No script can be printed for {emit!r}. Choose {' or '.join(SCRIPTS)}.")
+    chosen = engine_named(emit or engine)
     graph = _graph(suite, dataset, workspace, race)
     board = Board(graph)
     if dry_run or show_status:
         _show(board, show_status, as_json)
         return
-    if emit is not None:
-        from autoseg.benchmark.engines.submit_script import emit_script
-
-        typer.echo(emit_script(graph, emit, at_once=jobs if jobs > 1 else None), nl=False)
+    options = tuple(shlex.split(engine_options))
+    ran = chosen.run(graph, Order(jobs, workers, retry_failed, submit, options))
+    if chosen.kind == "prints":
+        typer.echo(ran.script, nl=False)
         return
-    if engine == "serial":
-        _report(board, _serially(graph, retry_failed, workers), as_json)
-        return
-    from autoseg.benchmark.engines.snakemake import run_snakemake
-
-    if retry_failed:
-        board.forget_failures()
-    from autoseg.benchmark.status.watch import Watch
-
-    with Watch(graph):
-        status = run_snakemake(graph, engine, jobs, submit=submit, options=shlex.split(engine_options))
-    _show(board, True, as_json)
-    if status:
+    _report(board, as_json)
+    if ran.exit_status:
         raise typer.Exit(1)
 
 
@@ -128,14 +122,6 @@ def _graph(suite: str, datasets: list[str] | None, root: Path | None, race: bool
     return build_graph(found, workspace_at(root))
 
 
-def _serially(graph: Graph, retry_failed: bool, workers: int | None) -> Summary:
-    from autoseg.benchmark.engines.serial import run_local
-    from autoseg.benchmark.status.watch import Watch
-
-    with Watch(graph) as watch:
-        return run_local(graph, retry_failed=retry_failed, workers=workers, after_each=watch.after_each)
-
-
 def _show(board: Board, status: bool, as_json: bool) -> None:
     """The status, or what a dry run tells; with the leaderboard so far."""
     from autoseg.benchmark.status.status import Status, dry_run, status_table
@@ -166,10 +152,13 @@ def _print_standing(board: Board) -> None:
         print_leaderboard(found)
 
 
-def _report(board: Board, summary: Summary, as_json: bool) -> None:
+def _report(board: Board, as_json: bool) -> None:
+    from autoseg.benchmark.engine import Summary
+
     if as_json:
         _show(board, True, True)
         return
+    summary = Summary.of(board.states())
     _print_standing(board)
     if board.page.is_file():
         typer.echo(f"\nThe page: {board.page}")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from autoseg import plugins
 from autoseg.architectures import Topology, build_network
-from autoseg.benchmark.engines.registry import ENGINES
 from autoseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,8 +48,13 @@ def entries(family: str) -> list[dict[str, Any]]:
             for each in METRICS.values()
         ]
     if family == "engines":
-        return [{"name": name, **engine._asdict()} for name, engine in ENGINES.items()]
+        return [_engine(name, origin) for name, origin in plugins.origins("engines").items()]
     raise UsageError(f"There is no list of {family!r}. Choose trainers, architectures, metrics or engines.")
+
+
+def _engine(name: str, origin: str) -> dict[str, Any]:
+    engine = plugins.find_class("engines", name)
+    return {"name": name, "about": engine.about(), "needs": engine.needs, "from": origin}
 
 
 def document(family: str) -> dict[str, Any]:

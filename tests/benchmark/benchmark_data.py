@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from autoseg.benchmark.engines import snakemake as snake
 from autoseg.benchmark.jobs.board import Board
 from autoseg.benchmark.jobs.standings import records
+from autoseg.benchmark.schedulers import snakemake as snake
 from autoseg.leaderboard.records.scores import ScoreTable
 
 # `autoseg` with stages that do nothing but note that they ran.

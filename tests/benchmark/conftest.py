@@ -53,7 +53,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return dict(control["results"].get(work.job.stage, {"id": work.job.id}))
 
     for name in (
-        "intake",
+        "import",
         "verify",
         "fingerprint",
         "plan",
@@ -63,6 +63,6 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "predict",
         "evaluate",
     ):
-        monkeypatch.setattr(stages._Work, f"run_{name}", play)
-    monkeypatch.setattr(stages._Work, "run_leaderboard", play)
+        monkeypatch.setitem(stages.WORK, name, play)
+    monkeypatch.setitem(stages.WORK, "leaderboard", play)
     return control

@@ -27,9 +27,9 @@ def play(work: Any) -> dict[str, Any]:
     return {"id": work.job.id}
 
 
-for stage in ("intake", "verify", "fingerprint", "plan", "fit", "preprocess", "train", "predict", "evaluate"):
-    setattr(stages._Work, f"run_{stage}", play)
-stages._Work.run_leaderboard = play  # type: ignore[method-assign]
+for stage in ("import", "verify", "fingerprint", "plan", "fit", "preprocess", "train", "predict", "evaluate"):
+    stages.WORK[stage] = play
+stages.WORK["leaderboard"] = play
 
 try:
     sys.exit(app(standalone_mode=False))

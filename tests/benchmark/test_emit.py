@@ -10,14 +10,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from autoseg.benchmark.engines import submit_script as emit
-from autoseg.benchmark.engines.submit_script import emit_script
+from autoseg.benchmark.engine import Order, engine_named
 from autoseg.benchmark.jobs.graph import STAGES, Graph
 from autoseg.benchmark.jobs.layout import build_graph
+from autoseg.benchmark.schedulers import submit_script as emit
 from autoseg.benchmark.suite.suite import Suite
+from autoseg.cli.benchmark import app
 from autoseg.errors import UsageError
 from autoseg.workspace import Workspace
 
@@ -43,6 +46,11 @@ def on_gpus(workspace: Workspace, suite_of: Callable[[str], Suite]) -> Graph:
     return build_graph(suite_of(GPU), workspace)
 
 
+def emit_script(graph: Graph, scheduler: str, **order: Any) -> str:
+    """The script that an engine prints."""
+    return engine_named(scheduler).run(graph, Order(**order)).script
+
+
 def submitted(script: str, scheduler: str, folder: Path) -> list[str]:
     """Run a script with doubles of the scheduler's commands; their calls, one a line."""
     folder.mkdir()
@@ -60,7 +68,7 @@ def submitted(script: str, scheduler: str, folder: Path) -> list[str]:
 
 
 def test_a_script_for_slurm_submits_every_stage_after_the_one_before(on_gpus: Graph, tmp_path: Path) -> None:
-    calls = submitted(emit_script(on_gpus, "sbatch", at_once=3), "sbatch", tmp_path / "bin")
+    calls = submitted(emit_script(on_gpus, "sbatch", jobs=3), "sbatch", tmp_path / "bin")
     by_stage = {re.search(r"--job-name=(\w+)", call).group(1): call for call in calls}  # type: ignore[union-attr]
     assert list(by_stage) == [stage for stage in STAGES if on_gpus.of(stage)]
     train = by_stage["train"]
@@ -128,9 +136,9 @@ def test_large_stages_become_several_arrays(
     assert re.search(r"afterany:\d+:\d+:\d+ ", board)
 
 
-def test_another_scheduler_is_refused(on_gpus: Graph) -> None:
-    with pytest.raises(UsageError, match="sbatch or bsub"):
-        emit_script(on_gpus, "qsub")
+def test_another_scheduler_is_refused() -> None:
+    done = CliRunner().invoke(app, ["benchmark", "any.yaml", "--emit", "qsub"])
+    assert isinstance(done.exception, UsageError) and "sbatch or bsub" in str(done.exception)
 
 
 PROGRAM = """

@@ -156,7 +156,7 @@ def test_a_schedulers_signal_interrupts_a_job_and_its_lease_is_released(
         time.sleep(5)
         return {}
 
-    monkeypatch.setattr(stages._Work, "run_verify", wait)
+    monkeypatch.setitem(stages.WORK, "verify", wait)
     before = signal.getsignal(signal.SIGUSR2)
     board, job = Board(graph), graph.of("verify")[0]
     with pytest.raises(KeyboardInterrupt):
@@ -178,7 +178,7 @@ def walk(jobs: Path, barrier: Any, results: Any) -> None:
         return {"id": work.job.id}
 
     for stage in (
-        "intake",
+        "import",
         "verify",
         "fingerprint",
         "plan",
@@ -188,8 +188,8 @@ def walk(jobs: Path, barrier: Any, results: Any) -> None:
         "predict",
         "evaluate",
     ):
-        setattr(stages._Work, f"run_{stage}", play)
-    stages._Work.run_leaderboard = play  # type: ignore[method-assign]
+        stages.WORK[stage] = play
+    stages.WORK["leaderboard"] = play
     barrier.wait()
     run_local(Graph.load(jobs))
     results.put(ran)

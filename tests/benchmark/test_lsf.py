@@ -60,8 +60,9 @@ DRIVER = """
 import os, sys
 from pathlib import Path
 from autoseg.benchmark.jobs.graph import Graph
-from autoseg.benchmark.engines.snakemake import run_snakemake
-sys.exit(run_snakemake(Graph.load(Path(sys.argv[1])), "lsf", 4, command=sys.argv[2:]))
+from autoseg.benchmark.engine import Order, engine_named
+order = Order(4, command=tuple(sys.argv[2:]))
+sys.exit(engine_named("lsf").run(Graph.load(Path(sys.argv[1])), order).exit_status)
 """
 
 

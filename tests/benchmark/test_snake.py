@@ -9,31 +9,32 @@ from pathlib import Path
 import pytest
 from benchmark_data import PROGRAM, ran, snakemake_is_there
 
-from autoseg.benchmark.engines import snakemake as snake
-from autoseg.benchmark.engines.snakemake import arguments_of, run_snakemake
+from autoseg.benchmark.engine import Order, engine_named
 from autoseg.benchmark.jobs.board import Board
 from autoseg.benchmark.jobs.graph import Graph
+from autoseg.benchmark.schedulers import snakemake as snake
 from autoseg.errors import MissingDependency, UsageError
 
 
 def test_without_snakemake_the_message_says_what_to_install(
     graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine = engine_named("slurm")
     monkeypatch.delenv(snake.PROGRAM_VARIABLE, raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingDependency, match=r"autoseg\[cluster\]"):
-        run_snakemake(graph, "slurm", 4)
+        engine.run(graph, Order(4))
 
 
 def test_every_engine_has_its_profile_and_arguments(graph: Graph) -> None:
     for engine in ("local", "slurm", "lsf", "generic"):
-        arguments = arguments_of(graph, engine, 7, "qsub", PROGRAM)
+        arguments = engine_named(engine).arguments(graph, Order(7, submit="qsub"))
         profile = Path(arguments[arguments.index("--profile") + 1])
         assert (profile / "config.yaml").is_file()
         assert "7" in arguments
         assert arguments[arguments.index("--directory") + 1] == str(graph.folder)
     with pytest.raises(UsageError, match="--submit"):
-        arguments_of(graph, "generic", 1, None, PROGRAM)
+        engine_named("generic").arguments(graph, Order())
 
 
 @snakemake_is_there
@@ -45,7 +46,7 @@ def test_snakemake_runs_the_list_and_a_failure_stops_only_what_needs_it(
     log = tmp_path / "log"
     monkeypatch.setenv("PRETEND_LOG", str(log))
     monkeypatch.setenv("PRETEND_FAIL", "train-Dataset001_A-brainunet")
-    assert run_snakemake(graph, "local", 2, command=PROGRAM) != 0
+    assert engine_named("local").run(graph, Order(2, command=PROGRAM)).exit_status != 0
     states = Board(graph).states()
     assert Counter(state.state for state in states.values()) == {"done": 49, "failed": 2, "blocked": 4}
     assert states["leaderboard"].state == "done"
@@ -53,12 +54,12 @@ def test_snakemake_runs_the_list_and_a_failure_stops_only_what_needs_it(
     # Tried twice in their allocation, then left.
     assert {ran(log)[name] for name in failed} == {2}
     monkeypatch.setenv("PRETEND_FAIL", "")
-    assert run_snakemake(graph, "local", 2, command=PROGRAM) == 0
+    assert engine_named("local").run(graph, Order(2, command=PROGRAM)).exit_status == 0
     assert all(state.state == "done" for state in Board(graph).states().values())
     done = [name for name in ran(log) if name not in failed and name != "leaderboard"]
     assert {ran(log)[name] for name in done} == {1}
     before = ran(log)
-    assert run_snakemake(graph, "local", 2, command=PROGRAM) == 0
+    assert engine_named("local").run(graph, Order(2, command=PROGRAM)).exit_status == 0
     assert ran(log) == before
 
 
@@ -82,4 +83,4 @@ def test_a_slurm_without_accounts_is_asked_for_its_queue(
     (tmp_path / "sacct").write_text(f"#!/bin/sh\n{sacct}\n")
     (tmp_path / "sacct").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert snake._status_by_squeue(engine, given) == added
+    assert engine_named(engine).arguments_of_plugin(Order(options=tuple(given))) == added

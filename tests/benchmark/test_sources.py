@@ -99,8 +99,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"record": str((run / "record.jsonl").relative_to(work.workspace.results))}
 
     for name in ("fit", "preprocess", "train", "predict"):
-        monkeypatch.setattr(stages._Work, f"run_{name}", play)
-    monkeypatch.setattr(stages._Work, "run_evaluate", score)
+        monkeypatch.setitem(stages.WORK, name, play)
+    monkeypatch.setitem(stages.WORK, "evaluate", score)
 
 
 def test_a_suite_imports_its_data_and_ranks_results_made_elsewhere_beside_its_own(

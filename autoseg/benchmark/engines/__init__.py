@@ -1,1 +1,1 @@
-"""What runs the jobs: this process, Snakemake, or scripts for a scheduler."""
+"""The engines, one a file: what runs the jobs of a benchmark."""

@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from autoseg.benchmark.engine import Engine, Order, Ran, Summary
 from autoseg.benchmark.jobs.board import Board, JobState, Outcome, ready
 from autoseg.benchmark.jobs.graph import LOOKED_AT, Graph, Job
 from autoseg.benchmark.jobs.run_job import run_job
+from autoseg.benchmark.status.watch import Watch
 from autoseg.system import progress
 from autoseg.system.lease import Held
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Summary:
-    """How many jobs ended how.
+class Serial(Engine):
+    """One job after the other in this process; several may walk one suite at once."""
 
-    Attributes:
-        run: jobs that this call ran, the leaderboard and data sets that had not changed left out.
-        done, impossible, failed, blocked: of the whole benchmark.
-        elsewhere: held by other processes.
-    """
-
-    run: int
-    done: int
-    impossible: int
-    failed: int
-    blocked: int
-    elsewhere: int
+    def run(self, graph: Graph, order: Order) -> Ran:
+        """Run all jobs; see `Engine.run`."""
+        with Watch(graph) as watch:
+            run_local(
+                graph,
+                retry_failed=order.retry_failed,
+                workers=order.workers,
+                after_each=watch.after_each,
+            )
+        return Ran()
 
 
 def run_local(
@@ -66,7 +64,7 @@ def run_local(
             ran += now
             if not any(state.state in ("waiting", "running") for state in board.states().values()):
                 break
-    return _summary(board, ran)
+    return Summary.of(board.states(), ran)
 
 
 def _walk(
@@ -111,9 +109,3 @@ def _run(board: Board, job: Job, workers: int | None) -> Outcome | None:
     except Held as problem:
         log.info("%s is left to another process. %s", job.id, problem)
         return None
-
-
-def _summary(board: Board, ran: int) -> Summary:
-    states = [state.state for state in board.states().values()]
-    kinds = ("done", "impossible", "failed", "blocked", "running")
-    return Summary(ran, *(states.count(kind) for kind in kinds))  # type: ignore[arg-type]

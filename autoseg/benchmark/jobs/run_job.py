@@ -13,14 +13,14 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoseg.benchmark.jobs.board import Board, Outcome
 from autoseg.benchmark.jobs.devices import use_cores
 from autoseg.benchmark.jobs.foreign_data import add_foreign, bring_in
-from autoseg.benchmark.jobs.graph import Job
+from autoseg.benchmark.jobs.graph import Job, Stage
 from autoseg.benchmark.suite.matrix import MatrixCell, choice_of, request_of
 from autoseg.benchmark.suite.suite import DEMO
 from autoseg.data.dataset import Dataset, load_dataset
@@ -82,9 +82,7 @@ def run_job(board: Board, job: Job, wait_s: float = 0.0, workers: int | None = N
 def _attempt(work: _Work) -> Outcome:
     name = work.job.id
     try:
-        return Outcome(
-            name, "done", result=getattr(work, f"run_{work.job.stage}".replace("import", "intake"))()
-        )
+        return Outcome(name, "done", result=WORK[work.job.stage](work))
     except (Impossible, PlanError) as problem:
         return Outcome(name, "impossible", str(problem))
     except Exception as problem:
@@ -120,7 +118,7 @@ def _stop_myself() -> None:
 
 
 class _Work:
-    """One job at work: a method per stage, each returning what later jobs go by."""
+    """One job at work: a method per stage (see `WORK`), each returning what later jobs go by."""
 
     def __init__(self, board: Board, job: Job, workers: int) -> None:
         self.board, self.job, self.workers = board, job, workers
@@ -144,7 +142,7 @@ class _Work:
             raise Impossible(outcome.reason)
         return outcome.result
 
-    def run_intake(self) -> dict[str, Any]:
+    def run_import(self) -> dict[str, Any]:
         source = self.cell.source
         if self.job.given:
             bring_in(self.job, self.workspace, self.workers)
@@ -349,3 +347,20 @@ class _Work:
         (fold,) = chosen_folds(folds, [self.cell.fold])
         choice, request = choice_of(self.cell), request_of(self.cell, device)
         return Cell(dataset, fingerprint, folds, choice, fold, request)
+
+
+# What is done in each stage.
+WORK: dict[Stage, Callable[[_Work], dict[str, Any]]] = {
+    "import": _Work.run_import,
+    "verify": _Work.run_verify,
+    "fingerprint": _Work.run_fingerprint,
+    "plan": _Work.run_plan,
+    "fit": _Work.run_fit,
+    "preprocess": _Work.run_preprocess,
+    "race": _Work.run_race,
+    "train": _Work.run_train,
+    "predict": _Work.run_predict,
+    "evaluate": _Work.run_evaluate,
+    "foreign": _Work.run_foreign,
+    "leaderboard": _Work.run_leaderboard,
+}
