@@ -22,6 +22,7 @@ from _race_rules import SPENT
 from bench_race import DATASETS, TRAINERS, divide
 
 from autoseg.leaderboard import statistics
+from autoseg.leaderboard.ranking.stability import tied_with_best
 from autoseg.leaderboard.records.files import Record
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.trial import Cell
@@ -117,7 +118,7 @@ def _compared(
     scores = np.stack([pooled([r.scores for r in records if r.trainer == name]) for name in TRAINERS])
     weights = statistics.resample(scores.shape[1], groups)
     means = scores.mean(axis=1)
-    tied = statistics.tied_with_best(-means, statistics.compare_pairs(scores, weights, groups))
+    tied = tied_with_best(-means, statistics.compare_pairs(scores, weights, groups))
     best, winner = int(means.argmax()), TRAINERS.index(race.winner)
     seconds = sum(record.cost.train_s or 0.0 for record in records)
     return {

@@ -12,6 +12,12 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 
 from autoseg.leaderboard import statistics
+from autoseg.leaderboard.ranking.stability import (
+    mean_then_rank,
+    rank_stability,
+    rank_then_mean,
+    tied_with_best,
+)
 
 
 def _scores(seed: int, models: int, cases: int, gap: float = 0.0) -> np.ndarray:
@@ -120,9 +126,9 @@ def test_identical_models_tie() -> None:
     pairs = statistics.compare_pairs(scores, statistics.resample(40))
     assert [(pair.p, pair.p_holm, pair.mean, pair.lean) for pair in pairs] == [(1.0, 1.0, 0.0, 0)] * 3
     assert all(pair.equivalent(0.001) and not pair.significant for pair in pairs)
-    order = statistics.mean_then_rank(scores)
-    assert statistics.tied_with_best(order, pairs) == [True] * 3
-    stability = statistics.rank_stability(scores, statistics.resample(40))
+    order = mean_then_rank(scores)
+    assert tied_with_best(order, pairs) == [True] * 3
+    stability = rank_stability(scores, statistics.resample(40))
     assert stability.p_best == pytest.approx([1 / 3] * 3)
 
 
@@ -161,15 +167,15 @@ def test_many_pairs_come_in_blocks_without_a_seam() -> None:
 def test_the_two_rankings_can_disagree() -> None:
     # The first is ahead in nine cases of ten and lost in one.
     scores = np.array([[0.9] * 9 + [0.0], [0.85] * 10])
-    assert statistics.mean_then_rank(scores).tolist() == [2.0, 1.0]
-    assert statistics.rank_then_mean(scores).tolist() == pytest.approx([1.1, 1.9])
+    assert mean_then_rank(scores).tolist() == [2.0, 1.0]
+    assert rank_then_mean(scores).tolist() == pytest.approx([1.1, 1.9])
 
 
 def test_the_order_of_the_models_does_not_matter() -> None:
     scores = _scores(3, 5, 40, gap=0.003)
     weights = statistics.resample(40, n_resamples=500)
     shuffled = [3, 0, 4, 1, 2]
-    one, other = (statistics.rank_stability(x, weights) for x in (scores, scores[shuffled]))
+    one, other = (rank_stability(x, weights) for x in (scores, scores[shuffled]))
     assert [one.p_best[i] for i in shuffled] == pytest.approx(other.p_best)
     assert one.kendall_tau == pytest.approx(other.kendall_tau)
 
@@ -178,23 +184,23 @@ def test_kendall_tau_agrees_with_scipy() -> None:
     scores = _scores(4, 6, 30, gap=0.004)
     weights = statistics.resample(30, n_resamples=50)
     expected = [stats.kendalltau(weights[i] @ scores.T, scores.mean(axis=1)).statistic for i in range(50)]
-    assert statistics.rank_stability(scores, weights).kendall_tau == pytest.approx(np.mean(expected))
+    assert rank_stability(scores, weights).kendall_tau == pytest.approx(np.mean(expected))
 
 
 def test_a_clear_order_is_stable_and_an_even_field_is_not() -> None:
     weights = statistics.resample(60)
-    clear = statistics.rank_stability(_scores(0, 4, 60, gap=0.1), weights)
+    clear = rank_stability(_scores(0, 4, 60, gap=0.1), weights)
     assert clear.p_best[0] == 1.0 and clear.kendall_tau == 1.0
     assert [(item.low, item.high) for item in clear.rank_interval] == [(1, 1), (2, 2), (3, 3), (4, 4)]
-    even = statistics.rank_stability(_scores(0, 4, 60), weights)
+    even = rank_stability(_scores(0, 4, 60), weights)
     assert even.kendall_tau < 0.9 and max(even.p_best) < 0.99
 
 
 def test_stability_of_seven_models_and_sixty_cases_is_quick() -> None:
     scores = _scores(0, 7, 60, gap=0.002)
-    statistics.rank_stability(scores, statistics.resample(60, n_resamples=10))  # imports
+    rank_stability(scores, statistics.resample(60, n_resamples=10))  # imports
     start = time.process_time()
-    statistics.rank_stability(scores, statistics.resample(60))
+    rank_stability(scores, statistics.resample(60))
     assert time.process_time() - start < 1.0
 
 

@@ -11,7 +11,14 @@ import numpy as np
 from autoseg.leaderboard import statistics
 from autoseg.leaderboard.quantities import Quantity, ranked_quantity
 from autoseg.leaderboard.ranking.comparable import ComparableSet, Floats
-from autoseg.leaderboard.statistics import Difference, Interval, Stability
+from autoseg.leaderboard.ranking.stability import (
+    Stability,
+    mean_then_rank,
+    rank_stability,
+    rank_then_mean,
+    tied_with_best,
+)
+from autoseg.leaderboard.statistics import Difference, Interval
 
 # The interval of a handful of cases is too narrow to show that two models are alike.
 _FEWEST_FOR_EQUIVALENCE = 10
@@ -125,7 +132,7 @@ def analyse(
     if weights is None:
         weights = statistics.resample(len(chosen.cases), chosen.groups, resamples, seed)
     pairs = statistics.compare_pairs(better, weights, chosen.groups)
-    order = statistics.mean_then_rank(better)
+    order = mean_then_rank(better)
     return Analysis(
         quantity=facts,
         structure=structure,
@@ -133,9 +140,9 @@ def analyse(
         intervals=_intervals(better, weights, chosen.groups, sign),
         pairs=tuple(pair if sign > 0 else _flipped(pair) for pair in pairs),
         ranks=tuple(int((np.round(order, 9) < value - 0.25).sum()) + 1 for value in order),
-        case_ranks=tuple(float(rank) for rank in statistics.rank_then_mean(better)),
-        tied=tuple(statistics.tied_with_best(order, pairs)),
-        stability=statistics.rank_stability(better, weights) if len(better) > 1 else None,
+        case_ranks=tuple(float(rank) for rank in rank_then_mean(better)),
+        tied=tuple(tied_with_best(order, pairs)),
+        stability=rank_stability(better, weights) if len(better) > 1 else None,
         margin=facts.margin if margin is None else margin,
         resamples=len(weights),
         units=len(set(chosen.groups)) if chosen.groups else len(chosen.cases),
