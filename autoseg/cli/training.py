@@ -38,6 +38,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+Race = Annotated[
+    bool, typer.Option("--race", help="Stop trainers on the way that are clearly behind; needs --budget.")
+]
+Freed = Annotated[
+    str,
+    typer.Option(
+        help="What a race does with the time of stopped trainers: share it among the rest, or save it."
+    ),
+]
+
 
 @app.command("plan-and-train")
 def plan_and_train_command(
@@ -54,12 +64,8 @@ def plan_and_train_command(
     memory: Memory = None,
     seed: Seed = 0,
     configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
-    race: Annotated[
-        bool, typer.Option("--race", help="Stop on the way what is clearly behind; needs --budget.")
-    ] = False,
-    freed: Annotated[
-        str, typer.Option(help="Of a race, the time of those that stop: share it among the rest, or save it.")
-    ] = "share",
+    race: Race = False,
+    freed: Freed = "share",
     init: Init = None,
     finetune: Finetune = None,
     cases: FewCases = None,

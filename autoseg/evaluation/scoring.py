@@ -83,7 +83,10 @@ def evaluate(
     )
     if not rules.labels.structures:
         raise UsageError("There is no label but the background. Give labels such as {'liver': 1}.")
-    scored = _score_all(pairs, rules, _sizes(pairs, pixel_sizes or {}), workers)
+    return _evaluation(pairs, rules, _score_all(pairs, rules, _sizes(pairs, pixel_sizes or {}), workers))
+
+
+def _evaluation(pairs: Pairs, rules: Rules, scored: Sequence[ScoredCase]) -> Evaluation:
     unknown = [case.unknown for case in scored if case.unknown is not None]
     refuse_unknown(rules.labels, unknown, len(scored))
     _warn(pairs, scored)

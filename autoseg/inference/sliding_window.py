@@ -103,14 +103,18 @@ def predict_slabs(
     )
     padded, (inner, *plane) = pad_to_patch(image, patch_size)
     for start, slab in window.slide(padded):
-        if not torch.isfinite(slab).all():
-            raise RunError(
-                "The network's output is not finite (NaN or infinite). Look into the training's log for a "
-                "loss that went astray; if the sum is float16, predict with float32."
-            )
+        _refuse_infinite(slab)
         first, last = (max(0, end - start) for end in (inner.start, inner.stop))
         if slab[:, first:last].numel():
             yield slab[(slice(None), slice(first, last), *plane)].cpu()
+
+
+def _refuse_infinite(logits: Tensor) -> None:
+    if not torch.isfinite(logits).all():
+        raise RunError(
+            "The network's output is not finite (NaN or infinite). Check the loss in the training's log. If "
+            "the sum is float16, predict with float32."
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from autoseg.planner.normalization_schemes import normalization
 from autoseg.planner.patch import Resources
 from autoseg.planner.plan import Configuration, Decision, Plan
 from autoseg.planner.plan_configuration import Common, plan_configuration
-from autoseg.planner.presets import find_preset
+from autoseg.planner.presets import Preset, find_preset
 from autoseg.planner.spacing import axis_order, resampled_shapes, target_spacing
 
 if TYPE_CHECKING:
@@ -56,19 +56,11 @@ def plan_experiment(
         UsageError: for an unknown preset.
     """
     rules = find_preset(preset)
-    # A class of its own would do, but it brings pydantic with it.
-    about, name, reader = (
-        (dataset, dataset.get("name", "Dataset"), None)
-        if isinstance(dataset, Mapping)
-        else (dataset.dataset_json, dataset.name, dataset.reader)
-    )
-    memory_gb = rules.memory_gb if memory_gb is None else memory_gb
-    if not memory_gb > 0:
-        raise PlanError(f"The memory target is {memory_gb} GB; expected a positive number.")
-    channels = _channels(about)
+    about, name, reader = _known(dataset)
+    memory_gb = _memory_target(rules, memory_gb)
     target, decisions = target_spacing(fingerprint, spacing)
     order, order_decision = axis_order(target, transpose)
-    schemes, masks, normalization_decision = normalization(channels.values(), fingerprint)
+    schemes, masks, normalization_decision = normalization(_channels(about).values(), fingerprint)
     common = Common(
         resources=Resources(rules, memory_gb, len(_entry(about, "labels"))),
         plan_name=plan_name or rules.plan_name,
@@ -79,8 +71,7 @@ def plan_experiment(
     )
     median_shape = np.median(resampled_shapes(fingerprint, target), 0)[list(order)]
     configurations, more = _configurations(target[list(order)], median_shape, common)
-    if not isinstance(transpose, bool) and order != axis_order(target)[0]:
-        configurations = [_in_folder_of(order, each) for each in configurations]
+    own = not isinstance(transpose, bool) and order != axis_order(target)[0]
     return Plan(
         dataset=dataset_name or name,
         name=common.plan_name,
@@ -88,17 +79,32 @@ def plan_experiment(
         original_median_spacing=_median(fingerprint.spacings, order),
         original_median_shape=tuple(round(n) for n in _median(fingerprint.shapes_after_crop, order)),
         image_reader_writer=reader or _reader(about),
-        configurations={each.name: each for each in configurations},
+        configurations={each.name: _in_folder_of(order, each) if own else each for each in configurations},
         intensities={str(channel): dict(each) for channel, each in fingerprint.intensities.items()},
         planner=rules.planner,
         decisions=(*decisions, order_decision, normalization_decision, *more),
-        provenance={
-            "preset": rules.name,
-            "memory_gb": memory_gb,
-            "fingerprint": fingerprint.hash,
-            **({"orientation": fingerprint.orientation} if fingerprint.orientation else {}),
-        },
+        provenance=_provenance(rules, memory_gb, fingerprint),
     )
+
+
+def _known(dataset: Dataset | Mapping[str, Any]) -> tuple[Mapping[str, Any], str, str | None]:
+    """The content of dataset.json, the name of the data set, and its reader where the images are there."""
+    # An isinstance check of Dataset would import pydantic.
+    if isinstance(dataset, Mapping):
+        return dataset, dataset.get("name", "Dataset"), None
+    return dataset.dataset_json, dataset.name, dataset.reader
+
+
+def _memory_target(rules: Preset, memory_gb: float | None) -> float:
+    target = rules.memory_gb if memory_gb is None else memory_gb
+    if not target > 0:
+        raise PlanError(f"The memory target is {target} GB; expected a positive number.")
+    return target
+
+
+def _provenance(rules: Preset, memory_gb: float, fingerprint: Fingerprint) -> dict[str, Any]:
+    turned = {"orientation": fingerprint.orientation} if fingerprint.orientation else {}
+    return {"preset": rules.name, "memory_gb": memory_gb, "fingerprint": fingerprint.hash, **turned}
 
 
 def _configurations(
