@@ -61,9 +61,13 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         evaluation: of the predictions.
     """
     weights = [path for member in members for path in member.run.predicting_checkpoints]
+    costs = [read_json(member.run.cost) for member in members]
+    broken = "; ".join(dict.fromkeys(filter(None, (cost.get("broken_off") for cost in costs))))
     record = Record(
         run_id=row.name,
-        **_identity(cell, read_json(members[0].run.cost)["device"]),
+        status="partial" if broken else "ok",
+        reason=f"the training ended early: {broken}" if broken else "",
+        **_identity(cell, costs[0]["device"]),
         configuration=row.configuration,
         plan=row.plan,
         plan_hash=digest([plan_content(member.plan) for member in members]),

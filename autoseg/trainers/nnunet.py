@@ -46,10 +46,10 @@ class nnunet(Trainer):
         found: tuple[torch.optim.Optimizer, Any] = nnUNetTrainer.configure_optimizers(self)
         return found
 
-    def train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def optimiser_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """One optimiser step."""
         if not self.stock:
-            return super().train_step(batch)
+            return super().optimiser_step(batch)
         result: dict[str, Any] = nnUNetTrainer.train_step(self, batch)
         return result
 

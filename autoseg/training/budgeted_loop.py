@@ -77,7 +77,8 @@ class BudgetedLoop:
     def is_over(self) -> bool:
         """Whether training is to end before its time."""
         published_steps = self.epochs * self.steps_per_epoch
-        return self.stopped_early or (self.stock and self.steps_done >= published_steps)
+        ended = self.stopped_early or bool(self.broken_off)
+        return ended or (self.stock and self.steps_done >= published_steps)
 
     def run_training(self) -> None:
         """Train until the budget or, without one, the number of epochs is used up."""
@@ -163,7 +164,9 @@ class BudgetedLoop:
                 self.elapsed_s = clock.elapsed
                 self.save_now_and_then()
         if losses:
-            self._log_part(losses, rate)
+            self.look_at_steps()
+            finite = [loss for loss in losses if math.isfinite(loss)]
+            self._log_part(finite or losses, rate)
 
     def _goes_on(self, part: int, clock: Clock) -> bool:
         """Whether a part goes on: to its end, or until there is time again for a look."""
@@ -222,6 +225,8 @@ class BudgetedLoop:
     plateau: Plateau | None
     best_checkpoints: int
     stopped_early: bool
+    broken_off: str
+    look_at_steps: Callable[[], None]
     look_at_validation: Callable[[], None]
     dataloader_train: Any
     dataloader_val: Any

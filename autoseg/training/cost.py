@@ -32,6 +32,8 @@ def write_cost(run: Run, trainer: Any, spent_before: float, seconds: float) -> N
         {
             "train_s": round(spent_before + seconds, 2),
             "steps": trainer.steps_done,
+            "steps_left_out": trainer.left_out,
+            "broken_off": trainer.broken_off,
             "epochs": trainer.current_epoch,
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
@@ -57,6 +59,8 @@ def _precision(trainer: Any) -> str:
 def _changes(trainer: Any) -> list[str]:
     """What only the training itself could know of how it differs from the published one, in words."""
     found = list(trainer.memory_changes)
+    if trainer.left_out:
+        found.append(f"{trainer.left_out} of {trainer.steps_done} steps left out: not finite")
     if trainer.budget_s is None:
         return found
     if trainer.stock:

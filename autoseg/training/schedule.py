@@ -197,7 +197,7 @@ class WatchedTraining(SeldomDrawn):
         """Look at the validation before the checkpoints of this epoch are written."""
         self.look_at_validation()
         super().on_epoch_end()
-        if self.stopped_early:
+        if self.stopped_early or self.broken_off:
             raise StoppedEarly
 
     def restore_best_weights(self) -> None:
@@ -207,6 +207,7 @@ class WatchedTraining(SeldomDrawn):
             self.plateau.weights = None
 
     # What the trainer brings.
+    broken_off: str
     schedule: str
     learning_rate: float
     plateau_factor: float

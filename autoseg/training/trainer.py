@@ -31,10 +31,13 @@ from autoseg.system.files import read_json
 from autoseg.system.process_memory import take_from_system
 from autoseg.training.best_checkpoints import BestCheckpoints
 from autoseg.training.budgeted_loop import BudgetedLoop
+from autoseg.training.deep_supervision import weigh_one_output
 from autoseg.training.fine_tuning import FineTuning
+from autoseg.training.finite_steps import FiniteTraining
 from autoseg.training.gradient_step import take_step
 from autoseg.training.loaders import HeldDataset, loaders
 from autoseg.training.schedule import EpochSchedule, WatchedTraining, schedule_factor
+from autoseg.training.step_count import StepCount
 from autoseg.training.stock_normalization import make_known
 from autoseg.workspace import GROUPS_FILE
 
@@ -66,7 +69,14 @@ HYPERPARAMETERS = (
 )
 
 
-class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNetTrainer):  # type: ignore[misc]
+class Trainer(
+    FineTuning,
+    BestCheckpoints,
+    BudgetedLoop,
+    WatchedTraining,
+    FiniteTraining,
+    nnUNetTrainer,  # type: ignore[misc]
+):
     """Base of all trainers.
 
     Attributes:
@@ -155,6 +165,7 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
         self.budget_s: float | None = training.get("train_seconds")
         self.elapsed_s = 0.0
         self.steps_done = 0
+        self.count = StepCount()
         self.autocast_dtype = autocast_dtype(self.device)
         self.plateau = self.make_plateau()
         # Averaging predictions over mirrored copies is also left out where a budget has no time for it.
@@ -255,6 +266,8 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
         loss = self.make_loss()
         if loss is None:
             stock: nn.Module = super()._build_loss()
+            if self.enable_deep_supervision and not self.stock:
+                weigh_one_output(stock)
             return stock
         if not self.enable_deep_supervision:
             return loss
@@ -286,19 +299,20 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
         self.spread_learning_rate(rate, progress)
         return rate
 
-    def train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """One optimiser step; on the CPU in bfloat16 where the processor has it."""
-        if self.budget_s is None:
-            self.between_steps()
+    def optimiser_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """One optimiser step; on the CPU in bfloat16 where the processor has it.
+
+        Returns:
+            Its ``loss`` and, where that is known, whether it was ``taken``.
+        """
         if self.device.type == "cuda":
-            result: dict[str, Any] = super().train_step(batch)
+            result: dict[str, Any] = nnUNetTrainer.train_step(self, batch)
             return result
         loss = self._loss_of(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if not take_step(self.optimizer, self.network.parameters(), self.gradient_clip):
-            self.print_to_log_file("a step whose gradients are not finite is left out")
-        return {"loss": loss.detach().cpu().numpy()}
+        taken = take_step(self.optimizer, self.network.parameters(), self.gradient_clip)
+        return {"loss": loss.detach().cpu().numpy(), "taken": taken}
 
     def _loss_of(self, batch: Mapping[str, Any]) -> torch.Tensor:
         data = batch["data"].to(self.device, memory_format=self._memory_format())
@@ -376,7 +390,13 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
 
     def _progress_state(self) -> dict[str, Any]:
         plateau = {} if self.plateau is None else {"plateau": self.plateau.state()}
-        return {"elapsed_s": self.elapsed_s, "steps": self.steps_done, "saved_at": time.time(), **plateau}
+        return {
+            "elapsed_s": self.elapsed_s,
+            "steps": self.steps_done,
+            "saved_at": time.time(),
+            **self.steps_state(),
+            **plateau,
+        }
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Load a checkpoint and go on from the step and the time that it had come to.
@@ -402,6 +422,7 @@ class Trainer(FineTuning, BestCheckpoints, BudgetedLoop, WatchedTraining, nnUNet
         state = self.my_init_kwargs.pop("autoseg", {})
         self.elapsed_s = float(state.get("elapsed_s", 0.0))
         self.steps_done = int(state.get("steps", 0))
+        self.load_steps(state)
         if self.plateau is not None and "plateau" in state:
             self.plateau.load(state["plateau"])
 
