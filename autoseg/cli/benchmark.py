@@ -10,6 +10,7 @@ import typer
 
 from autoseg.cli.arguments import Json, Quiet, Root, Workers
 from autoseg.cli.console import console, print_json, print_leaderboard, start, workspace_at
+from autoseg.cli.failures import exit_where_all_cells_failed
 from autoseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ def benchmark_command(
     """Data sets x trainers x folds x seeds to a finished leaderboard. Run again, it goes on where it stopped.
 
     Several processes may work on one suite at once, on one machine or on many that share its file system.
+    Exit 1 if every run failed.
 
     Example: `autoseg benchmark smoke --dry-run`
     """
     from autoseg.benchmark.engine import Order, engine_named
     from autoseg.benchmark.jobs.board import Board
+    from autoseg.benchmark.status.status import Status
 
     start(quiet)
     if emit is not None and emit not in SCRIPTS:
@@ -78,6 +81,7 @@ def benchmark_command(
         typer.echo(ran.script, nl=False)
         return
     _report(board, as_json)
+    exit_where_all_cells_failed(Status.of(board))
     if ran.exit_status:
         raise typer.Exit(1)
 

@@ -30,6 +30,7 @@ from autoseg.cli.arguments import (
     parse_folds,
 )
 from autoseg.cli.console import print_json, print_leaderboard, start, workspace_at
+from autoseg.cli.failures import exit_where_all_failed
 from autoseg.system.amounts import parse_duration, parse_memory
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def plan_and_train_command(
 ) -> None:
     """The whole walk: verify, fingerprint, plan, preprocess, train, predict, evaluate, leaderboard.
 
-    Run again, it goes on where it stopped.
+    Run again, it goes on where it stopped. Exit 1 if every training failed.
 
     Example: `autoseg plan-and-train Dataset004_Hippocampus --trainers nnunet,brainunet --budget 20m`
     """
@@ -107,9 +108,10 @@ def plan_and_train_command(
     outcome = plan_and_train(dataset, workspace_at(workspace), settings, _racing(freed) if race else None)
     if as_json:
         print_json(outcome.leaderboard.to_json(outcome.page, outcome.page.parent))
-        return
-    print_leaderboard(outcome.leaderboard)
-    typer.echo(f"\nThe page: {outcome.page}")
+    else:
+        print_leaderboard(outcome.leaderboard)
+        typer.echo(f"\nThe page: {outcome.page}")
+    exit_where_all_failed(outcome.records)
 
 
 def _racing(freed: str) -> TrainAll:

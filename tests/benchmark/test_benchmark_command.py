@@ -54,7 +54,9 @@ def test_status_retry_and_a_json_object_on_standard_output(
 ) -> None:
     common = ("benchmark", suite_file, "--workspace", root_of(workspace), "--json", "--quiet")
     pretend["raise"]["train"] = RuntimeError("no luck")
-    first = json.loads(type_(*common).stdout)
+    ended = type_(*common)
+    assert ended.exit_code == 1 and "error: 12 of 12 runs have no result" in ended.stderr
+    first = json.loads(ended.stdout)
     assert first["jobs"]["failed"] == 12
     assert {cell["reason"] for cell in first["cells"]} == {"RuntimeError: no luck"}
     # Every cell is a row that says so.
