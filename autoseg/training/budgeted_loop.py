@@ -142,7 +142,6 @@ class BudgetedLoop:
         if self.stop_requested:
             raise KeyboardInterrupt
         self.save_now_and_then()
-        self.steps_done += 1
 
     def _one_part(self, clock: Clock, advance: Callable[..., None]) -> None:
         part = int(clock.progress * self.parts)
@@ -156,7 +155,6 @@ class BudgetedLoop:
             before = clock.elapsed
             rate = self.set_learning_rate(self.progress_of(clock))
             losses.append(float(self.train_step(next(self.dataloader_train))["loss"]))
-            self.steps_done += 1
             taken = clock.elapsed - before
             self.step_seconds = taken if self.steps_done == 1 else 0.9 * self.step_seconds + 0.1 * taken
             advance(taken, detail=f"step {self.steps_done}, loss {losses[-1]:.3f}")

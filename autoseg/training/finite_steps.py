@@ -78,6 +78,7 @@ class FiniteTraining:
         if self.budget_s is None:
             self.between_steps()
         result = self.optimiser_step(batch)
+        self.steps_done += 1
         self.check_step(result)
         if self.budget_s is None and self.broken_off:
             raise StoppedEarly
