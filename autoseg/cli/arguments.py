@@ -30,6 +30,9 @@ Init = Annotated[
 Finetune = Annotated[
     str | None, typer.Option(help="What is trained: a to i, ft_encoder, ft_decoder, head, all, gradual.")
 ]
+Accept = Annotated[
+    str, typer.Option(help="Findings of the verification that are intended: direction (of labels).")
+]
 FewCases = Annotated[str | None, typer.Option("--cases", help="Of the training cases only some: 20, or 10%.")]
 PlanFrom = Annotated[
     str | None,
@@ -43,6 +46,11 @@ Small = Annotated[
     bool,
     typer.Option("--small", help="With --steps: smallest batch, width and patch, to see the whole path."),
 ]
+
+
+def parse_accepted(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
 def parse_folds(text: str) -> tuple[int, ...] | None:

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoseg.cli.arguments import Budget, DatasetName, Device, Groups, Json, Memory, Quiet, Root, Workers
+from autoseg.cli.arguments import (
+    Accept,
+    Budget,
+    DatasetName,
+    Device,
+    Groups,
+    Json,
+    Memory,
+    Quiet,
+    Root,
+    Workers,
+    parse_accepted,
+)
 from autoseg.cli.console import print_json, start, workspace_at
 from autoseg.errors import UsageError
 from autoseg.system.amounts import parse_duration, parse_memory
@@ -33,6 +45,7 @@ def verify_command(
         Path | None, typer.Option("--report", help="Write a page FILE.html: findings, pictures, facts.")
     ] = None,
     groups: Groups = None,
+    accept: Accept = "",
     workers: Workers = None,
     workspace: Root = None,
     as_json: Json = False,
@@ -47,7 +60,7 @@ def verify_command(
     start(quiet)
     place = workspace_at(workspace)
     root = place.find_raw(dataset)
-    report = verify(root, workers, groups)
+    report = verify(root, workers, groups).accepting(parse_accepted(accept))
     if page is not None:
         _write_page(page, root, report, place, groups, workers)
     if as_json:

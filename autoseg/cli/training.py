@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoseg.cli.arguments import (
+    Accept,
     Budget,
     DatasetName,
     Device,
@@ -26,6 +27,7 @@ from autoseg.cli.arguments import (
     Small,
     Steps,
     Workers,
+    parse_accepted,
     parse_fold,
     parse_folds,
 )
@@ -73,6 +75,7 @@ def plan_and_train_command(
     plan_from: PlanFrom = None,
     workers: Workers = None,
     groups: Groups = None,
+    accept: Accept = "",
     workspace: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -100,6 +103,7 @@ def plan_and_train_command(
         configuration=configuration,
         workers=workers,
         groups=groups,
+        accept=parse_accepted(accept),
         init=init,
         finetune=finetune,
         cases=cases,
@@ -138,6 +142,7 @@ def train_command(
     memory: Memory = None,
     workers: Workers = None,
     groups: Groups = None,
+    accept: Accept = "",
     init: Init = None,
     finetune: Finetune = None,
     cases: FewCases = None,
@@ -165,6 +170,7 @@ def train_command(
         configuration=configuration,
         workers=workers,
         groups=groups,
+        accept=parse_accepted(accept),
         init=init,
         finetune=finetune,
         cases=cases,
@@ -199,6 +205,7 @@ def pretrain_command(
     device: Device = "auto",
     workers: Workers = None,
     groups: Groups = None,
+    accept: Accept = "",
     workspace: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -223,6 +230,7 @@ def pretrain_command(
         configuration=configuration,
         workers=workers,
         groups=groups,
+        accept=parse_accepted(accept),
     )
     place, number = workspace_at(workspace), parse_fold(fold)
     if with_labels:

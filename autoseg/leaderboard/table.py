@@ -36,6 +36,10 @@ def terminal_table(leaderboard: Leaderboard) -> RenderableType:
             parts.extend(Text(f"  ({number}) {text}") for text, number in notes.items())
             parts.extend(Text(f"  {warning}", style="yellow") for warning in item.warnings)
             parts.append(Text())
+        lines = dict.fromkeys(
+            line for row in leaderboard.rows if row.dataset == dataset for line in row.data_warnings
+        )
+        parts.extend(Text(f"  {dataset}, found by verify: {line}", style="yellow") for line in lines)
         parts.extend(
             Text(f"  {row.name} on {row.dataset}: {row.status}. {row.reason}", style="red")
             for row in leaderboard.unranked

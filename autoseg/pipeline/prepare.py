@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -51,16 +51,36 @@ def prepare(root: Path, workspace: Workspace, settings: Settings, all_cases: boo
         DataError: listing what verification found.
     """
     dataset = load_dataset(root, settings.groups)
-    report = verified(dataset, workspace, settings.workers)
-    if report.errors:
-        raise DataError(
-            f"{dataset.name} has {len(report.errors)} errors. The first: {report.errors[0]}. "
-            f"See them all: autoseg verify {root}"
-        )
+    report = fit_for_training(dataset, workspace, settings.workers, settings.accept)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
     plan = planned(dataset, fingerprint, workspace, "nnunet", settings.memory_gb)
     folds = () if all_cases else split(dataset, workspace)
     return Prepared(dataset, report, fingerprint, plan, folds)
+
+
+def fit_for_training(
+    dataset: Dataset, workspace: Workspace, workers: int | None = None, accept: Collection[str] = ()
+) -> VerifyReport:
+    """The findings about a data set that may be trained on; those that may spoil a model are logged.
+
+    Args:
+        dataset: raw.
+        workspace: where the report lies.
+        workers: processes for reading.
+        accept: what a user declares to be intended.
+
+    Raises:
+        DataError: listing what verification found.
+    """
+    report = verified(dataset, workspace, workers).accepting(accept)
+    if report.errors:
+        raise DataError(
+            f"{dataset.name} has {len(report.errors)} errors. The first: {report.errors[0]}. "
+            f"See them all: autoseg verify {dataset.root}"
+        )
+    for line in report.spoiling:
+        log.warning("%s: this may spoil the models. %s", dataset.name, line)
+    return report
 
 
 def verified(dataset: Dataset, workspace: Workspace, workers: int | None = None) -> VerifyReport:

@@ -23,6 +23,7 @@ class Settings:
         budget_s: wall clock for all runs together, from the first training step to the predictions.
         epochs: instead of a budget.
         steps: of each training, instead of a budget or epochs: the same length on every machine.
+        accept: findings of the verification that are intended, names of `WAIVABLE`.
         small: with steps: the smallest batch, width and patch, for a look at the whole path in minutes.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         memory_gb: memory target of the planner.
@@ -52,6 +53,7 @@ class Settings:
     plan_from: str | None = None
     steps: int | None = None
     small: bool = False
+    accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {"--budget": self.budget_s, "--epochs": self.epochs, "--steps": self.steps}

@@ -19,7 +19,7 @@ from autoseg.evaluation.requested import Measures, measures_of
 from autoseg.evaluation.scoring import Evaluation, evaluate
 from autoseg.inference.ensemble import predict_validation, save_ensemble
 from autoseg.leaderboard.records.files import Record, read_records, write_record
-from autoseg.pipeline.trial_record import Cell, Member, record_of, without_scores
+from autoseg.pipeline.trial_record import Cell, Member, record_of, with_data_warnings, without_scores
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import preprocess_dataset
 from autoseg.run import Checkpoint, Run
@@ -165,7 +165,7 @@ def _walk(
     runs = [member.run for member in members]
     predictions = predict_validation(row, runs, workspace, cell.request.device, cell.fold.validation)
     evaluation = _evaluated(cell, row, predictions, measures, workers)
-    return record_of(cell, row, members, evaluation)
+    return with_data_warnings(record_of(cell, row, members, evaluation), workspace)
 
 
 def _train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
 import subprocess
@@ -15,7 +16,9 @@ from autoseg.data.dataset import Dataset
 from autoseg.data.few_cases import subset
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.data.folds import Fold, folds_to_json
+from autoseg.errors import AutosegError
 from autoseg.evaluation.scoring import Evaluation
+from autoseg.intake.verification.findings import VerifyReport
 from autoseg.leaderboard.records.collapse import told
 from autoseg.leaderboard.records.files import Cost, Record
 from autoseg.leaderboard.records.scores import ScoreTable
@@ -26,6 +29,7 @@ from autoseg.system.device import device_name
 from autoseg.system.files import digest, read_json
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice, Start
+from autoseg.workspace import Workspace
 
 # Costs of the members of an ensemble that add up.
 _SUMS = ("parameters", "trainable_parameters", "checkpoint_mb", "flops_per_patch", "epochs")
@@ -79,6 +83,15 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         training_cases=len(training_cases(cell)),
     )
     return told(record)
+
+
+def with_data_warnings(record: Record, workspace: Workspace) -> Record:
+    """A record with what verification found in its data that may spoil a model; unknown without a report."""
+    try:
+        report = VerifyReport.from_json(read_json(workspace.verification_of(record.dataset)))
+    except AutosegError:
+        return record
+    return dataclasses.replace(record, data_warnings=report.spoiling)
 
 
 def training_cases(cell: Cell) -> tuple[str, ...]:

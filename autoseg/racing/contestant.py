@@ -20,7 +20,7 @@ from autoseg.inference.ensemble import predict_validation, save_ensemble
 from autoseg.leaderboard.records.files import Record, read_records, write_record
 from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.pipeline.trial import Cell, Member, members_of, preprocess_member, row_of, run_cell
-from autoseg.pipeline.trial_record import record_of, without_scores
+from autoseg.pipeline.trial_record import record_of, with_data_warnings, without_scores
 from autoseg.racing.cases import groups_of, looked_at, pooled
 from autoseg.racing.race import Seen, Stretch
 from autoseg.racing.verdict import Verdict
@@ -149,6 +149,7 @@ class Contestant:
         if not row.record.is_file():
             evaluation = Evaluation.load(row.evaluation)
             record = record_of(cell, row, self._standing(members, row), evaluation)
+            record = with_data_warnings(record, self.workspace)
             marked = dataclasses.replace(
                 record, status="partial", reason=words, changes=(*record.changes, words)
             )

@@ -104,6 +104,8 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
         check_taken_up(choice, options)
         asked = start.plan_from.configuration.name if asked == "auto" else asked
     name, chosen = choose_configuration(base, trainer, asked, dimension_of(base, fingerprint, request))
+    if trainer.architecture is None:
+        _refuse_single_stage(base.configurations[name], choice)
     width = None if stock or start.plan_from else published_width(trainer, options)
     published = Shape(base.configurations[name].batch_size, width, 1.0)
     fitting = Fitting(dataset, fingerprint, choice, request, trainer, options, name, published, stock)
@@ -137,6 +139,20 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
         decisions=(*plan.decisions, *decisions, *orientation),
         provenance={**plan.provenance, "training": training, "configuration": name},
     )
+
+
+def _refuse_single_stage(configuration: Configuration, choice: Choice) -> None:
+    """nnU-Net's networks have no output where there is one stage and so no decoder (nnU-Net 2.8).
+
+    Raises:
+        PlanError: in that case.
+    """
+    if len(configuration.architecture.kwargs.get("strides", (1, 1))) == 1:
+        patch = "x".join(map(str, configuration.patch_size))
+        raise PlanError(
+            f"{choice} cannot train patches of {patch} voxels: its network halves an axis of at least 8, and "
+            f"without that it has no decoder and no output. Give larger images, or another trainer."
+        )
 
 
 def _training(

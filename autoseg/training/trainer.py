@@ -265,9 +265,10 @@ class Trainer(
     def _build_loss(self) -> nn.Module:
         loss = self.make_loss()
         if loss is None:
-            stock: nn.Module = super()._build_loss()
-            if self.enable_deep_supervision and not self.stock:
-                weigh_one_output(stock)
+            with np.errstate(invalid="ignore"):  # 0/0, see there
+                stock: nn.Module = super()._build_loss()
+            if self.enable_deep_supervision:
+                weigh_one_output(stock, self.stock)
             return stock
         if not self.enable_deep_supervision:
             return loss

@@ -17,9 +17,7 @@ from autoseg.pipeline.walk import Outcome
 
 SCORES = ScoreTable(("a", "b"), (ScoreColumn("dice", "organ", "dice.v1", (0.8, 0.9)),))
 GOOD = Record("1", "Dataset001_Made", "nnunet", "2d", 0, scores=SCORES)
-FAILED = Record(
-    "2", "Dataset001_Made", "unet", "2d", 0, status="failed", reason="RunError: it learnt nothing"
-)
+FAILED = Record("2", "Dataset001_Made", "unet", "2d", 0, status="failed", reason="learnt nothing")
 NEVER = Record("3", "Dataset001_Made", "deepmrseg", "2d", 0, status="impossible", reason="only slices")
 
 

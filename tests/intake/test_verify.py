@@ -25,6 +25,7 @@ from sound_data import (
 
 from autoseg.data import readers as reading
 from autoseg.data.dataset import load_dataset
+from autoseg.errors import DataError, UsageError
 from autoseg.intake.verification import case_checks
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.intake.verification.findings import VerifyReport
@@ -94,6 +95,7 @@ DEFECTS: dict[str, tuple[Spoil, str, str, Where]] = {
     "label shape": (volume_at(label, whole[:, 1:]), "error", "shape_mismatch", label),
     "label spacing": (volume_at(label, whole, spacing=(1, 1, 1)), "error", "spacing_mismatch", label),
     "label origin": (volume_at(label, whole, **ELSEWHERE), "warning", "origin_mismatch", label),
+    "label direction": (volume_at(label, whole, turn=0.3), "error", "label_direction_mismatch", label),
     "image NaN": (volume_at(image, with_values(volume(10), np.nan)), "error", "not_finite", image),
     "image infinite": (volume_at(image, with_values(volume(10), np.inf)), "error", "not_finite", image),
     "image too large": (volume_at(image, with_values(volume(10), 1e39)), "error", "not_finite", image),
@@ -152,8 +154,47 @@ def test_what_nnunet_refuses_is_an_error(defect: str, raw: Path) -> None:
         accepted = False
     # ITK hides from nnU-Net what is missing or not finite in a NIfTI file, and it looks at no other file.
     unseen = {"image truncated", "label truncated", "image NaN", "image infinite", "image too large"}
-    unseen |= {"label NaN", "image misnamed", "label without image"}
+    unseen |= {"label NaN", "label direction", "image misnamed", "label without image"}
     assert accepted == (severity == "warning" or defect in unseen)
+
+
+def test_a_turned_label_is_an_error_unless_it_is_accepted(raw: Path) -> None:
+    for case in ("c1", "c2"):
+        write(raw / "labelsTr" / f"{case}.nii.gz", label_volume(), turn=0.3)
+    report = verify(raw)
+    assert [finding.severity for finding in report.findings] == ["error", "error"]
+    assert "--accept direction" in report.errors[0].remedy
+    accepted = report.accepting(["direction"])
+    assert not accepted.errors and len(accepted.warnings) == 2
+    (line,) = accepted.spoiling
+    assert line.startswith("label_direction_mismatch 2 times, the first in c1.nii.gz: Its direction differs")
+    assert report.accepting([]) == report
+    with pytest.raises(UsageError, match=r"'spacing' cannot be accepted\. What can: direction"):
+        report.accepting(["spacing"])
+
+
+@pytest.mark.parametrize(("turn", "severity"), [(0.3, "error"), (0.0, "warning")])
+def test_of_an_affine_matrix_the_turn_is_the_error_not_the_origin(
+    turn: float, severity: str, raw: Path
+) -> None:
+    declare(raw, overwrite_image_reader_writer="NibabelIO")
+    write(label(raw), label_volume(), turn=turn, origin=(0.0, 0.0, 0.0))
+    assert only(verify(raw)).severity == severity
+
+
+def test_what_spoils_no_model_is_not_said_of_one(raw: Path) -> None:
+    (raw / "imagesTr" / "._c1_0000.nii.gz").write_bytes(b"desk")
+    assert len(verify(raw).warnings) == 1 and verify(raw).spoiling == ()
+    write(raw / "imagesTr" / "c1_0000.nii.gz", np.full(SHAPE, 7, np.int16))
+    (line,) = verify(raw).spoiling
+    assert line.startswith("constant_image in c1_0000.nii.gz: ")
+
+
+def test_a_stored_report_of_other_checks_is_made_anew(raw: Path) -> None:
+    stored = verify(raw).to_json()
+    assert VerifyReport.from_json(stored) == verify(raw)
+    with pytest.raises(DataError, match="Verify again"):
+        VerifyReport.from_json({**stored, "checks": stored["checks"] - 1})
 
 
 def test_everything_is_found_in_one_pass(raw: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_report_comes_back_from_json(raw: Path) -> None:
     truncate(image(raw))
     report = verify(raw)
     document = json.loads(json.dumps(report.to_json()))
-    assert set(document) == {"cases", "findings"}
+    assert set(document) == {"checks", "cases", "findings"}
     assert set(document["findings"][0]) == {"case", "file", "severity", "code", "message", "remedy"}
     assert VerifyReport.from_json(document) == report
     assert str(report.errors[0]).startswith(f"error: {image(raw)}: The image file is truncated")

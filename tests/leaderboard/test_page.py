@@ -327,6 +327,15 @@ def test_no_records_at_all_give_a_page() -> None:
     assert "<h1>" in render(rank([]))
 
 
+def test_what_verification_found_stands_above_the_ranking() -> None:
+    line = "label_direction_mismatch 2 times, the first in c1.nii.gz: <turned>"
+    made = [replace(each, data_warnings=(line,)) for each in experiment({"nnunet": 0.9, "unet": 0.8})]
+    text = render(rank(made, resamples=200))
+    assert "what may spoil these models" in text
+    assert text.index("2 times, the first in c1.nii.gz: &lt;turned&gt;") < text.index("<table")
+    assert "what may spoil these models" not in render(rank(experiment({"nnunet": 0.9}), resamples=200))
+
+
 def test_methods_say_what_was_done() -> None:
     cases = {f"case_{i:03d}": f"person {i // 2}" for i in range(60)}
     text = render(rank(experiment({"a": 0.9, "b": 0.8}, groups=cases), resamples=500, margin=0.02))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,13 @@ import torch
 
 from autoseg.data.few_cases import subset
 from autoseg.data.folds import Fold
-from autoseg.pipeline.trial_record import Cell, plan_content, training_cases
+from autoseg.intake.verification.findings import VerifyReport, warning
+from autoseg.leaderboard.records.files import Record, read_records, write_record
+from autoseg.pipeline.trial_record import Cell, plan_content, training_cases, with_data_warnings
+from autoseg.system.files import write_json
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice
+from autoseg.workspace import Workspace
 
 NAMES = tuple(f"case_{n:02d}" for n in range(20))
 EXAMS = {name: f"exam_{i // 2}" for i, name in enumerate(NAMES)}
@@ -51,3 +56,17 @@ def test_seeds_that_draw_other_cases_are_one_row_and_other_numbers_are_not() -> 
 
     assert content(5, 0) == content(5, 1)
     assert content(5, 0) != content(6, 0) != content(None, 0)
+
+
+def test_a_row_says_what_verification_found_in_its_data(tmp_path: Path) -> None:
+    workspace = Workspace.locate(tmp_path)
+    record = Record("1", "Dataset001_Made", "nnunet", "2d", 0)
+    assert with_data_warnings(record, workspace) == record, "no report, nothing known"
+    found = [warning("constant_image", "It has 7 everywhere.", "Check it.", case=name) for name in ("a", "b")]
+    path = workspace.verification_of(record.dataset)
+    write_json(path, VerifyReport(2, (*found, warning("hidden_file", "One.", "Delete it."))).to_json())
+    told = with_data_warnings(record, workspace)
+    assert told.data_warnings == ("constant_image 2 times, the first in a: It has 7 everywhere.",)
+    write_record(tmp_path / "record.jsonl", told)
+    assert read_records(tmp_path / "record.jsonl") == [told]
+    assert "data_warnings" not in record.to_json(), "as in records from before there was such a line"

@@ -69,3 +69,13 @@ def test_what_is_asked_for_overrides() -> None:
 def test_too_short_a_time_for_volumes_leaves_slices() -> None:
     assert dimension_of(VOLUMES, LARGE, Request(CPU, run_seconds=3600.0)).value == "3d_fullres"
     assert dimension_of(VOLUMES, LARGE, Request(CPU, run_seconds=3.0)).value == "2d"
+
+
+def test_a_network_of_one_stage_is_refused_with_its_patch() -> None:
+    from autoseg.tailoring.tailored_plan import _refuse_single_stage
+    from autoseg.tailoring.trainer_spec import Choice
+
+    tiny = plan_experiment(ABOUT, fingerprint_of((6, 7, 7)))
+    with pytest.raises(PlanError, match="nnunet cannot train patches of 6x7x7 voxels"):
+        _refuse_single_stage(tiny.configuration("3d_fullres"), Choice("nnunet"))
+    _refuse_single_stage(VOLUMES.configuration("3d_fullres"), Choice("nnunet"))

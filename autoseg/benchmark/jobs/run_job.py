@@ -155,12 +155,8 @@ class _Work:
 
     def run_verify(self) -> dict[str, Any]:
         dataset = self.dataset()
-        report = prepare.verified(dataset, self.workspace, self.workers)
-        if report.errors:
-            raise DataError(
-                f"{dataset.name} has {len(report.errors)} errors. The first: {report.errors[0]}. "
-                f"See them all: autoseg verify {dataset.root}"
-            )
+        accept = tuple(filter(None, self.cell.accept.split(",")))
+        report = prepare.fit_for_training(dataset, self.workspace, self.workers, accept)
         return {"cases": report.cases, "warnings": len(report.findings)}
 
     def run_fingerprint(self) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class MatrixCell:
         memory_gb: the planner's target.
         steps: of the training, instead of a budget or epochs.
         small: whether batch, width and patch are the smallest.
+        accept: findings of the verification that are intended, with commas between.
     """
 
     dataset: str
@@ -66,6 +67,7 @@ class MatrixCell:
     memory_gb: float | None = None
     steps: int | None = None
     small: bool = False
+    accept: str = ""
 
     @property
     def variant(self) -> MatrixCell:
@@ -152,6 +154,7 @@ def _crossed(matrix: Axes, suite: Suite, facts_of: DatasetFacts) -> Iterator[Mat
                 memory_gb=suite.memory,
                 steps=budget.steps,
                 small=budget.small,
+                accept=",".join(suite.accept),
             )
 
 

@@ -297,6 +297,7 @@ class Suite(Axes):
         exclude: patterns of cells that are left out, of the includes too.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         memory: the planner's target, 10^9 bytes of device memory.
+        accept: findings of the verification that are intended: ``direction``.
         foreign: results made elsewhere that join the leaderboard.
         race: whether trainers that are clearly behind are stopped on the way, or by which rules.
     """
@@ -307,6 +308,7 @@ class Suite(Axes):
     exclude: tuple[Pattern, ...] = ()
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     memory: Gigabytes | None = None
+    accept: Annotated[tuple[Literal["direction"], ...], BeforeValidator(_listed)] = ()
     resources: ResourcesOfStages = ResourcesOfStages()
     foreign: ForeignEntries = ()
     race: bool | Racing = False

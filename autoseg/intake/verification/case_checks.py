@@ -29,6 +29,11 @@ OVERLAY = (
     "Voxels are laid over each other whatever the headers say. Look at both in a viewer that does so: if they"
     " match, give both the same header; if not, resample one onto the other."
 )
+TURN = (
+    "Look at both in a viewer that lays voxels over each other: if they match, give both the same header; if"
+    " not, turn or resample the label onto the image. If they are known to match, accept it: --accept"
+    " direction."
+)
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -153,7 +158,19 @@ def _compare_grids(
     else:
         for name, values in placed_differently(expected, found).items():
             message = f"Its {name} differs from that of {first.name}: {values}."
+            if path == case.label and _turned(name, expected, found):
+                # The model would learn from labels that lie elsewhere, and nothing later would notice.
+                yield error("label_direction_mismatch", message, TURN, case=case.identifier, file=path)
+                continue
             yield warning(f"{name}_mismatch", message, OVERLAY, case=case.identifier, file=path)
+
+
+def _turned(name: str, expected: Image, found: Image) -> bool:
+    """Whether a difference of that name is one of direction; an affine matrix holds the origin too."""
+    if name != "affine":
+        return name == "direction"
+    one, other = (each.world[name][:-1, :-1] for each in (expected, found))
+    return not np.allclose(one, other, atol=1e-3 * float(np.abs(one).max()))
 
 
 def _check_intensities(case: Case, path: Path, image: Image) -> Iterator[Finding]:

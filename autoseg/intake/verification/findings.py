@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from autoseg.errors import DataError
+from autoseg.errors import DataError, UsageError
 
 Severity = Literal["error", "warning"]
+
+# What a user may declare to be intended, and the errors that are then warnings.
+WAIVABLE = {"direction": ("label_direction_mismatch",)}
+# Counted up when checks or severities change: reports that were stored before are made anew.
+CHECKS = 2
+# Warnings about files that are not read: they spoil no model.
+HARMLESS = frozenset(("hidden_file", "unknown_reader"))
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,39 @@ class VerifyReport:
         """The findings that may be intended."""
         return tuple(finding for finding in self.findings if finding.severity == "warning")
 
+    def accepting(self, accepted: Collection[str]) -> VerifyReport:
+        """The same findings, with errors that a user accepts as warnings.
+
+        Args:
+            accepted: names of `WAIVABLE`.
+
+        Raises:
+            UsageError: for another name.
+        """
+        if unknown := sorted(set(accepted) - WAIVABLE.keys()):
+            raise UsageError(
+                f"{unknown[0]!r} cannot be accepted. What can: {', '.join(WAIVABLE)}; correct all else."
+            )
+        codes = {code for name in accepted for code in WAIVABLE[name]}
+        found = [replace(f, severity="warning") if f.code in codes else f for f in self.findings]
+        return VerifyReport(self.cases, tuple(sorted(found, key=lambda f: f.severity != "error")))
+
+    @property
+    def spoiling(self) -> tuple[str, ...]:
+        """What may spoil a model that is trained all the same: a line for each kind of finding."""
+        kinds: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            if finding.code not in HARMLESS:
+                kinds.setdefault(finding.code, []).append(finding)
+        return tuple(_line(code, found) for code, found in kinds.items())
+
     def to_json(self) -> dict[str, Any]:
         """What ``autoseg verify --json`` prints."""
-        return {"cases": self.cases, "findings": [asdict(finding) for finding in self.findings]}
+        return {
+            "checks": CHECKS,
+            "cases": self.cases,
+            "findings": [asdict(finding) for finding in self.findings],
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> VerifyReport:
@@ -84,7 +121,16 @@ class VerifyReport:
         Raises:
             DataError: if it is none.
         """
+        if document.get("checks") != CHECKS:
+            raise DataError("This report of a verification is of another version. Verify again.")
         try:
             return cls(document["cases"], tuple(Finding(**finding) for finding in document["findings"]))
         except (KeyError, TypeError) as problem:
             raise DataError(f"This is no report of a verification: {problem}. Verify again.") from None
+
+
+def _line(code: str, found: Sequence[Finding]) -> str:
+    first = found[0]
+    where = Path(first.file).name if first.file else first.case
+    times = "" if len(found) == 1 else f" {len(found)} times, the first"
+    return f"{code}{times}{f' in {where}' if where else ''}: {first.message}"

@@ -67,6 +67,7 @@ class Section:
 
     dataset: str
     facts: tuple[str, ...]
+    data_warnings: tuple[str, ...]
     sets: tuple[ShownSet, ...]
     rows: tuple[Row, ...]
     unranked: tuple[Row, ...]
@@ -156,6 +157,7 @@ def _section(
     return Section(
         dataset=dataset,
         facts=tuple(wording.facts_line(sets[0])) if sets else (),
+        data_warnings=data_warnings(rows),
         sets=tuple(ShownSet(View(item, numbers), ()) for item in sets),
         rows=rows,
         unranked=tuple(row for row in board.unranked if row.dataset == dataset),
@@ -168,6 +170,11 @@ def _section(
         fingerprint=first.fingerprint_hash or "",
         split=first.split_hash or "",
     )
+
+
+def data_warnings(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What verification found in a data set that may spoil the models of its rows."""
+    return tuple(dict.fromkeys(line for row in rows for line in row.data_warnings))
 
 
 def _by_structure(item: RankedSet, numbers: Mapping[str, int]) -> ByStructure | None:

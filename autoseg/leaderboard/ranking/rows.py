@@ -59,6 +59,12 @@ class Row:
         return tuple(dict.fromkeys(change for record in runs for change in record.changes))
 
     @property
+    def data_warnings(self) -> tuple[str, ...]:
+        """What verification found in the data that may spoil a model, over all runs."""
+        runs = (*self.entry.records, *self.entry.without)
+        return tuple(dict.fromkeys(line for record in runs for line in record.data_warnings))
+
+    @property
     def training_cases(self) -> float | None:
         """How many cases it was trained on, over all runs; None where that is not known."""
         return self.entry.training_cases
@@ -110,6 +116,7 @@ class Row:
             "rank_ci": [self.rank_interval.low, self.rank_interval.high] if self.rank_interval else None,
             "changes": list(self.changes),
             "reason": self.reason,
+            "data_warnings": list(self.data_warnings),
             "comparable_set": self.comparable_set,
             "training_cases": self.training_cases,
             **{f"{name}_mm": self._in_mm(name) for name in SPECIAL},

@@ -102,6 +102,7 @@ class Record:
         cost: what it cost.
         scores: every case's scores.
         training_cases: how many cases it was trained on; None: not known.
+        data_warnings: what verification found in the data that may spoil a model, a line a kind.
         source: the file it was read from; not part of the record's content.
     """
 
@@ -132,6 +133,7 @@ class Record:
     cost: Cost = field(default_factory=Cost)
     scores: ScoreTable = field(default_factory=ScoreTable)
     training_cases: int | None = None
+    data_warnings: tuple[str, ...] = ()
     source: Path | None = field(default=None, compare=False)
 
     @property
@@ -171,6 +173,8 @@ class Record:
         del content["source"]
         if self.training_cases is None:  # as in records from before there was such a number
             del content["training_cases"]
+        if not self.data_warnings:  # likewise
+            del content["data_warnings"]
         scores = content.pop("scores")
         quality = {metric: asdict(value) for metric, value in self.quality.items()}
         return {"schema": SCHEMA, **content, "quality": quality, "scores": scores}
