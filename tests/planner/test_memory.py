@@ -336,10 +336,19 @@ def test_without_a_measurement_there_is_a_guess(
 
 
 @pytest.mark.parametrize(
-    "module", ["dimension", "suitability", "explain", "picture", "fit", "footprint", "networks"]
+    "module",
+    [
+        "planner.dimension",
+        "planner.suitability",
+        "planner.explain.explain",
+        "planner.explain.picture",
+        "planner.networks",
+        "tailoring.memory.largest_patch",
+        "tailoring.memory.footprint",
+    ],
 )
 def test_planning_needs_no_torch(module: str, modules_after: Callable[[str], set[str]]) -> None:
-    assert not modules_after(f"import autoseg.planner.{module}") & {"torch", "nnunetv2", "skimage"}
+    assert not modules_after(f"import autoseg.{module}") & {"torch", "nnunetv2", "skimage"}
 
 
 @pytest.fixture
