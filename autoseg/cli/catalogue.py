@@ -1,8 +1,9 @@
-"""What there is to choose from: trainers, architectures, metrics, engines."""
+"""What there is to choose from: trainers, architectures, metrics, layouts, engines."""
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import nn
 
+log = logging.getLogger(__name__)
+
 # Sizes are told for one channel, two classes and a patch as nnU-Net plans it for isotropic data.
 REFERENCE_PATCH = {2: (256, 256), 3: (128, 128, 128)}
 REFERENCE_CHANNELS, REFERENCE_CLASSES = 1, 2
@@ -25,7 +28,7 @@ REFERENCE = (
     + "."
 )
 # Families without networks, whose entries are shown as they are.
-PLAIN = ("metrics", "engines")
+PLAIN = ("metrics", "layouts", "engines")
 # torchvision's README: its models may be subject to the terms of the data that they were trained on.
 LICENCE = "none stated by torchvision; ImageNet's: non-commercial research"
 
@@ -36,25 +39,27 @@ def entries(family: str) -> list[dict[str, Any]]:
     Raises:
         UsageError: for a family that does not exist.
     """
-    if family == "trainers":
-        return [_trainer(name) for name in plugins.available("trainers")]
-    if family == "architectures":
-        return [_architecture(name) for name in plugins.available("architectures")]
     if family == "metrics":
-        from autoseg.metrics import METRICS
+        return _metrics()
+    tellers: Mapping[str, Callable[[str], dict[str, Any]]] = {
+        "trainers": _trainer,
+        "architectures": _architecture,
+        "layouts": _layout,
+        "engines": _engine,
+    }
+    if family in tellers:
+        return list(_told(family, tellers[family]))  # type: ignore[arg-type]  # one of them
+    raise UsageError(f"There is no list of {family!r}. Choose {', '.join(plugins.FAMILIES)}.")
 
-        return [
-            {"name": each.name, "definition": each.definition, "unit": each.unit, "ranked": each.ranked}
-            for each in METRICS.values()
-        ]
-    if family == "engines":
-        return [_engine(name, origin) for name, origin in plugins.origins("engines").items()]
-    raise UsageError(f"There is no list of {family!r}. Choose trainers, architectures, metrics or engines.")
+
+def _layout(name: str) -> dict[str, Any]:
+    layout = plugins.find_class("layouts", name)
+    return {"name": name, "about": layout.about(), "looks like": layout.looks_like}
 
 
-def _engine(name: str, origin: str) -> dict[str, Any]:
+def _engine(name: str) -> dict[str, Any]:
     engine = plugins.find_class("engines", name)
-    return {"name": name, "about": engine.about(), "needs": engine.needs, "from": origin}
+    return {"name": name, "about": engine.about(), "needs": engine.needs}
 
 
 def document(family: str) -> dict[str, Any]:
@@ -167,7 +172,7 @@ def table(family: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
         return shown
     if family == "architectures":
         _fill_with_sizes(shown, rows, {"about": lambda row: row["about"]})
-        return Group(REFERENCE, "", shown)
+        return Group(REFERENCE, "", shown, *_from_outside(rows))
     marks = _marks(rows)
     loads = {"loads": lambda row: f"{row['loads']} {marks.get(_weights_of(row), '')}"}
     _fill_with_sizes(
@@ -175,7 +180,13 @@ def table(family: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
         sorted(rows, key=lambda row: not row["documented"]),
         {**loads, "paper": lambda row: row["paper"]},
     )
-    return Group(REFERENCE, "", shown, "", *_notes(rows))
+    return Group(REFERENCE, "", shown, "", *_notes(rows), *_from_outside(rows))
+
+
+def _from_outside(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where those come from that are not built in."""
+    outside = [row for row in rows if row["from"] != plugins.BUILT_IN]
+    return [f"{row['name']} comes from {row['from']}." for row in outside]
 
 
 def _fill_plainly(shown: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -22,7 +22,7 @@ def import_command(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder of a data set; only read.")],
     name: Annotated[str, typer.Option(help="Dataset123_Name, or Name: the next free number is taken.")],
     layout: Annotated[
-        str, typer.Option("--from", help="auto, nnunet, msd, bids, folders or dicom.")
+        str, typer.Option("--from", help="auto, a name of `autoseg list layouts`, or a Python file.")
     ] = "auto",
     groups: Groups = None,
     labels: Annotated[
@@ -38,6 +38,9 @@ def import_command(
     orientation: Annotated[
         str | None, typer.Option(help="sform or qform: which holds where a NIfTI header contradicts itself.")
     ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the layout's own; repeatable.")
+    ] = None,
     link: Annotated[bool, typer.Option("--link", help="Symbolic links instead of copies.")] = False,
     workers: Workers = None,
     workspace: Root = None,
@@ -49,8 +52,8 @@ def import_command(
     Example: `autoseg import Task04_Hippocampus --name Hippocampus`
     """
     from autoseg.intake.conversion import import_dataset
-    from autoseg.intake.layouts.incoming import Request
-    from autoseg.intake.layouts.label_values import parse_labels
+    from autoseg.intake.incoming import Request
+    from autoseg.intake.label_values import parse_labels
 
     start(quiet)
     if orientation not in (None, "sform", "qform"):
@@ -64,12 +67,22 @@ def import_command(
         orientation=orientation,  # type: ignore[arg-type]  # checked above
         link=link,
         workers=workers,
+        own=_own(option or []),
     )
     done = import_dataset(source, workspace_at(workspace), name, layout, request)
     if as_json:
         print_json(done.to_json())
     else:
         typer.echo(_told(done, workspace))
+
+
+def _own(given: list[str]) -> dict[str, str]:
+    parted = [text.partition("=") for text in given]
+    if wrong := [
+        text for text, (name, equals, _) in zip(given, parted, strict=True) if not (name and equals)
+    ]:
+        raise UsageError(f"--option {wrong[0]!r} has no value. Write --option NAME=VALUE.")
+    return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in given)}
 
 
 def _told(done: Imported, workspace: Path | None) -> str:

@@ -223,12 +223,12 @@ def select_command(
 @app.command("list")
 def list_command(
     family: Annotated[
-        str, typer.Argument(metavar="FAMILY", help="trainers, architectures, metrics or engines.")
+        str, typer.Argument(metavar="FAMILY", help="trainers, architectures, metrics, layouts or engines.")
     ] = "trainers",
     path: Annotated[bool, typer.Option(help="The folder for nnUNet_extTrainer.")] = False,
     as_json: Json = False,
 ) -> None:
-    """What there is, one line each.
+    """What there is, one line each, with what installed packages add.
 
     Example: `export nnUNet_extTrainer=$(autoseg list trainers --path)`
     """

@@ -19,11 +19,12 @@ from typing import Any
 from autoseg.data.dataset import load_dataset
 from autoseg.data.groups import GroupsError, read_groups
 from autoseg.errors import UsageError
-from autoseg.intake.layouts.contents import write_content
-from autoseg.intake.layouts.detection import LAYOUTS, detect
-from autoseg.intake.layouts.grids import on_one_grid
-from autoseg.intake.layouts.incoming import Content, Incoming, Request, files_below, some
-from autoseg.intake.layouts.naming import full_name
+from autoseg.intake.contents import write_content
+from autoseg.intake.grids import on_one_grid
+from autoseg.intake.incoming import Content, Incoming, Request, files_below, some
+from autoseg.intake.layout import layout_named, recognise
+from autoseg.intake.naming import full_name
+from autoseg.plugins import PluginFile
 from autoseg.system.files import digest, read_json, write_json, write_text
 from autoseg.system.lease import hold
 from autoseg.system.pool import each
@@ -93,7 +94,7 @@ def import_dataset(
         source: a folder; never written to.
         workspace: where it goes.
         name: ``Dataset123_Name``, or a name alone, which gets the next free number from 101.
-        layout: ``auto`` or one of `LAYOUTS`.
+        layout: ``auto``, a name of ``autoseg list layouts``, or the path of a Python file.
         request: what else is asked.
 
     Raises:
@@ -106,29 +107,38 @@ def import_dataset(
         raise UsageError(
             f"There is no folder {source}. Give the folder of the data set (unpack archives first)."
         )
-    if layout != "auto" and layout not in LAYOUTS:
-        raise UsageError(f"There is no layout {layout!r}. Choose auto or one of {', '.join(LAYOUTS)}.")
+    if layout != "auto":
+        layout_named(layout, request)
     workspace.raw.mkdir(parents=True, exist_ok=True)
     with hold(workspace.raw / ".import.lease.json", wait_s=600):
         root = workspace.raw / full_name(name, workspace)
         if source == root or root in source.parents or source in workspace.raw.parents:
             raise UsageError(f"{source} and the raw folder {root} lie in each other. Give another source.")
-        state = digest([_state(source), layout, request.options()])
+        state = digest([_state(source), _identity(layout), request.options()])
         if root.exists():
             return _there(root, state, source)
         why = "it was asked for."
         if layout == "auto":
-            layout, why = detect(source)
+            layout, why = recognise(source)
             log.info("%s is of the layout %s: %s", source, layout, why)
-        incoming = on_one_grid(_grouped(LAYOUTS[layout](source, request), request), request)
+        found = layout_named(layout, request).read(source, request)
+        found = replace(found, layout=Path(layout).stem)
+        incoming = on_one_grid(_grouped(found, request), request)
         origin = {
             "source": str(source),
-            "layout": layout,
+            "layout": incoming.layout,
             "why": why,
             "state": state,
             "options": request.options(),
         }
         return _written(incoming, root, origin, request)
+
+
+def _identity(layout: str) -> str:
+    """A layout's name, and of a file its content."""
+    if not layout.endswith(".py"):
+        return layout
+    return f"{Path(layout).stem}@{PluginFile.of(layout).sha256}"
 
 
 def _there(root: Path, state: str, source: Path) -> Imported:

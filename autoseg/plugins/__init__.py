@@ -8,6 +8,7 @@ Nothing is imported before it is needed, and there is no list to edit.
 
 from autoseg.plugins.files import PluginFile
 from autoseg.plugins.registry import (
+    BUILT_IN,
     FAMILIES,
     Family,
     available,
@@ -20,6 +21,7 @@ from autoseg.plugins.registry import (
 )
 
 __all__ = [
+    "BUILT_IN",
     "FAMILIES",
     "Family",
     "PluginFile",

@@ -73,6 +73,15 @@ def read_json(path: Path, error: type[AutosegError] = DataError, finite: bool = 
         ) from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where there is no such file, or something else in it."""
+    try:
+        content = read_json(path) if path.is_file() else {}
+    except AutosegError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def digest(value: Any) -> str:
     """SHA-256 of a JSON-able value in canonical form, hexadecimal."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

@@ -218,7 +218,9 @@ def test_what_makes_no_sense_in_a_suite_is_told_with_its_line(decathlon: Path, t
     assert "line 1" in (said := told("datasets: [{dataset: Hippo, source: Task04_Hippocampus}]\n"))
     assert "Dataset101_Name" in said
     assert "Name its source too" in told("datasets: [{dataset: Dataset104_X, layout: msd}]\n")
-    assert "'msd'" in told(f"datasets: [{{dataset: {NAME}, source: Task04_Hippocampus, layout: nifti}}]\n")
+    assert "folders, msd" in told(
+        f"datasets: [{{dataset: {NAME}, source: Task04_Hippocampus, layout: nifti}}]\n"
+    )
     assert "no folder" in told(f"datasets: [{{dataset: {NAME}, source: gone}}]\n")
     data = f"datasets: [{{dataset: {NAME}, source: Task04_Hippocampus}}]\n"
     assert "line 2: foreign.0: there is no file or folder" in told(data + "foreign: swin=gone\n")

@@ -96,7 +96,7 @@ def test_the_other_families() -> None:
     assert "reference" not in catalogue.document("metrics")
     assert "autoseg[cluster]" in shown("engines", catalogue.entries("engines"), 120)
     assert set(catalogue.document("engines")) == {"engines"}
-    with pytest.raises(UsageError, match="Choose trainers, architectures, metrics or engines"):
+    with pytest.raises(UsageError, match="Choose trainers, architectures, metrics, layouts, engines"):
         catalogue.entries("colours")
 
 

@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from autoseg.data.dataset import load_dataset
 from autoseg.errors import DataError
 from autoseg.intake.conversion import import_dataset
-from autoseg.intake.layouts.dicom_series import DIRECTIONS, POSITION, Slice, _ordered
-from autoseg.intake.layouts.incoming import Request
+from autoseg.intake.dicom_series import DIRECTIONS, POSITION, Slice, _ordered
+from autoseg.intake.incoming import Request
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.workspace import Workspace
 

@@ -19,9 +19,9 @@ from autoseg.data.dataset import load_dataset
 from autoseg.data.groups import GroupsError
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.conversion import Imported, import_dataset
-from autoseg.intake.layouts.incoming import Content, Request
-from autoseg.intake.layouts.label_values import coding_of, parse_labels
-from autoseg.intake.layouts.nifti_bytes import read_header
+from autoseg.intake.incoming import Content, Request
+from autoseg.intake.label_values import coding_of, parse_labels
+from autoseg.intake.nifti_bytes import read_header
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.system.files import write_json
 from autoseg.workspace import Workspace
@@ -90,11 +90,11 @@ def voxels(path: Path) -> np.ndarray:
 def test_a_folder_of_nothing_known_says_what_each_layout_looks_like(tmp_path: Path, bring: Bring) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "notes.txt").write_text("x")
-    with pytest.raises(DataError, match=r"notes\.txt.*msd.*bids.*folders.*dicom"):
+    with pytest.raises(DataError, match=r"notes\.txt.*msd.*bids.*dicom.*folders"):
         bring(tmp_path / "source")
     with pytest.raises(UsageError, match="no folder"):
         bring(tmp_path / "gone")
-    with pytest.raises(UsageError, match="auto or one of"):
+    with pytest.raises(UsageError, match="no layout named"):
         bring(tmp_path / "source", layout="excel")
 
 

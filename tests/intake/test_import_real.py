@@ -18,7 +18,7 @@ from autoseg.data.fingerprint import extract_fingerprint
 from autoseg.data.folds import make_folds
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.conversion import import_dataset
-from autoseg.intake.layouts.incoming import Request
+from autoseg.intake.incoming import Request
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.planner import plan_experiment
 from autoseg.system.files import read_json

@@ -15,6 +15,7 @@ import pytest
 from autoseg import plugins
 from autoseg.benchmark.suite.suite import parse_suite
 from autoseg.benchmark.suite.trainer_facts import facts
+from autoseg.cli.catalogue import entries
 from autoseg.data.synthetic import make_demo
 from autoseg.errors import RunError, UsageError
 from autoseg.pipeline.settings import Settings
@@ -211,6 +212,9 @@ def test_an_installed_one_goes_by_its_name(install: Any) -> None:
     assert plugins.origins("trainers")["outside_unet"] == "outside 1.2"
     assert plugins.trainer_class("outside_unet").steps_per_epoch == 2
     assert facts("outside_unet").dimensions == (2,)
+    rows = {row["name"]: row for row in entries("trainers")}
+    assert rows["outside_unet"]["from"] == "outside 1.2" and rows["outside_unet"]["parameters"]["2d"]
+    assert rows["nnunet"]["from"] == "autoseg" and "broken" not in rows
     with pytest.raises(UsageError, match="Both need the same name"):
         plugins.trainer_class("alias")
     with pytest.raises(UsageError, match=r"outside 1.2.*cannot be imported.*Mend that package"):

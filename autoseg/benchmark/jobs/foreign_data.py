@@ -26,10 +26,11 @@ def bring_in(job: Job, workspace: Workspace, workers: int | None = None) -> None
         AutosegError: as `import_dataset`.
     """
     from autoseg.intake.conversion import RECORD, import_dataset
-    from autoseg.intake.layouts.incoming import Request
+    from autoseg.intake.incoming import Request
 
     given = dict(job.given)
     source, layout, groups = Path(given.pop("source")), given.pop("layout"), given.pop("groups", None)
+    own = given.pop("options", {})
     record = workspace.raw / job.dataset / RECORD
     if not source.is_dir() and record.is_file() and read_json(record).get("source") == str(source):
         log.info("%s is not at hand any more; %s was made from it.", source, job.dataset)
@@ -38,6 +39,7 @@ def bring_in(job: Job, workspace: Workspace, workers: int | None = None) -> None
         **{**given, "channels": tuple(given["channels"])},
         groups=Path(groups) if groups else None,
         workers=workers,
+        own=own,
     )
     import_dataset(source, workspace, job.dataset, layout, request)
 

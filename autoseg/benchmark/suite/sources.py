@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from autoseg import plugins
 from autoseg.leaderboard.foreign.add import Addition
 
 
@@ -19,12 +20,22 @@ def _one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _layout(name: str) -> str:
+    known = ("auto", *plugins.available("layouts"))
+    if name not in known and not name.endswith(".py"):
+        raise ValueError(
+            f"{name!r} is no layout. Choose from {', '.join(known)}, or give the path of a Python file."
+        )
+    return name
+
+
 class FromSource(BaseModel):
     """Where a data set is imported from, before anything else; see `autoseg import`.
 
     Attributes:
         source: a folder of another layout (relative to the suite's file); None: it is in the workspace.
-        layout: of the source.
+        layout: of the source: ``auto``, a name of ``autoseg list layouts``, or a Python file.
+        options: of the layout's own.
         labels: names of the label values in the source's files.
         label_suffix: BIDS: how label files end.
         channels: BIDS and DICOM: what makes up a case.
@@ -36,13 +47,14 @@ class FromSource(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Path | None = None
-    layout: Literal["auto", "nnunet", "msd", "bids", "folders", "dicom"] = "auto"
+    layout: Annotated[str, AfterValidator(_layout)] = "auto"
     labels: Annotated[tuple[tuple[str, int], ...], BeforeValidator(_pairs)] = ()
     label_suffix: str | None = None
     channels: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
     resample: bool = False
     orientation: Literal["sform", "qform"] | None = None
     link: bool = False
+    options: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)] = ()
 
     @model_validator(mode="after")
     def _only_with_a_source(self) -> FromSource:
@@ -56,12 +68,13 @@ class FromSource(BaseModel):
         """What the import's job has to know; empty without one."""
         if self.source is None:
             return {}
-        fields = self.model_dump(include=set(FromSource.model_fields))
+        fields = self.model_dump(include=set(FromSource.model_fields) - {"options"})
         return {
             **fields,
             "source": str(self.source),
             "labels": dict(self.labels),
             "channels": list(self.channels),
+            **({"options": dict(self.options)} if self.options else {}),
         }
 
 

@@ -98,7 +98,10 @@ def _with_paths(suite: Suite, path: Path, document: Document) -> Suite:
             if groups is not None and not groups.is_file():
                 raise document.error(where, f"there is no table of groups {groups}. Correct the path.")
             source = None if entry.source is None else (base / entry.source).resolve()
-            found[name] = entry.model_copy(update={"dataset": name, "groups": groups, "source": source})
+            own = entry.layout.endswith(".py")
+            layout = str((base / entry.layout).resolve()) if own else entry.layout
+            update = {"dataset": name, "groups": groups, "source": source, "layout": layout}
+            found[name] = entry.model_copy(update=update)
         return tuple(found.values())
 
     def weights(names: Sequence[str]) -> tuple[str, ...]:

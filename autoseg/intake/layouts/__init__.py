@@ -1,1 +1,1 @@
-"""Foreign layouts, one file each, and what turns them into cases of the raw layout."""
+"""Foreign layouts, one a file."""

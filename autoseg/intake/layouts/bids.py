@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import DataError
-from autoseg.intake.layouts.incoming import (
+from autoseg.intake.incoming import (
     Content,
     Incoming,
     IncomingCase,
@@ -27,8 +27,9 @@ from autoseg.intake.layouts.incoming import (
     some,
     stem_of,
 )
-from autoseg.intake.layouts.label_values import with_labels
-from autoseg.intake.layouts.nifti_bytes import read_header
+from autoseg.intake.label_values import with_labels
+from autoseg.intake.layout import Layout
+from autoseg.intake.nifti_bytes import read_header
 from autoseg.system.files import read_json
 from autoseg.system.tables import read_table
 
@@ -73,6 +74,26 @@ class BidsFile:
         return tuple(self.entities.get(key, "") for key in _REPEATS)
 
 
+class Bids(Layout):
+    """BIDS, with the labels among the derivatives."""
+
+    looks_like = "sub-01/anat/... and labels in derivatives"
+    order = 30
+
+    def recognise(self, source: Path) -> str:
+        """By its description, or by folders of subjects."""
+        if (source / "dataset_description.json").is_file():
+            return "it has a dataset_description.json."
+        subjects = [path.name for path in sorted(source.glob("sub-*")) if path.is_dir()]
+        if subjects and any(source.glob("sub-*/**/sub-*.nii*")):
+            return f"it has folders of subjects ({some(subjects)}) with files named after them."
+        return ""
+
+    def read(self, source: Path, request: Request) -> Incoming:
+        """See `read_bids`."""
+        return read_bids(source, request)
+
+
 def read_bids(source: Path, request: Request) -> Incoming:
     """Describe a BIDS data set as it will be written.
 
@@ -106,7 +127,6 @@ def read_bids(source: Path, request: Request) -> Incoming:
     if missing:
         notes.append(f"{len(missing)} labelled cases lack a channel and are left out: {some(missing)}.")
     incoming = Incoming(
-        layout="bids",
         channels=tuple(channels),
         labels={},
         file_ending=_ending(cases),

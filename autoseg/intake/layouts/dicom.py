@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from autoseg.errors import DataError
-from autoseg.intake.layouts.dicom_series import (
+from autoseg.intake.dicom_series import (
     DESCRIPTION,
     MODALITY,
     PATIENT,
@@ -21,7 +22,7 @@ from autoseg.intake.layouts.dicom_series import (
     find_series,
     is_dicom,
 )
-from autoseg.intake.layouts.incoming import (
+from autoseg.intake.incoming import (
     MEDICAL,
     Content,
     Incoming,
@@ -33,10 +34,29 @@ from autoseg.intake.layouts.incoming import (
     some,
     stem_of,
 )
-from autoseg.intake.layouts.label_values import with_labels
+from autoseg.intake.label_values import with_labels
+from autoseg.intake.layout import Layout
 
 # What the planner knows by another name than DICOM does.
 _CHANNELS = {"MR": "MRI", "PT": "PET", "US": "ultrasound"}
+# Files that are searched for DICOM, which no name gives away.
+_SEARCHED = 200
+
+
+class Dicom(Layout):
+    """Series of DICOM slices, each a volume."""
+
+    looks_like = "series in folders"
+    order = 40
+
+    def recognise(self, source: Path) -> str:
+        """By the first DICOM file."""
+        found = next((path for path in islice(files_below(source), _SEARCHED) if is_dicom(path)), None)
+        return "" if found is None else f"{found.relative_to(source)} is a DICOM file."
+
+    def read(self, source: Path, request: Request) -> Incoming:
+        """See `read_dicom`."""
+        return read_dicom(source, request)
 
 
 def read_dicom(source: Path, request: Request) -> Incoming:
@@ -72,7 +92,6 @@ def read_dicom(source: Path, request: Request) -> Incoming:
     if patients:
         notes.append("Series of one patient are one group; the groups' names say nothing about who it is.")
     incoming = Incoming(
-        layout="dicom",
         channels=channels,
         labels={},
         file_ending=".nii.gz",

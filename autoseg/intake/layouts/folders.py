@@ -15,7 +15,7 @@ from pathlib import Path
 from autoseg.data.groups import GroupsError, groups_in
 from autoseg.data.readers import READERS
 from autoseg.errors import DataError
-from autoseg.intake.layouts.incoming import (
+from autoseg.intake.incoming import (
     MEDICAL,
     PICTURES,
     Content,
@@ -28,7 +28,8 @@ from autoseg.intake.layouts.incoming import (
     some,
     stem_of,
 )
-from autoseg.intake.layouts.label_values import with_labels
+from autoseg.intake.label_values import with_labels
+from autoseg.intake.layout import Layout
 from autoseg.intake.layouts.nnunet import TEXTS
 
 IMAGES = ("images", "image", "imgs", "img", "imagestr", "imagests", "scans", "inputs", "input", "data")
@@ -64,6 +65,23 @@ class _File:
     name: str
 
 
+class Folders(Layout):
+    """Images and masks in pairs, by the names of folders or files."""
+
+    looks_like = "images/ and masks/ with the same names"
+    # After all others: pairs are found in folders of other layouts too.
+    order = 90
+
+    def recognise(self, source: Path) -> str:
+        """By pairs."""
+        pairs = has_pairs(source)
+        return f"it has images and masks: {pairs}." if pairs else ""
+
+    def read(self, source: Path, request: Request) -> Incoming:
+        """See `read_folders`."""
+        return read_folders(source, request)
+
+
 def read_folders(source: Path, request: Request) -> Incoming:
     """Describe folders of images and masks as they will be written.
 
@@ -89,7 +107,6 @@ def read_folders(source: Path, request: Request) -> Incoming:
     lone = [mask for key, mask in masks.items() if key not in images]
     taken = {content.source for case in cases for content in case.images}
     incoming = Incoming(
-        layout="folders",
         channels=channels,
         labels={},
         file_ending=ending,

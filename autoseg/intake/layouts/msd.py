@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import DataError
-from autoseg.intake.layouts.incoming import (
+from autoseg.intake.incoming import (
     MEDICAL,
     Content,
     Incoming,
@@ -26,11 +26,33 @@ from autoseg.intake.layouts.incoming import (
     some,
     stem_of,
 )
-from autoseg.intake.layouts.label_values import with_labels
-from autoseg.intake.layouts.nifti_bytes import read_header
-from autoseg.system.files import read_json
+from autoseg.intake.label_values import with_labels
+from autoseg.intake.layout import Layout
+from autoseg.intake.nifti_bytes import read_header
+from autoseg.system.files import read_json, read_object
 
 _KEPT = ("name", "description", "reference", "licence", "license", "release", "tensorImageSize")
+
+
+class Msd(Layout):
+    """The Medical Segmentation Decathlon's, and nnU-Net v1's."""
+
+    looks_like = "the Decathlon's: dataset.json with 'training'"
+    order = 10
+
+    def recognise(self, source: Path) -> str:
+        """By its dataset.json."""
+        about = read_object(source / "dataset.json")
+        found = "training" in about and "file_ending" not in about
+        return (
+            "dataset.json lists its cases under 'training', as the Decathlon and nnU-Net v1 do."
+            if found
+            else ""
+        )
+
+    def read(self, source: Path, request: Request) -> Incoming:
+        """See `read_msd`."""
+        return read_msd(source, request)
 
 
 def read_msd(source: Path, request: Request) -> Incoming:
@@ -50,7 +72,6 @@ def read_msd(source: Path, request: Request) -> Incoming:
         )
     cases = _cases(trained, len(channels))
     incoming = Incoming(
-        layout="msd",
         channels=channels,
         labels={},
         file_ending=_ending(cases),

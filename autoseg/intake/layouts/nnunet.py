@@ -6,11 +6,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoseg.data.dataset import Case, Dataset, load_dataset
-from autoseg.intake.layouts.incoming import Content, Incoming, IncomingCase, Request, files_below
+from autoseg.intake.incoming import Content, Incoming, IncomingCase, Request, files_below
+from autoseg.intake.layout import Layout
+from autoseg.system.files import read_object
 
 # What else may lie beside dataset.json and is small and worth keeping.
 TEXTS = (".csv", ".tsv", ".md", ".txt", ".json", ".rst", "")
 _TIFF = (".tif", ".tiff")
+
+
+class Nnunet(Layout):
+    """nnU-Net's raw layout, with lists of files in dataset.json too."""
+
+    looks_like = "dataset.json with file_ending, imagesTr, labelsTr"
+    order = 20
+
+    def recognise(self, source: Path) -> str:
+        """By its dataset.json."""
+        about = read_object(source / "dataset.json")
+        found = "file_ending" in about or "channel_names" in about
+        return "dataset.json has file_ending and channel_names, as nnU-Net's raw data sets." if found else ""
+
+    def read(self, source: Path, request: Request) -> Incoming:
+        """See `read_nnunet`."""
+        return read_nnunet(source, request)
 
 
 def read_nnunet(source: Path, request: Request) -> Incoming:
@@ -37,7 +56,6 @@ def read_nnunet(source: Path, request: Request) -> Incoming:
     extras = {**_texts(source), **_sidecars(dataset)}
     taken = {path for cases in parts for case in cases for path in _files(case)} | set(extras.values())
     return Incoming(
-        layout="nnunet",
         channels=dataset.channels,
         labels=dataset.dataset_json["labels"],
         file_ending=dataset.file_ending,

@@ -1,6 +1,6 @@
 """What an import is asked for, and what it will write: every file of a raw folder and where it comes from.
 
-A layout (`from_msd`, `from_bids`, ...) only looks and describes; `bring` checks that and writes it.
+A layout only looks and describes; `autoseg.intake.conversion` checks that and writes it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Request:
         orientation: which of the two positions in a NIfTI header is right, where they contradict each other.
         link: whether files that need no change become symbolic links instead of copies.
         workers: processes.
+        own: values of the layout's own options, by name.
     """
 
     groups: Path | None = None
@@ -46,6 +47,7 @@ class Request:
     orientation: Orientation | None = None
     link: bool = False
     workers: int | None = None
+    own: Mapping[str, str] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
         """What the result depends on, for the record of the import."""
@@ -57,6 +59,7 @@ class Request:
             "resample": self.resample,
             "orientation": self.orientation,
             "link": self.link,
+            **({"own": dict(self.own)} if self.own else {}),
         }
 
 
@@ -98,7 +101,6 @@ class Incoming:
     """A data set as it will be written.
 
     Attributes:
-        layout: which one it was read as.
         channels: names in order; a picture in colour has three in one file.
         labels: as dataset.json has them.
         file_ending: of all files to be.
@@ -109,9 +111,9 @@ class Incoming:
         extras: further files by their place in the raw folder.
         notes: what was decided, in sentences.
         left_out: files of the source that no file is made of.
+        layout: which one it was read as; the import fills it in.
     """
 
-    layout: str
     channels: tuple[str, ...]
     labels: Mapping[str, Any]
     file_ending: str
@@ -122,6 +124,7 @@ class Incoming:
     extras: Mapping[str, Path] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left_out: tuple[Path, ...] = ()
+    layout: str = ""
 
     @property
     def parts(self) -> tuple[tuple[str, tuple[IncomingCase, ...]], ...]:

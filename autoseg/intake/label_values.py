@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from autoseg.data.image import ImageError
 from autoseg.errors import DataError, UsageError
-from autoseg.intake.layouts.contents import label_array
-from autoseg.intake.layouts.incoming import PICTURES, Content, Incoming, Request, ending_of, some
+from autoseg.intake.contents import label_array
+from autoseg.intake.incoming import PICTURES, Content, Incoming, Request, ending_of, some
 from autoseg.intake.verification.label_checks import count_labels
 from autoseg.system.pool import each
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from autoseg.data.image import Array, ImageError
-from autoseg.intake.layouts.incoming import MEDICAL, Content, ending_of
-from autoseg.intake.layouts.nifti_bytes import believe, cut_volume, pack, read_bytes
+from autoseg.intake.incoming import MEDICAL, Content, ending_of
+from autoseg.intake.nifti_bytes import believe, cut_volume, pack, read_bytes
 
 _TIFF = (".tif", ".tiff")
 _NIFTI = (".nii", ".nii.gz")
@@ -67,7 +67,7 @@ def read_itk_image(content: Content) -> Any:
     import SimpleITK as sitk
 
     if content.slices:
-        from autoseg.intake.layouts.dicom_series import read_slices
+        from autoseg.intake.dicom_series import read_slices
 
         return read_slices(content.slices)
     try:

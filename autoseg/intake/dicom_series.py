@@ -17,8 +17,8 @@ import numpy as np
 
 from autoseg.data.image import Array, ImageError
 from autoseg.errors import DataError
-from autoseg.intake.layouts.grid import Grid
-from autoseg.intake.layouts.incoming import some
+from autoseg.intake.grid import Grid
+from autoseg.intake.incoming import some
 
 MODALITY, DESCRIPTION, PATIENT = "0008|0060", "0008|103e", "0010|0020"
 SERIES, POSITION, DIRECTIONS, CLASS = "0020|000e", "0020|0032", "0020|0037", "0008|0016"

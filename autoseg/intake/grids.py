@@ -9,9 +9,9 @@ import numpy as np
 from autoseg.data.formats import itk_header
 from autoseg.data.image import ImageError
 from autoseg.errors import DataError
-from autoseg.intake.layouts.grid import Grid
-from autoseg.intake.layouts.incoming import MEDICAL, Content, Incoming, IncomingCase, Request, ending_of, some
-from autoseg.intake.layouts.nifti_bytes import read_header
+from autoseg.intake.grid import Grid
+from autoseg.intake.incoming import MEDICAL, Content, Incoming, IncomingCase, Request, ending_of, some
+from autoseg.intake.nifti_bytes import read_header
 
 # The rest is rounding: float32 in one header, float64 in another.
 MOVED_VOXELS = 0.01
@@ -26,7 +26,7 @@ def grid_of(content: Content) -> Grid:
         ImageError: if its header cannot be read.
     """
     if content.slices:
-        from autoseg.intake.layouts.dicom_series import grid_of_slices
+        from autoseg.intake.dicom_series import grid_of_slices
 
         return grid_of_slices(content.slices)
     if ending_of(content.source) in MEDICAL:
