@@ -62,6 +62,26 @@ def _engine(name: str) -> dict[str, Any]:
     return {"name": name, "about": engine.about(), "needs": engine.needs}
 
 
+def _told(family: plugins.Family, tell: Callable[[str], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each of a family, and where it comes from; what is installed and broken is named and left out."""
+    for name, origin in sorted(plugins.origins(family).items()):
+        try:
+            yield {**tell(name), "from": origin}
+        except AutosegError as problem:
+            if origin == plugins.BUILT_IN:
+                raise
+            log.warning("%s is left out. %s", name, problem)
+
+
+def _metrics() -> list[dict[str, Any]]:
+    from autoseg.metrics import METRICS
+
+    return [
+        {"name": each.name, "definition": each.definition, "unit": each.unit, "ranked": each.ranked}
+        for each in METRICS.values()
+    ]
+
+
 def document(family: str) -> dict[str, Any]:
     """The entries as JSON, with the size of the networks that they tell of.
 
