@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoseg import plugins
 from autoseg.architectures import Topology, build_network
-from autoseg.errors import UsageError
+from autoseg.errors import AutosegError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
