@@ -122,8 +122,8 @@ class Summary:
 
     Attributes:
         run: jobs that a call ran, the leaderboard and data sets that had not changed left out.
-        done, impossible, failed, blocked: of the whole benchmark.
-        elsewhere: held by other processes.
+        done, impossible, failed, blocked: numbers of jobs in the whole benchmark.
+        elsewhere: number of jobs that other processes hold.
     """
 
     run: int

@@ -100,7 +100,7 @@ def document(family: str) -> dict[str, Any]:
 
 
 def reference_topology(dimensions: int) -> Topology:
-    """Patch and strides at which sizes are told."""
+    """Patch and strides for which sizes are listed."""
     stages = 6 if dimensions == 3 else 7
     return Topology(
         REFERENCE_PATCH[dimensions],

@@ -206,7 +206,7 @@ class _Made:
     Attributes:
         plan: fitted to a trainer, or nnU-Net's.
         base: nnU-Net's, with all configurations.
-        fingerprint: of the data set.
+        fingerprint: the data set's fingerprint.
         path: where the plan was written; None: nowhere.
         dataset: with its images; None without.
     """

@@ -204,7 +204,7 @@ def select_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The best model, or two together, under the one-standard-error rule, and why.
+    """Choose the best model, or two together, by the one-standard-error rule.
 
     Example: `autoseg select Dataset004_Hippocampus`
     """

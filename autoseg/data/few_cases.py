@@ -47,10 +47,10 @@ def subset(
 
     Args:
         training_cases: identifiers.
-        groups: of the cases; a case without one is a group of its own.
+        groups: the group of each case; a case without one is a group of its own.
         size: an int is a number of cases; a float (0 to 1) is a part of them, rounded down (of 799 cases,
             10 % are 79, as published for the fetal head).
-        seed: of the shuffle; it alone decides, not the order of the cases.
+        seed: fixes the shuffle; the order of the cases does not matter.
 
     Returns:
         Identifiers, sorted.

@@ -36,14 +36,14 @@ class Fingerprint:
     Attributes:
         spacings: mm of each case, array order.
         shapes_after_crop: voxels of each case after the crop to the nonzero region.
-        intensities: of the foreground, by channel: mean, median, std, min, max, percentiles 0.5 and 99.5.
+        intensities: foreground values by channel: mean, median, std, min, max, percentiles 0.5 and 99.5.
         relative_size_after_crop: median over cases of the share of voxels that the crop leaves.
         class_sizes: ``unit`` of the sizes; ``structures``: by name, the number of cases with it, voxels in
             all, median voxels and least, median and largest size among those cases; ``voxels``: by case and
             label. Empty if nnU-Net extracted the fingerprint.
         orientation: along which axes the images are stored, see `autoseg.data.orientation`; empty for
             pictures, or if nnU-Net extracted the fingerprint.
-        hash: of the contents of all files, and of what dataset.json says of labels and channels.
+        hash: SHA-256 of the files' contents and of the labels and channels in dataset.json.
     """
 
     spacings: tuple[tuple[float, ...], ...]

@@ -43,7 +43,7 @@ def make_folds(dataset: Dataset, n_folds: int = NUMBER, seed: int = SEED) -> tup
     Args:
         dataset: its cases and their groups; a case without a group is a group of its own.
         n_folds: how many folds are wanted; fewer are made where there are fewer cases or groups.
-        seed: of the shuffle.
+        seed: fixes the shuffle.
 
     Raises:
         UsageError: if fewer than two folds are wanted.
@@ -83,7 +83,7 @@ def watching_cases(
     Args:
         training: the fold's training cases.
         groups: group of each case; a case without one is a group of its own. No group is divided.
-        seed: of the draw.
+        seed: fixes the draw.
 
     Returns:
         The cases to train on and those to watch, about `WATCHING_SHARE` of all and at least one group;

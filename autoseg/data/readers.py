@@ -179,7 +179,7 @@ def reader_for(file_ending: str, override: str | None = None, example: Path | No
     """Choose the reader as nnU-Net does.
 
     Args:
-        file_ending: of the data set, with the dot.
+        file_ending: the ending of the data set's files, with the dot.
         override: ``overwrite_image_reader_writer`` of dataset.json; an unknown name is passed over.
         example: an image of the data set. Where several readers know the ending, the first one that can
             read the example is taken (2D or 3D TIFF); one that none can read settles nothing.

@@ -90,8 +90,8 @@ def turn_of(found: Array, shape: tuple[int, ...], wanted: Array, onto: tuple[int
     """The permutation and flips that bring voxels of one grid closest to those of another of that size.
 
     Args:
-        found: of the array's grid, indices (x, y, z) to mm, (3, 4).
-        shape: of the array (z, y, x).
+        found: the array's grid: indices (x, y, z) to mm, (3, 4).
+        shape: the array's shape (z, y, x).
         wanted: the other grid's.
         onto: its shape (z, y, x).
 

@@ -30,7 +30,7 @@ class Rules:
 
     Attributes:
         labels: what is scored.
-        tolerance_mm: of the surface Dice.
+        tolerance_mm: tolerance of the surface Dice.
         metrics: names; None for all that apply.
         lesion_rule: what counts as a lesion.
         readers: reader by file ending, where it is not the one that nnU-Net would choose.
@@ -55,7 +55,7 @@ class ScoredCase:
 
     Attributes:
         scores: all of them.
-        length_unit: of spacing and distances: mm, or px for images without a pixel size.
+        length_unit: unit of spacing and distances: mm, or px for images without a pixel size.
         displaced: whether prediction and reference differ in origin or direction.
         turned: whether the prediction is stored along other axes and was turned.
         unknown: label values that have no meaning here; then there are no scores.

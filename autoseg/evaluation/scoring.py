@@ -53,7 +53,7 @@ def evaluate(
         references: folder of segmentations, instead of the data set's.
         labels: labels or regions by name, instead of the data set's.
         cases: those to evaluate; all that have a reference for None.
-        tolerance_mm: of the surface Dice, for all structures or by name.
+        tolerance_mm: tolerance of the surface Dice, for all structures or by name.
         metrics: names or definition ids; None for all that apply.
         lesion_rule: what counts as a lesion.
         pixel_sizes: mm by case, for 2D images of formats without one. Where there is none, lengths are in

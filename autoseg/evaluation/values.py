@@ -23,7 +23,7 @@ class Unknown:
 
     Attributes:
         file: the first file concerned: the reference, or else the prediction.
-        values: of that file without a meaning.
+        values: values in that file that have no meaning.
         of_reference: whether it is the reference.
         seen: declared foreground values that the case's prediction holds.
     """
@@ -65,8 +65,8 @@ def refuse_unknown(labels: Labels, found: Sequence[Unknown], cases: int) -> None
 
     Args:
         labels: what is declared.
-        found: of each case that holds an unknown value.
-        cases: how many were looked at.
+        found: one entry for each case that holds an unknown value.
+        cases: how many cases were read.
 
     Raises:
         DataError: if there is anything.

@@ -95,7 +95,7 @@ def import_dataset(
         workspace: where it goes.
         name: ``Dataset123_Name``, or a name alone, which gets the next free number from 101.
         layout: ``auto``, a name of ``autoseg list layouts``, or the path of a Python file.
-        request: what else is asked.
+        request: options of the import.
 
     Raises:
         UsageError: if the source, the layout or the name makes no sense, or the name is taken.

@@ -34,8 +34,8 @@ class Slice:
     """One file.
 
     Attributes:
-        path: of it.
-        tags: those above, as text.
+        path: where it lies.
+        tags: the DICOM tags that are listed above, as text.
         size: columns, rows, frames.
     """
 

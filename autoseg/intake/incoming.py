@@ -25,7 +25,7 @@ _DEBRIS = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of an import, beside the source and the name.
+    """Options of an import, beside the source and the name.
 
     Attributes:
         groups: table of case and group.
@@ -70,11 +70,11 @@ class Content:
     Attributes:
         source: a file; of a DICOM series the first slice.
         volume: one of a 4D file's volumes.
-        slices: of a DICOM series, all files in the order of their position.
+        slices: all files of a DICOM series in the order of their position.
         codes: pairs of label values, in the file and in the data set; not empty: the label is rewritten.
         onto: resampled onto the grid of this file.
         orientation: which position in the header holds.
-        mode: of a picture: what it is converted to, as Pillow calls it.
+        mode: the mode that a picture is converted to, as Pillow calls it.
     """
 
     source: Path
@@ -103,7 +103,7 @@ class Incoming:
     Attributes:
         channels: names in order; a picture in colour has three in one file.
         labels: as dataset.json has them.
-        file_ending: of all files to be.
+        file_ending: the ending of all files that are written.
         cases: for imagesTr and labelsTr.
         tests: for imagesTs and labelsTs.
         unlabelled: for imagesUn.

@@ -24,7 +24,7 @@ class NiftiHeader:
     """What is read of a header.
 
     Attributes:
-        order: of the bytes, as `struct` writes it.
+        order: byte order, as `struct` writes it.
         shape: voxels in file order (x, y, z, ...).
         offset: where the voxels begin.
         voxel_bits: size of a voxel.

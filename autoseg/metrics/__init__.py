@@ -101,7 +101,7 @@ def score_case(
         spacing_mm: voxel size in the order of the array's axes.
         ignore_label: reference value without a truth, left out of every metric. Surfaces end where it
             begins instead of running along it.
-        tolerance_mm: of the surface Dice, for all structures or by name (2 mm for those not named).
+        tolerance_mm: tolerance of the surface Dice, for all structures or by name (2 mm for the others).
         metrics: names or definition ids; None for all that apply.
         asked: names of metrics that a data set asks for: measured for every structure on images that they
             are for, and on others left out.

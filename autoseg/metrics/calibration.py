@@ -42,7 +42,7 @@ def calibration(
 
     Args:
         reference: boolean, 2D or 3D.
-        probabilities: of the same shape, in [0, 1].
+        probabilities: values in [0, 1], of the same shape.
         spacing_mm: voxel size in array order.
         ignored: voxels to leave out.
         margin_mm: width of the margin.

@@ -46,7 +46,7 @@ class CaseCounts:
     Attributes:
         structures: voxel counts of each.
         agreeing: voxels whose label is the same in reference and prediction, background included.
-        voxels: of the whole image without ignored ones.
+        voxels: voxels of the whole image without ignored ones.
     """
 
     structures: tuple[Counts, ...]
@@ -74,8 +74,8 @@ class Comparison:
         prediction: boolean, of the same shape.
         ignored: voxels without a truth in the same crop, or None.
         spacing_mm: voxel size in array order.
-        diagonal: of the whole image, mm.
-        tolerance_mm: of the surface Dice.
+        diagonal: diagonal of the whole image, mm.
+        tolerance_mm: tolerance of the surface Dice.
         lesion_rule: what counts as a lesion.
         whole: the probabilities, where there are any.
     """

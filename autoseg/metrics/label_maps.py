@@ -132,9 +132,9 @@ class LabelMaps:
         Args:
             structure: its name.
             values: its labels; several make a region.
-            tolerance_mm: of the surface Dice.
+            tolerance_mm: tolerance of the surface Dice.
             lesion_rule: what counts as a lesion.
-            probabilities: of the structure, of the shape of the label maps.
+            probabilities: probabilities of the structure, in the shape of the label maps.
         """
         numbers = np.flatnonzero(np.isin(self.values, values))
         box = self._box(numbers)

@@ -35,7 +35,7 @@ def pretrain_with_labels(
     Args:
         sources: names, ids or raw folders.
         trainer: with options.
-        fold: of the first data set, or ``all``.
+        fold: fold of the first data set, or ``all``.
         workspace: where everything goes.
         settings: what is asked; without epochs, a budget.
 

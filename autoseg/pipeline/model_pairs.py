@@ -41,11 +41,11 @@ class Candidate:
     """A model, or two that predict together.
 
     Attributes:
-        name: of its row, or of both with a plus between them.
+        name: name of its row; of a pair, both with a plus between them.
         models: their folders, as `autoseg predict` takes them.
         scores: mean Dice over structures of each out-of-fold case, (cases,).
-        seconds: for one case; None: not measured.
-        parameters: of all its networks; None: not known.
+        seconds: inference time of one case; None: not measured.
+        parameters: number of weights of all its networks; None: not known.
     """
 
     name: str
@@ -168,7 +168,7 @@ def _predict(
     cases: Sequence[str],
     device: torch.device,
 ) -> None:
-    """Segment the held-out cases of one fold with every pair; what is there already is kept."""
+    """Segment the held-out cases of one fold with every pair; files that are there already stay."""
     from autoseg import nnunet
 
     fold = pairs[0].row.fold

@@ -63,9 +63,9 @@ def with_pilot(
         prepared: the data set.
         trained: the folds that will be reported.
         choices: the trainers; none is piloted for those with a dimension of their own.
-        request: of a run, with its share of the budget.
-        budget_s: of all runs together.
-        workspace: of the walk.
+        request: settings of a run, with its part of the budget.
+        budget_s: seconds for all runs together.
+        workspace: where the walk's files lie.
         workers: processes for preprocessing.
     """
     lengths = pilot_seconds(budget_s)
@@ -113,7 +113,7 @@ def objection(
         prepared: the data set.
         contenders: configurations.
         request: with the seconds of each run.
-        workspace: of the walk.
+        workspace: where the walk's files lie.
     """
     data = prepared.dataset, prepared.fingerprint
     for each in _requests(contenders, request):
@@ -164,7 +164,7 @@ def race_dimensions(
         fold: to train on and to compare on.
         request: device, memory and seed, with the seconds of the run that is decided on.
         lengths: seconds of a dimension's first training and of its second.
-        workspace: of the walk.
+        workspace: where the walk's files lie.
         workers: processes for preprocessing.
         run: takes a cell to its record.
     """
@@ -222,8 +222,8 @@ def lead_after(leads: Sequence[float], lengths: Sequence[float], seconds: float)
 
     Args:
         leads: after two trainings.
-        lengths: of these, seconds.
-        seconds: when.
+        lengths: seconds of these two trainings.
+        seconds: the time for which the lead is estimated.
     """
     (first, second), (short, long) = leads, lengths
     return float(second + (second - first) * math.log(seconds / long) / math.log(long / short))

@@ -44,7 +44,7 @@ def prepare(root: Path, workspace: Workspace, settings: Settings, all_cases: boo
     Args:
         root: the raw folder.
         workspace: where the results go.
-        settings: what is asked.
+        settings: settings of the walk.
         all_cases: whether the training uses every case, so that no folds are needed.
 
     Raises:

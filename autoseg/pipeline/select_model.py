@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is chosen and why.
+    """Which models were chosen, among which, on which cases.
 
     Attributes:
         dataset: its name.
         cases: out-of-fold cases that all candidates predicted.
         groups: their groups, where there are any; a group counts as one observation.
-        folds: these cases are of.
+        folds: the folds of these cases.
         candidates: best first.
         notes: what could not be considered, in sentences.
     """
@@ -142,8 +142,8 @@ def select_model(
     Args:
         workspace: where the runs lie.
         dataset: a name, an id or a raw folder.
-        pairs: of so many of the best models every two are tried together; 0 or 1: none. Their averaged
-            probabilities on the out-of-fold cases are computed once and kept.
+        pairs: number of best models that are also tried two by two; 0 or 1: none. Their averaged
+            probabilities on the out-of-fold cases are computed once and stored.
         device: where to compute them.
         workers: processes that evaluate.
 

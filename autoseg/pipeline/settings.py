@@ -22,18 +22,18 @@ class Settings:
         folds: indices, or None for all.
         budget_s: wall clock for all runs together, from the first training step to the predictions.
         epochs: instead of a budget.
-        steps: of each training, instead of a budget or epochs: the same length on every machine.
+        steps: length of each training, instead of a budget or epochs: the same on every machine.
         accept: findings of the verification that are intended, names of `WAIVABLE`.
         small: with steps: the smallest batch, width and patch, for a look at the whole path in minutes.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         memory_gb: memory target of the planner.
-        seed: of folds' trainings.
+        seed: seed of every fold's training.
         configuration: ``auto`` or a configuration's name.
         workers: processes for reading and preprocessing; None: one per core.
         groups: table of case and group; found beside the data if None.
         init: "random", "imagenet", or the path of a checkpoint or model; None: random.
         finetune: a strategy, with options: ``ft_decoder+frozen_norm=eval``; None: everything is trained.
-        cases: of the training cases, ``20`` or ``10%``; None: all.
+        cases: how many training cases are used, ``20`` or ``10%``; None: all.
         plan_from: "init", or the path of a model whose plan is taken over; None: the data set's own plan.
     """
 

@@ -49,7 +49,7 @@ def run_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Re
     """Take a cell from wherever it is to its record.
 
     Raises:
-        KeyboardInterrupt: after an interrupt; everything finished so far is kept.
+        KeyboardInterrupt: after an interrupt; everything finished so far stays.
     """
     try:
         members = members_of(cell, workspace)
@@ -121,7 +121,7 @@ def plans_for(
 
 
 def _raced(plan: Plan, suffix: str) -> Plan:
-    """The same plan for a run in a race: another name, and the schedule told."""
+    """The same plan for a run in a race: another name, and the schedule in its record."""
     training = plan.provenance["training"]
     told = "raced: the learning rate falls before each look, and is full again after it"
     provenance = {**plan.provenance, "training": {**training, "changes": [*training["changes"], told]}}

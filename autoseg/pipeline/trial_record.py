@@ -62,7 +62,7 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         cell: what was trained on what.
         row: the run whose folder holds the predictions and what predicting took.
         members: the trained runs; of a row that is no ensemble, the row alone.
-        evaluation: of the predictions.
+        evaluation: scores of the predictions.
     """
     weights = [path for member in members for path in member.run.predicting_checkpoints]
     costs = [read_json(member.run.cost) for member in members]

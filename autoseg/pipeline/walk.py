@@ -50,7 +50,7 @@ def plan_and_train(
     Args:
         source: a data set's name or id in the workspace, or the path of a raw folder, which is only read.
         workspace: where everything else goes.
-        settings: what is asked.
+        settings: settings of the walk.
         train_all: takes all runs to their records; None: each to its end, one after the other.
 
     Raises:

@@ -1,7 +1,7 @@
 """What fits into the time there is: batch, width, spacing and patch for a wall-clock budget.
 
 A network that sees too few batches learns nothing, however good it is. The rule spends as little of the
-published system as it can to reach enough steps: first the batch shrinks, then (only where the trainer
+published system as it can to reach enough steps: published system as it can to reach enough steps
 declares it) the width, then the spacing grows, as long as the smallest structure stays large enough to see.
 Where all that is not enough, the batch shrinks below what the trainer asks for, as far as its normalisation
 bears it, and at last the patch, as the planner shrinks it for a smaller memory. Spacing and patch stay where
@@ -91,7 +91,7 @@ def shapes(
     Args:
         published: batch and width of the plan.
         smallest_batch: that the trainer asks for.
-        structure_width: of the smallest structure, in voxels of the plan's spacing.
+        structure_width: width of the smallest structure, in voxels of the plan's spacing.
         bearable: the smallest batch that the normalisation bears at a shape's patch; None: `smallest_batch`.
     """
     batches = list(_halvings(published.batch_size, min(smallest_batch, published.batch_size)))

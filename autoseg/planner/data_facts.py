@@ -25,7 +25,7 @@ class DataFacts:
 
     Attributes:
         cases: with a reference.
-        channels: of an image.
+        channels: number of channels of an image.
         shape: median, voxels, three axes; a 2D image has one slice.
         spacing: mm; of a 2D image's first axis without meaning.
         natural: whether the images are pictures (PNG, JPEG) without a physical size.

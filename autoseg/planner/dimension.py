@@ -87,7 +87,7 @@ def choose_dimension(
 
     Args:
         plan: nnU-Net's, with all its configurations.
-        data: of the same data set.
+        data: facts about the same data set.
         hardware: where it will train; None: time decides nothing.
         run_seconds: wall clock of one run; None: as long as it takes.
     """

@@ -41,7 +41,7 @@ def plan_experiment(
 
     Args:
         dataset: a data set, or the content of its dataset.json where there are no images.
-        fingerprint: of the same data set.
+        fingerprint: the fingerprint of the same data set.
         preset: ``nnunet``, ``nnunet_resenc_m``, ``nnunet_resenc_l``, ``nnunet_resenc_xl`` or a JSON file.
         memory_gb: GPU memory target; the preset's own if None.
         spacing: target spacing of ``3d_fullres`` and ``2d`` in mm, array order; from the data if None.

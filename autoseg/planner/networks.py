@@ -38,16 +38,16 @@ class NetworkFacts:
     """A trainer's network at the reference patch (256x256, 128x128x128; one channel, two labels).
 
     Attributes:
-        name: of the trainer.
-        dimensions: that it can train in.
-        preferred_dimension: of the documented system, or None.
+        name: the trainer's name.
+        dimensions: the dimensions that it can train in.
+        preferred_dimension: dimension of the documented system, or None.
         documented: whether it is one of the five documented systems.
         adaptive_width: whether a budget may make it narrower.
-        smallest_batch: that its normalisation bears.
+        smallest_batch: the smallest batch that its normalisation bears.
         moments: values that the optimiser keeps for each weight.
-        parameters: by dimension.
+        parameters: number of weights, by dimension.
         macs_per_voxel: multiply-accumulates of a forward pass, by dimension.
-        bytes_per_voxel: of memory that a training step in float32 takes for each voxel of a batch.
+        bytes_per_voxel: memory that a training step in float32 takes for each voxel of a batch.
     """
 
     name: str
@@ -71,7 +71,7 @@ class NetworkFacts:
 
         Args:
             dimensions: 2 or 3.
-            voxels: of a batch.
+            voxels: voxels of a batch.
             narrowest: at the smallest width that a budget may choose, where there is a choice.
         """
         work = PASSES_PER_STEP * self.macs_per_voxel[dimensions] * voxels

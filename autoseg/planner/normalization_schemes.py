@@ -32,7 +32,7 @@ def normalization(
 
     Args:
         channels: names from dataset.json, in channel order.
-        fingerprint: of the data set.
+        fingerprint: the fingerprint of the data set.
     """
     names = [str(channel) for channel in channels]
     schemes = tuple(SCHEMES.get(name.casefold(), DEFAULT_SCHEME) for name in names)

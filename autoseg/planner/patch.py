@@ -27,8 +27,8 @@ class FittedPatch:
     """The largest patch that fits, and how it was found.
 
     Attributes:
-        topology: of the network, with the patch size.
-        start: the patch size that was started from.
+        topology: the network's topology, with the patch size.
+        start: the patch size before anything was made smaller.
         steps: how often it was made smaller.
         values: feature map values of one sample.
     """
@@ -113,7 +113,7 @@ def shrunk(topology: Topology, median_shape: Sequence[float], voxels: float) -> 
     """The topology with its patch shortened until it has at most that many voxels.
 
     Args:
-        topology: of the planned patch.
+        topology: the topology of the planned patch.
         median_shape: median shape of the resampled cases, voxels per axis.
         voxels: that the patch may have; it keeps `SHORTEST_EDGE` along each axis all the same.
     """

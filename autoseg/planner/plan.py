@@ -22,7 +22,7 @@ __all__ = ["ArchitectureSpec", "Configuration", "Decision", "Plan"]
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice of the planner, for whoever wants to know why.
+    """One choice of the planner, with its reason.
 
     Attributes:
         name: what was decided, such as ``3d_fullres.patch_size``.

@@ -36,9 +36,9 @@ class Common:
 
     Attributes:
         resources: network, memory and number of labels.
-        plan_name: of the plan.
+        plan_name: the plan's name.
         normalization: scheme of each channel.
-        use_mask_for_norm: of each channel.
+        use_mask_for_norm: for each channel, whether it is normalised within the nonzero region only.
         preprocessor: nnU-Net's preprocessor class.
         cases: number of training cases.
     """
@@ -61,7 +61,7 @@ def plan_configuration(
     """Patch, network and batch size for one spacing.
 
     Args:
-        name: of the configuration.
+        name: the configuration's name.
         spacing: mm per axis, transposed order.
         median_shape: voxels per axis, same axes.
         dataset_voxels: voxels of the whole data set at this spacing, about.

@@ -21,7 +21,7 @@ class Preset:
     """The inputs of the planner that do not depend on the data.
 
     Attributes:
-        name: of the preset.
+        name: the preset's name.
         planner: nnU-Net's planner class with these numbers.
         plan_name: the name of the plans that come out.
         residual: a residual encoder (True) or a plain convolutional one.
@@ -32,7 +32,7 @@ class Preset:
         reference_3d: the same in 3D at `reference_batch_3d`.
         reference_batch_2d: samples.
         reference_batch_3d: samples.
-        largest_share: of the data set's voxels that one batch may hold.
+        largest_share: the largest part of the data set's voxels that one batch may hold.
         smallest_batch: samples.
         base_features: channels of the first stage; each further stage has twice as many.
         most_features_2d: upper limit.

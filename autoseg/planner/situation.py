@@ -35,7 +35,7 @@ class Situation:
         plan: nnU-Net's, with all its configurations.
         hardware: where it will train.
         budget_s: wall clock of all runs together; None: as long as it takes.
-        runs_each: of every trainer, folds times seeds.
+        runs_each: runs of every trainer: folds times seeds.
         pretrained: trainers whose encoder has pretrained weights at hand.
     """
 
@@ -65,11 +65,11 @@ class Situation:
     def steps(self, facts: NetworkFacts, seconds: float, shrunk: bool = True) -> int:
         """Training steps that a trainer gets with its smallest batch.
 
-        Of those that a budget makes narrower at their narrowest; of all others as published.
+        A trainer that a budget may make narrower counts at its narrowest, any other as published.
 
         Args:
-            facts: of the trainer.
-            seconds: for training.
+            facts: facts about the trainer.
+            seconds: time for training.
             shrunk: on the smallest patch that is worth a row of its own, instead of the planned one.
         """
         voxels = self._voxels(facts, shrunk)

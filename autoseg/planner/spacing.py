@@ -24,7 +24,7 @@ def target_spacing(
     """The spacing that full-resolution data are resampled to.
 
     Args:
-        fingerprint: of the data set.
+        fingerprint: the fingerprint of the data set.
         given: mm in array order; used as it is.
 
     Returns:

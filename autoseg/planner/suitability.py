@@ -64,7 +64,7 @@ ORDER_3D = ("nnunet", "nnunet_resenc_m", "brainunet", "mednext_s")
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a trainer is taken, and why.
+    """Whether a trainer is taken, with the reason.
 
     Attributes:
         trainer: its name.

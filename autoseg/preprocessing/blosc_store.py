@@ -50,7 +50,7 @@ def write_case(
     """Write a case into `folder`, where it replaces an older one; it is never seen in part.
 
     Args:
-        folder: of the configuration.
+        folder: the configuration's folder.
         case: identifier.
         data: (c, z, y, x).
         segmentation: (1, z, y, x); stored as int16.
@@ -101,7 +101,7 @@ def read_preprocessed(
     """Read a preprocessed case.
 
     Args:
-        folder: of the configuration.
+        folder: the configuration's folder.
         case: identifier.
         array: False leaves out the array, which costs nearly all of the time.
 

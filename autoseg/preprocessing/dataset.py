@@ -48,7 +48,7 @@ class PreprocessSummary:
     """What preprocessing a configuration did.
 
     Attributes:
-        folder: of the preprocessed cases.
+        folder: the folder of the preprocessed cases.
         written: cases that were preprocessed now.
         kept: cases that had not changed.
         removed: cases that were in the folder and are no longer in the data set.
@@ -85,7 +85,7 @@ def preprocess_dataset(
         dataset: the raw data set.
         plan: the plan.
         configuration: one of the plan's.
-        folder: of the configuration's cases.
+        folder: the folder of the configuration's cases.
         workers: processes; as many as there are processors if None. Each holds one case.
 
     Raises:

@@ -68,7 +68,7 @@ def resample_channel(
     Args:
         channel: (z, y, x), real numbers.
         shape: the new (z, y, x).
-        order: of the spline: 0, 1 or 3.
+        order: order of the spline: 0, 1 or 3.
         separate: an axis to resample by nearest neighbour, after the others (see `separate_axis`).
         out: contiguous array of the new shape for the result; a new one if None.
 

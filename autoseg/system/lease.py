@@ -58,7 +58,7 @@ class Lease:
     """One lease, as a context: acquired on entry, kept alive by a thread, released on exit.
 
     Args:
-        path: of the lease's file; folders are made.
+        path: the lease's file; folders are made.
         heartbeat_s: seconds between two touches.
         stale_s: seconds without a touch after which others may take over.
         on_lost: called once, from the heartbeat's thread, if another process took the lease over.
@@ -198,7 +198,7 @@ def hold(
     """Hold a lease for a block. Within one thread a block may hold again what it holds already.
 
     Args:
-        path: of the lease's file.
+        path: the lease's file.
         wait_s: how long to wait for another holder; ``inf`` for as long as it takes.
         poll_s: seconds between two looks; less at first.
         heartbeat_s, stale_s, on_lost: see `Lease`.

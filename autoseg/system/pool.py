@@ -35,7 +35,7 @@ def each(
     """Run `function` on every job.
 
     Args:
-        function: of a module, so that workers find it.
+        function: a function of a module, so that workers find it.
         jobs: one per case.
         names: the cases' identifiers, for messages.
         workers: processes; as many as there are processors if None.

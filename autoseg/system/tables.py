@@ -25,7 +25,7 @@ def read_table(
         error: what is raised if it cannot be read.
 
     Raises:
-        AutosegError: of the given class: no file, no text, too large, a quote that is never closed.
+        AutosegError: one of the given class: no file, no text, too large, a quote that is never closed.
 
     Returns:
         The columns' names, and for each further line its number and the cells by column, blanks around them

@@ -93,8 +93,8 @@ class SharedArray:
     Passed to a worker it is named, not copied. Memory is taken only as it is written to.
 
     Args:
-        shape: of the array.
-        dtype: of the array.
+        shape: the array's shape.
+        dtype: the array's data type.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:

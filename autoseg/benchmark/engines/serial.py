@@ -45,13 +45,13 @@ def run_local(
     """Run all jobs that are not done, one after the other; a failure never stops what does not need it.
 
     Args:
-        graph: of the suite.
+        graph: the suite's jobs.
         retry_failed: whether jobs that failed before are tried again.
         workers: processes for reading and preprocessing.
         after_each: called after each job.
 
     Raises:
-        KeyboardInterrupt: after an interrupt; everything finished so far is kept.
+        KeyboardInterrupt: after an interrupt; everything finished so far stays.
     """
     graph.save()
     board = Board(graph)

@@ -1,4 +1,4 @@
-"""What a benchmark's folder says: which jobs are done, running, failed, and why.
+"""What a benchmark's folder says: which jobs are done, running or failed, and for what reason.
 
 Every job leaves one outcome, whole or not at all, whichever engine ran it. An outcome knows the results that
 it was made from, so that a job whose inputs have changed since is not taken for done.
@@ -40,9 +40,9 @@ class Outcome:
         upstream: the results of the jobs before, as hashes, by job.
         seconds: wall clock.
         finished: ISO 8601 time.
-        host: where.
+        host: name of the machine that ran it.
         attempts: how often it was tried.
-        trace: of a failure.
+        trace: traceback of a failure.
     """
 
     job: str

@@ -37,10 +37,10 @@ def estimate(stage: str, cell: MatrixCell | None, size: Size, resources: Resourc
     """Seconds of wall clock of one job.
 
     Args:
-        stage: of the job.
+        stage: the job's stage.
         cell: the run, for the stages of a run.
-        size: of the data set.
-        resources: of the job; preparation uses all cores.
+        size: the size of the data set.
+        resources: what the job gets; preparation uses all cores.
     """
     if stage in START_S:
         rates = {"verify": VERIFY_S_PER_VOXEL, "fingerprint": FINGERPRINT_S_PER_VOXEL}

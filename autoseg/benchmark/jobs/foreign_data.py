@@ -82,7 +82,7 @@ def add_foreign(board: Board, job: Job, dataset: Dataset, workers: int | None = 
 
 
 def foreign_records(board: Board, states: Mapping[str, JobState]) -> list[Record]:
-    """Their rows; one that could not be read says why."""
+    """Their rows; the row of one that could not be read has the reason."""
     found: list[Record] = []
     for job in board.graph.of("foreign"):
         state = states[job.id]

@@ -44,14 +44,14 @@ TRACE_LINES = 40
 
 
 class Impossible(Exception):
-    """A trainer cannot run on a data set or device; the message says why."""
+    """A trainer cannot run on a data set or device; the message gives the reason."""
 
 
 def run_job(board: Board, job: Job, wait_s: float = 0.0, workers: int | None = None) -> Outcome:
     """Run one job and leave its outcome; what a job raises becomes its failure, never another's.
 
     Args:
-        board: of the benchmark.
+        board: the benchmark's state.
         job: whose needs are settled.
         wait_s: how long to wait for another process that is at it.
         workers: processes for reading and preprocessing; None: what the job asks a scheduler for.

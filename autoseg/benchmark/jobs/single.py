@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 def run_single(board: Board, job: Job, workers: int | None = None) -> Outcome:
     """Run a job, or wait for the process that is at it and take over its outcome.
 
-    A scheduler that restarts a dead driver submits jobs that still run: waiting keeps the graph right where
+    A scheduler that restarts a dead driver submits jobs that still run. Waiting leaves the graph intact;
     giving up would fail everything after it.
 
     Raises:
         RunError: if a job that it needs is not done.
-        KeyboardInterrupt: after a scheduler's signal; what is finished is kept.
+        KeyboardInterrupt: after a scheduler's signal; what is finished stays.
     """
     states = board.states()
     here = states[job.id]

@@ -74,7 +74,7 @@ class SnakemakeEngine(Engine):
         ]
 
     def arguments_of_plugin(self, order: Order) -> list[str]:
-        """What Snakemake's executor needs to be told."""
+        """Arguments for Snakemake's executor."""
         return []
 
     def limits(self, order: Order) -> list[str]:

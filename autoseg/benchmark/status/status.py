@@ -31,11 +31,11 @@ class CellStatus:
     """Where a cell stands.
 
     Attributes:
-        cell: which.
-        state: of the whole cell.
+        cell: the run that this is about.
+        state: state of the whole cell.
         stage: the one that is running, failed or comes next; ``evaluate`` where it is done.
-        reason: of a failure.
-        seconds: that its jobs took so far.
+        reason: reason of a failure.
+        seconds: time that its jobs took so far.
         dice: mean over its cases, where it is done.
         collapsed: whether it predicts nothing but background.
     """

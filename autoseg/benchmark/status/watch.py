@@ -96,7 +96,7 @@ def write_progress(board: Board, standings: Leaderboard | None, *, refresh: bool
     """Write the progress page, whole or not at all.
 
     Args:
-        board: of the benchmark.
+        board: the benchmark's state.
         standings: the ranking so far, if there is one.
         refresh: whether the browser is to load it again by itself.
     """

@@ -28,7 +28,7 @@ class Size:
 
     Attributes:
         cases: labelled cases.
-        voxels: of a case and channel, typical.
+        voxels: typical number of voxels of a case and channel.
     """
 
     cases: int
@@ -59,7 +59,7 @@ class Catalogue:
         return self._known[entry]
 
     def size_of(self, dataset: str) -> Size:
-        """The size of a data set that was looked at."""
+        """The size of a data set that was read."""
         return self._sizes.get(dataset, Size(0, 0.0))
 
     def _look_at(self, entry: DatasetEntry) -> tuple[str, int]:

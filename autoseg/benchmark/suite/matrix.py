@@ -35,18 +35,18 @@ class MatrixCell:
         dataset: the data set's name.
         source: what the workspace finds it by: the name, an id or a path.
         groups: path of the table of case and group, or empty.
-        trainer: with options, as the command line takes it.
-        fold: index.
-        seed: of initialisation, sampling and augmentation.
+        trainer: trainer spec, as the command line takes it.
+        fold: the fold's index.
+        seed: seed of initialisation, sampling and augmentation.
         init: ``random``, ``imagenet`` or a checkpoint.
         finetune: strategy, or empty.
-        cases: of the training cases a number or a part, or ``all``.
+        cases: number or part of the training cases, or ``all``.
         budget_s: wall clock of the run; None: epochs or steps decide.
         epochs: instead of the trainer's own.
         configuration: ``auto`` or a name.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         memory_gb: the planner's target.
-        steps: of the training, instead of a budget or epochs.
+        steps: length of the training, instead of a budget or epochs.
         small: whether batch, width and patch are the smallest.
         accept: findings of the verification that are intended, with commas between.
     """
@@ -105,7 +105,7 @@ def cells(suite: Suite, facts_of: DatasetFacts) -> tuple[MatrixCell, ...]:
     """All cells of a suite, data set by data set, each once; shares of a budget for all are fixed here.
 
     Args:
-        suite: what is asked.
+        suite: the suite, as read from its file.
         facts_of: the name and the number of folds of a data set.
 
     Raises:

@@ -92,7 +92,8 @@ class Budget(_Part):
         per_run: seconds of each run, prediction included.
         for_all: seconds, summed over all runs, whether they run at once or one after the other; every run
             gets the same share.
-        steps: of each run. Nothing is measured then: runs of one seed and as many cores have equal scores.
+        steps: length of each run. No time is measured then: runs of one seed and as many cores have equal
+            scores.
         small: with steps: the smallest batch, width and patch, for a look at the whole path in minutes.
     """
 
@@ -111,15 +112,15 @@ class Budget(_Part):
 
 
 class Resources(_Part):
-    """What a scheduler is asked for, for one job.
+    """What one job requests from a scheduler.
 
     Attributes:
         gpus: devices.
         cpus: cores.
-        memory: of the machine, 10^9 bytes.
+        memory: memory of the machine, 10^9 bytes.
         time: limit in seconds; None: twice the estimate and at least an hour.
         partition: SLURM's partition or LSF's queue; None: the cluster's default.
-        gpu_memory: of the device, 10^9 bytes, where a scheduler can ask for it.
+        gpu_memory: memory of the device, 10^9 bytes, where a scheduler can reserve it.
     """
 
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
@@ -291,7 +292,7 @@ class Suite(Axes):
     """A benchmark: axes that are crossed, what is added and left out, and on what it runs.
 
     Attributes:
-        name: of the benchmark's folder.
+        name: name of the benchmark's folder.
         about: a sentence.
         include: further matrices; a key that one leaves out is the suite's.
         exclude: patterns of cells that are left out, of the includes too.

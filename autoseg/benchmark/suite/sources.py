@@ -34,8 +34,8 @@ class FromSource(BaseModel):
 
     Attributes:
         source: a folder of another layout (relative to the suite's file); None: it is in the workspace.
-        layout: of the source: ``auto``, a name of ``autoseg list layouts``, or a Python file.
-        options: of the layout's own.
+        layout: the layout of the source: ``auto``, a name of ``autoseg list layouts``, or a Python file.
+        options: options of that layout.
         labels: names of the label values in the source's files.
         label_suffix: BIDS: how label files end.
         channels: BIDS and DICOM: what makes up a case.

@@ -31,7 +31,7 @@ def load_suite(source: Path | str, datasets: Sequence[str] = ()) -> Suite:
     """Read a suite from a file, or one that ships with autoseg by its name.
 
     Args:
-        source: of the suite.
+        source: a YAML file, or the name of a suite that autoseg brings along.
         datasets: instead of those that it names, includes too.
 
     Raises:

@@ -46,7 +46,7 @@ class BidsFile:
     """A file's name taken apart.
 
     Attributes:
-        path: of it.
+        path: where it lies.
         entities: such as sub, ses, acq, run.
         suffix: the last part.
         derived: whether it lies among the derivatives.

@@ -63,7 +63,7 @@ class VerifyReport:
     """All findings about a raw data set.
 
     Attributes:
-        cases: how many cases were looked at.
+        cases: how many cases were checked.
         findings: errors first, each kind in the order of the cases.
     """
 

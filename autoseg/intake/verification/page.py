@@ -67,8 +67,8 @@ def write_data_page(
     """Write the page as one file that needs no network, whole or not at all.
 
     Args:
-        path: of the HTML file.
-        name: of the data set.
+        path: the HTML file to write.
+        name: the data set's name.
         report: what was found.
         dataset: for pictures and facts; None if dataset.json cannot be read.
         fingerprint: for facts; None where errors forbid one.

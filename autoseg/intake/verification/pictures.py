@@ -32,7 +32,7 @@ class Shot:
         sentence: which slice, and what is drawn on it.
         picture: the first channel with the label's outlines; None where it cannot be read.
         alt: what the picture shows, in words.
-        severity: of its worst finding; empty without any.
+        severity: severity of the case's worst finding; empty without any.
     """
 
     case: str

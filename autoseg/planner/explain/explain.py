@@ -31,7 +31,7 @@ class Explanation:
     Attributes:
         decision: what, by which rule, from which numbers.
         alternatives: what was not chosen, why not, at what cost.
-        costs: of what was chosen; empty where it costs nothing worth telling.
+        costs: what the choice costs; empty where that is negligible.
         confidence: ``clear`` or ``in doubt``.
         reasons: why each of several things was chosen.
     """
@@ -82,7 +82,7 @@ def explain(plan: Plan, more: Iterable[Decision] = ()) -> tuple[Explanation, ...
     """Explain all decisions of a plan.
 
     Args:
-        plan: of autoseg; a stock plan has no decisions.
+        plan: a plan made by autoseg; a stock plan has no decisions.
         more: decisions beyond the plan, such as on the dimension and the trainers; shown first.
     """
     decisions = {each.name: each for each in (*more, *plan.decisions)}

@@ -55,9 +55,9 @@ def draw_plan(dataset: Dataset, fingerprint: Fingerprint, plan: Plan, path: Path
 
     Args:
         dataset: with its images.
-        fingerprint: of the same data set.
+        fingerprint: the fingerprint of the same data set.
         plan: its configurations are drawn, but for a cascade's second stage.
-        path: of the picture.
+        path: the picture to write.
 
     Raises:
         DataError: if the median case has no label file or cannot be read.

@@ -35,11 +35,11 @@ def suitability(
 
     Args:
         base: nnU-Net's plan, with all its configurations.
-        fingerprint: of the same data set.
+        fingerprint: the fingerprint of the same data set.
         hardware: where it will train.
         budget_s: wall clock of all runs together; None: as long as it takes.
-        runs_each: of every trainer, folds times seeds.
-        names: of the trainers to choose from; all in the table if None.
+        runs_each: runs of every trainer: folds times seeds.
+        names: the trainers to choose from; all in the table if None.
         pretrained: trainers whose encoder has pretrained weights at hand.
         configuration: that was asked for; ``auto``: the data decide.
 
@@ -64,7 +64,7 @@ def explained(
     Args:
         plan: to be explained; can be fitted to one trainer.
         base: nnU-Net's, with all its configurations.
-        fingerprint: of the same data set.
+        fingerprint: the fingerprint of the same data set.
         hardware: where it will train.
         budget_s: wall clock of all runs together.
     """
@@ -90,11 +90,11 @@ def write_report(
     """Write the explanation as Markdown, the same as JSON beside it and, with the images, a picture.
 
     Args:
-        path: of the page; JSON and PNG take its name.
+        path: the page to write; JSON and PNG take its name.
         plan: that is explained.
         explanations: see `explained`.
         dataset: with its images; None: no picture.
-        fingerprint: of the same data set; None: no picture.
+        fingerprint: the fingerprint of the same data set; None: no picture.
 
     Returns:
         The files.
