@@ -25,7 +25,7 @@ def make_halves(root: Path, workspace: Workspace, held_out: int, seed: int) -> t
         root: the raw data set.
         workspace: where the two go.
         held_out: cases of the second half that no training sees.
-        seed: of the division.
+        seed: fixes the division.
     """
     whole = load_dataset(root)
     order = np.random.default_rng(seed).permutation(len(whole.cases)).tolist()

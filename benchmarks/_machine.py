@@ -87,7 +87,7 @@ def write_results(name: str, where: dict[str, Any], results: Any, text: str) -> 
     """Write results/NAME.json, and results/NAME.md with the same head.
 
     Args:
-        name: of the two files.
+        name: the name of the two files.
         where: `machine()`, taken at the start of the run.
         results: JSON-able.
         text: Markdown: what was measured and the tables.

@@ -31,7 +31,7 @@ def replayed(race: Race, rules: Rules, run_s: float, groups: Sequence[str] | Non
     Where it needs no look of those that were taken on the way, their cost is counted all the same.
 
     Args:
-        race: of one run of each trainer.
+        race: a race of one run of each trainer.
         rules: with the same rungs.
         run_s: wall clock of one run at its full time.
         groups: the group of each case.

@@ -1,4 +1,5 @@
-"""A whole walk with a pilot in it: what it decides, what the decision costs, whether the time is kept.
+"""A whole walk with a pilot in it: what it decides, what the decision costs, whether it stays within its
+time.
 
     python benchmarks/bench_pilot_walk.py --workspace FOLDER [--minutes 40] [--phantoms 5]
 

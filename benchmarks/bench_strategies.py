@@ -5,7 +5,7 @@
 Encoders are pre-trained without labels on the training images of the fold, and on stained tissue; with
 `--imagenet FILE` (torchvision's or timm's MobileNetV2) there is a third source. Every row has the same
 network, patch, batch, learning rate and wall clock; only what is trained and where it starts from differs.
-Run again, finished rows are skipped, and what stands under Discussion in results/strategies.md is kept.
+Run again, finished rows are skipped, and what stands under Discussion in results/strategies.md stays.
 """
 
 from __future__ import annotations

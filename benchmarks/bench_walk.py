@@ -1,4 +1,4 @@
-"""The whole walk on real data within a budget: what it reaches, and whether the time is kept.
+"""The whole walk on real data within a budget: what it reaches, and whether it stays within its time.
 
     python benchmarks/bench_walk.py --data FOLDER [--workspace FOLDER] [--only hippocampus_10m,...]
 

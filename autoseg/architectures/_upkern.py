@@ -45,7 +45,7 @@ def grow_kernel(name: str, value: Tensor, shape: torch.Size, how: str) -> Tensor
     """One tensor for a network with larger kernels.
 
     Args:
-        name: of the tensor, for the message.
+        name: the tensor's name, for the message.
         value: (o, i, *kernel).
         shape: the same with a larger kernel; an equal shape returns the tensor itself.
         how: "trilinear" or "zero", see `upkern`.

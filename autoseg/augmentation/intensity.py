@@ -40,7 +40,7 @@ def blur_axis(array: Tensor, sigma: float, axis: int) -> Tensor:
     Args:
         array: any shape.
         sigma: standard deviation in voxels. The kernel spans the odd number nearest to 6 sigma + 0.5.
-        axis: of the array.
+        axis: the array's axis to blur along.
     """
     radius = (_nearest_odd(6 * sigma + 0.5) - 1) // 2
     if radius == 0:

@@ -124,7 +124,7 @@ def filter_axis(image: Tensor, weights: Tensor, axis: int) -> Tensor:
     Args:
         image: real.
         weights: one per line, zero frequency at index length // 2.
-        axis: of the image.
+        axis: the image's axis to filter along.
     """
     length = image.shape[axis]
     ordered = torch.fft.ifftshift(weights)
@@ -144,7 +144,7 @@ class BiasFieldTransform(ImageOnlyTransform):  # type: ignore[misc]
 
     Args:
         strength: largest coefficient.
-        order: of the polynomial, in coordinates from -1 to 1.
+        order: degree of the polynomial, in coordinates from -1 to 1.
     """
 
     def __init__(self, strength: float = 0.5, order: int = 3) -> None:

@@ -84,7 +84,7 @@ class BlankOutsideTransform(BasicTransform):  # type: ignore[misc]
     """Set channels to 0 where the segmentation is negative: outside the nonzero region.
 
     Args:
-        channels: of the image.
+        channels: channels of the image.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:

@@ -109,10 +109,10 @@ def load_ensemble(
     """Load model folders, with all their trained folds, to predict together.
 
     Args:
-        folders: of models, or of ensembles, whose members are taken.
+        folders: folders of models, or of ensembles, whose members are taken.
         device: where to compute.
         mirroring: whether to average over mirrored copies where a model allows it.
-        step_size: of the sliding window, as a fraction of the patch.
+        step_size: step of the sliding window, as a fraction of the patch.
 
     Raises:
         RunError: if a model is not complete.

@@ -1,4 +1,4 @@
-"""What a folder of images to segment holds: cases that a model takes, files that it does not, and why."""
+"""What a folder of images to segment holds: cases that a model takes, and files that it does not."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def inputs_of(source: Path, ending: str, channels: Sequence[str]) -> Inputs:
 
     Args:
         source: the folder; folders in it are not looked into.
-        ending: of the model's files.
-        channels: the model's.
+        ending: the ending of the model's files.
+        channels: the model's channels.
 
     Raises:
         DataError: if there is no such folder, or nothing in it can be predicted; it says what there is.

@@ -48,7 +48,7 @@ class Predicted:
     Attributes:
         files: the segmentations, in the order of the cases.
         retained: those of them that were there: made of the same images by the same model and options.
-        left_out: cases and files without a segmentation, each with why.
+        left_out: cases and files without a segmentation, each with the reason.
     """
 
     files: tuple[Path, ...]

@@ -39,7 +39,7 @@ def predict_logits(network: nn.Module, image: Tensor, patch_size: Sequence[int],
     Args:
         network: in evaluation mode. Of several outputs the first counts.
         image: (c, z, y, x).
-        patch_size: of the network's input; two axes predict slice by slice.
+        patch_size: size of the network's input; two axes predict slice by slice.
         **options: as of `predict_slabs`.
 
     Returns:
@@ -68,15 +68,15 @@ def predict_slabs(
     Args:
         networks: in evaluation mode, on `device`; the logits are their mean.
         image: (c, z, y, x).
-        patch_size: of the networks' input; two axes predict slice by slice.
+        patch_size: size of the networks' input; two axes predict slice by slice.
         step_size: distance between tiles as a fraction of the patch, above 0, at most 1.
         mirror_axes: spatial axes of the patch; all combinations are averaged.
         gaussian: whether the centre of a tile weighs more than its rim.
         batch_size: tiles and mirrored copies in one pass; None lets the patch and the device decide.
         device: where to compute; None for where the networks are.
-        dtype: of the computation (autocast). None is nnU-Net's choice: float16 on CUDA, the network's own
-            elsewhere.
-        result_dtype: of the sum over tiles. float16, as in nnU-Net, halves the memory.
+        dtype: data type of the computation (autocast). None is nnU-Net's choice: float16 on CUDA, the
+            network's own elsewhere.
+        result_dtype: data type of the sum over tiles. float16, as in nnU-Net, halves the memory.
         slab_bytes: that the sum may take, if the tiles that overlap do not take more; None for all at once.
 
     Yields:
@@ -280,7 +280,7 @@ class _Slab:
         return self.total[:, : stop - self.start]
 
     def move_up(self, start: int) -> None:
-        """Begin at a slice; what was added up behind it is kept."""
+        """Begin at a slice; what was added up behind it stays."""
         assert self.total is not None
         rest = self.total[:, start - self.start :].clone()
         self.total.zero_()[:, : rest.shape[1]] = rest

@@ -26,7 +26,7 @@ def tile_starts(
     """Where tiles start along each axis: evenly spread, at most `step_size` patches apart, both ends covered.
 
     Args:
-        shape: of the image along the patch's axes, at least the patch.
+        shape: shape of the image along the patch's axes, at least the patch.
         patch_size: in voxels.
         step_size: fraction of the patch.
     """

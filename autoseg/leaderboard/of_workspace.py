@@ -39,7 +39,7 @@ def ranked(
         structure: one structure; None: the mean over structures.
         folds: use these only; None: all.
         html: where the page goes.
-        mapping: of added predictions, values to the labels that they stand for.
+        mapping: from values in added predictions to the labels that they stand for.
         by_voxels: whether added predictions are compared whatever their headers say of place and direction.
 
     Raises:

@@ -78,7 +78,7 @@ def resample(
         n_cases: number of cases.
         groups: the group of each case; whole groups are drawn. None: each case is its own group.
         n_resamples: number of draws.
-        seed: of the random generator; the same seed gives the same draws.
+        seed: seed of the random generator; the same seed gives the same draws.
 
     Returns:
         Weights of shape (n_resamples, n_cases); each row adds up to one.

@@ -37,7 +37,7 @@ class TverskyLoss(SegmentationLoss):
         smooth: added to numerator and denominator.
 
     Attributes:
-        entropy_weight: of a cross-entropy beside it, 0 at first. A head that falls silent early stays so
+        entropy_weight: weight of an added cross-entropy, 0 at first. A head that falls silent early stays so
             under this loss alone: where its probability is next to nothing, so is the gradient.
     """
 

@@ -7,7 +7,7 @@ for go on, those that are expected to end best first. That is successive halving
 AISTATS 2016, arXiv 1502.07943), with the halving left to the clock. Two go on to the last look whatever the
 cap, if the test leaves them: who leads earlier is often not who wins.
 
-For the same reason a blind look, which knows no pace yet, may be told to give no time back (`spend`): where
+With `spend`, a blind look, which knows no pace yet, gives no time back, for the same reason: where
 its test leaves fewer than the time is enough for, the least behind of those that it would stop go on. After
 18 of 120 s on hippocampi a test was sure that an nnU-Net was 0.28 Dice behind; it ended 0.03 ahead. With
 twenty trainers on drawn curves it takes a third to a half more compute and finds no better ones, so it has
@@ -32,8 +32,8 @@ def affordable(
         from_s: seconds of training of each run so far.
         run_s: wall clock of one run to its end.
         looks_s: seconds of training of each run at the looks to come.
-        look_s: what a look at one trainer takes beside training.
-        runs: of each trainer.
+        look_s: seconds that a look at one trainer takes beside training.
+        runs: number of runs of each trainer.
     """
     if not looks_s:
         return max(0, int(left_s / (runs * (run_s - from_s))))

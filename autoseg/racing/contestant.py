@@ -39,8 +39,8 @@ class Contestant:
     """A trainer with its runs: folds and seeds.
 
     Attributes:
-        cells: of one data set and one choice; their requests are marked as raced.
-        folder: of the race.
+        cells: runs of one data set and one trainer spec; their requests are marked as raced.
+        folder: the folder of the race.
         workspace: where everything lies.
         workers: processes for reading and preprocessing.
         look_cases: held-out cases that a look before the end predicts, see `looked_at`; None: all.
@@ -139,7 +139,7 @@ class Contestant:
 
         Args:
             rung: its number.
-            words: why.
+            words: the reason.
         """
         return [self._stopped(cell, rung, words) for cell in self.cells]
 

@@ -61,7 +61,7 @@ def draw_curves(
     """Draw the learning curves of a data set.
 
     Args:
-        names: of the trainers.
+        names: the trainers' names.
         cases: number of cases with out-of-fold predictions.
         whole_s: training time at which a curve is at its end.
         rng: source of all draws.
@@ -102,8 +102,8 @@ class Paper:
     """What racing does to a benchmark.
 
     Attributes:
-        full_hours: of training without racing.
-        raced_hours: with it, the time of those that stop saved.
+        full_hours: hours of training without racing.
+        raced_hours: hours with it, the time of stopped runs saved.
         lost: share of data sets on which the truly best trainer was stopped.
         lost_more: share on which the winner is worse than the best by more than the margin.
         unraced_lost_more: the same without racing, since the best mean is not always the truly best.
@@ -142,10 +142,10 @@ def paper_calculation(
         datasets, trainers: size of the benchmark.
         cases: with out-of-fold predictions on each data set, all folds together.
         folds: runs of each trainer on each data set.
-        hours: of one run at its whole length.
-        rules: of the race; what it frees is saved.
+        hours: length of one whole run.
+        rules: rules of the race; what it frees is saved.
         kind: what trainers are like.
-        seed: of all draws.
+        seed: fixes all draws.
     """
     kind, rules = kind or Trainers(), replace(rules or Rules(), freed="save")
     rng = np.random.default_rng(seed)

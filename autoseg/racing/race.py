@@ -203,13 +203,13 @@ def run_race(
     """Race trainers.
 
     Args:
-        names: who starts.
-        look: takes a trainer on and says what is seen of it.
+        names: the trainers that start.
+        look: trains a trainer further and returns what is seen of it.
         run_s: wall clock of one run at its full time, prediction included.
-        rules: see there.
+        rules: rules of the race; None: the usual ones.
         known: rungs of a race that was interrupted; it goes on after them.
         told: called with all rungs after each one.
-        runs: of each trainer (folds and seeds); each has `run_s`.
+        runs: number of runs of each trainer (folds and seeds); each has `run_s`.
     """
     rules = rules or Rules()
     rungs = list(known)
@@ -249,11 +249,11 @@ def next_stretch(rungs: Sequence[Rung], starters: int, run_s: float, rules: Rule
     Who has no rival left goes to the end without another look.
 
     Args:
-        rungs: so far.
+        rungs: the rungs so far.
         starters: trainers that started.
         run_s: wall clock of one run at its full time.
-        rules: of the race.
-        runs: of each trainer.
+        rules: rules of the race.
+        runs: number of runs of each trainer.
     """
     race = Race(tuple(rungs))
     whole, number = run_s, len(rungs)

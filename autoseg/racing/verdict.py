@@ -64,7 +64,7 @@ class Looked:
         still: time to come, in units of the time since the rung before; 0 if there is none; infinite if
             there was no rung before, and then nobody stops.
         groups: the group of each case; then groups are the units of the test.
-        seed: of the bootstrap.
+        seed: fixes the bootstrap.
     """
 
     margin: float = MARGIN

@@ -30,7 +30,7 @@ class Raced:
 
     Attributes:
         race: looks and decisions.
-        file: where they are told.
+        file: the file that holds them.
         records: a row for every run, stopped and impossible ones too, one for each cell and in their order.
     """
 
@@ -58,11 +58,11 @@ def race_cells(
     Args:
         cells: trainers x folds x seeds, all with the same wall clock.
         workspace: where everything lies.
-        rules: of the race.
+        rules: rules of the race.
         workers: processes for reading and preprocessing.
 
     Raises:
-        KeyboardInterrupt: after an interrupt; everything finished so far is kept.
+        KeyboardInterrupt: after an interrupt; everything finished so far stays.
         UsageError: if runs have no budget.
     """
     if None in (times := {cell.request.run_seconds for cell in cells}) or len(times) > 1:

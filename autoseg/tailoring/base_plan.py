@@ -31,7 +31,7 @@ def base_plan(
 
     Args:
         dataset: that is planned.
-        fingerprint: of the same data set.
+        fingerprint: the fingerprint of the same data set.
         choice: its preset is planned with, where nnU-Net has one of that name.
         request: memory target and the axis that slices are cut along.
         coarsening: factor on the target spacing.

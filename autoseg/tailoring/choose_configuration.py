@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def choose_configuration(
     plan: Plan, trainer: type[Trainer], asked: str, dimension: DimensionChoice | None = None
 ) -> tuple[str, tuple[Decision, ...]]:
-    """The configuration that a trainer takes, and why.
+    """The configuration that a trainer takes, with the reason.
 
     Args:
         plan: with all configurations.

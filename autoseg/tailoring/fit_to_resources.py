@@ -54,7 +54,7 @@ class _Start:
     Attributes:
         plan: nnU-Net's, all configurations, or another model's.
         configuration: the one that is trained, with the patch and batch that fit the memory.
-        topology: of its network; None where it is not to be touched.
+        topology: the network's topology; None where it must stay as it is.
         decisions: why patch and batch fit the memory.
     """
 

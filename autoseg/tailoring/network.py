@@ -37,7 +37,7 @@ def build_network(
         patch_size: voxels per axis, two or three axes in array order.
         spacing: mm per axis, which decides the strides; the same along all axes if None.
         deep_supervision: whether the network gives a list of outputs, largest first; None: the trainer's way.
-        options: of the architecture.
+        options: options of the architecture.
 
     Returns:
         A module that takes (b, input_channels, *patch_size) and gives (b, num_classes, *patch_size).

@@ -62,7 +62,7 @@ def check_taken_up(choice: Choice, options: Mapping[str, Any]) -> None:
 
     Args:
         choice: with ``plan_from``.
-        options: of it, those of the network.
+        options: the trainer spec's options for the network.
 
     Raises:
         UsageError: naming them.

@@ -94,12 +94,12 @@ def move_plan(
 
     Patch, batch, spacing, network, normalisation and intensity statistics are the model's; name, reader and
     order of axes are the data set's. Where the two differ in their number of channels, so are normalisation
-    and intensities, which are told for each channel.
+    and intensities, which belong to channels.
 
     Args:
         source: the model's plan.
-        dataset: that is to be trained on.
-        fingerprint: of the same.
+        dataset: the data set to train on.
+        fingerprint: its fingerprint.
         own: the data set's own plan.
         network: dotted path of the class that is to be trained.
 

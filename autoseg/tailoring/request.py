@@ -24,9 +24,9 @@ class Request:
         run_seconds: wall clock of one run, prediction included; None: epochs decide.
         epochs: instead of the trainer's own; None: the trainer's.
         configuration: ``auto`` or a configuration's name.
-        seed: of the run.
+        seed: the run's seed.
         axis: array axis that slices are cut along, for a member of an ensemble; None: the planner's choice.
-        share: of `run_seconds`, for a member of an ensemble.
+        share: part of `run_seconds`, for a member of an ensemble.
         race: the key of the race that may stop it on the way; its plan is the one that it has otherwise.
         steps: length of the training, instead of a budget or epochs.
         small: whether network, batch and patch are small, so that a step takes a moment.

@@ -26,7 +26,7 @@ def probe_batches(
     Args:
         patch_size: as planned.
         batch_size: as planned; the larger of the two has at most as many samples.
-        strides: of the network, altogether.
+        strides: the network's strides, all stages multiplied.
 
     Returns:
         Samples and patch of each.
@@ -61,9 +61,9 @@ def step_seconds(
 
     Args:
         network: on the device, in training mode; on a CPU it is made ready as a trainer makes it.
-        shape: of a batch: samples, channels, spatial axes.
-        device: where.
-        dtype: of autocast; None: float32.
+        shape: shape of a batch: samples, channels, spatial axes.
+        device: the device to measure on.
+        dtype: data type of autocast; None: float32.
     """
     data = torch.randn(tuple(shape), device=device)
     if device.type == "cpu":

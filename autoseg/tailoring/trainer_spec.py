@@ -94,7 +94,7 @@ class Start:
     Attributes:
         init: where the first weights come from.
         finetune: what is frozen; None: nothing.
-        cases: of the training cases a number (int) or a part (float); None: all.
+        cases: number (int) or part (float) of the training cases; None: all.
         plan_from: the model whose plan is taken over; None: the plan is made for the data set.
     """
 

@@ -25,8 +25,8 @@ def without_mirroring(steps: int, hyperparameters: MutableMapping[str, Any]) -> 
     """Leave mirroring out of a short training, and say so; what a user set stays.
 
     Args:
-        steps: of the training, as far as it is known.
-        hyperparameters: of the training; changed.
+        steps: length of the training, as far as it is known.
+        hyperparameters: hyperparameters of the training; changed.
     """
     if "mirroring" in hyperparameters:
         return []
@@ -44,8 +44,8 @@ def with_adamw(
 
     Args:
         trainer: its class.
-        steps: of the training, as far as it is known.
-        hyperparameters: of the training; changed.
+        steps: length of the training, as far as it is known.
+        hyperparameters: hyperparameters of the training; changed.
         trained: whether it starts from the weights of a trained model, which take a lower rate.
     """
     if trainer.optimizer_name != "sgd" or any(name in hyperparameters for name in OPTIMISER):
@@ -80,7 +80,7 @@ def count_steps(steps: int, hyperparameters: MutableMapping[str, Any]) -> list[D
 
     Args:
         steps: in all; rounded down to a multiple of the number of epochs where it is larger than that.
-        hyperparameters: of the training; changed. Mirroring stays as a user set it.
+        hyperparameters: hyperparameters of the training; changed. Mirroring stays as a user set it.
 
     Returns:
         What was decided, for the plan.

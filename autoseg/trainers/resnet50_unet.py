@@ -15,7 +15,7 @@ class resnet50_unet(Trainer):
     since nothing documents them: batch 8, at most 100 epochs; the rate is halved after 5 epochs without a
     lower validation loss, down to 1e-6, and 15 such epochs end the training. The validation loss is that of
     training cases set apart (an eighth; the poster divides 70/20/10), so that the held-out cases that are
-    reported choose nothing, and the weights at its lowest value are kept.
+    reported choose nothing, and the weights at its lowest value predict.
     """
 
     architecture = "resnet50_unet"

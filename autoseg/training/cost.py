@@ -23,7 +23,7 @@ def write_cost(run: Run, trainer: Any, spent_before: float, seconds: float) -> N
         run: whose folder it goes to.
         trainer: after its training.
         spent_before: seconds of earlier starts of the same run.
-        seconds: of this one.
+        seconds: seconds of this start.
     """
     network = trainer._bare_network()
     parameters = list(network.parameters())

@@ -16,7 +16,7 @@ def take_step(
     As nnU-Net's gradient scaler does on a GPU: one such step would spoil all weights for good.
 
     Args:
-        optimizer: of the parameters.
+        optimizer: the optimiser of the parameters.
         parameters: with their gradients.
         largest_gradient: norm of all gradients together to which they are clipped.
 

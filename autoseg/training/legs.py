@@ -64,7 +64,7 @@ class Leg:
 
         Args:
             elapsed_s: seconds of training so far.
-            budget_s: of the whole training.
+            budget_s: seconds of the whole training.
             warmup: part of the whole training in which the rate rises.
         """
         if elapsed_s < warmup * budget_s:

@@ -42,7 +42,7 @@ class MemoryLimits:
     """What fitted into memory, of trainings that had once run out of it.
 
     Attributes:
-        path: of the file.
+        path: the file that holds the limits.
         trainer: whose steps they are.
         device: where it trains.
     """

@@ -82,7 +82,7 @@ class Plateau:
     Attributes:
         best: the lowest loss so far.
         waited: looks since then.
-        weights: of the network at the lowest loss.
+        weights: the network's weights at the lowest loss.
     """
 
     def __init__(

@@ -83,17 +83,19 @@ class Trainer(
         architecture: the name of the network's file, or None for the network that the plan names.
         planned_architecture: the name of the network that the plan names, where `architecture` is None.
         architecture_options: what this trainer asks of the network beyond its defaults.
-        dimensions: of the configurations it can train.
-        preferred_dimension: of the documented system; None follows the data.
+        dimensions: the dimensions that it can train in.
+        preferred_dimension: dimension of the documented system; None follows the data.
         documented: whether this is one of the five documented systems.
         adaptive_width: whether a budget may make the network narrower.
-        normalization: of the intensities: ``nnunet`` as planned, or ``percentile``; a user may choose too.
+        normalization: scheme of the intensities: ``nnunet`` as planned, or ``percentile``; a user may choose
+            too.
         paper: where the system is described.
         learning_rate: at the start, after `warmup` (a part of the training, 0 to 1).
         entropy_warmup: part of the training over which a cross-entropy beside a Tversky loss fades out.
         schedule: how the learning rate falls: ``poly`` (power 0.9), ``cosine`` or ``plateau``, which goes by
             the validation loss.
-        plateau_factor: of the rate when the validation loss has not fallen for `plateau_patience` epochs.
+        plateau_factor: factor of the rate when the validation loss has not fallen for `plateau_patience`
+            epochs.
         stopping_patience: epochs without a lower validation loss that end the training (``plateau`` only).
         min_learning_rate: below which a plateau does not take it.
         gradient_clip: largest norm of the gradient.

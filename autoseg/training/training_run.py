@@ -57,7 +57,7 @@ def train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None 
         The final checkpoint; of a training that has paused, the one that it goes on from.
 
     Raises:
-        RunError: if training cannot go on, or another process trains this run; the message says which.
+        RunError: if training cannot go on, or another process trains this run; the message says what it was.
         KeyboardInterrupt: after an interrupt, with a checkpoint written.
     """
     nnunet.activate(workspace)
@@ -207,8 +207,8 @@ def checkpoints_that_fit(wanted: int, seconds: float, total: float) -> int:
 
     Args:
         wanted: at most this many.
-        seconds: that one takes.
-        total: of the run.
+        seconds: time that one takes.
+        total: seconds of the run.
     """
     share = LARGEST_CHECKPOINTS_SHARE * total
     return next((count for count in range(wanted, 1, -1) if count * seconds <= share), 1)

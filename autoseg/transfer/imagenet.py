@@ -40,8 +40,8 @@ class PublishedFile:
     """A file of weights and where it comes from.
 
     Attributes:
-        url: of the publisher.
-        folder: where it is kept.
+        url: the publisher's address.
+        folder: the folder of the downloaded file.
     """
 
     url: str

@@ -39,7 +39,7 @@ class LoadReport:
 
     Attributes:
         source: where they came from.
-        sha256: of the file; None for random weights.
+        sha256: SHA-256 of the file; None for random weights.
         loaded: taken as they were.
         adapted: changed to fit.
         random: not taken.

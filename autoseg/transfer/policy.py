@@ -44,7 +44,7 @@ class FineTunePolicy:
     """What is trained, from when on, and how fast.
 
     Attributes:
-        name: of the strategy, or an alias; see `autoseg.transfer.strategies`.
+        name: the strategy's name, or an alias; see `autoseg.transfer.strategies`.
         train_head: None is the strategy's own way (as published, `b` to `h` leave the head as it is).
         frozen_norm: whether frozen normalisations go on following the data ("train", as published) or keep
             their running statistics ("eval").
@@ -72,8 +72,8 @@ class FineTunePolicy:
         """A policy by its strategy's name.
 
         Args:
-            name: of the strategy.
-            options: `train_head` (true, false or "auto"), `frozen_norm`, and PART_rate and PART_opens, where
+            name: the strategy's name.
+            options: `train_head` (true, false or "auto"), `frozen_norm`, `PART_rate` and `PART_opens`, where
                 PART is encoder, decoder, decoder1 (next to the bottleneck) and on, or head.
 
         Raises:

@@ -73,8 +73,8 @@ def trained_parts(strategy: Strategy, parts: Sequence[str], train_head: bool | N
     """The parts of a network that a strategy trains, from the encoder to the head.
 
     Args:
-        strategy: what is asked.
-        parts: of the network: encoder, decoder1 (next to the bottleneck) and on, head.
+        strategy: the strategy.
+        parts: the network's parts: encoder, decoder1 (next to the bottleneck) and on, head.
         train_head: None is the strategy's own way.
 
     Raises:

@@ -35,8 +35,8 @@ class WeightFile:
     """A file of weights.
 
     Attributes:
-        path: of the file.
-        sha256: of its content.
+        path: the file's path.
+        sha256: SHA-256 of its content.
         tensors: by name, without what wrappers put in front.
     """
 

@@ -29,9 +29,9 @@ class Fitted:
     """What one of a network's tensors gets.
 
     Attributes:
-        name: of the parameter.
+        name: the parameter's name.
         value: its weights; None where it stays random.
-        how: what was adapted, or why it stays random; empty where it is taken as it is.
+        how: what was adapted, or the reason for staying random; empty where it is taken as it is.
     """
 
     name: str

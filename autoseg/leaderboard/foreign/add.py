@@ -39,7 +39,7 @@ class Addition:
     Attributes:
         path: a file or a folder.
         trainer: its trainer's name; None: what the file or its path says.
-        mapping: of predictions, values to the labels that they stand for.
+        mapping: from values in the predictions to the labels that they stand for.
         by_voxels: whether predictions are compared whatever their headers say of place and direction.
     """
 

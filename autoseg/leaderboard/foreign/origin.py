@@ -39,7 +39,7 @@ class Origin:
     Attributes:
         trainer, dataset, configuration, plan: names.
         fold: index or ``all``; None where neither the path nor the caller says.
-        seed: of the training.
+        seed: the training's seed.
     """
 
     trainer: str

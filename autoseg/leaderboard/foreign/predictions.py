@@ -30,7 +30,7 @@ def records_from_predictions(
     of it without a prediction is missing; without folds all annotated cases are expected.
 
     Args:
-        folder: of the segmentations.
+        folder: the folder of the segmentations.
         origin: whose they are.
         raw: the data set with references.
         workers: processes.

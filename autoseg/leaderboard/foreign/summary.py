@@ -29,7 +29,7 @@ def records_from_summary(path: Path, origin: Origin, raw: RawData | None = None)
     these rows can be compared with our own; other metrics are not in the file.
 
     Args:
-        path: of the file.
+        path: the file to read.
         origin: which trainer, data set and fold.
         raw: the data set, which names the labels and the cases of each fold; without it a dataset.json in
             one of the folders above names the labels.

@@ -48,7 +48,7 @@ def long_lines(path: Path, lines: Sequence[Line], columns: Sequence[str], traine
     Rows of means, deviations and percentiles are left out, and so are columns of means over structures.
 
     Args:
-        path: of the table; its name can hold the metric.
+        path: the table's path; its name can hold the metric.
         lines: number and cells of each line.
         columns: the table's head.
         trainer: what made the scores.

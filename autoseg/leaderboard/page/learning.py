@@ -28,14 +28,14 @@ class Stop:
     """A row on a curve.
 
     Attributes:
-        row: it.
-        number: of the row on the page; filters go by it.
+        row: the row of the ranking.
+        number: the row's number on the page; filters go by it.
         cases: training cases, the mean over its runs.
-        mean, interval: of the metric.
-        place: in the figure.
+        mean, interval: mean and interval of the metric.
+        place: position in the figure.
         whisker: path of the interval.
         dots: path of the means of single seeds, where there are several.
-        words: for whoever points at it.
+        words: the text that pointing at it shows.
     """
 
     row: Row
@@ -102,7 +102,7 @@ def learning_curves(item: RankedSet, numbers: Mapping[str, int]) -> Learning | N
 
     Args:
         item: the set.
-        numbers: of the rows on the page.
+        numbers: the rows' numbers on the page.
     """
     found = _strategies(item)
     if not any(len(rows) > 1 for rows in found.values()):

@@ -44,7 +44,7 @@ class Panel:
         name: the trainer, or ``Reference``.
         picture: the image as a data URI, with its size in pixels.
         alt: what it shows, for those who do not see it.
-        score: of this case.
+        score: the score of this case.
     """
 
     name: str
@@ -58,9 +58,9 @@ class Overlay:
     """One case with all its panels.
 
     Attributes:
-        dataset, case: which.
-        title: why this case.
-        sentence: which slice, and the structures' colours.
+        dataset, case: names of the data set and the case.
+        title: the reason for showing this case.
+        sentence: the slice that is shown, and the structures' colours.
         rule: how cases and slices were chosen.
         panels: the reference first, then the trainers, best first.
         legend: structure and colour.

@@ -65,7 +65,7 @@ def overview(board: Leaderboard, numbers: Mapping[str, int], wins: Sequence[Win]
 
     Args:
         board: from `rank`.
-        numbers: of the trainers on the page.
+        numbers: the trainers' numbers on the page.
         wins: from `decided`.
     """
     by_name: dict[str, dict[str, Row]] = {}

@@ -86,7 +86,7 @@ def write_page(leaderboard: Leaderboard, path: Path, overlays: Sequence[Overlay]
 
     Args:
         leaderboard: from `rank`.
-        path: of the HTML file.
+        path: the HTML file to write.
         overlays: pictures, from `autoseg.leaderboard.page.page.overlays`.
 
     Returns:

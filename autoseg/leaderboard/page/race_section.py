@@ -1,4 +1,4 @@
-"""What a race decided, for the page: every look with its evidence, and what was stopped there and why."""
+"""What a race decided, for the page: every look with its evidence and its decisions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Decision:
     """One trainer at one look.
 
     Attributes:
-        trainer: with its options.
+        trainer: the trainer spec.
         dice: mean over the held-out cases.
         interval: its 95 % interval; None for a single case or group.
-        behind: the leader, in Dice.
-        p: of the paired test against the leader, after Holm, in words; empty for the leader.
-        words: what was decided.
+        behind: difference to the leader, in Dice.
+        p: p value of the paired test against the leader, after Holm, in words; empty for the leader.
+        words: the decision, in words.
         stopped: whether that was its end.
     """
 
@@ -50,9 +50,9 @@ class Look:
 
     Attributes:
         number: from 1.
-        seconds: of training that every run had had; None at the end.
+        seconds: training time that every run had had; None at the end.
         decisions: best first.
-        failed: who broke off on the way, and why.
+        failed: the trainers that broke off on the way, with their errors.
     """
 
     number: int

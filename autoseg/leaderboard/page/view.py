@@ -34,7 +34,7 @@ class Line:
     Attributes:
         row: its row of the ranking.
         index: its position in the set's entries.
-        number: of the trainer on the whole page; filters and looks go by it.
+        number: the trainer's number on the whole page; filters and looks go by it.
     """
 
     row: Row

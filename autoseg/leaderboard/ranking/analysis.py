@@ -32,13 +32,13 @@ class Analysis:
         quantity: the metric.
         structure: one structure, or None for the mean over structures within each case.
         scores: shape (rows, cases), in the metric's own unit and direction.
-        intervals: of the mean.
+        intervals: intervals of the means.
         pairs: all pairs; differences in the metric's own unit.
         ranks: by the mean, 1 is best; equal means share the lowest rank.
         case_ranks: mean over cases of the rank within the case.
         tied: not told from the best by the adjusted test.
         stability: None for a single row.
-        margin: of equivalence, in the metric's unit.
+        margin: differences below it are equivalent, in the metric's unit.
         resamples: how often the cases were drawn.
         units: what was drawn: groups where there are groups, else cases.
     """
@@ -120,10 +120,10 @@ def analyse(
         chosen: the rows.
         metric: its name.
         structure: one structure; None: the mean over structures within each case.
-        margin: of equivalence, in the metric's unit; None: the metric's own.
+        margin: differences below it are equivalent, in the metric's unit; None: the metric's own.
         weights: bootstrap weights, where several analyses share one draw.
         resamples: number of draws where `weights` is None.
-        seed: of the draws.
+        seed: fixes the draws.
     """
     facts = chosen.quantity(ranked_quantity(metric).name)
     scores = chosen.matrix(metric, structure)

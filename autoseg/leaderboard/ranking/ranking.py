@@ -127,13 +127,14 @@ def rank(
     their own, which say what differs. Several data sets are ranked one by one.
 
     Args:
-        records: of any data sets.
+        records: records of any data sets.
         metric: to rank by.
         structure: one structure; None: the mean over structures within each case.
         folds: use these only; with folds that all rows have, rows become comparable.
-        margin: of equivalence, in the metric's unit; None: 0.01 for overlaps, 0.5 mm for distances.
+        margin: differences below it are equivalent, in the metric's unit; None: 0.01 for overlaps, 0.5 mm for
+            distances.
         resamples: bootstrap draws of the cases.
-        seed: of the draws.
+        seed: fixes the draws.
 
     Raises:
         UsageError: for a metric without direction, or a structure or a fold that no record has.

@@ -23,8 +23,8 @@ class Cost:
     """What a run cost; None: not measured.
 
     Attributes:
-        parameters: of the network.
-        trainable_parameters: of these, how many were trained.
+        parameters: number of the network's weights.
+        trainable_parameters: number of these that were trained.
         checkpoint_mb: size of the weights' file, 10^6 bytes.
         flops_per_patch: floating point operations of one forward pass.
         flops_per_case: the same for a whole case, median.
@@ -59,7 +59,7 @@ class Quality:
         value: mean over cases of the mean over structures; None without a case.
         interval: its 95 % BCa interval; None for a single case or group, and where neither way is better.
         n_cases: cases that were to be predicted.
-        n_missing: of these, without a prediction (they count with the worst value).
+        n_missing: number of these without a prediction (they count with the worst value).
         n_empty: cases in which some structure is rightly absent.
     """
 
@@ -80,22 +80,22 @@ class Record:
         trainer: the trainer's name, without options.
         configuration: ``2d``, ``3d_fullres``, ...
         fold: index, ``all``, or ``unknown`` where a foreign table does not say.
-        seed: of initialisation, sampling and augmentation.
+        seed: seed of initialisation, sampling and augmentation.
         status: ``ok``; ``partial`` (ended before its budget or epochs); ``collapsed`` (predicts only
             background); ``failed``; ``impossible`` (cannot run on this data set or device); ``foreign`` (made
             elsewhere).
         reason: why the status is not ``ok``, in a sentence.
-        options: of the trainer, where they differ from its defaults.
+        options: the trainer's options, where they differ from its defaults.
         plan: the plan's name; `plan_hash` its content.
-        fingerprint_hash: of the data set's fingerprint.
-        split_hash: of all folds of the split.
+        fingerprint_hash: hash of the data set's fingerprint.
+        split_hash: hash of all folds of the split.
         grid: where the scores were computed: ``original`` or the spacing that images were resampled to.
         selection: whether these cases also served to choose among models, which flatters the chosen one.
         changes: what the budget changed in the published system, for example ``"width 32 -> 16"``.
         initialisation: ``random``, ``imagenet`` or a checkpoint.
-        checkpoint_sha256: of the weights that predicted.
-        settings: of the evaluation, for example tolerances.
-        code_version, code_dirty: of autoseg; dirty: with changes that no version has.
+        checkpoint_sha256: SHA-256 of the weights that predicted.
+        settings: settings of the evaluation, for example tolerances.
+        code_version, code_dirty: autoseg's version; dirty: with changes that no version has.
         environment: versions of Python and of the libraries that matter.
         device: the hardware in words.
         created: ISO 8601 time.

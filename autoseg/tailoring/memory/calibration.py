@@ -53,7 +53,7 @@ def calibrate(path: Path, device: str = "cpu") -> MemoryCalibration:
     """The calibration of a device: from a file if it is of the same device and versions, else measured.
 
     Args:
-        path: of the file; written after a measurement.
+        path: the file; written after a measurement.
         device: ``cpu``, ``cuda`` or ``mps``.
     """
     # A home that many machines share has one such file, and processors differ in the kernels they run.

@@ -129,9 +129,9 @@ class Loading:
     """What feeds a training on a CPU.
 
     Attributes:
-        case_voxels: of each preprocessed case.
-        channels: of an image.
-        labels: of the foreground.
+        case_voxels: voxels of each preprocessed case.
+        channels: number of channels of an image.
+        labels: number of foreground labels.
         patch: what the network gets, voxels.
         hold_below: bytes up to which cases stay in memory (as float32 and a byte for each voxel's label
             and index, in the trainer's own count).
@@ -173,7 +173,7 @@ def footprint(
     Args:
         step: counted for its patch and batch.
         moments: values that the optimiser keeps for each weight.
-        calibration: of the device.
+        calibration: the device's calibration.
         loading: what feeds it; None on a GPU, where the data lie elsewhere.
         batch_size: samples of a step.
     """

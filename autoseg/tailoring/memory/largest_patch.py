@@ -32,12 +32,12 @@ class Constraints:
     """What a network asks of patch and batch beside the strides.
 
     Attributes:
-        smallest_batch: that its normalisation bears.
-        largest_batch: of the documented system, or what the data set allows.
+        smallest_batch: the smallest batch that its normalisation bears.
+        largest_batch: the documented system's batch, or the largest that the data set allows.
         smallest_edge: voxels of the patch along the finest axis; as many mm along the others, but at least
             `FEWEST_VOXELS`, and nowhere more than the median case. With less, a network has lost the
             stages that made it what it is, and what it is to find: more memory is the answer.
-        multiple: of which every axis has to be, where the network's own strides differ from the plan's.
+        multiple: every axis is a multiple of it, where the network's own strides differ from the plan's.
     """
 
     smallest_batch: int = 2
@@ -87,9 +87,9 @@ def largest_patch_batch(
     Args:
         estimate: footprint of a patch and batch; called few times, as it may take a second.
         spacing: mm per axis.
-        median_shape: of the resampled cases, voxels.
+        median_shape: median shape of the resampled cases, voxels.
         memory_gb: that training may take, all in all.
-        constraints: of the network and the data set.
+        constraints: limits that the network and the data set set.
         shortest_edge: voxels that the coarsest feature maps keep.
 
     Raises:

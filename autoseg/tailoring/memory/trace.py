@@ -35,9 +35,9 @@ class Traced:
         kept: by the end of the forward pass, for the backward pass.
         step_bytes: largest sum of everything alive during the step, but for weights and optimiser; the
             gradients of the weights are in it as far as they are there by then.
-        gradients: of all weights.
-        heap_bytes: of that sum, what is in blocks of the heap, see `autoseg.system.process_memory`.
-        largest_bytes: of that sum, the largest block.
+        gradients: gradients of all weights.
+        heap_bytes: part of `step_bytes` in blocks of the heap, see `autoseg.system.process_memory`.
+        largest_bytes: largest block in `step_bytes`.
     """
 
     parameters: int
@@ -112,11 +112,11 @@ def trace_network(
 
     Args:
         build: makes the network.
-        shape: of a batch: samples, channels, spatial axes.
+        shape: shape of a batch: samples, channels, spatial axes.
         classes: logits per voxel.
         device: where it will train; need not be there. Of a GPU the fakes are CPU tensors in the layout
             that a GPU takes: what an operation keeps does not depend on where it runs.
-        dtype: of autocast; None: float32.
+        dtype: data type of autocast; None: float32.
     """
     on_cpu = device.type == "cpu"
     with _without_swaps(), FakeTensorMode():

@@ -40,12 +40,12 @@ class TrainingMemory:
 
     Attributes:
         trainer: its class.
-        channels: of an image.
+        channels: number of channels of an image.
         classes: logits per voxel.
-        case_voxels: of each preprocessed case.
+        case_voxels: voxels of each preprocessed case.
         device: where it trains.
-        calibration: of the device.
-        options: of the architecture, on top of the trainer's own.
+        calibration: the device's calibration.
+        options: options of the architecture, on top of the trainer's own.
     """
 
     trainer: type[Trainer]
@@ -93,9 +93,9 @@ def within_memory(
     others get the largest patch and batch that they can take.
 
     Args:
-        memory: of the trainer.
+        memory: what the trainer takes.
         planned: nnU-Net's configuration.
-        topology: of it.
+        topology: the topology of that configuration.
         memory_gb: that training may take, all in all.
 
     Raises:

@@ -55,10 +55,10 @@ class Pretraining:
     Attributes:
         seconds: wall clock; either this or `steps`.
         steps: number of optimiser steps.
-        learning_rate: of AdamW, at the start.
-        weight_decay: of AdamW.
+        learning_rate: AdamW's rate at the start.
+        weight_decay: AdamW's weight decay.
         masking: what is hidden.
-        seed: of weights, patches and masks.
+        seed: fixes weights, patches and masks.
     """
 
     seconds: float | None = None
@@ -78,7 +78,7 @@ class Pretrained:
     """A network that was trained without labels.
 
     Attributes:
-        path: of the checkpoint.
+        path: the checkpoint.
         steps: that were made.
         seconds: that they took.
         first_loss: masked loss at the beginning, averaged over a tenth of the steps.
@@ -107,7 +107,7 @@ def pretrain(
     """Train a trainer's network on images alone.
 
     Args:
-        folder: preprocessed cases of the configuration, with or without labels; labels are not looked at.
+        folder: preprocessed cases of the configuration, with or without labels; labels are not read.
         plan: the plan.
         configuration: one of the plan's.
         trainer: whose network it is.

@@ -64,7 +64,7 @@ class Patches:
     Args:
         cases: their images are (c, z, y, x); a patch of two axes is cut from a random slice.
         patch_size: voxels.
-        seed: of everything that is random.
+        seed: fixes everything that is random.
     """
 
     def __init__(self, cases: Cases, patch_size: Sequence[int], seed: int) -> None:

@@ -28,7 +28,7 @@ def images_of(dataset: Dataset, training: Sequence[str] | None = None) -> tuple[
 
     Args:
         dataset: the raw data set.
-        training: of the annotated cases only these, so that nothing is learnt from the validation cases of a
+        training: the annotated cases that count, so that nothing is learnt from the validation cases of a
             fold; None: all of them.
 
     Raises:
@@ -53,8 +53,8 @@ def preprocess_pool(
     """Preprocess images of several data sets for the plan of the first, each file with its own reader.
 
     Args:
-        datasets: of all but the first, every image is taken, under a name that begins with its data set's.
-        cases: of the first.
+        datasets: the data sets. Of the second and on, every image is taken, named after its data set.
+        cases: cases of the first data set.
         plan: the plan.
         configuration: one of the plan's.
         folder: see `preprocess_images`.
