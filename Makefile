@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test slow lint types contracts clean
+.PHONY: demo test slow lint types contracts docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/autoseg demo
@@ -25,6 +25,11 @@ types: $(INSTALLED)
 contracts: $(INSTALLED)
 	$(BIN)/lint-imports
 
+# Every warning is an error; links between pages are checked, nothing outside is fetched.
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky docs build/docs
+	@echo "The documentation: build/docs/index.html"
+
 # The whole development install, so that every target finds what it needs whichever comes first.
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,4 +38,4 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo_workspace
+	rm -rf $(VENV) build dist *.egg-info demo_workspace docs/measurements

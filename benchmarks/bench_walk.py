@@ -75,6 +75,8 @@ def _walk(name: str, data: Path, workspace: Path) -> dict[str, Any]:
 
 def _report(results: list[dict[str, Any]]) -> str:
     lines = [
+        "# Whole walks",
+        "",
         "Fold 0 of five; Dice is the mean over held-out cases of the mean over structures, with its 95 %",
         "interval. Time is from the first training step to the held-out predictions; the command's own time",
         "also holds verification, fingerprint, preprocessing, evaluation and the page.",

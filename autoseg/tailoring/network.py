@@ -40,7 +40,7 @@ def build_network(
         options: options of the architecture.
 
     Returns:
-        A module that takes (b, input_channels, *patch_size) and gives (b, num_classes, *patch_size).
+        A module that takes ``(b, input_channels, *patch_size)`` and gives ``(b, num_classes, *patch_size)``.
 
     Raises:
         PlanError: for an unknown option or a dimension that the architecture does not have.
