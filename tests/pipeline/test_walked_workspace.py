@@ -1,4 +1,4 @@
-"""A workspace that was walked before the folders were what they are: walked_workspace.md says how it was made."""
+"""A workspace walked before the folders were what they are; walked_workspace.md says how it was made."""
 
 from __future__ import annotations
 
