@@ -175,8 +175,8 @@ def level_kwargs(architecture: str, topology: Topology, chosen: dict[str, Any]) 
         )
     if chosen["auxiliary_heads"] >= levels:
         raise PlanError(
-            f"{architecture}: {chosen['auxiliary_heads']} auxiliary heads were asked for, and there are "
-            f"{levels - 1} lower resolutions. Ask for fewer."
+            f"{architecture}: {chosen['auxiliary_heads']} auxiliary heads are requested, and there are "
+            f"{levels - 1} lower resolutions. Request fewer."
         )
     return {
         "strides": as_lists(topology.strides[:levels]),

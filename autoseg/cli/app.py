@@ -47,6 +47,6 @@ def main() -> None:
         raise SystemExit(report_unexpected(error)) from None
     if status == INTERRUPTED:  # the parser turns an interrupt into this number by itself
         typer.echo(
-            "\nautoseg: interrupted. What is finished is kept; the same command goes on from here.", err=True
+            "\nautoseg: interrupted. Finished work stays. Run the same command again to go on.", err=True
         )
     raise SystemExit(status or 0)

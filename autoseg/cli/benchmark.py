@@ -168,8 +168,8 @@ def _report(board: Board, as_json: bool) -> None:
         typer.echo(f"\nThe page: {board.page}")
     if summary.failed:
         typer.echo(
-            f"{summary.failed} jobs failed, {summary.blocked} wait for them: --status tells why, "
-            f"--retry-failed tries again.",
+            f"{summary.failed} jobs failed, {summary.blocked} wait for them. --status shows the reasons, "
+            f"--retry-failed runs them again.",
             err=True,
         )
     if summary.elsewhere:

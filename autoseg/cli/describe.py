@@ -30,7 +30,7 @@ def describe_fingerprint(dataset: Dataset, fingerprint: Fingerprint) -> str:
     shapes, spacings = np.array(fingerprint.shapes_after_crop), np.array(fingerprint.spacings)
     lines = [
         f"{dataset.name}: {len(dataset.cases)} cases, channels {', '.join(dataset.channels)}",
-        f"shape     {_spread(shapes)} (kept by the crop: {fingerprint.relative_size_after_crop:.0%})",
+        f"shape     {_spread(shapes)} (part left by the crop: {fingerprint.relative_size_after_crop:.0%})",
         f"spacing   {_spread(spacings)}",
     ]
     for channel, values in fingerprint.intensities.items():

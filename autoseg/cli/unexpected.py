@@ -31,7 +31,7 @@ def report_unexpected(error: BaseException) -> int:
     kind = f"{type(error).__name__}: {error}".splitlines()[0][:300]
     typer.echo(
         f"autoseg: an error that was not foreseen: {kind}. {_logged(error)} Please report it with that file. "
-        f"What was finished before is kept; the same command goes on from there.",
+        f"Finished work stays. Run the same command again to go on.",
         err=True,
     )
     return UNEXPECTED

@@ -88,7 +88,7 @@ class _Listed(BaseModel):
 
 
 class DatasetJson(BaseModel):
-    """What is read of dataset.json; everything else in it is kept and passed on."""
+    """What is read of dataset.json; everything else in it is passed on unchanged."""
 
     model_config = ConfigDict(extra="ignore")
 

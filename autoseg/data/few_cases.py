@@ -56,16 +56,14 @@ def subset(
         Identifiers, sorted.
 
     Raises:
-        UsageError: if there are no cases, fewer than asked for, or `size` makes no sense.
+        UsageError: if there are no cases, fewer than requested, or `size` makes no sense.
     """
     _check(size)
     cases = sorted(set(training_cases))
     # What floats make of 29 % of 100 cases is a hair below 29.
     wanted = size if isinstance(size, int) else max(1, math.floor(size * len(cases) + 1e-9))
     if wanted > len(cases):
-        raise UsageError(
-            f"{wanted} cases are asked for, and there are {len(cases)} to train on. Ask for fewer."
-        )
+        raise UsageError(f"{wanted} training cases are requested, and there are {len(cases)}. Request fewer.")
     together = members(cases, groups)
     order = np.arange(len(together))
     np.random.RandomState(seed).shuffle(order)

@@ -154,7 +154,7 @@ def _counted(results: Iterator[Result], total: int, name: str) -> Iterator[Resul
 
 @dataclass(frozen=True)
 class _CaseFacts:
-    """What is kept of one case; its intensities are in the shared array."""
+    """What is retained of one case; its intensities are in the shared array."""
 
     spacing: tuple[float, ...]
     shape: tuple[int, ...]

@@ -200,7 +200,7 @@ def check_own_folds(folds: Sequence[Fold], dataset: Dataset, path: Path) -> None
 
 
 def chosen_folds(folds: Sequence[Fold], indices: Sequence[int] | None) -> tuple[Fold, ...]:
-    """The folds asked for.
+    """The requested folds.
 
     Raises:
         UsageError: for a fold that does not exist.

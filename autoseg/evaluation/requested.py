@@ -106,7 +106,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _checked(content: Any, path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping) or (set(content) - set(KEYS)):
         raise UsageError(
-            f"{path} asks for the evaluation {content!r}; expected an object with "
+            f"{path} requests the evaluation {content!r}; expected an object with "
             f'{" and ".join(KEYS)}, such as {{"metrics": ["hc_error"], "pixel_sizes": "cases.csv:pixel_mm"}}.'
         )
     metrics = content.get("metrics", [])

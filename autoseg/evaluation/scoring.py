@@ -169,7 +169,7 @@ def _warn_of_unmeasured(rules: Rules, scored: Sequence[ScoredCase]) -> None:
     measured = {score.metric for case in scored for score in case.scores}
     for each in select(rules.asked):
         if each.name not in measured and each.needs != "all cases":
-            logger.warning("%s is asked for, but it needs %s: it was not measured.", each.name, each.needs)
+            logger.warning("%s is requested, but it needs %s: it was not measured.", each.name, each.needs)
 
 
 def _settings(rules: Rules, scored: Sequence[ScoredCase]) -> dict[str, Any]:

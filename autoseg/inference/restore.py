@@ -3,7 +3,7 @@
 nnU-Net resamples the logits of all classes to the raw grid and then compares them. Here one class after the
 other is resampled and compared with the best so far, so that memory does not grow with the classes, and only
 where it can win: linear interpolation cannot lift a class above background where it is below background at
-all surrounding voxels. (What is asked for in nnU-Net's issues 2540, 2014 and 1713.)
+all surrounding voxels. (Requested in nnU-Net's issues 2540, 2014 and 1713.)
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def restore_slabs(
 
     Args:
         slabs: (heads, some slices, y, x), consecutive, on the configuration's grid; none is looked at any
-            more when the next is asked for.
+            more when the next is requested.
         shape: (z, y, x) of all together.
         properties: what preprocessing left about the case.
         plan: for the transposition.

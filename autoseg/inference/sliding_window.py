@@ -81,7 +81,7 @@ def predict_slabs(
 
     Yields:
         Logits (heads, some slices, y, x), in main memory, one slab after the other. Each is overwritten when
-        the next is asked for.
+        the next is requested.
 
     Raises:
         UsageError: for arguments out of range.

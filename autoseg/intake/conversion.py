@@ -117,7 +117,7 @@ def import_dataset(
         state = digest([_state(source), _identity(layout), request.options()])
         if root.exists():
             return _there(root, state, source)
-        why = "it was asked for."
+        why = "it was requested."
         if layout == "auto":
             layout, why = recognise(source)
             log.info("%s is of the layout %s: %s", source, layout, why)
@@ -147,7 +147,7 @@ def _there(root: Path, state: str, source: Path) -> Imported:
     record = read_json(path) if path.is_file() else {}
     if record.get("state") != state:
         changed = (
-            "it, or what was asked, has changed since"
+            "the source or the options have changed since"
             if record.get("source") == str(source)
             else "it is another"
         )

@@ -59,7 +59,7 @@ def _medical(content: Content) -> Grid:
 
 
 def on_one_grid(incoming: Incoming, request: Request) -> Incoming:
-    """Check every case, and let images be resampled where that was asked for.
+    """Check every case, and let images be resampled where that is requested.
 
     The label's grid is the case's; labels are never resampled. Without a label it is the first channel's.
 
@@ -129,5 +129,5 @@ def _without_contradictions(incoming: Incoming, request: Request) -> Incoming:
     believed = incoming.with_contents(
         lambda content: replace(content, orientation=request.orientation) if content in wrong else content
     )
-    note = f"{len(wrong)} headers gave two places; the {request.orientation} is kept: {told}."
+    note = f"{len(wrong)} headers gave two places; the {request.orientation} is used: {told}."
     return replace(believed, notes=(*believed.notes, note))

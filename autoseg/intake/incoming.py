@@ -1,4 +1,4 @@
-"""What an import is asked for, and what it will write: every file of a raw folder and where it comes from.
+"""Options of an import, and what it will write: every file of a raw folder and where it comes from.
 
 A layout only looks and describes; `autoseg.intake.conversion` checks that and writes it.
 """

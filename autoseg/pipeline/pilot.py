@@ -125,7 +125,7 @@ def objection(
         steps = budget.inputs["predicted_steps"]
         told = f"{each.configuration} would make {steps} steps in {request.run_seconds:g} s"
         if steps < FEWEST_STEPS:
-            return f"{told}; {FEWEST_STEPS} is the least that tells"
+            return f"{told}; {FEWEST_STEPS} are needed at least"
         if (budget.value["coarsening"], budget.value["patch_share"]) != (1.0, 1.0):
             return f"{told}, and those on a coarser grid or a smaller patch than the rest of the time allows"
     return None

@@ -95,7 +95,7 @@ def with_data_warnings(record: Record, workspace: Workspace) -> Record:
 
 
 def training_cases(cell: Cell) -> tuple[str, ...]:
-    """The cases that a cell trains on: the fold's, or where few are asked for, those that its seed draws."""
+    """The cases that a cell trains on: the fold's, or where few are requested, those that its seed draws."""
     few = Start.of(cell.choice).cases
     if few is None:
         return cell.fold.training

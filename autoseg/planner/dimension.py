@@ -119,7 +119,7 @@ def asked_dimension(plan: Plan, name: str) -> DimensionChoice:
     """
     plan.configuration(name)
     inputs = {"planned": list(plan.configurations), "confidence": "clear"}
-    return DimensionChoice(Decision("dimension", name, "asked for", inputs, "the user"), (), "clear")
+    return DimensionChoice(Decision("dimension", name, "requested", inputs, "the user"), (), "clear")
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,9 @@ def with_percentiles(plan: Plan, channels: Sequence[str], asked: bool) -> Plan:
     taken = [index for index, name in enumerate(channels) if name.casefold() not in keep]
     if not taken and asked:
         raise PlanError(
-            f"Percentiles are asked for, and the channels of {plan.dataset} ({', '.join(channels)}) have "
-            f"names that ask for another normalisation. Leave the option out, or rename them in dataset.json."
+            f"Percentiles are requested, but the channels of {plan.dataset} ({', '.join(channels)}) have "
+            f"names that stand for another normalisation. Leave the option out, or rename them in "
+            f"dataset.json."
         )
     if not taken:
         return plan
@@ -82,9 +83,9 @@ def with_percentiles(plan: Plan, channels: Sequence[str], asked: bool) -> Plan:
         "normalization",
         _told(any_of_them.normalization, any_of_them.use_mask_for_norm),
         "each image is clipped to the 0.5 and 99.5 percentiles of its nonzero region and z-scored within it; "
-        "a channel keeps the scheme that its name asks for" + ("" if asked else ", and CT nnU-Net's"),
+        "a channel whose name stands for another scheme keeps that" + ("" if asked else ", and CT nnU-Net's"),
         {"channels": list(channels)},
-        "asked for by the user" if asked else "the documented system",
+        "requested by the user" if asked else "the documented system",
     )
     others = (each for each in plan.decisions if each.name != decision.name)
     return dataclasses.replace(plan, configurations=configurations, decisions=(*others, decision))

@@ -51,7 +51,7 @@ def orientation_decision(plan: Plan, configuration: str) -> Decision:
     return Decision(
         "orientations",
         [plan.transpose[0]],
-        f"one for 2D images and, unless a user asks for more, where axes of the target spacing differ by "
+        f"one for 2D images and, unless a user requests more, where axes of the target spacing differ by "
         f"more than {ANISOTROPY}x (slices across would be stripes) or a budget leaves each fewer than "
         f"{FEWEST_STEPS} steps",
         {"spacing_3d": list(spacing)},

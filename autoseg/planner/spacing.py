@@ -80,7 +80,7 @@ def axis_order(target: Floats, transpose: bool | Sequence[int] = True) -> tuple[
         order = first_axis(int(np.argmax(target)))
         rule = "the axis with the largest target spacing comes first"
     else:
-        order, rule = (0, 1, 2), "axes stay as they are, as asked"
+        order, rule = (0, 1, 2), "axes stay as they are, as requested"
     return order, Decision("transpose", list(order), rule, {"target_spacing": _numbers(target)}, _SOURCE)
 
 

@@ -217,7 +217,7 @@ def _for(facts: NetworkFacts, situation: Situation) -> str:
     if not reasons:
         size = f"{facts.parameters[dimensions] / 1e6:.1f} million parameters"
         narrowed = facts.adaptive_width and situation.budget_s is not None
-        reasons.append(f"a general network of {size}" + (", narrower as the time asks" if narrowed else ""))
+        reasons.append(f"a general network of {size}" + (", narrower to fit the time" if narrowed else ""))
     if situation.budget_s is not None:
         steps = situation.steps(facts, situation.budget_s / situation.runs_each)
         reasons.append(f"alone it would get up to {steps} steps")

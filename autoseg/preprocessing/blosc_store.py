@@ -1,6 +1,6 @@
 """Preprocessed cases on disk: nnU-Net's CASE.b2nd, CASE_seg.b2nd and CASE.pkl.
 
-Blosc2 arrays are read chunk by chunk, so that training unpacks little more than the patch it asked for.
+Blosc2 arrays are read chunk by chunk, so that training unpacks little more than the patch that it needs.
 """
 
 from __future__ import annotations

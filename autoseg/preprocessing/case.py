@@ -156,7 +156,7 @@ def check_plan(plan: Plan, configuration: Configuration) -> None:
     """Refuse what nnU-Net's other preprocessors and resamplers would do, rather than do something else."""
     if configuration.preprocessor != "DefaultPreprocessor":
         raise PlanError(
-            f"{configuration.name} asks for the preprocessor {configuration.preprocessor}; only "
+            f"{configuration.name} names the preprocessor {configuration.preprocessor}; only "
             f"DefaultPreprocessor is built in. Preprocess with nnUNetv2_preprocess instead."
         )
     for kind, orders in (("data", (0, 1, 3)), ("seg", (1,))):

@@ -53,7 +53,7 @@ def class_locations(segmentation: Array, classes: Sequence[Region]) -> dict[Regi
 
 
 def _index(labels: Array) -> Callable[[int], NDArray[np.intp]]:
-    """Looks up the voxels of a label: the foreground is found once, the rest when asked for."""
+    """Looks up the voxels of a label: the foreground is found once, the rest on demand."""
     foreground = np.flatnonzero(labels > 0)
     values = labels[foreground]
 

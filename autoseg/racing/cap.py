@@ -11,7 +11,7 @@ With `spend`, a blind look, which knows no pace yet, gives no time back, for the
 its test leaves fewer than the time is enough for, the least behind of those that it would stop go on. After
 18 of 120 s on hippocampi a test was sure that an nnU-Net was 0.28 Dice behind; it ended 0.03 ahead. With
 twenty trainers on drawn curves it takes a third to a half more compute and finds no better ones, so it has
-to be asked for.
+to be requested.
 """
 
 from __future__ import annotations

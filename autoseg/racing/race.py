@@ -82,8 +82,8 @@ class Rules:
             )
         if self.look_cases is not None and self.look_cases < FEWEST_CASES:
             raise UsageError(
-                f"A race looks at {self.look_cases} cases; expected at least {FEWEST_CASES}, for a test "
-                f"sees nothing in fewer."
+                f"look_cases is {self.look_cases}; expected at least {FEWEST_CASES}, because a test finds no "
+                f"difference in fewer."
             )
 
 

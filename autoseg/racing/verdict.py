@@ -116,7 +116,7 @@ def _decided(known: Verdict, is_steep: bool, units: int, look: Looked) -> Verdic
     told = f"{known.behind:.3f} Dice behind (at least {known.at_least:.3f}, p = {known.p:.2g})"
     clearly = known.p < look.alpha and known.at_least > look.margin
     if units < FEWEST_CASES:
-        return replace(known, reason=f"{told}: {units} cases cannot tell")
+        return replace(known, reason=f"{told}: {units} cases are too few to decide")
     if math.isinf(look.still):
         return replace(known, reason=f"{told}: its pace is not known yet")
     if is_steep:

@@ -1,7 +1,7 @@
 """Hands autoseg's trainers to nnU-Net's look-up by name.
 
 nnU-Net imports every module of the folder and asks each for the class. The class handed out lives in the
-installed package, so that it can be pickled, and only the one asked for is imported.
+installed package, so that it can be pickled, and only the requested one is imported.
 """
 
 from __future__ import annotations

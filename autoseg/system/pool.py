@@ -69,7 +69,7 @@ def each(
             raise
         raise RunError(
             f"A worker process died over {' or '.join(over)}: it was killed, most likely for want of memory. "
-            f"Run again with fewer workers (now {pool.count}); cases that are done are kept."
+            f"Run again with fewer workers (now {pool.count}); finished cases stay."
         ) from None
     finally:
         states.close()

@@ -24,7 +24,7 @@ def choose_configuration(
         dimension: what was decided from the data; None: 3D where there are volumes.
 
     Raises:
-        PlanError: if the one asked for is not there or has a dimension that the trainer cannot train.
+        PlanError: if the requested one is not there or has a dimension that the trainer cannot train.
     """
     if asked != "auto":
         if plan.configuration(asked).dimensions not in trainer.dimensions:
@@ -32,7 +32,7 @@ def choose_configuration(
                 f"{trainer.__name__} trains in {_dimensions(trainer)}, and {asked} is "
                 f"{plan.configuration(asked).dimensions}D. Choose another configuration or trainer."
             )
-        return asked, (_decision(plan, trainer, asked, "asked for"),)
+        return asked, (_decision(plan, trainer, asked, "requested"),)
     if trainer.preferred_dimension is None and dimension is not None:
         name = trained_configuration(dimension.value)
         if plan.configuration(name).dimensions in trainer.dimensions:

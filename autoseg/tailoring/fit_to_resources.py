@@ -229,7 +229,7 @@ class Fitting:
     def _rule(self) -> str:
         if self.moved:
             return f"at least {ENOUGH_STEPS} steps: the batch shrinks; all else is the other model's"
-        kept = ", then the width" if self.published.width else " (the documented size of the network is kept)"
+        kept = ", then the width" if self.published.width else " (the network keeps its documented size)"
         below = self.trainer.smallest_batch > SMALLEST_BATCH
         return (
             f"at least {ENOUGH_STEPS} steps: first the batch shrinks{kept}; below {FEWEST_STEPS} steps the "

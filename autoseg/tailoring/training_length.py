@@ -88,8 +88,8 @@ def count_steps(steps: int, hyperparameters: MutableMapping[str, Any]) -> list[D
     epochs = min(EPOCHS, steps)
     each = steps // epochs
     hyperparameters.update(epochs=epochs, steps_per_epoch=each)
-    rule = f"{steps} steps were asked for, in {epochs} epochs"
-    found = [Decision("steps", epochs * each, rule, {"steps": steps}, "asked for")]
+    rule = f"{steps} steps were requested, in {epochs} epochs"
+    found = [Decision("steps", epochs * each, rule, {"steps": steps}, "requested")]
     return [*found, *without_mirroring(steps, hyperparameters)]
 
 

@@ -134,10 +134,10 @@ class BudgetedLoop:
             self._saved_at = time.monotonic()
 
     def between_steps(self) -> None:
-        """In nnU-Net's own loop, which knows no signals: stop where one asked for it, save now and then.
+        """In nnU-Net's own loop, which knows no signals: stop where one requires it, save now and then.
 
         Raises:
-            KeyboardInterrupt: if a signal asked for an end.
+            KeyboardInterrupt: if a signal requested an end.
         """
         if self.stop_requested:
             raise KeyboardInterrupt

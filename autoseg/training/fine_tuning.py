@@ -81,7 +81,7 @@ class FineTuning:
             norm.eval()
 
     def do_split(self) -> tuple[Any, Any]:
-        """The fold's cases; of the training cases only some, where few are asked for."""
+        """The fold's cases; of the training cases only some, where few are requested."""
         training, validation = super().do_split()  # type: ignore[misc]
         if self._few is None:
             return training, validation

@@ -1,8 +1,8 @@
 """Out of memory all the same: a smaller step, and a file that remembers it.
 
 The network stays as it is, with its weights: only the batch and then the patch shrink, which every network
-bears, so that a training goes on from where it was. What did not fit is kept in the workspace for each data
-set; every plan of the same trainer, network width and device starts within it from then on.
+bears, so that a training goes on from where it was. What did not fit is recorded in the workspace for each
+data set; every plan of the same trainer, network width and device starts within it from then on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What of a network is trained and what is kept as it is: freezing for every network whose parts are known.
+"""Which parts of a network are trained: freezing for every network whose parts are known.
 
 Frozen parameters get no gradient and no place in the optimiser. Frozen normalisations are another matter: as
 published, their running statistics go on following the data; `frozen_norm="eval"` keeps them.
@@ -162,8 +162,8 @@ class FineTunePolicy:
         if random := [part for part in dict.fromkeys(owner.values()) if part not in known]:
             head = " train the head as well (train_head=true)," if "head" in random else ""
             log.warning(
-                "%s keeps random weights as they are in %s. If that is not meant,%s start from a checkpoint, "
-                "or choose another strategy.",
+                "%s leaves random weights untrained in %s. If that is not intended,%s start from a "
+                "checkpoint, or choose another strategy.",
                 self,
                 ", ".join(random),
                 head,

@@ -105,9 +105,9 @@ def test_sizes_without_sense_are_refused(size: Any) -> None:
 
 
 def test_more_than_there_is_is_refused() -> None:
-    with pytest.raises(UsageError, match="3 cases are asked for, and there are 2"):
+    with pytest.raises(UsageError, match="3 training cases are requested, and there are 2"):
         subset(["a", "b"], {}, 3)
-    with pytest.raises(UsageError, match="1 cases are asked for, and there are 0"):
+    with pytest.raises(UsageError, match="1 training cases are requested, and there are 0"):
         subset([], {}, 0.5)
 
 

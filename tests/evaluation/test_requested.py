@@ -164,7 +164,7 @@ def test_an_asked_metric_that_does_not_apply_is_told_and_left_out(
         tmp_path / "a", references=tmp_path / "b", labels={"head": 1}, asked=["hc_error"], workers=1
     )
     assert "hc_error" not in {score.metric for score in found.scores}
-    assert "hc_error is asked for, but it needs 2d" in caplog.text
+    assert "hc_error is requested, but it needs 2d" in caplog.text
 
 
 def test_a_2d_image_with_a_header_is_measured_in_its_mm(tmp_path: Path) -> None:

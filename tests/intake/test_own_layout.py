@@ -77,7 +77,7 @@ def test_a_file_is_a_layout(clinic: Path, tmp_path: Path) -> None:
     options = ("--from", str(file), "--option", "organ=lung")
     done = bring(clinic, tmp_path / "w", *options)
     assert done.exit_code == 0, done.output
-    assert "our_clinic: it was asked for" in done.stdout
+    assert "our_clinic: it was requested" in done.stdout
     dataset = load_dataset(tmp_path / "w" / "raw" / "Dataset101_Clinic")
     assert [case.identifier for case in dataset.cases] == ["patient_0", "patient_1"]
     assert dict(dataset.labels.names) == {"background": 0, "lung": 1}

@@ -114,7 +114,7 @@ def test_what_a_pilot_found_is_planned_and_its_time_is_taken_off(
     ("steps", "changed", "reason"),
     [
         (400, {}, None),
-        (399, {}, "2d would make 399 steps in 120 s; 400 is the least that tells"),
+        (399, {}, "2d would make 399 steps in 120 s; 400 are needed at least"),
         (900, {"coarsening": 1.5}, "coarser grid"),
         (900, {"patch_share": 0.25}, "smaller patch"),
     ],

@@ -60,7 +60,7 @@ def test_one_that_is_catching_up_is_kept_and_one_that_is_not_is_dropped() -> Non
 
 def test_few_cases_cannot_tell() -> None:
     now = {"best": scores(0.9, cases=7), "far": scores(0.2, cases=7, seed=1)}
-    assert "7 cases cannot tell" in judge(now)[1]["far"].reason
+    assert "7 cases are too few to decide" in judge(now)[1]["far"].reason
 
 
 def test_groups_are_the_units() -> None:

@@ -61,7 +61,7 @@ def test_of_a_cascade_the_full_resolution_is_trained() -> None:
 
 def test_what_is_asked_for_overrides() -> None:
     name, decisions = choose_configuration(VOLUMES, follows, "3d_fullres", decided("2d"))
-    assert name == "3d_fullres" and [each.rule for each in decisions] == ["asked for"]
+    assert name == "3d_fullres" and [each.rule for each in decisions] == ["requested"]
     with pytest.raises(PlanError, match="trains in 2D"):
         choose_configuration(VOLUMES, only_2d, "3d_fullres")
 

@@ -1,4 +1,4 @@
-"""What a job computes on: a GPU of its own where there is no scheduler, and the cores that it asked for."""
+"""What a job computes on: a GPU of its own where there is no scheduler, and the cores that it requested."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLL_S = 5.0
 
 
 def use_cores(count: int) -> None:
-    """Compute with as many threads as a job asked for, whichever engine started it.
+    """Compute with as many threads as a job requested, whichever engine started it.
 
     Sums are added up in another order by another number of threads: results of two engines are equal only
     where the numbers are. More threads than there are cores would only wait for each other.

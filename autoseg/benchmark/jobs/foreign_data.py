@@ -33,7 +33,7 @@ def bring_in(job: Job, workspace: Workspace, workers: int | None = None) -> None
     own = given.pop("options", {})
     record = workspace.raw / job.dataset / RECORD
     if not source.is_dir() and record.is_file() and read_json(record).get("source") == str(source):
-        log.info("%s is not at hand any more; %s was made from it.", source, job.dataset)
+        log.info("%s is no longer there; %s was made from it.", source, job.dataset)
         return
     request = Request(
         **{**given, "channels": tuple(given["channels"])},

@@ -50,7 +50,7 @@ class Job:
         needs: ids of jobs that come before.
         outputs: files that it leaves, relative to the workspace's folders (``results/...``) or, its outcome,
             to the benchmark's folder.
-        resources: what a scheduler is asked for; the time limit is always set.
+        resources: what the job requests from a scheduler; the time limit is always set.
         seconds: estimate.
         cell: the run; for ``fit`` without a fold; for earlier stages without a trainer; else None.
         limit_asked: whether the time limit is the suite's own, not made from the estimate.

@@ -201,7 +201,7 @@ def dry_run(status: Status) -> str:
     graph = status.graph
     lines = [f"{graph.suite}: {len(graph.cells)} cells, {len(graph.jobs)} jobs, in {graph.folder}", ""]
     lines.append(
-        f"{'stage':<12}{'jobs':>6}{'to do':>7}  {'each':>9}{'together':>10}  needs           asks for"
+        f"{'stage':<12}{'jobs':>6}{'to do':>7}  {'each':>9}{'together':>10}  needs           requests"
     )
     lines += [_stage_line(status, stage) for stage in STAGES if graph.of(stage)]
     gpu_s = sum(job.seconds * job.resources.gpus for job in graph.jobs if job.stage in ON_DEVICE)

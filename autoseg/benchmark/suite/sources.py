@@ -60,7 +60,7 @@ class FromSource(BaseModel):
     def _only_with_a_source(self) -> FromSource:
         asked = self.model_fields_set & set(FromSource.model_fields) - {"source"}
         if asked and self.source is None:
-            raise ValueError(f"{sorted(asked)[0]} is of an import. Name its source too, source: FOLDER.")
+            raise ValueError(f"{sorted(asked)[0]} belongs to an import. Name its source too, source: FOLDER.")
         return self
 
     @property

@@ -112,7 +112,7 @@ def _verdict(report: VerifyReport) -> str:
     if errors:
         return f"{counted} Training is not possible, or means nothing, before the errors are mended."
     if warnings:
-        return f"{counted} Training can start; look at the warnings first, they may be intended."
+        return f"{counted} Training can start; read the warnings first; they may be intended."
     return f"{counted} Nothing stands in the way of training."
 
 

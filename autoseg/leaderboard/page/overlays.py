@@ -154,7 +154,7 @@ def _overlay(item: RankedSet, dataset: Dataset, title: str, case: str, find: Fin
     predictions = {row.name: _prediction(row, dataset, case, find, shape) for row in rows}
     known = [array for array in predictions.values() if array is not None]
     if not known:
-        raise ValueError("no prediction of it is at hand")
+        raise ValueError("its prediction files are gone")
     cut = _best_slice(reference, known, image.spacing, "disagreement" in title)
     spacing = [size for axis, size in enumerate(image.spacing) if axis != cut.axis]
     flat = [cut.of(array) for array in (reference, *known)]

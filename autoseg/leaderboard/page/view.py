@@ -245,7 +245,7 @@ def _status_words(status: str, structure: str) -> str:
 
 
 def wanted_views(item: RankedSet) -> list[tuple[str, str | None]]:
-    """Metrics and structures that a page can show for a set, the most asked for first."""
+    """Metrics and structures that a page can show for a set, the most important first."""
     chosen = item.comparable
     first = item.analysis.quantity.name
     metrics = [first, *(name for name in SHOWN if name in chosen.metrics and name != first)]

@@ -182,7 +182,7 @@ def _adopted(
 ) -> _Rows:
     """Give runs without scores, which may not have come as far as a plan, to the one row of their trainer.
 
-    One that was asked for in another configuration is a row of its own.
+    One that was requested in another configuration is a row of its own.
     """
     scored = {key for key, runs in rows.items() if any(run.scores.columns for run in runs.values())}
     found = {key: dict(runs) for key, runs in rows.items() if key in scored}

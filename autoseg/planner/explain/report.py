@@ -41,7 +41,7 @@ def suitability(
         runs_each: runs of every trainer: folds times seeds.
         names: the trainers to choose from; all in the table if None.
         pretrained: trainers whose encoder has pretrained weights at hand.
-        configuration: that was asked for; ``auto``: the data decide.
+        configuration: the requested one; ``auto``: the data decide.
 
     Raises:
         PlanError: if there is no such configuration.

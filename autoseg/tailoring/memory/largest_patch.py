@@ -126,7 +126,7 @@ class _Tried:
 
 @dataclass(frozen=True)
 class _Patches:
-    """Patches from the largest to the smallest, each counted when it is asked for."""
+    """Patches from the largest to the smallest, each counted on demand."""
 
     topologies: Sequence[Topology]
     estimate: Estimate
@@ -142,7 +142,7 @@ class _Patches:
 
     @property
     def counted(self) -> list[_Tried]:
-        """Those that were asked for, the largest first."""
+        """Those requested so far, the largest first."""
         return [self._known[index] for index in sorted(self._known)]
 
     def fits(self, index: int, target: float) -> bool:

@@ -2,7 +2,7 @@
 
 The step (forward, loss, backward) runs on fake tensors: shapes, dtypes and devices without data. Every
 operation passes through a counter that adds the storages it makes and takes them off when they are let go,
-so that what is kept for the backward pass, gradients and short-lived results are all in the peak, at the
+so that what is retained for the backward pass, gradients and short-lived results are all in the peak, at the
 real patch size, under autocast and with the layers of the device. On a CPU the count equals that of the
 same step on real tensors, byte for byte; memory that a library takes inside an operation is not in it.
 """

@@ -35,7 +35,8 @@ class Masking:
             raise UsageError(f"The hidden part is {self.ratio}; expected a number between 0 and 1.")
         if self.blocks < 2:
             raise UsageError(
-                f"A patch of {self.blocks} blocks has nothing to tell what is hidden; expected 2 or more."
+                f"A patch of {self.blocks} blocks is too small to hide some and predict them from the rest; "
+                f"expected 2 or more."
             )
 
     def hidden(self, batch: int, patch_size: Sequence[int], generator: torch.Generator) -> Tensor:
