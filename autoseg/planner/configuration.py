@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoseg.errors import PlanError
+from autoseg.planner.plan_document import check_configuration
 
 RESAMPLING_KEYS = (
     "resampling_fn_data",
@@ -108,7 +109,7 @@ class Configuration:
         """Read a configuration whose inheritance is resolved.
 
         Raises:
-            PlanError: if an entry is missing.
+            PlanError: if an entry is missing or out of bounds.
         """
         rest = dict(entry)
         rest.pop("inherits_from", None)
@@ -117,6 +118,7 @@ class Configuration:
                 f"The configuration {name!r} is in the plan format of nnU-Net before 2.5 "
                 f"(UNet_class_name instead of architecture). Plan the data set again."
             )
+        check_configuration(name, rest)
         try:
             network = rest.pop("architecture")
             return cls(

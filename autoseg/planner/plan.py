@@ -15,6 +15,7 @@ from typing import Any
 
 from autoseg.errors import PlanError
 from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
+from autoseg.planner.plan_document import check_plan
 from autoseg.system.files import read_json, write_json
 
 __all__ = ["ArchitectureSpec", "Configuration", "Decision", "Plan"]
@@ -131,8 +132,9 @@ class Plan:
         """Read a plans document of autoseg or of nnU-Net.
 
         Raises:
-            PlanError: if an entry is missing or inheritance goes in a circle.
+            PlanError: if an entry is missing or out of bounds, or inheritance goes in a circle.
         """
+        check_plan(document)
         rest = dict(document)
         own = rest.pop("autoseg", {})
         rest.pop("transpose_backward", None)
@@ -155,6 +157,8 @@ class Plan:
                 provenance=own.get("provenance", {}),
                 extra=rest,
             )
+        except TypeError as problem:  # of a decision, whose entries are its arguments
+            raise PlanError(f"autoseg.decisions of the plan: {problem}. Plan the data set again.") from None
         except KeyError as missing:
             raise PlanError(
                 f"The plan has no entry {missing}. Give a plans file of autoseg or nnU-Net."
