@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoseg.errors import PlanError
+from autoseg.system.option_values import Anything, Count, Counts, Kind, Number, OneOf, Text, Truth
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,14 @@ class Option:
     default: Any
     meaning: str
     choices: tuple[Any, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """How a text is read as a value of it."""
+        if self.choices:
+            return OneOf(self.choices)
+        kinds: dict[type, Kind] = {bool: Truth(), int: Count(), float: Number(), tuple: Counts(), str: Text()}
+        return kinds.get(type(self.default), Anything())
 
 
 def choose(architecture: str, options: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:

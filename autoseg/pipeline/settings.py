@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.errors import UsageError
+from autoseg.tailoring.spec_text import GROUPS, check_length, read_spec
 
 if TYPE_CHECKING:
     from autoseg.tailoring.request import Request
@@ -62,10 +63,18 @@ class Settings:
             raise UsageError(f"{' and '.join(given)} exclude each other: each says how long. Give one.")
         if self.small and self.steps is None:
             raise UsageError("--small goes with --steps: by the clock, the size is found. Add --steps 200.")
+        for text in self.trainers:
+            if text not in GROUPS:
+                check_length(text, read_spec(text)[1], self.epochs, self.steps)
 
 
 def started(choice: Choice, settings: Settings) -> Choice:
-    """A trainer with the weights, the strategy and the number of cases that it starts with."""
+    """A trainer with the weights, the strategy and the number of cases that it starts with.
+
+    Raises:
+        UsageError: if both the settings and the trainer's options say how long it trains.
+    """
+    check_length(str(choice), choice.options, settings.epochs, settings.steps)
     return choice.starting(
         init=settings.init, finetune=settings.finetune, cases=settings.cases, plan_from=settings.plan_from
     )

@@ -77,7 +77,7 @@ def choose_trainers(
     Raises:
         UsageError: for an unknown trainer, or a training that it does not have.
     """
-    from autoseg.tailoring.tailored_plan import is_stock
+    from autoseg.tailoring.spec_text import GROUPS
     from autoseg.tailoring.trainer_spec import Choice
 
     dimensions = {each.dimensions for each in prepared.plan.configurations.values()}
@@ -87,10 +87,8 @@ def choose_trainers(
             device = find_device(settings.device).type
             chosen += [Choice(name) for name in suitable(prepared, settings, device, folds).names]
             continue
-        if text not in ("auto", "documented", "baselines", "all"):
-            choice = Choice.parse(text)
-            is_stock(plugins.trainer_class(choice.name), choice)
-            chosen.append(choice)
+        if text not in GROUPS:
+            chosen.append(Choice.parse(text))
             continue
         for name in plugins.available("trainers"):
             trainer = plugins.trainer_class(name)

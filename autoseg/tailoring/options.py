@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from autoseg.errors import UsageError
-from autoseg.planner.normalization_schemes import CHOICES
+from autoseg.planner.hyperparameters import KINDS
 from autoseg.tailoring.trainer_spec import NORMALIZATION, START, Choice, Start
 
 if TYPE_CHECKING:
@@ -14,47 +14,20 @@ if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
 
 
-def split_options(
-    trainer: type[Trainer], options: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options that are hyper-parameters of the training, and those of the network."""
-    from autoseg.training.trainer import HYPERPARAMETERS
-
-    hyperparameters = {key: value for key, value in options.items() if key in HYPERPARAMETERS}
-    elsewhere = (*HYPERPARAMETERS, *START, NORMALIZATION)
-    rest = {key: value for key, value in options.items() if key not in elsewhere}
-    return hyperparameters, rest
+def network_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a choice's options that are the network's."""
+    elsewhere = (*KINDS, *START, NORMALIZATION)
+    return {key: value for key, value in options.items() if key not in elsewhere}
 
 
 def normalization_of(trainer: type[Trainer], choice: Choice) -> str:
-    """How intensities are normalised: as the user says, else as the trainer does.
-
-    Raises:
-        UsageError: for a choice that there is not.
-    """
-    wanted = str(choice.options.get(NORMALIZATION, trainer.normalization))
-    if wanted not in CHOICES:
-        raise UsageError(f"{choice}: there is no normalisation {wanted!r}. Choose {' or '.join(CHOICES)}.")
-    return wanted
+    """How intensities are normalised: as the user says, else as the trainer does."""
+    return str(choice.options.get(NORMALIZATION, trainer.normalization))
 
 
-def is_stock(trainer: type[Trainer], choice: Choice) -> bool:
-    """Whether a choice asks for nnU-Net itself, unmodified.
-
-    Raises:
-        UsageError: if the trainer is not nnU-Net's, or another option asks for a change.
-    """
-    wanted = choice.options.get("stock", False)
-    if not isinstance(wanted, bool):
-        raise UsageError(f"{choice}: stock is {wanted!r}; expected true or false.")
-    if wanted and not trainer.has_stock:
-        raise UsageError(
-            f"{choice}: {choice.name} is no trainer of nnU-Net, so it has no stock training. "
-            f"Choose nnunet:stock=true, or leave the option out."
-        )
-    if wanted and (others := [key for key in choice.options if key != "stock"]):
-        raise UsageError(f"{choice}: stock training takes no other option; leave out {', '.join(others)}.")
-    return wanted
+def is_stock(choice: Choice) -> bool:
+    """Whether a choice asks for nnU-Net itself, unmodified."""
+    return bool(choice.options.get("stock", False))
 
 
 def check_taken_up(choice: Choice, options: Mapping[str, Any]) -> None:

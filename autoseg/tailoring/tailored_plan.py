@@ -16,6 +16,7 @@ from autoseg.errors import PlanError
 from autoseg.planner.budget import FEWEST_STEPS, Shape
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import DimensionChoice, choose_dimension
+from autoseg.planner.hyperparameters import Hyperparameters
 from autoseg.planner.networks import Hardware
 from autoseg.planner.normalization_schemes import with_percentiles
 from autoseg.planner.orientation import has_orientations, orientation_decision, slicing_axes
@@ -26,9 +27,9 @@ from autoseg.tailoring.fit_to_resources import TRAINING_SHARE, Fitting, predicte
 from autoseg.tailoring.options import (
     check_taken_up,
     is_stock,
+    network_options,
     normalization_of,
     rate_changes,
-    split_options,
     wanted_orientations,
 )
 from autoseg.tailoring.plan_of_model import keeps_normalization, moved_words
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 __all__ = [
     "choose_configuration",
     "dimension_of",
-    "is_stock",
     "member_requests",
     "tailor",
     "tailor_members",
@@ -91,8 +91,8 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     from autoseg.training.schedule import schedule_changes
 
     trainer = plugins.trainer_class(choice.name)
-    hyperparameters, options = split_options(trainer, choice.options)
-    stock = is_stock(trainer, choice)
+    hyperparameters = Hyperparameters.named(choice.options).given
+    options, stock = network_options(choice.options), is_stock(choice)
     normalization = normalization_of(trainer, choice)
     start = Start.of(choice)
     if request.epochs is not None:

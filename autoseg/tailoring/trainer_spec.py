@@ -5,49 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autoseg import plugins
 from autoseg.data.few_cases import parse_cases
 from autoseg.errors import UsageError
+from autoseg.system.option_values import Anything
 from autoseg.tailoring.plan_of_model import PlanOfModel, plan_of_model
+from autoseg.tailoring.spec_text import NORMALIZATION, START, check_options, read_spec
 from autoseg.transfer.initialisation import IMAGENET, RANDOM, Initialisation
 from autoseg.transfer.policy import FineTunePolicy
 
-if TYPE_CHECKING:
-    pass
-
-# Options of a choice that are neither of the training nor of the network.
-START = ("init", "finetune", "cases", "plan_from")
-NORMALIZATION = "normalization"
+__all__ = ["NORMALIZATION", "START", "Choice", "Start"]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A trainer with the options that a user gave it: ``brainunet:width=16``."""
+    """A trainer with the options that a user gave it: ``brainunet:width=16``.
+
+    Raises:
+        UsageError: for an option that the trainer does not have, or a value that is not accepted.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.options:
+            check_options(self.name, self.options)
 
     @classmethod
     def parse(cls, text: str) -> Choice:
         """Read ``NAME`` or ``NAME:option=value:option=value``.
 
         Raises:
-            UsageError: if an option has no value.
+            UsageError: for an unknown trainer or option, one that is given twice, or a value that is not
+                accepted; see `autoseg.tailoring.spec_text`.
         """
-        name, *entries = text.split(":")
-        options = {}
-        for entry in entries:
-            key, equals, value = entry.partition("=")
-            if not equals or not key:
-                raise UsageError(f"{text!r}: the option {entry!r} has no value. Write {name}:option=value.")
-            options[key.strip()] = _value(value.strip())
-        return cls(name.strip(), options)
+        return cls(*read_spec(text))
 
     def starting(self, **start: str | None) -> Choice:
         """The same with what it starts from, where that is given and it has none of its own."""
-        given = {key: _value(value) for key, value in start.items() if value is not None}
+        given = {key: Anything().read(value) for key, value in start.items() if value is not None}
         return Choice(self.name, {**given, **self.options})
 
     @property
@@ -84,7 +83,7 @@ class Choice:
         return str(Choice(self.trainer, self.options))
 
     def __str__(self) -> str:
-        return ":".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])
+        return ":".join([self.name, *(f"{key}={_text(value)}" for key, value in self.options.items())])
 
 
 @dataclass(frozen=True)
@@ -165,11 +164,6 @@ def _plan_from(text: str, init: Initialisation) -> PlanOfModel:
     return plan_of_model(Path(init.source))
 
 
-def _value(text: str) -> Any:
-    """A number, a truth value or a text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)
+def _text(value: Any) -> str:
+    """A value as `Choice.parse` reads it."""
+    return "+".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

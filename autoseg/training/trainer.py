@@ -26,6 +26,7 @@ from autoseg.augmentation import nnunet_transforms
 from autoseg.data.folds import watching_cases
 from autoseg.losses.losses import SegmentationLoss
 from autoseg.nnunet import read_checkpoint
+from autoseg.planner.hyperparameters import KINDS
 from autoseg.system.device import autocast_dtype, seed_everything
 from autoseg.system.files import read_json
 from autoseg.system.process_memory import take_from_system
@@ -44,29 +45,7 @@ from autoseg.workspace import GROUPS_FILE
 log = logging.getLogger(__name__)
 
 # Attributes that a user may set with `NAME:attribute=value`; all others are options of the network.
-HYPERPARAMETERS = (
-    "optimizer_name",
-    "learning_rate",
-    "weight_decay",
-    "momentum",
-    "epsilon",
-    "schedule",
-    "epochs",
-    "steps_per_epoch",
-    "deep_supervision",
-    "gradient_clip",
-    "foreground_oversampling",
-    "warmup",
-    "entropy_warmup",
-    "mirroring",
-    "plateau_factor",
-    "plateau_patience",
-    "stopping_patience",
-    "min_learning_rate",
-    "stock",
-    "best_checkpoints",
-    "orientations",
-)
+HYPERPARAMETERS = tuple(KINDS)
 
 
 class Trainer(
@@ -286,8 +265,9 @@ class Trainer(
         optimizer: torch.optim.Optimizer
         # Fused: one pass over the weights, which a CPU otherwise reads several times a step.
         if self.optimizer_name == "sgd":
+            momentum = self.momentum
             optimizer = torch.optim.SGD(
-                parameters, rate, momentum=self.momentum, weight_decay=decay, nesterov=True, fused=True
+                parameters, rate, momentum, weight_decay=decay, nesterov=momentum > 0, fused=True
             )
         elif self.optimizer_name == "adam":
             optimizer = torch.optim.Adam(parameters, rate, eps=self.epsilon, weight_decay=decay, fused=True)

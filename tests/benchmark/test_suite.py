@@ -85,6 +85,12 @@ def test_an_include_has_what_it_does_not_say_from_the_suite(suite_of: Parse) -> 
         ("datasets: &a [*a]\ntrainers: nnunet\n", 1, "aliases that contain themselves"),
         (HEAD + "epochs: 3\nbudget: {per_run: 5m}\n", 1, "exclude each other"),
         ("datasets: a\ntrainers: nnunet:width\n", 2, "has no value. Write nnunet:option=value"),
+        ("datasets: a\ntrainers: [unet, nnunet:optimizer_name=lion]\n", 2, "expected sgd, adam or adamw"),
+        ("datasets: a\ntrainers: [{nnunet: {learning_rate: .nan}}]\n", 2, "expected a finite number above 0"),
+        ("datasets: a\ntrainers: nnunet:epoch=3\n", 2, "Did you mean 'epochs'"),
+        ("datasets: a\ntrainers: nnunet:epochs=3:epochs=4\n", 2, "given twice"),
+        ("datasets: a\ntrainers: nnunet:epochs=3\nepochs: 5\n", 1, "where all runs have 5 epochs"),
+        ("datasets: a\ntrainers: nnunet:epochs=3\nbudget: {steps: 20}\n", 1, "all runs have 20 steps"),
         ("datasets: [{dataset: a, groups: nothing.csv}]\ntrainers: nnunet\n", 1, "no table of groups"),
     ],
 )

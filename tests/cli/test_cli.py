@@ -48,11 +48,19 @@ def test_memory_folds_and_fold() -> None:
 
 
 def test_a_trainer_with_options() -> None:
-    choice = Choice.parse("brainunet:width=16:gate=grid:depthwise=true:learning_rate=1e-3")
+    choice = Choice.parse("brainunet:width=16:gate=grid:mirroring=true:learning_rate=1e-3")
     assert choice.name == "brainunet"
-    assert choice.options == {"width": 16, "gate": "grid", "depthwise": True, "learning_rate": 1e-3}
+    assert choice.options == {"width": 16, "gate": "grid", "mirroring": True, "learning_rate": 1e-3}
     with pytest.raises(UsageError, match="option=value"):
         Choice.parse("brainunet:width")
+
+
+def test_a_trainer_spec_that_makes_no_sense_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    spec = "nnunet:optimizer_name=lion:schedule=linear:mirroring=no"
+    done = autoseg("train", "NoSuchDataset", spec, "--workspace", tmp_path)
+    assert done.returncode == 2 and not done.stdout
+    assert "optimizer_name is 'lion'; expected sgd, adam or adamw." in " ".join(done.stderr.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_wrong_usage_exits_with_2_and_says_what_there_is(tmp_path: Path) -> None:

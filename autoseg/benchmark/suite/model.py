@@ -20,11 +20,12 @@ from pydantic_core import PydanticCustomError
 from autoseg import plugins
 from autoseg.benchmark.suite.sources import ForeignEntries, FromSource
 from autoseg.benchmark.suite.trainer_facts import GROUPS, in_group
-from autoseg.benchmark.suite.yaml_document import nearest
 from autoseg.errors import UsageError
 from autoseg.racing.race import LATEST_RUNG, Rules
 from autoseg.racing.verdict import FEWEST_CASES
 from autoseg.system.amounts import parse_duration, parse_memory
+from autoseg.system.option_values import nearest
+from autoseg.tailoring.spec_text import check_length, read_spec
 from autoseg.transfer.strategies import strategy_named
 
 DEMO = ("Dataset901_DemoMR", "Dataset902_DemoUltrasound")
@@ -198,7 +199,7 @@ def _trainers_of(item: Any) -> Sequence[str]:
     text = str(item)
     if text in GROUPS:
         return in_group(text)
-    name, *options = text.split(":")
+    name = text.partition(":")[0]
     known = plugins.available("trainers")
     # Where a file lies depends on where the suite does: whoever reads that looks whether it is there.
     if name not in known and not name.endswith(".py"):
@@ -207,8 +208,10 @@ def _trainers_of(item: Any) -> Sequence[str]:
             f"Choose from {', '.join(known)}, one of the groups {', '.join(GROUPS)}, or the path of "
             f"a Python file."
         )
-    if wrong := [option for option in options if not re.fullmatch(r"[^=]+=.+", option)]:
-        raise ValueError(f"{text!r}: the option {wrong[0]!r} has no value. Write {name}:option=value.")
+    try:
+        read_spec(text)
+    except UsageError as problem:
+        raise ValueError(str(problem)) from None
     return [text]
 
 
@@ -254,6 +257,12 @@ class Axes(_Part):
     def _how_long(self) -> Axes:
         if self.budget is not None and self.epochs is not None:
             raise ValueError("a budget and epochs exclude each other. Keep one of them.")
+        steps = None if self.budget is None else self.budget.steps
+        for text in self.trainers:
+            try:
+                check_length(text, read_spec(text)[1], self.epochs, steps)
+            except UsageError as problem:
+                raise ValueError(str(problem)) from None
         return self
 
 

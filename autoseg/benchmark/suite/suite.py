@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from autoseg import plugins
 from autoseg.benchmark.suite.model import DEMO, Axes, DatasetEntry, Pattern, Resources, Suite, dataset_entries
-from autoseg.benchmark.suite.yaml_document import Document, explain, nearest, read_document
+from autoseg.benchmark.suite.yaml_document import Document, explain, read_document
 from autoseg.errors import UsageError
+from autoseg.system.option_values import nearest
 
 __all__ = [
     "DEMO",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from autoseg.errors import UsageError
+from autoseg.system.option_values import nearest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -161,9 +161,3 @@ def _model_at(model: type[BaseModel], where: Where) -> type[BaseModel]:
                 break
             pending.extend(getattr(kind, "__args__", ()))
     return model
-
-
-def nearest(word: str, words: Sequence[str]) -> str:
-    """`` Did you mean ...?`` where a word is close to one of `words`, else nothing."""
-    found = difflib.get_close_matches(word, words, n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""
