@@ -37,9 +37,9 @@ def fitted(root: Path, workspace: Workspace, settings: Settings, trainer: str) -
     from autoseg.pipeline.trial import plan_for
     from autoseg.tailoring.trainer_spec import Choice
 
+    choice = started(Choice.parse(trainer), settings)
     dataset = load_dataset(root, settings.groups)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
-    choice = started(Choice.parse(trainer), settings)
     plan = plan_for(dataset, fingerprint, choice, request_of(settings, settings.budget_s), workspace)
     return plan, workspace.plan_of(dataset.name, plan.name)
 
@@ -57,6 +57,7 @@ def train_one(
     from autoseg.pipeline.trial import Cell, train_cell
     from autoseg.tailoring.trainer_spec import Choice
 
+    choice = started(Choice.parse(trainer), settings)
     prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
     if fold == "all":
         everything = tuple(case.identifier for case in prepared.dataset.cases)
@@ -65,7 +66,6 @@ def train_one(
         (chosen,) = chosen_folds(prepared.folds, [int(fold)])
     link_references(prepared.dataset, workspace.references_of(prepared.dataset.name))
     request = request_of(settings, settings.budget_s)
-    choice = started(Choice.parse(trainer), settings)
     cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, chosen, request)
     return train_cell(cell, workspace, settings.workers)
 
@@ -94,13 +94,10 @@ def pretrain_one(
     from autoseg.training.pretraining.masked import Pretraining, pretrain
     from autoseg.training.pretraining.unlabelled import images_of, preprocess_pool
 
+    choice = Choice.parse(trainer)
     prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
     more = [load_dataset(workspace.find_raw(each), groups=False) for each in others]
-    dataset, request, choice = (
-        prepared.dataset,
-        request_of(settings, settings.budget_s),
-        Choice.parse(trainer),
-    )
+    dataset, request = prepared.dataset, request_of(settings, settings.budget_s)
     plan = plan_for(dataset, prepared.fingerprint, choice, request, workspace)
     configuration = plan.configuration(plan.provenance["configuration"])
     training = None if fold == "all" else chosen_folds(prepared.folds, [int(fold)])[0].training
