@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner.plan import Decision
 from autoseg.system.files import digest
+from autoseg.tailoring.spec_text import write_spec
 from autoseg.tailoring.trainer_spec import START, Choice, Start
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str
     key = digest(
         {
             **Start.of(choice).key,
-            "trainer": str(Choice(choice.identity, own)),
+            "trainer": write_spec(choice.identity, own),
             "device": request.device.type,
             "memory_gb": request.memory_gb,
             "run_seconds": request.run_seconds,

@@ -36,16 +36,8 @@ def read_spec(text: str) -> tuple[str, dict[str, Any]]:
         UsageError: for an unknown trainer or option, an option without a value or given twice, and a value
             that is not accepted. The message names all options that are wrong.
     """
-    name, *entries = (part.strip() for part in text.split(":"))
+    name, texts = split_spec(text)
     require_trainer(name)
-    texts: dict[str, str] = {}
-    for entry in entries:
-        key, equals, value = (part.strip() for part in entry.partition("="))
-        if not (equals and key and value):
-            raise UsageError(f"{text!r}: the option {entry!r} has no value. Write {name}:option=value.")
-        if key in texts:
-            raise UsageError(f"{text!r}: the option {key} is given twice. Keep one of them.")
-        texts[key] = value
     kinds = _kinds_of(name, texts)
     options, problems = {}, []
     for key, value in texts.items():
@@ -57,6 +49,33 @@ def read_spec(text: str) -> tuple[str, dict[str, Any]]:
         raise UsageError(" ".join([f"{text}:", *problems, _NEXT]))
     check_options(name, options)
     return name, options
+
+
+def split_spec(text: str) -> tuple[str, dict[str, str]]:
+    """The trainer's name and the texts of its options, whatever these may be.
+
+    Raises:
+        UsageError: for an option without a value, or one that is given twice.
+    """
+    name, *entries = (part.strip() for part in text.split(":"))
+    texts: dict[str, str] = {}
+    for entry in entries:
+        key, equals, value = (part.strip() for part in entry.partition("="))
+        if not (equals and key and value):
+            raise UsageError(f"{text!r}: the option {entry!r} has no value. Write {name}:option=value.")
+        if key in texts:
+            raise UsageError(f"{text!r}: the option {key} is given twice. Keep one of them.")
+        texts[key] = value
+    return name, texts
+
+
+def write_spec(name: str, options: Mapping[str, Any]) -> str:
+    """The text that `read_spec` reads."""
+    texts = {
+        key: "+".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        for key, value in options.items()
+    }
+    return ":".join([name, *(f"{key}={text}" for key, text in texts.items())])
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
@@ -129,7 +148,8 @@ def _kinds_of(name: str, options: Mapping[str, Any]) -> dict[str, Kind]:
     known: dict[str, Kind] = {**KINDS, NORMALIZATION: OneOf(CHOICES), **dict.fromkeys(START, Anything())}
     if all(key in known for key in options):
         return known
-    network = _network_kinds(name)
+    # A file's network is looked up each time: its content may have changed.
+    network = _network_kinds(name) if name.endswith(".py") else _cached_network_kinds(name)
     if network is None:  # a network whose file does not list its options judges them by itself
         return {key: known.get(key, Anything()) for key in options}
     known |= network
@@ -143,12 +163,14 @@ def _kinds_of(name: str, options: Mapping[str, Any]) -> dict[str, Kind]:
     return known
 
 
-@functools.cache
 def _network_kinds(name: str) -> dict[str, Kind] | None:
     trainer = plugins.trainer_class(name)
     module = plugins.find("architectures", trainer.architecture or trainer.planned_architecture)
     options = getattr(module, "OPTIONS", None)
     return None if options is None else {key: option.kind for key, option in options.items()}
+
+
+_cached_network_kinds = functools.cache(_network_kinds)
 
 
 def _check_stock(name: str, options: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from autoseg.data.few_cases import parse_cases
 from autoseg.errors import UsageError
 from autoseg.system.option_values import Anything
 from autoseg.tailoring.plan_of_model import PlanOfModel, plan_of_model
-from autoseg.tailoring.spec_text import NORMALIZATION, START, check_options, read_spec
+from autoseg.tailoring.spec_text import NORMALIZATION, START, check_options, read_spec, write_spec
 from autoseg.transfer.initialisation import IMAGENET, RANDOM, Initialisation
 from autoseg.transfer.policy import FineTunePolicy
 
@@ -80,10 +80,10 @@ class Choice:
     @property
     def row_name(self) -> str:
         """Trainer and options, without the folder that a trainer's file lies in."""
-        return str(Choice(self.trainer, self.options))
+        return write_spec(self.trainer, self.options)
 
     def __str__(self) -> str:
-        return ":".join([self.name, *(f"{key}={_text(value)}" for key, value in self.options.items())])
+        return write_spec(self.name, self.options)
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,3 @@ def _plan_from(text: str, init: Initialisation) -> PlanOfModel:
             f"start from (init=MODEL), or name the model whose plan is meant: plan_from=MODEL."
         )
     return plan_of_model(Path(init.source))
-
-
-def _text(value: Any) -> str:
-    """A value as `Choice.parse` reads it."""
-    return "+".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

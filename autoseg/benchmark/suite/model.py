@@ -25,7 +25,7 @@ from autoseg.racing.race import LATEST_RUNG, Rules
 from autoseg.racing.verdict import FEWEST_CASES
 from autoseg.system.amounts import parse_duration, parse_memory
 from autoseg.system.option_values import nearest
-from autoseg.tailoring.spec_text import check_length, read_spec
+from autoseg.tailoring.spec_text import check_length, read_spec, split_spec
 from autoseg.transfer.strategies import strategy_named
 
 DEMO = ("Dataset901_DemoMR", "Dataset902_DemoUltrasound")
@@ -209,7 +209,8 @@ def _trainers_of(item: Any) -> Sequence[str]:
             f"a Python file."
         )
     try:
-        read_spec(text)
+        # The options of a file are read when it is known where the file lies.
+        (split_spec if name.endswith(".py") else read_spec)(text)
     except UsageError as problem:
         raise ValueError(str(problem)) from None
     return [text]
@@ -260,7 +261,7 @@ class Axes(_Part):
         steps = None if self.budget is None else self.budget.steps
         for text in self.trainers:
             try:
-                check_length(text, read_spec(text)[1], self.epochs, steps)
+                check_length(text, split_spec(text)[1], self.epochs, steps)
             except UsageError as problem:
                 raise ValueError(str(problem)) from None
         return self

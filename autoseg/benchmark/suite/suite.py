@@ -13,6 +13,7 @@ from autoseg.benchmark.suite.model import DEMO, Axes, DatasetEntry, Pattern, Res
 from autoseg.benchmark.suite.yaml_document import Document, explain, read_document
 from autoseg.errors import UsageError
 from autoseg.system.option_values import nearest
+from autoseg.tailoring.spec_text import read_spec
 
 __all__ = [
     "DEMO",
@@ -137,14 +138,16 @@ def _placed_trainer(text: str, base: Path) -> str:
     """A trainer with its options; a file of one's own by its absolute path, and sure to have a trainer.
 
     Raises:
-        UsageError: if there is no such file, or no trainer in it.
+        UsageError: if there is no such file, no trainer in it, or an option is wrong.
     """
     name, *options = text.split(":")
     if not name.endswith(".py"):
         return text
     path = str((base / name).resolve())
     plugins.trainer_name(path)
-    return ":".join([path, *options])
+    placed = ":".join([path, *options])
+    read_spec(placed)
+    return placed
 
 
 def shipped_suites() -> dict[str, Path]:
