@@ -74,11 +74,26 @@ def _told(family: plugins.Family, tell: Callable[[str], dict[str, Any]]) -> Iter
 
 
 def _metrics() -> list[dict[str, Any]]:
+    from autoseg.evaluation.own_metrics import metric_names
     from autoseg.metrics import METRICS
 
+    outside: dict[str, str] = {}
+    for name, origin in plugins.origins("metrics").items():
+        if origin != plugins.BUILT_IN:
+            try:
+                outside |= dict.fromkeys(metric_names([name]), origin)
+            except AutosegError as problem:
+                log.warning("%s is left out. %s", name, problem)
     return [
-        {"name": each.name, "definition": each.definition, "unit": each.unit, "ranked": each.ranked}
+        {
+            "name": each.name,
+            "definition": each.definition,
+            "unit": each.unit,
+            "ranked": each.ranked,
+            "from": outside.get(each.name, plugins.BUILT_IN),
+        }
         for each in METRICS.values()
+        if each.group != "own" or each.name in outside
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from autoseg.data.dataset import Dataset, Labels, labels_from_json
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import UsageError
-from autoseg.metrics import COUNTS, METRICS
+from autoseg.metrics import COUNTS
+from autoseg.metrics import known as find_known
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.system.files import read_json
 
@@ -101,7 +102,7 @@ def _case_table(evaluation: Evaluation) -> Table:
     from rich.table import Table
 
     there = {score.metric for score in evaluation.scores}
-    columns = {name: evaluation.values(name) for name in HEADLINES if name in there}
+    columns = {name: evaluation.values(name) for name in _headlines(there)}
     cases = list(evaluation.cases)
     title = f"{len(cases)} case{'s' if len(cases) != 1 else ''}, {len(evaluation.missing)} missing"
     if len(cases) > MOST_CASES and columns:
@@ -135,7 +136,7 @@ def _structure_table(evaluation: Evaluation) -> Table:
         for name in names:
             table.add_row(_with_unit(name, evaluation), *(value(structure, name) for structure in means))
         return table
-    chosen = [name for name in HEADLINES if name in names]
+    chosen = _headlines(names)
     table.add_column("structure", overflow="fold")
     for name in chosen:
         table.add_column(_with_unit(name, evaluation), justify="right")
@@ -144,8 +145,14 @@ def _structure_table(evaluation: Evaluation) -> Table:
     return table
 
 
+def _headlines(names: Collection[str]) -> list[str]:
+    """Of the metrics that were measured, the usual ones and those from outside."""
+    own = [name for name in names if (metric := find_known(name)) and metric.group == "own"]
+    return [*(name for name in HEADLINES if name in names), *own]
+
+
 def _with_unit(name: str, evaluation: Evaluation) -> str:
-    known = METRICS.get(name)
+    known = find_known(name)
     unit = known.unit.replace("mm", evaluation.settings.get("length_unit", "mm")) if known else "1"
     return name if unit == "1" else f"{name} ({unit})"
 

@@ -39,9 +39,7 @@ def evaluate_command(
             help="Table of case and pixel size in mm, for 2D images without one, such as PNG.",
         ),
     ] = None,
-    metrics: Annotated[
-        str | None, typer.Option(help="Beside the usual ones: hc_error,hc_absolute_error.")
-    ] = None,
+    metrics: Annotated[str | None, typer.Option(help="Beside the usual ones: hc_error,my_metric.py.")] = None,
     mapping: ValueMap = "",
     by_voxels: ByVoxels = False,
     workers: Workers = None,
@@ -87,9 +85,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 @app.command("measure")
 def measure_command(
     dataset: DatasetName,
-    metrics: Annotated[
-        str | None, typer.Option(help="Beside the usual ones: hc_error,hc_absolute_error.")
-    ] = None,
+    metrics: Annotated[str | None, typer.Option(help="Beside the usual ones: hc_error,my_metric.py.")] = None,
     pixel_sizes: Annotated[
         str | None,
         typer.Option(

@@ -5,8 +5,10 @@ that nobody can write to, in an `evaluation.json` in the workspace, which `autos
 
     {"metrics": ["hc_error", "hc_absolute_error"], "pixel_sizes": "cases.csv:pixel_mm"}
 
-Of each of the two keys the workspace's value counts first, then that of the file beside dataset.json. Where
-nobody says anything, a `cases.csv` beside dataset.json with exactly one column of pixel sizes is taken.
+A metric may also be the name of an installed plug-in, or the path of a Python file that registers some, in
+dataset.json relative to its folder. Of each of the two keys the workspace's value counts first, then that of
+the file beside dataset.json. Where nobody says anything, a `cases.csv` beside dataset.json with exactly one
+column of pixel sizes is taken.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autoseg import plugins
 from autoseg.data.dataset import Dataset
 from autoseg.errors import UsageError
+from autoseg.evaluation.own_metrics import metric_names, placed
 from autoseg.evaluation.pixel_sizes import find_pixel_sizes, size_columns
-from autoseg.metrics import select
+from autoseg.metrics import find, known
 from autoseg.system.files import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -43,8 +47,11 @@ class Measures:
 
     def met_by(self, settings: Mapping[str, Any]) -> bool:
         """Whether an evaluation with these settings has all of it."""
-        known = set(self.metrics) <= set(settings.get("asked_metrics", ()))
-        return known and not (self.pixel_sizes and settings.get("length_unit") != "mm")
+        there = set(self.metrics) <= set(settings.get("asked_metrics", ()))
+        made = settings.get("definitions", {})
+        current = {name: each.definition for name in self.metrics if (each := known(name))}
+        there &= all(made.get(name, now) == now for name, now in current.items())
+        return there and not (self.pixel_sizes and settings.get("length_unit") != "mm")
 
 
 def measures_of(dataset: Dataset, stored: Path | None = None) -> Measures:
@@ -58,7 +65,7 @@ def measures_of(dataset: Dataset, stored: Path | None = None) -> Measures:
         UsageError: for an unknown metric or key, a table that is not there, or a column without sizes.
     """
     requests = _requests(dataset, stored)
-    metrics = tuple(each.name for each in select(requests.get("metrics", ())))
+    metrics = metric_names(requests.get("metrics", ()), dataset.root)
     if "pixel_sizes" in requests:
         return Measures(metrics, find_pixel_sizes(str(requests["pixel_sizes"]), dataset.root))
     return Measures(metrics, _only_sizes(dataset))
@@ -72,7 +79,7 @@ def request_measures(
     Args:
         dataset: the raw data set.
         stored: the file to write (`Workspace.measures_of`).
-        metrics: names; None leaves the earlier request.
+        metrics: names, or Python files that register some; None leaves the earlier request.
         pixel_sizes: a table, or TABLE:COLUMN; None leaves the earlier request.
 
     Raises:
@@ -80,7 +87,9 @@ def request_measures(
     """
     wanted = dict(_read(stored))
     if metrics is not None:
-        wanted["metrics"] = [each.name for each in select(metrics)]
+        # Whoever reads it may know nothing of a file but what stands there.
+        metric_names(metrics, dataset.root)
+        wanted["metrics"] = [_stored(text, dataset.root) for text in metrics]
     if pixel_sizes is not None:
         find_pixel_sizes(pixel_sizes, dataset.root)
         names = (pixel_sizes, pixel_sizes.rpartition(":")[0])
@@ -88,6 +97,12 @@ def request_measures(
         wanted["pixel_sizes"] = pixel_sizes if beside else str(Path(pixel_sizes).absolute())
     write_json(stored, wanted)
     return measures_of(dataset, stored)
+
+
+def _stored(text: str, folder: Path) -> str:
+    if text.endswith(".py"):
+        return str(placed(text, folder))
+    return text if text in plugins.available("metrics") else find(text).name
 
 
 def _requests(dataset: Dataset, stored: Path | None) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from autoseg.errors import DataError, UsageError
 from autoseg.evaluation.nnunet_summary import nnunet_summary
-from autoseg.metrics import ALL_STRUCTURES, COUNTS, METRICS, Score
+from autoseg.metrics import ALL_STRUCTURES, COUNTS, METRICS, Score, declare
+from autoseg.metrics import known as find_known
 from autoseg.metrics.comparison import Counts
 from autoseg.system.files import read_json, write_json, write_text
 
@@ -157,7 +158,9 @@ class Evaluation:
         Raises:
             DataError: if the file is missing or is no evaluation.
         """
-        return cls.from_json(read_json(path))
+        found = cls.from_json(read_json(path))
+        declare(found.settings.get("own_metrics", {}))
+        return found
 
     def save_nnunet_summary(self, path: Path) -> None:
         """Write counts, Dice and IoU in the format of nnU-Net's summary.json.
@@ -179,7 +182,7 @@ def _mean(values: Iterable[float]) -> float:
 
 def _entry(scores: list[CaseScore], length_unit: str) -> dict[str, Any]:
     first = scores[0]
-    known = METRICS.get(first.metric)
+    known = find_known(first.metric)
     return {
         "definition": first.definition,
         "unit": known.unit.replace("mm", length_unit) if known else None,

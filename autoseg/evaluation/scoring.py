@@ -10,11 +10,20 @@ from typing import Any
 
 from autoseg.data.dataset import Dataset, Labels, Region
 from autoseg.errors import DataError, UsageError
+from autoseg.evaluation.own_metrics import metric_names
 from autoseg.evaluation.pair_files import Pairs, pair_files, reference_files
 from autoseg.evaluation.result import CaseScore, Evaluation
 from autoseg.evaluation.score_case import Rules, ScoredCase, score_files
 from autoseg.evaluation.values import refuse_unknown
-from autoseg.metrics import COUNTS, DEFAULT_TOLERANCE_MM, LesionRule, Tolerance, select, tolerance_of
+from autoseg.metrics import (
+    COUNTS,
+    DEFAULT_TOLERANCE_MM,
+    LesionRule,
+    Tolerance,
+    meanings,
+    select,
+    tolerance_of,
+)
 from autoseg.metrics.calibration import BINS, MARGIN_MM
 from autoseg.system import progress
 from autoseg.system.workers import forked
@@ -54,7 +63,7 @@ def evaluate(
         labels: labels or regions by name, instead of the data set's.
         cases: those to evaluate; all that have a reference for None.
         tolerance_mm: tolerance of the surface Dice, for all structures or by name.
-        metrics: names or definition ids; None for all that apply.
+        metrics: names, definition ids or Python files; None for all that apply.
         lesion_rule: what counts as a lesion.
         pixel_sizes: mm by case, for 2D images of formats without one. Where there is none, lengths are in
             pixels, and `settings["length_unit"]` says so.
@@ -77,7 +86,7 @@ def evaluate(
         metrics=None if metrics is None else _names(metrics),
         lesion_rule=lesion_rule or LesionRule(),
         readers={dataset.file_ending: dataset.reader} if dataset else {},
-        asked=tuple(each.name for each in select(asked)),
+        asked=metric_names(asked),
         mapping=dict(mapping or {}),
         by_voxels=by_voxels,
     )
@@ -124,7 +133,7 @@ def _as_labels(dataset: Dataset | None, labels: Labels | Mapping[str, Region] | 
 
 def _names(metrics: Sequence[str]) -> tuple[str, ...]:
     """Names of the metrics, with the counts that one of all cases together is made from."""
-    chosen = select(metrics)
+    chosen = select(metric_names(metrics))
     counts = COUNTS if any(each.needs == "all cases" for each in chosen) else ()
     return tuple(each.name for each in chosen) + counts
 
@@ -176,6 +185,7 @@ def _settings(rules: Rules, scored: Sequence[ScoredCase]) -> dict[str, Any]:
     """What the numbers mean, to be published with them."""
     structures = rules.labels.structures
     units = {case.length_unit for case in scored}
+    own = meanings({score.metric for case in scored for score in case.scores})
     return {
         "structures": {name: list(values) for name, values in structures.items()},
         "ignore_label": rules.labels.ignore,
@@ -184,6 +194,7 @@ def _settings(rules: Rules, scored: Sequence[ScoredCase]) -> dict[str, Any]:
         "default_tolerance_mm": DEFAULT_TOLERANCE_MM,
         "length_unit": " and ".join(sorted(units)),
         "asked_metrics": list(rules.asked),
+        **({"own_metrics": own} if own else {}),
         "lesions": dict(rules.lesion_rule.to_json()),
         "calibration": {"margin_mm": MARGIN_MM, "bins": BINS},
         "displaced_predictions": sum(case.displaced for case in scored),

@@ -5,10 +5,11 @@ What a metric means (definition, unit, direction, worst value) is its own busine
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autoseg.errors import UsageError
-from autoseg.metrics import ALL_STRUCTURES, COUNTS, METRICS
+from autoseg.metrics import ALL_STRUCTURES, COUNTS, METRICS, known
 
 __all__ = [
     "ALL_STRUCTURES",
@@ -16,6 +17,7 @@ __all__ = [
     "SHOWN",
     "SPECIAL",
     "Quantity",
+    "columns",
     "is_score",
     "quantity",
     "ranked_quantity",
@@ -100,7 +102,7 @@ def quantity(name: str) -> Quantity:
     """What is known about a metric; an unknown one is shown, but has no direction."""
     name = _ALIASES.get(name, name)
     label = _LABELS.get(name, name.replace("_", " ").capitalize())
-    metric = METRICS.get(name)
+    metric = known(name)
     if metric is None:
         return Quantity(name, label, "", None, 0.0, None, 3, 0.0, "", False)
     fraction = metric.unit == "1"
@@ -118,6 +120,13 @@ def quantity(name: str) -> Quantity:
     )
 
 
+def columns(names: Iterable[str]) -> tuple[str, ...]:
+    """Of the metrics that were measured, those with a column of their own: headlines, then special ones."""
+    there = list(names)
+    own = (name for name in there if (metric := known(name)) and metric.group == "own")
+    return (*(name for name in (*HEADLINE, *SPECIAL) if name in there), *own)
+
+
 def ranked_quantity(name: str) -> Quantity:
     """A metric that models may be ranked by.
 
@@ -127,7 +136,7 @@ def ranked_quantity(name: str) -> Quantity:
     found = quantity(name)
     if not found.ranked:
         choices = ", ".join(metric.name for metric in METRICS.values() if metric.ranked)
-        why = "is shown, but never ranked by" if name in METRICS else "is no metric"
+        why = "is shown, but never ranked by" if known(name) else "is no metric"
         raise UsageError(f"{name!r} {why}. Rank by one of {choices}.")
     return found
 

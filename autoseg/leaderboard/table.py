@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from autoseg.leaderboard.quantities import HEADLINE, Quantity
+from autoseg.leaderboard.quantities import HEADLINE, SPECIAL, Quantity, columns
 from autoseg.leaderboard.ranking.entries import fold_words
 from autoseg.leaderboard.ranking.ranking import Leaderboard, RankedSet
 from autoseg.leaderboard.ranking.rows import Row
@@ -78,7 +78,8 @@ def _set_table(item: RankedSet, ranked: Quantity, notes: Mapping[str, int]) -> T
         title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
     names = [name for name in HEADLINE if name in first.means and name != ranked.name]
-    others = [item.comparable.quantity(name) for name in names[:2]]
+    own = [name for name in columns(first.means) if name not in (*HEADLINE, *SPECIAL, ranked.name)]
+    others = [item.comparable.quantity(name) for name in (*names[:2], *own)]
     missing = any(row.n_missing for row in item.rows)
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("trainer", overflow="fold", min_width=18)

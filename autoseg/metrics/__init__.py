@@ -29,15 +29,41 @@ from autoseg.metrics.calibration import Probabilities
 from autoseg.metrics.comparison import Comparison, Counts
 from autoseg.metrics.label_maps import LabelMaps
 from autoseg.metrics.lesions import LesionRule
-from autoseg.metrics.metric import DIAGONAL, METRICS, Metric, find, select
+from autoseg.metrics.register import (
+    DIAGONAL,
+    METRICS,
+    Metric,
+    Scale,
+    declare,
+    find,
+    in_order,
+    known,
+    meanings,
+    metric,
+    select,
+)
+from autoseg.metrics.scales import DISTANCE, ERROR, LENGTH_ERROR, SHARE, divide
+
+in_order()
 
 __all__ = [
     "COUNTS",
+    "DISTANCE",
+    "ERROR",
+    "LENGTH_ERROR",
     "METRICS",
+    "SHARE",
+    "Comparison",
     "LesionRule",
     "Metric",
+    "Scale",
     "Score",
+    "declare",
+    "divide",
     "find",
+    "known",
+    "meanings",
+    "metric",
     "score_case",
     "score_counts",
     "select",
@@ -116,18 +142,21 @@ def score_case(
     predicted = np.zeros_like(reference) if prediction is None else prediction
     maps = LabelMaps(reference, predicted, spacing_mm, ignore_label)
     chosen = select(metrics if metrics is None else (*metrics, *asked))
+    if metrics is None:
+        # What somebody registered for one data set is not measured on all.
+        chosen = tuple(each for each in chosen if each.group != "own" or each.name in asked)
     scores: list[Score] = []
     for name, values in structures.items():
         case = maps.compare(
             name, values, tolerance_of(name, tolerance_mm), lesion_rule, (probabilities or {}).get(name)
         )
         status = _status(case.counts, prediction is None)
-        for metric in _applicable(chosen, case, metrics is not None, asked):
-            scores += _score(metric, case, name, status, case.diagonal)
+        for each in _applicable(chosen, case, metrics is not None, asked):
+            scores += _score(each, case, name, status, case.diagonal)
     counts = maps.all_counts(structures)
     status = "ok" if prediction is not None else "missing_file"
-    for metric in (each for each in chosen if each.needs == "all structures"):
-        scores += _score(metric, counts, ALL_STRUCTURES, status, maps.diagonal)
+    for each in (one for one in chosen if one.needs == "all structures"):
+        scores += _score(each, counts, ALL_STRUCTURES, status, maps.diagonal)
     return scores
 
 
@@ -158,16 +187,14 @@ def _applicable(
     metrics: Sequence[Metric], case: Comparison, explicit: bool, asked: Sequence[str]
 ) -> Iterator[Metric]:
     has = {"nothing", f"{case.dimensions}d"} | ({"probabilities"} if case.whole is not None else set())
-    for metric in metrics:
-        if metric.needs in ("all structures", "all cases"):
+    for each in metrics:
+        if each.needs in ("all structures", "all cases"):
             continue
-        if metric.needs not in has:
-            if explicit and metric.needs != "probabilities" and metric.name not in asked:
-                raise UsageError(
-                    f"{metric.name} is for {metric.needs} images; this one is {case.dimensions}d."
-                )
-        elif explicit or metric.group != "head" or metric.name in asked or case.structure.lower() in HEADS:
-            yield metric
+        if each.needs not in has:
+            if explicit and each.needs != "probabilities" and each.name not in asked:
+                raise UsageError(f"{each.name} is for {each.needs} images; this one is {case.dimensions}d.")
+        elif explicit or each.group != "head" or each.name in asked or case.structure.lower() in HEADS:
+            yield each
 
 
 def _score(metric: Metric, case: Any, structure: str, status: Status, diagonal: float) -> Iterator[Score]:

@@ -44,7 +44,7 @@ class Shelf:
 FAMILIES: Mapping[Family, Shelf] = {
     "trainers": Shelf("trainer", "autoseg.trainers", ("autoseg.training.trainer", "Trainer")),
     "architectures": Shelf("architecture", "autoseg.architectures"),
-    "metrics": Shelf("metric", "autoseg.metrics"),
+    "metrics": Shelf("metric", "autoseg.metrics.definitions"),
     "layouts": Shelf("layout", "autoseg.intake.layouts", ("autoseg.intake.layout", "Layout")),
     "engines": Shelf("engine", "autoseg.benchmark.engines", ("autoseg.benchmark.engine", "Engine")),
 }

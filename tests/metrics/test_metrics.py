@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from autoseg.errors import DataError, UsageError
 from autoseg.metrics import ALL_STRUCTURES, Score, score_case
-from autoseg.metrics.metric import METRICS, Scale, find, metric, select
+from autoseg.metrics.register import METRICS, Scale, find, metric, select
 
 SPACING = (2.5, 0.8, 0.8)
 SHAPE = (6, 10, 12)

@@ -15,7 +15,7 @@ from autoseg.leaderboard.page.colours import Look, look
 from autoseg.leaderboard.page.learning import Learning, learning_curves
 from autoseg.leaderboard.page.scatter import Scatter, scatters
 from autoseg.leaderboard.page.wording import p_words
-from autoseg.leaderboard.quantities import HEADLINE, SHOWN, SPECIAL, Quantity
+from autoseg.leaderboard.quantities import HEADLINE, SHOWN, Quantity, columns, quantity
 from autoseg.leaderboard.ranking.ranking import RankedSet
 from autoseg.leaderboard.ranking.rows import Row
 from autoseg.leaderboard.statistics import Difference, Interval
@@ -97,9 +97,7 @@ class View:
         """Further headline metrics that the table shows."""
         known = self.item.rows[0].means
         return tuple(
-            self.item.comparable.quantity(name)
-            for name in (*HEADLINE, *SPECIAL)
-            if name in known and name != self.quantity.name
+            self.item.comparable.quantity(name) for name in columns(known) if name != self.quantity.name
         )
 
     @cached_property
@@ -248,7 +246,9 @@ def wanted_views(item: RankedSet) -> list[tuple[str, str | None]]:
     """Metrics and structures that a page can show for a set, the most important first."""
     chosen = item.comparable
     first = item.analysis.quantity.name
-    metrics = [first, *(name for name in SHOWN if name in chosen.metrics and name != first)]
+    further = (name for name in columns(chosen.metrics) if quantity(name).ranked)
+    shown = dict.fromkeys((*SHOWN, *further))
+    metrics = [first, *(name for name in shown if name in chosen.metrics and name != first)]
     structures: Sequence[str] = chosen.structures if len(chosen.structures) > 1 else ()
     means: list[tuple[str, str | None]] = [(metric, None) for metric in metrics]
     headline = [name for name in metrics if name in (first, *HEADLINE)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from autoseg.errors import DataError
 from autoseg.leaderboard.records.record import SCHEMA, UNKNOWN_FOLD, Cost, Quality, Record, Status
+from autoseg.metrics import declare
 from autoseg.system.documents import DocumentError, parse_json
 from autoseg.system.files import write_text
 
@@ -112,6 +113,7 @@ def _parse(line: str, where: str, path: Path) -> Record:
         name = ".".join(str(part) for part in first["loc"]) or "the record"
         raise DataError(f"{where}: {name}: {first['msg']}. Correct this field.") from None
     _check(record, where)
+    declare(record.settings.get("own_metrics", {}))
     object.__setattr__(record, "source", path)
     return record
 
