@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import random
 from typing import TYPE_CHECKING
 
@@ -63,9 +64,22 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """bfloat16 on a CPU that computes in it, None (float32) on others; CUDA is nnU-Net's own choice."""
     import torch
 
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.bfloat16
-    return None
+    return torch.bfloat16 if device.type == "cpu" and _computes_in_bfloat16() else None
+
+
+def _computes_in_bfloat16() -> bool:
+    """Whether the processor has instructions for it.
+
+    oneDNN also says yes to an x86 processor that has AVX-512 alone and imitates bfloat16: a step of a small
+    U-Net then takes 2.0 (2D) to 2.7 (3D) times as long as in float32 (torch 2.14, one core).
+    """
+    import torch
+
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def seed_everything(seed: int) -> None:

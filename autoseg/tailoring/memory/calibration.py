@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoseg.errors import AutosegError
-from autoseg.system.device import model_name
+from autoseg.system.device import autocast_dtype, model_name
 from autoseg.system.files import read_json, write_json
 from autoseg.system.process_memory import peak_bytes
 from autoseg.tailoring.memory.footprint import WEIGHT_COPIES, MemoryCalibration, step_on_cpu
@@ -56,8 +56,11 @@ def calibrate(path: Path, device: str = "cpu") -> MemoryCalibration:
         path: the file; written after a measurement.
         device: ``cpu``, ``cuda`` or ``mps``.
     """
+    import torch
+
     # A home that many machines share has one such file, and processors differ in the kernels they run.
     key = f"{device} {platform.machine()} {model_name(device)} python {platform.python_version()}"
+    key += f" {autocast_dtype(torch.device(device)) or torch.float32}"
     key += "".join(f" {name} {importlib.metadata.version(name)}" for name in ("autoseg", "torch", "nnunetv2"))
     stored = _stored(path)
     if key in stored:
@@ -120,7 +123,6 @@ def _network(edge: int) -> tuple[Callable[[], torch.nn.Module], tuple[int, ...]]
 def _counted(device: str, edge: int) -> Traced:
     import torch
 
-    from autoseg.system.device import autocast_dtype
     from autoseg.tailoring.memory.trace import trace_network
 
     build, shape = _network(edge)
@@ -133,7 +135,6 @@ def step_peak(device_name: str, edge: int) -> float:
     import torch
 
     from autoseg.architectures import prepare_for_cpu
-    from autoseg.system.device import autocast_dtype
     from autoseg.training import trainer as imported  # noqa: F401  (its memory is part of the base)
 
     device = torch.device(device_name)
