@@ -1,11 +1,11 @@
-"""What can go wrong, as a family tree.
+"""What can go wrong, as a family tree::
 
-AutosegError
-├── UsageError          the call does not make sense (exit status 2)
-├── DataError           a raw data set, an image or a label is at fault
-├── PlanError           no plan can be made, or a plan cannot be read
-├── RunError            training or prediction cannot go on
-└── MissingDependency   an optional package is needed
+    AutosegError
+    ├── UsageError          the call does not make sense (exit status 2)
+    ├── DataError           a raw data set, an image or a label is at fault
+    ├── PlanError           no plan can be made, or a plan cannot be read
+    ├── RunError            training or prediction cannot go on
+    └── MissingDependency   an optional package is needed
 
 Callers catch the level they care about::
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -66,7 +67,7 @@ def _default(option: Any) -> str:
 
 
 def _meaning(parameter: Any) -> str:
-    text = getattr(parameter, "help", None) or ""
+    text = re.sub(r"(?<![\w`])--[a-z][a-z-]*", r"`\g<0>`", getattr(parameter, "help", None) or "")
     variable = getattr(parameter, "envvar", None)
     return f"{text} Environment variable: `{variable}`." if variable else text
 

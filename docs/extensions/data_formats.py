@@ -116,7 +116,9 @@ class SuiteKeys(Generated):
         rows = []
         for name, each in part.model_fields.items():
             kind = _ITEMS.get(name) or in_words(each.rebuild_annotation())
-            rows.append((f"`{name}`", kind, _default(each), texts.get(name, "")))
+            # Who reads the file gives the suite its name where it has none.
+            unset = "the file's name" if part is model.Suite and name == "name" else _default(each)
+            rows.append((f"`{name}`", kind, unset, texts.get(name, "")))
         return table(("key", "value", "if not given", "meaning"), rows)
 
 

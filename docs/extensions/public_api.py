@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from generated import Generated
 from sphinx.application import Sphinx
 
@@ -67,7 +68,14 @@ def _first_paragraph(doc: str | None) -> str:
     return inspect.cleandoc(doc or "").split("\n\n")[0]
 
 
+def _dashes(app: Sphinx, doctree: nodes.document, name: str) -> None:
+    """Between a name and its meaning, Sphinx writes two hyphens and leaves the dash to its typography."""
+    for text in doctree.findall(lambda node: isinstance(node, nodes.Text) and str(node) == " -- "):
+        text.parent.replace(text, nodes.Text(": "))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directive."""
     app.add_directive("public-api", PublicApi)
+    app.connect("doctree-resolved", _dashes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

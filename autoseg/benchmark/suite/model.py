@@ -236,11 +236,15 @@ class Axes(_Part):
     """What is crossed with what.
 
     Attributes:
-        trainers: with options, groups resolved.
+        datasets: names, ids or paths, or mappings; ``demo`` stands for both generated ones.
+        trainers: names with options, or groups: ``documented``, ``baselines``, ``all``, ``auto``.
+        folds: indices of the folds that are held out.
+        seeds: of initialisation, sampling and augmentation.
         init: ``random``, ``imagenet`` or a checkpoint, each crossed with all else.
         finetune: strategies, by name; ``none`` for training everything as usual.
         cases: few-shot sizes: of the training cases a number or a part (``10%``), or ``all``.
         budget, epochs: how long a run trains; the trainer's own epochs where neither is given.
+        configuration: one configuration for all, or what suits each data set and trainer.
     """
 
     datasets: Annotated[tuple[DatasetEntry, ...], BeforeValidator(dataset_entries), Field(min_length=1)]
@@ -309,6 +313,7 @@ class Suite(Axes):
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         memory: the planner's target, 10^9 bytes of device memory.
         accept: findings of the verification that are intended: ``direction``.
+        resources: what one job requests of a scheduler.
         foreign: results made elsewhere that join the leaderboard.
         race: whether trainers that are clearly behind are stopped on the way, or by which rules.
     """
