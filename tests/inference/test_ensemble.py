@@ -76,7 +76,7 @@ def image(array: np.ndarray, spacing: tuple[float, float, float] = (1.0, 1.0, 1.
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute in float32."""
-    monkeypatch.setattr("autoseg.inference.predict.autocast_dtype", lambda device: None)
+    monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
 
 
 def noise(shape: tuple[int, int, int] = (EDGE, EDGE, EDGE), seed: int = 0) -> np.ndarray:

@@ -160,7 +160,7 @@ def test_stock_nnunet_makes_the_same_ensemble(
 ) -> None:
     """Each member and checkpoint by stock prediction, averaged as `nnUNetv2_ensemble` does."""
     monkeypatch.setattr(
-        "autoseg.inference.predict.autocast_dtype", lambda device: None
+        "autoseg.inference.model.autocast_dtype", lambda device: None
     )  # float32, as nnU-Net's
     image = read_images(sorted(held_out.iterdir()), "SimpleITKIO")
     of_members = []

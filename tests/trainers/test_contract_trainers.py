@@ -148,7 +148,7 @@ def one_validation_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Predictions of autoseg in stock nnU-Net's precision, so that nothing but the way can differ."""
-    monkeypatch.setattr("autoseg.inference.predict.autocast_dtype", lambda device: None)
+    monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
 
 
 @pytest.mark.slow

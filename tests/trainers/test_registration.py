@@ -28,7 +28,8 @@ from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.data.readers import read_images, read_segmentation
 from autoseg.data.synthetic import make_demo
 from autoseg.errors import PlanError, UsageError
-from autoseg.inference import predict
+from autoseg.inference import model as models
+from autoseg.inference import predict_cases
 from autoseg.pipeline.prepare import prepare
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.trial import Cell, train_cell
@@ -265,8 +266,8 @@ def test_stock_prediction_gives_the_same_labels(
         capture_output=True,
     )
     stock = read_segmentation(outputs / f"{case.identifier}.nii.gz", dataset.reader).array
-    monkeypatch.setattr(predict, "autocast_dtype", lambda device: None)  # float32, as nnU-Net's
-    mine = predict.load_model(trained.folder, [0], torch.device("cpu"))
+    monkeypatch.setattr(models, "autocast_dtype", lambda device: None)  # float32, as nnU-Net's
+    mine = models.load_model(trained.folder, [0], torch.device("cpu"))
     assert len(np.unique(stock)) > 1
     # Away from the tile's corners, where nnU-Net's weights have next to no digits in half precision.
     centre = 0, slice(6, 18), slice(14, 42), slice(14, 42)
@@ -279,8 +280,8 @@ def test_stock_prediction_gives_the_same_labels(
     assert written["configurations"]["3d_fullres"]["normalization_schemes"] == [PERCENTILE]
 
 
-def own_labels(model: predict.Model, dataset: Dataset, output: Path) -> np.ndarray:
-    (path,) = predict.predict_cases(model, dataset.cases[:1], output)
+def own_labels(model: models.Model, dataset: Dataset, output: Path) -> np.ndarray:
+    (path,) = predict_cases(model, dataset.cases[:1], output)
     return read_segmentation(path, dataset.reader).array
 
 
