@@ -44,9 +44,16 @@ def describe_fingerprint(dataset: Dataset, fingerprint: Fingerprint) -> str:
     for name, size in sizes.get("structures", {}).items():
         lines.append(
             f"structure {name}: in {size['cases']} cases, median {size['median']:.4g} {sizes['unit']} "
-            f"({size['min']:.4g} to {size['max']:.4g})"
+            f"({size['min']:.4g} to {size['max']:.4g})" + _components(size.get("components"), sizes["unit"])
         )
     return "\n".join(lines)
+
+
+def _components(found: Mapping[str, Any] | None, unit: str) -> str:
+    """How many objects make up a structure in a case, where they are several."""
+    if found is None or found["per_case"] <= 1:
+        return ""
+    return f", in {found['per_case']:g} components of {found['median']:.4g} {unit}"
 
 
 def describe_plan(plan: Plan) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from autoseg.data import intensities
+from autoseg.data.components import Components, components_of, summary
 from autoseg.data.geometry import nonzero_box, slices
 from autoseg.data.orientation import Directions, directions_of, summary_of
 from autoseg.data.readers import Image, read_images, read_segmentation
@@ -39,8 +40,9 @@ class Fingerprint:
         intensities: foreground values by channel: mean, median, std, min, max, percentiles 0.5 and 99.5.
         relative_size_after_crop: median over cases of the share of voxels that the crop leaves.
         class_sizes: ``unit`` of the sizes; ``structures``: by name, the number of cases with it, voxels in
-            all, median voxels and least, median and largest size among those cases; ``voxels``: by case and
-            label. Empty if nnU-Net extracted the fingerprint.
+            all, median voxels and least, median and largest size among those cases, and ``components``, see
+            `autoseg.data.components.summary`; ``voxels``: by case and label. Empty if nnU-Net extracted the
+            fingerprint.
         orientation: along which axes the images are stored, see `autoseg.data.orientation`; empty for
             pictures, or if nnU-Net extracted the fingerprint.
         hash: SHA-256 of the files' contents and of the labels and channels in dataset.json.
@@ -118,7 +120,8 @@ def extract_fingerprint(dataset: Dataset, workers: int | None = None) -> Fingerp
         DataError: if a case cannot be read or has no label file, or none has foreground.
     """
     samples = intensities.room_for_samples(len(dataset.channels), len(dataset.cases))
-    jobs = [(case, dataset.reader, samples, index) for index, case in enumerate(dataset.cases)]
+    values = dict(dataset.labels.structures)
+    jobs = [(case, dataset.reader, values, samples, index) for index, case in enumerate(dataset.cases)]
     try:
         with forked(workers, len(jobs)) as processes:
             found = list(_counted(processes.map(_analyse, jobs), len(jobs), "Fingerprint"))
@@ -161,12 +164,15 @@ class _CaseFacts:
     left_by_crop: float
     has_foreground: bool
     voxels: Mapping[int, int]
+    components: Mapping[str, Components]
     voxel_size: tuple[float, str]
     hash: str
     directions: Directions | None
 
 
-def _analyse(case: Case, reader: str, samples: SharedArray, index: int) -> _CaseFacts:
+def _analyse(
+    case: Case, reader: str, structures: Mapping[str, Sequence[int]], samples: SharedArray, index: int
+) -> _CaseFacts:
     if case.label is None:
         raise DataError(
             f"The case {case.identifier} has no label file. Add it, or move its images to imagesTs."
@@ -188,6 +194,7 @@ def _analyse(case: Case, reader: str, samples: SharedArray, index: int) -> _Case
         left_by_crop=float(np.prod(cropped.shape[1:]) / np.prod(labels.shape)),
         has_foreground=has_foreground,
         voxels={int(value): int(count) for value, count in zip(present, counts, strict=True)},
+        components=components_of(labels, structures),
         voxel_size=_voxel_size(images),
         hash=_case_hash(case),
         directions=directions_of(images),
@@ -232,12 +239,22 @@ def _class_sizes(dataset: Dataset, found: Sequence[_CaseFacts]) -> dict[str, Any
             "min": min(sizes, default=0.0),
             "median": float(np.median(sizes)) if sizes else 0.0,
             "max": max(sizes, default=0.0),
+            **_component_sizes(name, found),
         }
     per_case = {
         case.identifier: {str(label): count for label, count in facts.voxels.items()}
         for case, facts in zip(dataset.cases, found, strict=True)
     }
     return {"unit": found[0].voxel_size[1], "structures": structures, "voxels": per_case}
+
+
+def _component_sizes(name: str, found: Sequence[_CaseFacts]) -> dict[str, Any]:
+    present = [case for case in found if name in case.components]
+    if not present:
+        return {}
+    parts = [case.components[name] for case in present]
+    spacings = [case.spacing for case in present]
+    return {"components": summary(parts, spacings, [case.voxel_size[0] for case in present])}
 
 
 def _case_hash(case: Case) -> str:

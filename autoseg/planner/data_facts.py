@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner.budget import structure_width
 from autoseg.planner.configuration import Configuration
 from autoseg.planner.plan import Plan
+from autoseg.planner.structures import structures_of
 
 NATURAL_READER = "NaturalImage2DIO"
 
@@ -31,6 +32,7 @@ class DataFacts:
         natural: whether the images are pictures (PNG, JPEG) without a physical size.
         widths: diameter of the ball (disc in 2D) as large as the median of each structure, in mm, or in
             pixels where there are no mm; empty if the fingerprint does not say.
+        objects: the same of one connected component of a structure; empty if the fingerprint does not say.
         has_ct: whether a channel is of computed tomography.
     """
 
@@ -41,6 +43,7 @@ class DataFacts:
     natural: bool
     widths: Mapping[str, float]
     has_ct: bool = False
+    objects: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan, fingerprint: Fingerprint) -> DataFacts:
@@ -63,6 +66,7 @@ class DataFacts:
             spacing=tuple(map(float, spacing)),
             natural=plan.image_reader_writer == NATURAL_READER,
             widths=_widths(fingerprint, 2 if shape[0] == 1 else 3),
+            objects={each.name: each.width for each in structures_of(fingerprint, 2 if shape[0] == 1 else 3)},
             has_ct=any("CTNormalization" in each.normalization for each in plan.configurations.values()),
         )
 
@@ -88,8 +92,8 @@ class DataFacts:
 
     @property
     def smallest(self) -> tuple[str, float] | None:
-        """The narrowest structure, by name."""
-        return min(self.widths.items(), key=lambda item: item[1], default=None)
+        """The structure whose single objects are narrowest, by name."""
+        return min((self.objects or self.widths).items(), key=lambda item: item[1], default=None)
 
     @property
     def structures(self) -> dict[str, Any]:

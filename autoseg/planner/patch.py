@@ -99,11 +99,14 @@ def smaller(topology: Topology, median_shape: Sequence[float], shortest_edge: in
     Subtracting the current divisor could skip sizes that a shallower network allows (from 256 with divisor
     64 to 192, past 224), so the step is the divisor of the topology that would result.
     """
-    patch = list(topology.patch_size)
-    seen = [n / median for n, median in zip(patch, median_shape, strict=True)]
+    seen = [n / median for n, median in zip(topology.patch_size, median_shape, strict=True)]
     # The last of argsort, not argmax: among equals it is the axis that nnU-Net takes.
-    axis = int(np.argsort(seen)[-1])
-    trial = list(patch)
+    return _shortened(topology, int(np.argsort(seen)[-1]), shortest_edge)
+
+
+def _shortened(topology: Topology, axis: int, shortest_edge: int) -> Topology:
+    """One step less along an axis."""
+    patch, trial = list(topology.patch_size), list(topology.patch_size)
     trial[axis] -= divisors(topology)[axis]
     patch[axis] -= divisors(pooled(topology.spacing, trial, shortest_edge))[axis]
     return pooled(topology.spacing, patch, shortest_edge)
@@ -118,11 +121,15 @@ def shrunk(topology: Topology, median_shape: Sequence[float], voxels: float) -> 
         voxels: that the patch may have; it keeps `SHORTEST_EDGE` along each axis all the same.
     """
     edge = min(SHORTEST_EDGE, *topology.patch_size)
-    while math.prod(topology.patch_size) > voxels:
-        shorter = smaller(topology, median_shape, COARSEST_EDGE)
-        if min(shorter.patch_size) < edge:
+    while math.prod(now := topology.patch_size) > voxels:
+        # An axis of few slices that cannot give way keeps no other from it.
+        order = np.argsort([n / median for n, median in zip(now, median_shape, strict=True)])[::-1]
+        shorter = (_shortened(topology, int(axis), COARSEST_EDGE) for axis in order)
+        large_enough = (each for each in shorter if min(each.patch_size) >= edge)
+        found = next((each for each in large_enough if math.prod(each.patch_size) < math.prod(now)), None)
+        if found is None:
             break
-        topology = shorter
+        topology = found
     return topology
 
 

@@ -25,10 +25,10 @@ from autoseg.planner.budget import (
     bearable_batch,
     choose,
     shapes,
-    structure_width,
 )
 from autoseg.planner.patch import shrunk
 from autoseg.planner.plan import ArchitectureSpec, Configuration, Decision, Plan
+from autoseg.planner.structures import Structure, in_voxels, smallest_structure
 from autoseg.planner.topology import divisors, topology_of
 from autoseg.tailoring.base_plan import base_plan
 from autoseg.tailoring.memory.calibration import cache_file, calibrate
@@ -184,10 +184,9 @@ class Fitting:
     def _offers(self, structure: float, line: StepTime) -> list[tuple[Shape, int]]:
         """What may be chosen, from the published shape to the cheapest."""
         if self.moved:
-            structure, narrowest = 0.0, math.inf
-        else:
-            # Low resolution is coarse already, and a coarser grid may have none.
-            structure, narrowest = (0.0, 0.0) if self.name == "3d_lowres" else (structure, structure)
+            structure = 0.0
+        elif self.name == "3d_lowres":
+            structure = 0.0  # low resolution is coarse already, and a coarser grid may have none
         smallest = self.trainer.smallest_batch
         offers = shapes(
             self.published, smallest, structure, lambda s: bearable_batch(smallest, self._patch(s))
@@ -195,7 +194,7 @@ class Fitting:
         kept: list[tuple[Shape, int]] = []
         for shape, asked in offers:
             # A patch that cannot hold a structure teaches less than fewer steps do.
-            if shape.patch_share < 1.0 and min(self._patch(shape)) * shape.coarsening < narrowest:
+            if shape.patch_share < 1.0 and not self._holds_structure(shape):
                 continue
             last = kept[-1][0] if kept else shape
             same_grid = (shape.coarsening, shape.patch_share) == (last.coarsening, last.patch_share)
@@ -207,10 +206,25 @@ class Fitting:
         """Of a batch."""
         return self._batch(shape) * math.prod(self._patch(shape))
 
+    def _smallest(self) -> Structure | None:
+        """The smallest structure, its axes in the plan's order; None where it is not known."""
+        plan = self._at(1.0).plan
+        found = smallest_structure(self.fingerprint, 2 if min(plan.original_median_shape) == 1 else 3)
+        return None if found is None else found.turned(plan.transpose)
+
     def _structure_width(self) -> float:
-        """Diameter of the smallest structure, voxels; of a ball where slices of volumes are trained on."""
-        flat = min(self._at(1.0).plan.original_median_shape) == 1
-        return structure_width(_smallest_structure(self.fingerprint), 2 if flat else 3)
+        """Diameter of the smallest structure, in voxels of the planned spacing."""
+        found = self._smallest()
+        return 0.0 if found is None else in_voxels(found.width, self._at(1.0).configuration.spacing)
+
+    def _holds_structure(self, shape: Shape) -> bool:
+        """Whether the patch of a shape holds the smallest structure along every axis, in mm."""
+        if self.moved:
+            return False
+        found, configuration = self._smallest(), self._at(shape.coarsening).configuration
+        if found is None or self.name == "3d_lowres":
+            return True
+        return found.fits(self._patch(shape), configuration.spacing, configuration.median_shape)
 
     def _patch(self, shape: Shape) -> tuple[int, ...]:
         topology = self._topology(shape)
@@ -267,12 +281,6 @@ def published_width(trainer: type[Trainer], options: Mapping[str, Any]) -> int |
     if not trainer.adaptive_width:
         return None
     return int(options.get("width", 32))
-
-
-def _smallest_structure(fingerprint: Fingerprint) -> float:
-    """Mean voxels of the smallest structure where it is present; 0 if unknown."""
-    structures = fingerprint.class_sizes.get("structures", {}).values()
-    return min((each["voxels"] / each["cases"] for each in structures if each["cases"]), default=0.0)
 
 
 def predicted_steps(plan: Plan) -> int | None:

@@ -1,0 +1,79 @@
+"""What a short time makes of volumes of few, thick slices: the patch shrinks across them, not along."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from autoseg.data.dataset import Dataset, load_dataset
+from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
+from autoseg.data.synthetic import make_demo
+from autoseg.planner.patch import shrunk
+from autoseg.planner.plan import Plan
+from autoseg.planner.topology import pooled
+from autoseg.tailoring import fit_to_resources as fitting
+from autoseg.tailoring.request import Request
+from autoseg.tailoring.tailored_plan import tailor
+from autoseg.tailoring.trainer_spec import Choice
+
+# Seconds for a million voxels of a step at the published width, on one slow core in float32.
+SLOW = 40.0
+
+
+@pytest.fixture(scope="module")
+def hearts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Fingerprint]:
+    """Short-axis hearts: 10 slices of 10 mm, 1.5 mm in them; the ring is as large as a ball of 48 mm."""
+    dataset = load_dataset(make_demo(tmp_path_factory.mktemp("raw"), cases=(5, 5))[0])
+    made = extract_fingerprint(dataset, workers=1)
+    ring = {"per_case": 1.0, "median_voxels": 2600.0, "median": 58000.0, "extent": [80.0, 62.0, 62.0]}
+    sizes = {"unit": "mm^3", "structures": {"ring": {"median": 58000.0, "components": ring}}}
+    cases = len(made.spacings)
+    return dataset, dataclasses.replace(
+        made,
+        spacings=((10.0, 1.5, 1.5),) * cases,
+        shapes_after_crop=((10, 256, 224),) * cases,
+        class_sizes=sizes,
+    )
+
+
+def fitted(hearts: tuple[Dataset, Fingerprint], seconds: float, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    def measured(self: Any) -> tuple[dict[int, float], dict[str, Any]]:
+        voxels = self._voxels(self.published)
+        return {voxels: SLOW * voxels / 1e6}, {}
+
+    monkeypatch.setattr(fitting.Fitting, "_measure", measured)
+    request = Request(torch.device("cpu"), run_seconds=seconds, configuration="3d_fullres")
+    return tailor(*hearts, Choice("nnunet"), request)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "patch", "steps"),
+    [(36000.0, (10, 256, 224), 1953), (360.0, (8, 96, 80), 533), (120.0, (8, 64, 64), 333)],
+)
+def test_short_of_time_the_patch_shrinks_as_far_as_it_holds_the_ring(
+    hearts: tuple[Dataset, Fingerprint],
+    seconds: float,
+    patch: tuple[int, ...],
+    steps: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At 5.7 s a step, its ten slices kept from shrinking, it made 53 steps in 6 minutes and Dice 0.025."""
+    plan = fitted(hearts, seconds, monkeypatch)
+    configuration = plan.configuration("3d_fullres")
+    decided = next(each for each in plan.decisions if each.name == "budget")
+    assert configuration.patch_size == patch
+    assert decided.inputs["predicted_steps"] == steps
+    assert configuration.spacing == (10.0, 1.5, 1.5)
+    extents = zip(configuration.patch_size, configuration.spacing, strict=True)
+    assert min(n * step for n, step in extents) >= 48
+
+
+def test_slices_that_cannot_give_way_keep_no_axis_from_it() -> None:
+    before = pooled((10.0, 1.5, 1.5), (10, 256, 224), 4)
+    after = shrunk(before, (10, 256, 224), math.prod(before.patch_size) / 16)
+    assert math.prod(after.patch_size) <= math.prod(before.patch_size) / 16
+    assert min(after.patch_size) >= 8
