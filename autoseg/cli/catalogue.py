@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Sizes are told for one channel, two classes and a patch as nnU-Net plans it for isotropic data.
+# Sizes are listed for one channel, two classes and a patch as nnU-Net plans it for isotropic data.
 REFERENCE_PATCH = {2: (256, 256), 3: (128, 128, 128)}
 REFERENCE_CHANNELS, REFERENCE_CLASSES = 1, 2
 REFERENCE = (

@@ -85,8 +85,8 @@ def describe_evaluation(evaluation: Evaluation) -> RenderableType:
     parts: list[RenderableType] = [_case_table(evaluation), _structure_table(evaluation)]
     whole = evaluation.summary()["case"]
     if whole:
-        told = ", ".join(f"{name} {entry['mean']:.4g}" for name, entry in whole.items())
-        parts.append(Text(f"Of whole cases: {told}."))
+        listed = ", ".join(f"{name} {entry['mean']:.4g}" for name, entry in whole.items())
+        parts.append(Text(f"Of whole cases: {listed}."))
     parts.append(Text(_tolerance_words(evaluation)))
     if evaluation.missing:
         names = ", ".join(evaluation.missing[:MOST_CASES])
@@ -97,11 +97,11 @@ def describe_evaluation(evaluation: Evaluation) -> RenderableType:
 def _tolerance_words(evaluation: Evaluation) -> str:
     tolerances = evaluation.settings.get("tolerance_mm", {})
     unit = evaluation.settings.get("length_unit", "mm")
-    told = ", ".join(f"{value:g} {unit} ({name})" for name, value in tolerances.items())
+    listed = ", ".join(f"{value:g} {unit} ({name})" for name, value in tolerances.items())
     if len(set(tolerances.values())) == 1:
-        told = f"{next(iter(tolerances.values())):g} {unit}"
+        listed = f"{next(iter(tolerances.values())):g} {unit}"
     default = set(tolerances.values()) == {evaluation.settings.get("default_tolerance_mm")}
-    return f"Tolerance of NSD: {told}{', the default' if default else ''}." if told else ""
+    return f"Tolerance of NSD: {listed}{', the default' if default else ''}." if listed else ""
 
 
 def _case_table(evaluation: Evaluation) -> Table:

@@ -66,7 +66,7 @@ def evaluate_command(
         labels=labels_of(dataset_json, references),
         tolerance_mm=tolerance_mm,
         pixel_sizes=find_pixel_sizes(pixel_sizes) if pixel_sizes else None,
-        asked=_names(metrics) or (),
+        requested=_names(metrics) or (),
         mapping=parse_mapping(mapping),
         by_voxels=by_voxels,
         workers=workers,

@@ -19,8 +19,8 @@ REFUSED_BY_SYSTEM = 1
 def report_unexpected(error: BaseException) -> int:
     """Tell the user about an error that is no `AutosegError`, without a traceback on the terminal.
 
-    What the operating system refuses (permissions, a full disk, a missing folder) is told with its path and
-    what to do. Anything else is a fault of autoseg: the traceback goes to a log file.
+    What the operating system refuses (permissions, a full disk, a missing folder) is reported with its path
+    and what to do. Anything else is a fault of autoseg: the traceback goes to a log file.
 
     Returns:
         The exit status: 1 for the operating system's refusals, 70 otherwise.

@@ -227,7 +227,7 @@ def _whole(read: Callable[[Path, bool], Image]) -> Callable[[Path], object]:
     return lambda path: read(path, False)
 
 
-# In the order in which nnU-Net tries them. The last one is never chosen, only asked for by name.
+# In the order in which nnU-Net tries them. The last one is never chosen, only requested by name.
 _LIST = (
     Reader("NaturalImage2DIO", (".png", ".bmp", ".tif"), read_natural, write_natural, _whole(read_natural)),
     Reader("SimpleITKIO", _ITK, read_itk, write_itk, itk_header),

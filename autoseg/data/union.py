@@ -84,8 +84,8 @@ def _differences(first: Dataset, other: Dataset) -> Iterator[str]:
     there, here = ({str(k): v for k, v in each.labels.names.items()} for each in (first, other))
     if there != here:
         names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-        told = (f"{name} {there.get(name, 'absent')} and {here.get(name, 'absent')}" for name in names)
-        yield f"labels {', '.join(told)}"
+        pairs = (f"{name} {there.get(name, 'absent')} and {here.get(name, 'absent')}" for name in names)
+        yield f"labels {', '.join(pairs)}"
     if first.labels.region_order != other.labels.region_order:
         yield f"regions_class_order {first.labels.region_order} and {other.labels.region_order}"
     if (first.file_ending, first.reader) != (other.file_ending, other.reader):

@@ -34,7 +34,7 @@ class Rules:
         metrics: names; None for all that apply.
         lesion_rule: what counts as a lesion.
         readers: reader by file ending, where it is not the one that nnU-Net would choose.
-        asked: names of metrics that are measured beside those, on images that they are for.
+        requested: names of metrics that are measured beside those, on images that they are for.
         mapping: a value in the predictions to the label that it stands for.
         by_voxels: whether arrays are compared whatever their headers say of place and direction.
     """
@@ -44,7 +44,7 @@ class Rules:
     metrics: tuple[str, ...] | None
     lesion_rule: LesionRule
     readers: Mapping[str, str]
-    asked: tuple[str, ...] = ()
+    requested: tuple[str, ...] = ()
     mapping: Mapping[int, int] = field(default_factory=dict)
     by_voxels: bool = False
 
@@ -120,7 +120,7 @@ def _scores(
         ignore_label=rules.labels.ignore,
         tolerance_mm=rules.tolerance_mm,
         metrics=rules.metrics,
-        asked=rules.asked,
+        requested=rules.requested,
         lesion_rule=rules.lesion_rule,
         probabilities=_probabilities(pair, rules.labels, turn),
     )

@@ -44,7 +44,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     lesion_rule: LesionRule | None = None,
     pixel_sizes: Mapping[str, float] | None = None,
-    asked: Sequence[str] = (),
+    requested: Sequence[str] = (),
     mapping: Mapping[int, int] | None = None,
     by_voxels: bool = False,
     workers: int | None = None,
@@ -67,8 +67,8 @@ def evaluate(
         lesion_rule: what counts as a lesion.
         pixel_sizes: mm by case, for 2D images of formats without one. Where there is none, lengths are in
             pixels, and `settings["length_unit"]` says so.
-        asked: names of metrics that are measured beside those, for every structure, on images that they are
-            for; see `autoseg.evaluation.requested`.
+        requested: names of metrics that are measured beside those, for every structure, on images that they
+            are for; see `autoseg.evaluation.requested`.
         mapping: values in the predictions to the labels that they stand for, such as 255 to 1.
         by_voxels: whether arrays are compared whatever their headers say of place and direction. So are
             predictions that were made here: training laid each label over its image by voxels as well.
@@ -86,7 +86,7 @@ def evaluate(
         metrics=None if metrics is None else _names(metrics),
         lesion_rule=lesion_rule or LesionRule(),
         readers={dataset.file_ending: dataset.reader} if dataset else {},
-        asked=metric_names(asked),
+        requested=metric_names(requested),
         mapping=dict(mapping or {}),
         by_voxels=by_voxels,
     )
@@ -176,7 +176,7 @@ def _warn(pairs: Pairs, scored: Sequence[ScoredCase]) -> None:
 
 def _warn_of_unmeasured(rules: Rules, scored: Sequence[ScoredCase]) -> None:
     measured = {score.metric for case in scored for score in case.scores}
-    for each in select(rules.asked):
+    for each in select(rules.requested):
         if each.name not in measured and each.needs != "all cases":
             logger.warning("%s is requested, but it needs %s: it was not measured.", each.name, each.needs)
 
@@ -193,7 +193,7 @@ def _settings(rules: Rules, scored: Sequence[ScoredCase]) -> dict[str, Any]:
         "tolerance_mm": {name: tolerance_of(name, rules.tolerance_mm) for name in structures},
         "default_tolerance_mm": DEFAULT_TOLERANCE_MM,
         "length_unit": " and ".join(sorted(units)),
-        "asked_metrics": list(rules.asked),
+        "asked_metrics": list(rules.requested),
         **({"own_metrics": own} if own else {}),
         "lesions": dict(rules.lesion_rule.to_json()),
         "calibration": {"margin_mm": MARGIN_MM, "bins": BINS},

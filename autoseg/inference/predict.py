@@ -150,10 +150,10 @@ def _left_out(case: Case, problem: DataError) -> LeftOut:
 def _tell(turned: Counter[str], orientation: Mapping[str, Any]) -> None:
     codes = {code: count for code, count in turned.items() if code}
     if codes:
-        told = ", ".join(f"{count} {code}" for code, count in codes.items())
+        listed = ", ".join(f"{count} {code}" for code, count in codes.items())
         log.warning(
             "Images are stored along other axes (%s) than those that the model learnt from (%s). They were "
             "turned by their headers for it, and the segmentations turned back.",
-            told,
+            listed,
             ", ".join(orientation["codes"]),
         )

@@ -70,7 +70,7 @@ def on_one_grid(incoming: Incoming, request: Request) -> Incoming:
     found = {
         name: tuple(_aligned(case, request.resample) for case in cases) for name, cases in incoming.parts
     }
-    wrong = [text for cases in found.values() for _, told in cases for text in told]
+    wrong = [text for cases in found.values() for _, texts in cases for text in texts]
     notes = incoming.notes
     if wrong:
         listed = "\n  ".join(wrong[:5])
@@ -119,15 +119,15 @@ def _without_contradictions(incoming: Incoming, request: Request) -> Incoming:
                 wrong[content] = apart
     if not wrong:
         return incoming
-    told = some([f"{content.source} (by {apart:.3g} voxels)" for content, apart in wrong.items()])
+    listed = some([f"{content.source} (by {apart:.3g} voxels)" for content, apart in wrong.items()])
     if request.orientation is None:
         raise DataError(
             f"The headers of {len(wrong)} files give two places for each voxel, qform and sform, and "
-            f"programs differ in which they take: {told}. Look at one over its label, then import with "
+            f"programs differ in which they take: {listed}. Look at one over its label, then import with "
             f"--orientation sform or --orientation qform; the other one is struck out in the copy."
         )
     believed = incoming.with_contents(
         lambda content: replace(content, orientation=request.orientation) if content in wrong else content
     )
-    note = f"{len(wrong)} headers gave two places; the {request.orientation} is used: {told}."
+    note = f"{len(wrong)} headers gave two places; the {request.orientation} is used: {listed}."
     return replace(believed, notes=(*believed.notes, note))

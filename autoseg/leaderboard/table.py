@@ -59,10 +59,10 @@ def _notes(rows: Sequence[Row]) -> dict[str, int]:
 
 def _notes_of(row: Row) -> list[str]:
     """What tells a row from a run of the published system, made here."""
-    told = [f"differs from the published system: {'; '.join(row.changes)}"] if row.changes else []
+    notes = [f"differs from the published system: {'; '.join(row.changes)}"] if row.changes else []
     if row.foreign:
-        told.append(f"made elsewhere: {'; '.join(row.sources)}")
-    return told
+        notes.append(f"made elsewhere: {'; '.join(row.sources)}")
+    return notes
 
 
 def _set_table(item: RankedSet, ranked: Quantity, notes: Mapping[str, int]) -> Table:

@@ -114,7 +114,7 @@ def score_case(
     ignore_label: int | None = None,
     tolerance_mm: Tolerance = DEFAULT_TOLERANCE_MM,
     metrics: Sequence[str] | None = None,
-    asked: Sequence[str] = (),
+    requested: Sequence[str] = (),
     lesion_rule: LesionRule | None = None,
     probabilities: Mapping[str, Probabilities] | None = None,
 ) -> list[Score]:
@@ -129,7 +129,7 @@ def score_case(
             begins instead of running along it.
         tolerance_mm: tolerance of the surface Dice, for all structures or by name (2 mm for the others).
         metrics: names or definition ids; None for all that apply.
-        asked: names of metrics that a data set asks for: measured for every structure on images that they
+        requested: names of metrics that a data set requests: measured for every structure on images that they
             are for, and on others left out.
         lesion_rule: what counts as a lesion.
         probabilities: of each structure by name, of the reference's shape: adds calibration and ROC AUC
@@ -141,17 +141,17 @@ def score_case(
     """
     predicted = np.zeros_like(reference) if prediction is None else prediction
     maps = LabelMaps(reference, predicted, spacing_mm, ignore_label)
-    chosen = select(metrics if metrics is None else (*metrics, *asked))
+    chosen = select(metrics if metrics is None else (*metrics, *requested))
     if metrics is None:
         # What somebody registered for one data set is not measured on all.
-        chosen = tuple(each for each in chosen if each.group != "own" or each.name in asked)
+        chosen = tuple(each for each in chosen if each.group != "own" or each.name in requested)
     scores: list[Score] = []
     for name, values in structures.items():
         case = maps.compare(
             name, values, tolerance_of(name, tolerance_mm), lesion_rule, (probabilities or {}).get(name)
         )
         status = _status(case.counts, prediction is None)
-        for each in _applicable(chosen, case, metrics is not None, asked):
+        for each in _applicable(chosen, case, metrics is not None, requested):
             scores += _score(each, case, name, status, case.diagonal)
     counts = maps.all_counts(structures)
     status = "ok" if prediction is not None else "missing_file"
@@ -184,16 +184,16 @@ def _status(counts: Counts, missing_file: bool) -> Status:
 
 
 def _applicable(
-    metrics: Sequence[Metric], case: Comparison, explicit: bool, asked: Sequence[str]
+    metrics: Sequence[Metric], case: Comparison, explicit: bool, requested: Sequence[str]
 ) -> Iterator[Metric]:
     has = {"nothing", f"{case.dimensions}d"} | ({"probabilities"} if case.whole is not None else set())
     for each in metrics:
         if each.needs in ("all structures", "all cases"):
             continue
         if each.needs not in has:
-            if explicit and each.needs != "probabilities" and each.name not in asked:
+            if explicit and each.needs != "probabilities" and each.name not in requested:
                 raise UsageError(f"{each.name} is for {each.needs} images; this one is {case.dimensions}d.")
-        elif explicit or each.group != "head" or each.name in asked or case.structure.lower() in HEADS:
+        elif explicit or each.group != "head" or each.name in requested or case.structure.lower() in HEADS:
             yield each
 
 

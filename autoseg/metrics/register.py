@@ -161,8 +161,8 @@ def declare(found: Mapping[str, Mapping[str, Any]]) -> None:
     """Make the meaning of metrics known that a record tells of; see `meanings`."""
     for name, meaning in found.items():
         if name not in METRICS and set(_MEANING) <= set(meaning):
-            told = {key: meaning[key] for key in _MEANING}
-            DECLARED[name] = Metric(name=name, group="own", needs="nothing", formula=_unknown, **told)
+            meanings = {key: meaning[key] for key in _MEANING}
+            DECLARED[name] = Metric(name=name, group="own", needs="nothing", formula=_unknown, **meanings)
 
 
 def _unknown(_: Any) -> float | None:

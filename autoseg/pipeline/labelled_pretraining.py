@@ -37,7 +37,7 @@ def pretrain_with_labels(
         trainer: with options.
         fold: fold of the first data set, or ``all``.
         workspace: where everything goes.
-        settings: what is asked; without epochs, a budget.
+        settings: settings of the training; without epochs, a budget.
 
     Raises:
         DataError: if the data sets differ in channels or labels, or one has errors.

@@ -123,11 +123,11 @@ def objection(
             return str(problem)
         (budget,) = (decision for decision in plan.decisions if decision.name == "budget")
         steps = budget.inputs["predicted_steps"]
-        told = f"{each.configuration} would make {steps} steps in {request.run_seconds:g} s"
+        fact = f"{each.configuration} would make {steps} steps in {request.run_seconds:g} s"
         if steps < FEWEST_STEPS:
-            return f"{told}; {FEWEST_STEPS} are needed at least"
+            return f"{fact}; {FEWEST_STEPS} are needed at least"
         if (budget.value["coarsening"], budget.value["patch_share"]) != (1.0, 1.0):
-            return f"{told}, and those on a coarser grid or a smaller patch than the rest of the time allows"
+            return f"{fact}, and those on a coarser grid or a smaller patch than the rest of the time allows"
     return None
 
 
@@ -176,8 +176,8 @@ def race_dimensions(
             cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, Choice(TRAINER), fold, each)
             records.append(run(cell, place, workers))
     found = _judged(rules, contenders, records, fold, request, lengths)
-    told = " and ".join(f"{length:g}" for length in lengths)
-    log.info("Pilot, %s s each on fold %d: %s (%s)", told, fold.index, found.value, found.rule)
+    fact = " and ".join(f"{length:g}" for length in lengths)
+    log.info("Pilot, %s s each on fold %d: %s (%s)", fact, fold.index, found.value, found.rule)
     return found
 
 

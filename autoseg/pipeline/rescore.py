@@ -54,7 +54,7 @@ def _scored(record: Record, run: Run, dataset: Dataset, measures: Measures, work
         dataset,
         cases=record.scores.cases,
         pixel_sizes=measures.pixel_sizes,
-        asked=measures.metrics,
+        requested=measures.metrics,
         by_voxels=True,
         workers=workers,
     )

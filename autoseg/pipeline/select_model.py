@@ -4,7 +4,7 @@ The rule of one standard error (Breiman et al., "Classification and Regression T
 of all candidates whose mean out-of-fold Dice lies within one standard error of the best one's, the simplest.
 Here a single model is simpler than two together, and of two the one that segments a case faster. nnU-Net's
 ``nnUNetv2_find_best_configuration`` takes the highest mean over single models and pairs, however small its
-lead and whatever it costs; that choice is told as well.
+lead and whatever it costs; that choice is reported as well.
 """
 
 from __future__ import annotations
@@ -245,5 +245,5 @@ def describe_selection(selection: Selection) -> RenderableType:
         within = "yes" if each in selection.within else ""
         style = "bold" if each is selection.chosen else ""
         table.add_row(Text(each.name, style), f"{each.dice:.4f}", within, seconds, size)
-    told = [Text(sentence) for sentence in (*selection.why, *selection.notes)]
-    return Group(table, Text(""), Text(f"Chosen: {selection.chosen.name}", "bold"), *told)
+    sentences = [Text(sentence) for sentence in (*selection.why, *selection.notes)]
+    return Group(table, Text(""), Text(f"Chosen: {selection.chosen.name}", "bold"), *sentences)

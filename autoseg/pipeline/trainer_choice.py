@@ -51,12 +51,12 @@ def suitable(prepared: Prepared, settings: Settings, device: str, folds: int) ->
     )
     dimension = situation.dimension
     log.info("%s (%s): %s", dimension.value, dimension.confidence, dimension.decision.rule)
-    for line in told(found):
+    for line in sentences_of(found):
         log.info("%s", line)
     return found
 
 
-def told(found: Suitability) -> list[str]:
+def sentences_of(found: Suitability) -> list[str]:
     """A line for each trainer: first those taken, in order, then those left."""
     reasons = {verdict.trainer: verdict.reason for verdict in found.verdicts}
     taken = [f"+ {name}: {reasons.pop(name)}" for name in found.names]
@@ -64,14 +64,14 @@ def told(found: Suitability) -> list[str]:
 
 
 def choose_trainers(
-    asked: Sequence[str], prepared: Prepared, settings: Settings | None = None, folds: int = 1
+    requested: Sequence[str], prepared: Prepared, settings: Settings | None = None, folds: int = 1
 ) -> tuple[Choice, ...]:
     """Trainers by name or by group; of a group, those that can train this data set.
 
     Args:
-        asked: names with options, or groups; ``auto`` takes what suits data, device and budget.
+        requested: trainer specs, or groups of trainers; ``auto`` takes what suits data, device and budget.
         prepared: the data set.
-        settings: what else is asked; None: ``auto`` is all that can train.
+        settings: settings of the walk; None: ``auto`` is all that can train.
         folds: how many are trained.
 
     Raises:
@@ -82,7 +82,7 @@ def choose_trainers(
 
     dimensions = {each.dimensions for each in prepared.plan.configurations.values()}
     chosen: list[Choice] = []
-    for text in asked:
+    for text in requested:
         if text == "auto" and settings is not None:
             device = find_device(settings.device).type
             chosen += [Choice(name) for name in suitable(prepared, settings, device, folds).names]

@@ -105,8 +105,8 @@ def plans_for(
         PlanError: if the trainer cannot train on the data.
     """
     requests = member_requests(dataset, fingerprint, choice, request)
-    for asked in ((request,), requests):
-        paths = [workspace.plan_of(dataset.name, plan_name(choice, each, fingerprint)) for each in asked]
+    for requested in ((request,), requests):
+        paths = [workspace.plan_of(dataset.name, plan_name(choice, each, fingerprint)) for each in requested]
         if all(path.is_file() for path in paths):
             return tuple(Plan.load(path) for path in paths)
     if request.race is not None:
@@ -123,8 +123,8 @@ def plans_for(
 def _raced(plan: Plan, suffix: str) -> Plan:
     """The same plan for a run in a race: another name, and the schedule in its record."""
     training = plan.provenance["training"]
-    told = "raced: the learning rate falls before each look, and is full again after it"
-    provenance = {**plan.provenance, "training": {**training, "changes": [*training["changes"], told]}}
+    change = "raced: the learning rate falls before each look, and is full again after it"
+    provenance = {**plan.provenance, "training": {**training, "changes": [*training["changes"], change]}}
     return dataclasses.replace(plan, name=plan.name + suffix, provenance=provenance)
 
 
@@ -202,7 +202,7 @@ def _evaluated(
         cell.dataset,
         cases=cell.fold.validation,
         pixel_sizes=measures.pixel_sizes,
-        asked=measures.metrics,
+        requested=measures.metrics,
         by_voxels=True,
         workers=workers,
     )

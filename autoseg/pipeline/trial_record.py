@@ -19,7 +19,7 @@ from autoseg.data.folds import Fold, folds_to_json
 from autoseg.errors import AutosegError
 from autoseg.evaluation.scoring import Evaluation
 from autoseg.intake.verification.findings import VerifyReport
-from autoseg.leaderboard.records.collapse import told
+from autoseg.leaderboard.records.collapse import marked
 from autoseg.leaderboard.records.files import Cost, Record
 from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.planner.plan import Plan
@@ -82,7 +82,7 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         scores=ScoreTable.from_evaluation(evaluation, cell.dataset.groups),
         training_cases=len(training_cases(cell)),
     )
-    return told(record)
+    return marked(record)
 
 
 def with_data_warnings(record: Record, workspace: Workspace) -> Record:
@@ -203,7 +203,7 @@ def _identity(cell: Cell, device: str | None = None) -> dict[str, Any]:
 def _device_in_words(cell: Cell) -> str:
     try:
         return device_name(cell.request.device)
-    except (AssertionError, RuntimeError):  # a run that failed elsewhere, told where its device is not
+    except (AssertionError, RuntimeError):  # a run that failed elsewhere, recorded where its device is not
         return cell.request.device.type
 
 

@@ -122,9 +122,9 @@ def choose(
     Returns:
         The shape and the number of steps that it will get.
     """
-    for shape, asked in offers:
+    for shape, wanted in offers:
         steps = int(train_seconds / seconds_of(shape))
-        if steps >= asked:
+        if steps >= wanted:
             return shape, steps
     cheapest = min((shape for shape, _ in offers), key=seconds_of)
     return cheapest, int(train_seconds / seconds_of(cheapest))

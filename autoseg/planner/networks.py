@@ -1,8 +1,8 @@
 """What a planner has to know of each trainer's network, without building it.
 
 The numbers stand in ``plans/presets/trainers.json``; ``benchmarks/trainer_facts.py`` computes them from the
-networks themselves, and a test compares the two. A trainer of one's own is not in the table: it can be asked
-for by name, and is never chosen.
+networks themselves, and a test compares the two. A trainer of one's own is not in the table: it
+can be requested by name, and is never chosen automatically.
 """
 
 from __future__ import annotations

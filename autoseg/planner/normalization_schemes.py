@@ -49,7 +49,7 @@ def normalization(
     return schemes, masked, decision
 
 
-def with_percentiles(plan: Plan, channels: Sequence[str], asked: bool) -> Plan:
+def with_percentiles(plan: Plan, channels: Sequence[str], requested: bool) -> Plan:
     """The plan with each image clipped to percentiles of its foreground and z-scored within it.
 
     A channel whose name in dataset.json asks for a normalisation (noNorm, zscore, rescale_to_0_1,
@@ -60,14 +60,14 @@ def with_percentiles(plan: Plan, channels: Sequence[str], asked: bool) -> Plan:
     Args:
         plan: as nnU-Net plans.
         channels: names from dataset.json, in channel order.
-        asked: whether a user asked, rather than a trainer's default.
+        requested: whether a user chose it, rather than a trainer's default.
 
     Raises:
-        PlanError: if a user asked and no channel can follow.
+        PlanError: if a user chose it and no channel can follow.
     """
-    keep = {*SCHEMES} - ({"ct"} if asked else set())
+    keep = {*SCHEMES} - ({"ct"} if requested else set())
     taken = [index for index, name in enumerate(channels) if name.casefold() not in keep]
-    if not taken and asked:
+    if not taken and requested:
         raise PlanError(
             f"Percentiles are requested, but the channels of {plan.dataset} ({', '.join(channels)}) have "
             f"names that stand for another normalisation. Leave the option out, or rename them in "
@@ -83,9 +83,10 @@ def with_percentiles(plan: Plan, channels: Sequence[str], asked: bool) -> Plan:
         "normalization",
         _told(any_of_them.normalization, any_of_them.use_mask_for_norm),
         "each image is clipped to the 0.5 and 99.5 percentiles of its nonzero region and z-scored within it; "
-        "a channel whose name stands for another scheme keeps that" + ("" if asked else ", and CT nnU-Net's"),
+        "a channel whose name stands for another scheme keeps that"
+        + ("" if requested else ", and CT nnU-Net's"),
         {"channels": list(channels)},
-        "requested by the user" if asked else "the documented system",
+        "requested by the user" if requested else "the documented system",
     )
     others = (each for each in plan.decisions if each.name != decision.name)
     return dataclasses.replace(plan, configurations=configurations, decisions=(*others, decision))

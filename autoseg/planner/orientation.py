@@ -13,14 +13,14 @@ _SOURCE = (
 )
 
 
-def slicing_axes(plan: Plan, configuration: str, wanted: int, asked: bool = False) -> tuple[int, ...]:
+def slicing_axes(plan: Plan, configuration: str, wanted: int, requested: bool = False) -> tuple[int, ...]:
     """The array axes to cut slices along, the plan's own first.
 
     Args:
         plan: with all configurations that the data allow.
         configuration: the one that is trained.
         wanted: number of orientations, 1 to 3.
-        asked: whether a user wants them, whatever the spacing.
+        requested: whether a user wants them, whatever the spacing.
 
     Raises:
         UsageError: for another number.
@@ -29,7 +29,7 @@ def slicing_axes(plan: Plan, configuration: str, wanted: int, asked: bool = Fals
         raise UsageError(f"There are no {wanted} orientations of a volume. Choose orientations=1, 2 or 3.")
     if wanted > 1 and not has_orientations(plan, configuration):
         wanted = 1
-    if wanted > 1 and not asked and anisotropy(plan) > ANISOTROPY:
+    if wanted > 1 and not requested and anisotropy(plan) > ANISOTROPY:
         wanted = 1
     return first_axis(plan.transpose[0])[:wanted]
 

@@ -1,4 +1,4 @@
-"""Presets: what a planner is told before it sees any data.
+"""Presets: settings of a planner that do not depend on the data.
 
 The numbers are those of nnU-Net 2.8.1's planners (ExperimentPlanner, nnUNetPlannerResEncM/L/XL; Isensee et
 al., Nature Methods 2021 and MICCAI 2024). A preset of one's own is a JSON file with the name of a preset to

@@ -151,11 +151,11 @@ def _resources(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
     run = situation.budget_s / situation.runs_each
     share = max(run * LARGEST_SHARE, min(run / 2, SHORTEST_RUN_S))
     steps, whole = situation.steps(facts, share), situation.steps(facts, share, shrunk=False)
-    told = f"{share:.0f} s of the budget allow"
+    allowed = f"{share:.0f} s of the budget allow"
     if steps < FEWEST_STEPS:
-        yield f"{told} {steps} steps of its smallest patch; below {FEWEST_STEPS} none learns"
+        yield f"{allowed} {steps} steps of its smallest patch; below {FEWEST_STEPS} none learns"
     elif large and whole < ENOUGH_STEPS:
-        yield f"{parameters / 1e6:.0f} million parameters on a CPU, and {told} {whole} steps"
+        yield f"{parameters / 1e6:.0f} million parameters on a CPU, and {allowed} {whole} steps"
 
 
 def _order(situation: Situation) -> list[str]:

@@ -20,7 +20,7 @@ def held_out(cells: Sequence[Cell]) -> tuple[str, ...]:
     return tuple(sorted({case for cell in cells for case in cell.fold.validation}))
 
 
-def looked_at(cells: Sequence[Cell], most: int | None) -> tuple[str, ...]:
+def cases_of_look(cells: Sequence[Cell], most: int | None) -> tuple[str, ...]:
     """The cases that are predicted at looks before the end, by name: spread over folds and groups.
 
     Args:

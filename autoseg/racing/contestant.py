@@ -21,7 +21,7 @@ from autoseg.leaderboard.records.files import Record, read_records, write_record
 from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.pipeline.trial import Cell, Member, members_of, preprocess_member, row_of, run_cell
 from autoseg.pipeline.trial_record import record_of, with_data_warnings, without_scores
-from autoseg.racing.cases import groups_of, looked_at, pooled
+from autoseg.racing.cases import cases_of_look, groups_of, pooled
 from autoseg.racing.race import Seen, Stretch
 from autoseg.racing.verdict import Verdict
 from autoseg.run import Run
@@ -43,7 +43,7 @@ class Contestant:
         folder: the folder of the race.
         workspace: where everything lies.
         workers: processes for reading and preprocessing.
-        look_cases: held-out cases that a look before the end predicts, see `looked_at`; None: all.
+        look_cases: held-out cases that a look before the end predicts, see `cases_of_look`; None: all.
     """
 
     cells: tuple[Cell, ...]
@@ -63,7 +63,7 @@ class Contestant:
         Raises:
             AutosegError: whatever stands in the way.
         """
-        cases = looked_at(self.cells, None if stretch.last else self.look_cases)
+        cases = cases_of_look(self.cells, None if stretch.last else self.look_cases)
         ends = [
             self._end(cell, stretch, [case for case in cell.fold.validation if case in cases])
             for cell in self.cells
@@ -179,13 +179,13 @@ class Contestant:
 def stopped_words(number: int, seconds: float, verdict: Verdict, leader: str) -> str:
     """Why a trainer was stopped, for its row."""
     p = "p < 0.001" if verdict.p < 0.001 else f"p = {verdict.p:.3f}"
-    told = f"dropped at rung {number}, after {seconds:.0f} s of training: "
+    begin = f"dropped at rung {number}, after {seconds:.0f} s of training: "
     if verdict.capped and verdict.behind <= 0:
-        return told + "it led, but another was expected to overtake it, and time was left for one"
+        return begin + "it led, but another was expected to overtake it, and time was left for one"
     if verdict.capped:
-        return told + f"no time was left for it beside {leader} ({verdict.behind:.3f} Dice behind, {p})"
+        return begin + f"no time was left for it beside {leader} ({verdict.behind:.3f} Dice behind, {p})"
     if verdict.tied:
-        return told + f"not expected to come out ahead of {leader} ({verdict.behind:.3f} Dice behind, {p})"
-    return told + (
+        return begin + f"not expected to come out ahead of {leader} ({verdict.behind:.3f} Dice behind, {p})"
+    return begin + (
         f"clearly behind {leader} ({verdict.behind:.3f} Dice, at least {verdict.at_least:.3f}, {p})"
     )

@@ -197,7 +197,7 @@ def run_race(
     rules: Rules | None = None,
     *,
     known: Sequence[Rung] = (),
-    told: Callable[[Sequence[Rung]], None] | None = None,
+    report: Callable[[Sequence[Rung]], None] | None = None,
     runs: int = 1,
 ) -> Race:
     """Race trainers.
@@ -208,7 +208,7 @@ def run_race(
         run_s: wall clock of one run at its full time, prediction included.
         rules: rules of the race; None: the usual ones.
         known: rungs of a race that was interrupted; it goes on after them.
-        told: called with all rungs after each one.
+        report: called with all rungs after each one.
         runs: number of runs of each trainer (folds and seeds); each has `run_s`.
     """
     rules = rules or Rules()
@@ -237,8 +237,8 @@ def run_race(
             first = rules.reference if blind else None
             rung = replace(rung, verdicts=capped(rung.verdicts, most, least, rules.spend and blind, first))
         rungs.append(rung)
-        if told is not None:
-            told(rungs)
+        if report is not None:
+            report(rungs)
     return Race(tuple(rungs))
 
 
@@ -278,7 +278,7 @@ def _judged(
     if not seen:
         return Rung(Stretch(stretch.rung, stretch.from_s, math.inf, stretch.run_s), "", {}, {}, failed)
     scores = {name: each.scores for name, each in seen.items()}
-    # At the end there may be more cases, and no pace is asked for.
+    # At the end there may be more cases, and no pace is needed.
     paced = bool(before) and not stretch.last
     earlier = {name: each.scores for name, each in before[-1].seen.items()} if paced else None
     look = Looked(

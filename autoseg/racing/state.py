@@ -77,7 +77,7 @@ def about_race(
         "split": split,
         "trainers": list(trainers),
         "folds": list(folds),
-        # What is not asked for is not there: a new rule makes no new race of an old one.
+        # A rule that is not used is left out: a new rule makes no new race of an old one.
         "rules": {
             **{
                 key: value

@@ -113,20 +113,20 @@ def judge(
 
 
 def _decided(known: Verdict, is_steep: bool, units: int, look: Looked) -> Verdict:
-    told = f"{known.behind:.3f} Dice behind (at least {known.at_least:.3f}, p = {known.p:.2g})"
+    gap = f"{known.behind:.3f} Dice behind (at least {known.at_least:.3f}, p = {known.p:.2g})"
     clearly = known.p < look.alpha and known.at_least > look.margin
     if units < FEWEST_CASES:
-        return replace(known, reason=f"{told}: {units} cases are too few to decide")
+        return replace(known, reason=f"{gap}: {units} cases are too few to decide")
     if math.isinf(look.still):
-        return replace(known, reason=f"{told}: its pace is not known yet")
+        return replace(known, reason=f"{gap}: its pace is not known yet")
     if is_steep:
-        return replace(known, reason=f"{told}, but may have its steep part before it")
+        return replace(known, reason=f"{gap}, but may have its steep part before it")
     if clearly and known.predicted > look.margin:
-        return replace(known, drop=True, reason=f"{told}: stops")
+        return replace(known, drop=True, reason=f"{gap}: stops")
     if look.stop_ties and known.predicted > -look.margin:
-        words = f"{told}: stops, for it is not expected to come out ahead by more than {look.margin:g}"
+        words = f"{gap}: stops, for it is not expected to come out ahead by more than {look.margin:g}"
         return replace(known, drop=True, tied=True, reason=words)
-    return replace(known, reason=f"{told}, and may catch up" if clearly else f"{told}: not clearly behind")
+    return replace(known, reason=f"{gap}, and may catch up" if clearly else f"{gap}: not clearly behind")
 
 
 def _closing(

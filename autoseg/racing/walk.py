@@ -80,7 +80,7 @@ def race_cells(
     def look(name: str, stretch: Stretch) -> Seen:
         return contestants[name].look(stretch)
 
-    def told(rungs: Sequence[Rung]) -> None:
+    def report(rungs: Sequence[Rung]) -> None:
         file.save(rungs)
         _log(rungs[-1])
         for name in rungs[-2].kept if len(rungs) > 1 else ():
@@ -100,7 +100,7 @@ def race_cells(
         float(first[0].request.run_seconds or 0.0),
         rules,
         known=file.load(),
-        told=told,
+        report=report,
         runs=len(first),
     )
     rows = {**impossible, **{name: _rows(contestants[name], race) for name in able}}

@@ -91,7 +91,7 @@ def _alone(function: Callable[[Job], Result], job: Job, name: str, states: Share
         ) from problem
 
 
-# The worker's own place in the shared states, for the case that it is told to end.
+# The worker's own place in the shared states, for the case that it has to end.
 _place: tuple[SharedArray, int] | None = None
 _settled = -1
 

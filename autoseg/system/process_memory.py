@@ -27,7 +27,7 @@ def take_from_system(at_least: int) -> bool:
     """Let blocks of that many bytes and more come from the system, in this process from now on.
 
     Returns:
-        Whether the C library can be told so; other libraries than glibc decide for themselves.
+        Whether the C library has such a setting; other libraries than glibc decide for themselves.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 
 def choose_configuration(
-    plan: Plan, trainer: type[Trainer], asked: str, dimension: DimensionChoice | None = None
+    plan: Plan, trainer: type[Trainer], requested: str, dimension: DimensionChoice | None = None
 ) -> tuple[str, tuple[Decision, ...]]:
     """The configuration that a trainer takes, with the reason.
 
     Args:
         plan: with all configurations.
         trainer: its class; a documented system has a dimension of its own.
-        asked: ``auto`` or a name.
+        requested: ``auto`` or a name.
         dimension: what was decided from the data; None: 3D where there are volumes.
 
     Raises:
         PlanError: if the requested one is not there or has a dimension that the trainer cannot train.
     """
-    if asked != "auto":
-        if plan.configuration(asked).dimensions not in trainer.dimensions:
+    if requested != "auto":
+        if plan.configuration(requested).dimensions not in trainer.dimensions:
             raise PlanError(
-                f"{trainer.__name__} trains in {_dimensions(trainer)}, and {asked} is "
-                f"{plan.configuration(asked).dimensions}D. Choose another configuration or trainer."
+                f"{trainer.__name__} trains in {_dimensions(trainer)}, and {requested} is "
+                f"{plan.configuration(requested).dimensions}D. Choose another configuration or trainer."
             )
-        return asked, (_decision(plan, trainer, asked, "requested"),)
+        return requested, (_decision(plan, trainer, requested, "requested"),)
     if trainer.preferred_dimension is None and dimension is not None:
         name = trained_configuration(dimension.value)
         if plan.configuration(name).dimensions in trainer.dimensions:

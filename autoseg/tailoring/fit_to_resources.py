@@ -192,14 +192,14 @@ class Fitting:
             self.published, smallest, structure, lambda s: bearable_batch(smallest, self._patch(s))
         )
         kept: list[tuple[Shape, int]] = []
-        for shape, asked in offers:
+        for shape, wanted in offers:
             # A patch that cannot hold a structure teaches less than fewer steps do.
             if shape.patch_share < 1.0 and not self._holds_structure(shape):
                 continue
             last = kept[-1][0] if kept else shape
             same_grid = (shape.coarsening, shape.patch_share) == (last.coarsening, last.patch_share)
             if same_grid or line.follows_size(self._voxels(last)):
-                kept.append((shape, asked))
+                kept.append((shape, wanted))
         return kept
 
     def _voxels(self, shape: Shape) -> int:
@@ -237,8 +237,10 @@ class Fitting:
 
     def _refuse(self, steps: int, step_s: float, run_seconds: float) -> None:
         if steps < LEAST_STEPS:
-            told = _what_the_time_allows(str(self.choice), steps, step_s, run_seconds)
-            raise PlanError(f"{told}. Give a larger budget, fewer trainers or folds, or a smaller network.")
+            problem = _what_the_time_allows(str(self.choice), steps, step_s, run_seconds)
+            raise PlanError(
+                f"{problem}. Give a larger budget, fewer trainers or folds, or a smaller network."
+            )
 
     def _rule(self) -> str:
         if self.moved:

@@ -48,7 +48,7 @@ def build_network(
     """
     found = plugins.trainer_class(trainer)
     topology = pooled(tuple(spacing or (1.0,) * len(patch_size)), tuple(patch_size), 4)
-    # Pooling rounds the patch up to what a U-Net divides; the network is to fit the patch that was asked for.
+    # Pooling rounds the patch up to what a U-Net divides; the network has to fit the requested patch.
     topology = dataclasses.replace(topology, patch_size=tuple(patch_size))
     supervised = found.deep_supervision if deep_supervision is None else deep_supervision
     return architectures.build_network(

@@ -99,11 +99,11 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
         hyperparameters["epochs"] = request.epochs
     counted = [] if request.steps is None else count_steps(request.steps, hyperparameters)
     base = base_plan(dataset, fingerprint, choice, request)
-    asked = request.configuration
+    requested = request.configuration
     if start.plan_from is not None:
         check_taken_up(choice, options)
-        asked = start.plan_from.configuration.name if asked == "auto" else asked
-    name, chosen = choose_configuration(base, trainer, asked, dimension_of(base, fingerprint, request))
+        requested = start.plan_from.configuration.name if requested == "auto" else requested
+    name, chosen = choose_configuration(base, trainer, requested, dimension_of(base, fingerprint, request))
     if trainer.architecture is None:
         _refuse_single_stage(base.configurations[name], choice)
     width = None if stock or start.plan_from else published_width(trainer, options)
@@ -120,7 +120,7 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     orientation, left_out = _orientation(base, name, trainer, choice, request)
     plan = fitting.plan(shape)
     if normalization == "percentile" and not keeps_normalization(plan):
-        plan = with_percentiles(plan, dataset.channels, asked=NORMALIZATION in choice.options)
+        plan = with_percentiles(plan, dataset.channels, requested=NORMALIZATION in choice.options)
     changes = [
         *left_out,
         *shape_changes(base.configurations[name], plan.configurations[name], shape, published),

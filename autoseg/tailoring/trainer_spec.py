@@ -1,4 +1,4 @@
-"""What is asked of a run: the trainer with its options, what it starts from, and what it has to keep to."""
+"""The trainer spec: a trainer with its options, initial weights, fine-tuning and number of cases."""
 
 from __future__ import annotations
 
@@ -145,12 +145,12 @@ class Start:
     @property
     def words(self) -> list[str]:
         """For the row of a leaderboard."""
-        told = [] if self.init == Initialisation() else [f"weights from {Path(self.init.source).name}"]
-        told += [] if self.finetune is None else [f"fine-tuned {self.finetune}"]
+        words = [] if self.init == Initialisation() else [f"weights from {Path(self.init.source).name}"]
+        words += [] if self.finetune is None else [f"fine-tuned {self.finetune}"]
         if self.cases is not None:
             few = f"{100 * self.cases:g} %" if isinstance(self.cases, float) else str(self.cases)
-            told.append(f"{few} of the training cases")
-        return told
+            words.append(f"{few} of the training cases")
+        return words
 
 
 def _plan_from(text: str, init: Initialisation) -> PlanOfModel:

@@ -5,7 +5,7 @@ nnU-Net looks a normalisation up by its name in modules of its own, in the proce
 network first, with the configuration that it then sends to the workers. There the scheme is put where nnU-Net
 looks, and its name in the configuration becomes an equal string that does the same wherever it is unpickled.
 
-Where no trainer of autoseg is asked, nnU-Net stops with "Unable to locate class
+Where no trainer of autoseg takes part, nnU-Net stops with "Unable to locate class
 'PercentileZScoreNormalization' for normalization": in `nnUNetv2_preprocess`, `nnUNetv2_plan_and_preprocess`
 and with a model of one of its own trainers. Let autoseg preprocess such a plan, as its training does by
 itself, or choose ``normalization=nnunet``.

@@ -1,4 +1,4 @@
-"""What all trainers share: nnU-Net's trainer, driven by class attributes and, if asked, by the clock.
+"""What all trainers share: nnU-Net's trainer, driven by class attributes and, on request, by the clock.
 
 A trainer file holds one class, named as the file is, whose attributes are its hyper-parameters. Everything
 that a run needs beyond them (options, budget, seed) stands in the plan, so that stock ``nnUNetv2_train`` and

@@ -178,12 +178,12 @@ def _counted(statistics: Mapping[str, Tensor]) -> int:
     return sum(tensor.ndim > 0 for tensor in statistics.values())
 
 
-def _unused(tensors: Mapping[str, Tensor], looked_at: Sequence[Tensor]) -> tuple[str, ...]:
+def _unused(tensors: Mapping[str, Tensor], used: Sequence[Tensor]) -> tuple[str, ...]:
     """Names of a file's tensors that the network has no place for, each tensor once.
 
     nnU-Net's modules hold some tensors under several names.
     """
-    seen = {(tensor.data_ptr(), tensor.shape): "" for tensor in looked_at}
+    seen = {(tensor.data_ptr(), tensor.shape): "" for tensor in used}
     for name, tensor in tensors.items():
         seen.setdefault((tensor.data_ptr(), tensor.shape), name)
     return tuple(name for name in seen.values() if name)

@@ -95,7 +95,9 @@ def trained_parts(strategy: Strategy, parts: Sequence[str], train_head: bool | N
     return [*(["encoder"] if strategy.encoder else []), *chosen, *(["head"] if head else [])]
 
 
-def opening_times(strategy: Strategy, trained: Sequence[str], asked: Mapping[str, float]) -> dict[str, float]:
+def opening_times(
+    strategy: Strategy, trained: Sequence[str], requested: Mapping[str, float]
+) -> dict[str, float]:
     """For each trained part, the part of the training (0 to 1) at which it opens.
 
     Gradual unfreezing spreads the openings evenly over the first half, from the head to the encoder.
@@ -105,7 +107,7 @@ def opening_times(strategy: Strategy, trained: Sequence[str], asked: Mapping[str
     """
     step = ALL_OPEN_AT / max(len(trained) - 1, 1) if strategy.gradual else 0.0
     times = {part: step * place for place, part in enumerate(reversed(trained))}
-    times = {part: of_part(asked, part, times[part]) for part in trained}
+    times = {part: of_part(requested, part, times[part]) for part in trained}
     if min(times.values(), default=1.0) > 0:
         raise UsageError("Nothing is trained at the start. Let a part that is trained open at 0.")
     return times

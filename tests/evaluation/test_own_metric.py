@@ -144,7 +144,7 @@ def test_a_new_version_is_measured_again(dataset: Dataset, run: Run, tmp_path: P
     file = write(tmp_path / "spill.py")
     request_measures(dataset, tmp_path / "there.json", [str(file)], None)
     first = measures_of(dataset, tmp_path / "there.json")
-    done = evaluate(run.predictions, dataset, cases=CASES, asked=first.metrics, workers=1)
+    done = evaluate(run.predictions, dataset, cases=CASES, requested=first.metrics, workers=1)
     assert first.met_by(done.settings)
     write(file, SPILL.replace("spill.v1", "spill.v2"))
     assert not measures_of(dataset, tmp_path / "there.json").met_by(done.settings)

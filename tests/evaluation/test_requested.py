@@ -143,8 +143,8 @@ def test_nothing_is_written_for_a_wish_that_cannot_be_met(root: Path, tmp_path: 
 
 
 def test_an_asked_metric_is_measured_for_a_structure_of_any_name() -> None:
-    def metrics(*asked: str) -> set[str]:
-        scores = score_case(disc(20), disc(18), {"skull bone": (1,)}, (0.5, 0.5), asked=asked)
+    def metrics(*requested: str) -> set[str]:
+        scores = score_case(disc(20), disc(18), {"skull bone": (1,)}, (0.5, 0.5), requested=requested)
         return {score.metric for score in scores}
 
     assert not set(HC) & metrics()
@@ -161,7 +161,7 @@ def test_an_asked_metric_that_does_not_apply_is_told_and_left_out(
         (tmp_path / folder).mkdir()
         sitk.WriteImage(volume, str(tmp_path / folder / "one.nii.gz"))
     found = evaluate(
-        tmp_path / "a", references=tmp_path / "b", labels={"head": 1}, asked=["hc_error"], workers=1
+        tmp_path / "a", references=tmp_path / "b", labels={"head": 1}, requested=["hc_error"], workers=1
     )
     assert "hc_error" not in {score.metric for score in found.scores}
     assert "hc_error is requested, but it needs 2d" in caplog.text

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from autoseg.leaderboard.records.collapse import collapsed, told
+from autoseg.leaderboard.records.collapse import collapsed, marked
 from autoseg.leaderboard.records.record import Record
 from autoseg.leaderboard.records.scores import ScoreColumn, ScoreTable
 
@@ -34,7 +34,7 @@ def record(statuses: dict[int, str]) -> Record:
     ],
 )
 def test_only_background_in_every_case_is_a_collapse(statuses: dict[int, str], cases: int) -> None:
-    found = told(record(statuses))
+    found = marked(record(statuses))
     assert collapsed(found) == cases
     assert found.status == ("collapsed" if cases else "ok")
     assert ("only background" in found.reason) == bool(cases)
@@ -42,4 +42,4 @@ def test_only_background_in_every_case_is_a_collapse(statuses: dict[int, str], c
 
 def test_what_was_made_elsewhere_keeps_its_mark() -> None:
     foreign = replace(record(dict.fromkeys(range(3), MISSED)), status="foreign", reason="a table")
-    assert told(foreign) == foreign
+    assert marked(foreign) == foreign

@@ -43,10 +43,10 @@ def plan_of(*channels: str, left_by_crop: float = 0.9) -> Plan:
     ],
 )
 def test_a_name_that_asks_for_a_scheme_keeps_it(
-    channels: tuple[str, ...], asked: bool, taken: tuple[int, ...]
+    channels: tuple[str, ...], requested: bool, taken: tuple[int, ...]
 ) -> None:
     before = plan_of(*channels)
-    after = with_percentiles(before, channels, asked)
+    after = with_percentiles(before, channels, requested)
     for name, configuration in after.configurations.items():
         planned = before.configuration(name)
         for index in range(len(channels)):
@@ -64,12 +64,12 @@ def test_a_name_that_asks_for_a_scheme_keeps_it(
 
 def test_a_default_changes_nothing_where_every_name_asks() -> None:
     plan = plan_of("CT")
-    assert with_percentiles(plan, ("CT",), asked=False) is plan
+    assert with_percentiles(plan, ("CT",), requested=False) is plan
 
 
 def test_a_wish_that_no_channel_can_follow_is_refused() -> None:
     with pytest.raises(PlanError, match="noNorm"):
-        with_percentiles(plan_of("noNorm"), ("noNorm",), asked=True)
+        with_percentiles(plan_of("noNorm"), ("noNorm",), requested=True)
 
 
 def test_every_choice_of_channels_has_a_folder_of_its_own() -> None:

@@ -94,16 +94,16 @@ def test_any_order_of_three_axes_can_be_given_and_nothing_else() -> None:
     ],
 )
 def test_volumes_are_cut_along_as_many_axes_as_make_sense(
-    spacing: Triple, wanted: int, asked: bool, axes: tuple[int, ...]
+    spacing: Triple, wanted: int, requested: bool, axes: tuple[int, ...]
 ) -> None:
     plan = plan_experiment(ABOUT, fingerprint((90, 100, 100), spacing))
-    assert slicing_axes(plan, "2d", wanted, asked) == axes
+    assert slicing_axes(plan, "2d", wanted, requested) == axes
     assert orientation_decision(plan, "2d").value == [axes[0]]
 
 
 def test_images_and_3d_networks_have_one_orientation() -> None:
     image = plan_experiment(ABOUT, fingerprint((1, 300, 400), (999.0, 1.0, 1.0)))
-    assert slicing_axes(image, "2d", 3, asked=True) == (0,)
+    assert slicing_axes(image, "2d", 3, requested=True) == (0,)
     volume = plan_experiment(ABOUT, fingerprint((90, 100, 100), (1.0, 1.0, 1.0)))
     assert slicing_axes(volume, "3d_fullres", 3) == (0,)
 

@@ -177,7 +177,7 @@ def test_an_interrupted_race_goes_on_after_the_rungs_that_are_decided(tmp_path: 
     file = RaceFile.of(tmp_path, {"trainers": list(means)})
     assert file.load() == ()
     file.save(whole.rungs[:1])
-    again = run_race(list(means), look, 1000.0, known=file.load(), told=file.save)
+    again = run_race(list(means), look, 1000.0, known=file.load(), report=file.save)
     assert asked[:4] == [("a", 1), ("b", 1), ("c", 1), ("a", 2)] and asked[-2:] == [("a", 3), ("b", 3)]
     assert again.spent == pytest.approx(whole.spent) and again.winner == whole.winner
     assert [rung.stretch for rung in file.load()] == [rung.stretch for rung in whole.rungs]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from autoseg.pipeline.trial import Cell
-from autoseg.racing.cases import groups_of, held_out, looked_at, pooled
+from autoseg.racing.cases import cases_of_look, groups_of, held_out, pooled
 
 PATIENTS = [f"p{number:02d}" for number in range(20)]
 IMAGES = [f"{patient}_{side}" for patient in PATIENTS for side in "ab"]
@@ -30,13 +30,13 @@ def cells_of(folds: Sequence[Sequence[str]], groups: Mapping[str, str] | None = 
 
 def test_without_a_number_all_are_looked_at() -> None:
     cells = cells_of([PATIENTS[:9], PATIENTS[9:]])
-    assert looked_at(cells, None) == looked_at(cells, 99) == held_out(cells) == tuple(PATIENTS)
+    assert cases_of_look(cells, None) == cases_of_look(cells, 99) == held_out(cells) == tuple(PATIENTS)
     assert groups_of(cells) is None
 
 
 @pytest.mark.parametrize("most", [8, 9, 12])
 def test_as_many_of_every_fold_spread_over_it(most: int) -> None:
-    found = looked_at(cells_of([PATIENTS[:10], PATIENTS[10:]]), most)
+    found = cases_of_look(cells_of([PATIENTS[:10], PATIENTS[10:]]), most)
     assert sum(case in PATIENTS[:10] for case in found) == sum(case in PATIENTS[10:] for case in found)
     assert most <= len(found) <= most + 1
     places = [PATIENTS.index(case) for case in found]
@@ -45,10 +45,10 @@ def test_as_many_of_every_fold_spread_over_it(most: int) -> None:
 
 def test_one_case_of_each_group_first() -> None:
     cells = cells_of([IMAGES], OF_PATIENTS)
-    found = looked_at(cells, 12)
+    found = cases_of_look(cells, 12)
     assert len({OF_PATIENTS[case] for case in found}) == 12
     assert groups_of(cells, found) is None  # every case is its own
-    more = looked_at(cells, 24)
+    more = cases_of_look(cells, 24)
     assert len(more) == 24 and {OF_PATIENTS[case] for case in more} == set(PATIENTS)
     assert groups_of(cells, more) == tuple(OF_PATIENTS[case] for case in more)
     assert groups_of(cells) == tuple(OF_PATIENTS[case] for case in sorted(IMAGES))

@@ -20,12 +20,12 @@ class Bsub(ScriptEngine):
     starter = "bash "
 
     def options(self, chunk: Chunk, needed: Sequence[Chunk], at_once: int | None) -> list[str]:
-        """What LSF is told of an array."""
-        asked = chunk.jobs[0].resources
-        memory = math.ceil(asked.memory * 1000)
+        """LSF's options for an array."""
+        resources = chunk.jobs[0].resources
+        memory = math.ceil(resources.memory * 1000)
         options = [
             f'-J "{chunk.stage}[1-{len(chunk.jobs)}]{f"%{at_once}" if at_once else ""}"',
-            f"-n {asked.cpus}",
+            f"-n {resources.cpus}",
             f'-R "span[hosts=1] rusage[mem={memory}MB]"',
             f"-M {memory}MB",
             f"-W {minutes(chunk)}",
@@ -33,11 +33,11 @@ class Bsub(ScriptEngine):
             "-Q 99",
             '-o "$folder/logs/%J_%I.log"',
         ]
-        if chunk.stage in ON_DEVICE and asked.gpus:
-            memory_of = f":gmem={asked.gpu_memory:g}G" if asked.gpu_memory else ""
-            options.append(f'-gpu "num={asked.gpus}:j_exclusive=yes{memory_of}"')
-        if asked.partition:
-            options.append(f"-q {asked.partition}")
+        if chunk.stage in ON_DEVICE and resources.gpus:
+            memory_of = f":gmem={resources.gpu_memory:g}G" if resources.gpu_memory else ""
+            options.append(f'-gpu "num={resources.gpus}:j_exclusive=yes{memory_of}"')
+        if resources.partition:
+            options.append(f"-q {resources.partition}")
         if own := own_array(chunk, needed):
             options.append(f'-w "done(${{{own.name}}}[*])" -ti')
         elif needed:

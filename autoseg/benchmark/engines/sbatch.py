@@ -19,23 +19,23 @@ fi"""
     submission = 'submit() { sbatch --parsable "$@"; }'
 
     def options(self, chunk: Chunk, needed: Sequence[Chunk], at_once: int | None) -> list[str]:
-        """What SLURM is told of an array."""
-        asked = chunk.jobs[0].resources
+        """SLURM's options for an array."""
+        resources = chunk.jobs[0].resources
         options = [
             f"--job-name={chunk.stage}",
             f"--array=1-{len(chunk.jobs)}{f'%{at_once}' if at_once else ''}",
-            f"--cpus-per-task={asked.cpus}",
-            f"--mem={math.ceil(asked.memory * 1000)}M",
+            f"--cpus-per-task={resources.cpus}",
+            f"--mem={math.ceil(resources.memory * 1000)}M",
             f"--time={minutes(chunk)}",
             "--requeue",
             f"--signal=B:USR2@{NOTICE_S}",
             "--open-mode=append",
             '--output="$folder/logs/%x-%A_%a.log"',
         ]
-        if chunk.stage in ON_DEVICE and asked.gpus:
-            options.append(f"--gres=gpu:{asked.gpus}")
-        if asked.partition:
-            options.append(f"--partition={asked.partition}")
+        if chunk.stage in ON_DEVICE and resources.gpus:
+            options.append(f"--gres=gpu:{resources.gpus}")
+        if resources.partition:
+            options.append(f"--partition={resources.partition}")
         if own := own_array(chunk, needed):
             # A task whose predecessor failed can never start: SLURM is to drop it, not to keep it for ever.
             options += [f'--dependency="aftercorr:${{{own.name}}}"', "--kill-on-invalid-dep=yes"]

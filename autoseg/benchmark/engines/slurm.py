@@ -23,8 +23,8 @@ class Slurm(SnakemakeEngine):
 
 
 def status_by_squeue(options: Sequence[str]) -> list[str]:
-    """Where SLURM has no accounts, the plug-in has to be told to ask the queue, or it waits for ever."""
+    """Options for a SLURM without accounts: the plug-in reads the queue, or it would wait for ever."""
     if STATUS_OPTION in options or shutil.which("sacct") is None:
         return []
-    asked = subprocess.run(["sacct", "--noheader", "--jobs=1"], capture_output=True, check=False)
-    return [] if asked.returncode == 0 else [STATUS_OPTION, "squeue"]
+    answer = subprocess.run(["sacct", "--noheader", "--jobs=1"], capture_output=True, check=False)
+    return [] if answer.returncode == 0 else [STATUS_OPTION, "squeue"]

@@ -67,7 +67,7 @@ def steps_of(cell: MatrixCell) -> int:
     if cell.steps is not None:
         return cell.steps
     name, *options = cell.trainer.split(":")
-    asked = dict(option.split("=", 1) for option in options)
+    given = dict(option.split("=", 1) for option in options)
     known = facts(name)
-    epochs = cell.epochs or int(asked.get("epochs", known.epochs))
-    return epochs * int(asked.get("steps_per_epoch", known.steps_per_epoch))
+    epochs = cell.epochs or int(given.get("epochs", known.epochs))
+    return epochs * int(given.get("steps_per_epoch", known.steps_per_epoch))

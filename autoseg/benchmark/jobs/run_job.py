@@ -87,8 +87,10 @@ def _attempt(work: _Work) -> Outcome:
         return Outcome(name, "impossible", str(problem))
     except Exception as problem:
         log.error("%s failed: %s", name, problem)
-        told = str(problem) or "no message"
-        reason = told if isinstance(problem, DataError | RunError) else f"{type(problem).__name__}: {told}"
+        message = str(problem) or "no message"
+        reason = (
+            message if isinstance(problem, DataError | RunError) else f"{type(problem).__name__}: {message}"
+        )
         lines = traceback.format_exc().splitlines()[-TRACE_LINES:]
         return Outcome(name, "failed", reason, trace="\n".join(lines))
 
@@ -237,11 +239,11 @@ class _Work:
         if not cells:
             raise Impossible("No trainer of the race can run here.")
         raced = race_cells(list(cells.values()), self.workspace, Racing(**self.job.given).rules, self.workers)
-        told = {
+        rows = {
             key: {"status": record.status, "reason": record.reason, "record": self._place(record)}
             for key, record in zip(cells, raced.records, strict=True)
         }
-        return {"race": str(raced.file.path.relative_to(self.workspace.results)), "runs": told}
+        return {"race": str(raced.file.path.relative_to(self.workspace.results)), "runs": rows}
 
     def _place(self, record: Record) -> str | None:
         return str(record.source.relative_to(self.workspace.results)) if record.source else None

@@ -31,9 +31,9 @@ def run_single(board: Board, job: Job, workers: int | None = None) -> Outcome:
     if job.stage not in FORGIVING:
         open_ = [need for need in job.needs if states[need].state not in SETTLED]
         if open_:
-            told = states[open_[0]]
+            before = states[open_[0]]
             raise RunError(
-                f"{job.id} needs {open_[0]}, which is {told.state}. {told.reason or 'Run that first.'}"
+                f"{job.id} needs {open_[0]}, which is {before.state}. {before.reason or 'Run that first.'}"
             )
     gpus = job.resources.gpus if job.stage in ON_DEVICE else 0
     with pinned(board.folder / "leases" / "devices", gpus):

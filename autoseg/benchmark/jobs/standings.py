@@ -12,7 +12,7 @@ from autoseg.benchmark.jobs.foreign_data import foreign_records
 from autoseg.benchmark.jobs.graph import Job
 from autoseg.benchmark.suite.matrix import MatrixCell, choice_of, trainer_label
 from autoseg.errors import AutosegError
-from autoseg.leaderboard.records.collapse import told
+from autoseg.leaderboard.records.collapse import marked
 from autoseg.leaderboard.records.files import Record, read_records
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _record(board: Board, job: Job, state: JobState) -> Record | None:
     if state.state == "done" and state.outcome is not None:
         path = board.graph.workspace.results / str(state.outcome.result["record"])
         try:
-            return told(read_records(path)[0])
+            return marked(read_records(path)[0])
         except (OSError, AutosegError, IndexError) as problem:
             return without_scores(job.cell, "failed", f"its record is gone: {problem}")
     status = "impossible" if state.state == "impossible" else "failed"

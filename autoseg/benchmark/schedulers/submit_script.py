@@ -20,7 +20,7 @@ from autoseg.system.files import write_text
 
 # Both schedulers allow arrays of a thousand by default.
 LARGEST_ARRAY = 1000
-# Seconds before the limit at which a job is told to save and stop.
+# Seconds before the limit at which a job gets the signal to save and stop.
 NOTICE_S = 300
 # These have one job for each of the stage before, in the same order.
 ONE_TO_ONE: tuple[Stage, ...] = ("verify", "fingerprint", "plan", "predict", "evaluate")
@@ -103,7 +103,7 @@ class ScriptEngine(Engine):
 
     @abstractmethod
     def options(self, chunk: Chunk, needed: Sequence[Chunk], at_once: int | None) -> list[str]:
-        """What the scheduler is told of an array.
+        """The scheduler's options for an array.
 
         Args:
             chunk: the jobs of the array, which all ask for the same.

@@ -230,7 +230,7 @@ def _stage_line(status: Status, stage: Stage) -> str:
     together, each = sum(job.seconds for job in open_), sum(job.seconds for job in jobs) / len(jobs)
     needs = dict.fromkeys(status.graph.by_id[need].stage for job in jobs[:200] for need in job.needs)
     numbers = f"{stage:<12}{len(jobs):>6}{len(open_):>7}  {duration(each):>9}{duration(together):>10}"
-    return f"{numbers}  {', '.join(needs) or '-':<16}{_asked(jobs[0])}"
+    return f"{numbers}  {', '.join(needs) or '-':<16}{_requested(jobs[0])}"
 
 
 def critical_path(graph: Graph) -> float:
@@ -241,12 +241,12 @@ def critical_path(graph: Graph) -> float:
     return max(ends.values(), default=0.0)
 
 
-def _asked(job: Job) -> str:
-    asked = job.resources
-    gpus = f"{asked.gpus} GPU{'s' if asked.gpus > 1 else ''}, " if asked.gpus else ""
-    where = f", {asked.partition}" if asked.partition else ""
-    limit = f", {duration(asked.time)}" if asked.time else ""
-    return f"{gpus}{asked.cpus} cores, {asked.memory:g} GB{limit}{where}"
+def _requested(job: Job) -> str:
+    resources = job.resources
+    gpus = f"{resources.gpus} GPU{'s' if resources.gpus > 1 else ''}, " if resources.gpus else ""
+    where = f", {resources.partition}" if resources.partition else ""
+    limit = f", {duration(resources.time)}" if resources.time else ""
+    return f"{gpus}{resources.cpus} cores, {resources.memory:g} GB{limit}{where}"
 
 
 def duration(seconds: float) -> str:

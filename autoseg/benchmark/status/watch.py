@@ -180,11 +180,11 @@ def _shown(each: CellStatus) -> dict[str, str]:
 
 def _reasons(cells: Sequence[CellStatus]) -> list[tuple[str, str]]:
     """Each reason once, with all whom it stopped."""
-    told: dict[str, list[CellStatus]] = {}
+    by_reason: dict[str, list[CellStatus]] = {}
     for each in cells:
         if each.collapsed or each.state in ("failed", "blocked", "impossible"):
-            told.setdefault(f"{each.word} at {each.stage}. {each.reason}", []).append(each)
-    return [(_who(group), what) for what, group in told.items()]
+            by_reason.setdefault(f"{each.word} at {each.stage}. {each.reason}", []).append(each)
+    return [(_who(group), what) for what, group in by_reason.items()]
 
 
 def _who(group: Sequence[CellStatus]) -> str:

@@ -185,8 +185,8 @@ def _trainer_texts(value: Any) -> Any:
         try:
             found.update(dict.fromkeys(_trainers_of(item)))
         except ValueError as problem:
-            told = str(problem).replace("{", "{{").replace("}", "}}")
-            raise PydanticCustomError("value_error", told, {"item": position}) from None
+            text = str(problem).replace("{", "{{").replace("}", "}}")
+            raise PydanticCustomError("value_error", text, {"item": position}) from None
     return tuple(found)
 
 

@@ -58,9 +58,9 @@ class FromSource(BaseModel):
 
     @model_validator(mode="after")
     def _only_with_a_source(self) -> FromSource:
-        asked = self.model_fields_set & set(FromSource.model_fields) - {"source"}
-        if asked and self.source is None:
-            raise ValueError(f"{sorted(asked)[0]} belongs to an import. Name its source too, source: FOLDER.")
+        given = self.model_fields_set & set(FromSource.model_fields) - {"source"}
+        if given and self.source is None:
+            raise ValueError(f"{sorted(given)[0]} belongs to an import. Name its source too, source: FOLDER.")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""YAML documents that know their lines, and pydantic's findings told with them."""
+"""YAML documents that know their lines, and pydantic's findings with these lines."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Document:
 
     def error(self, where: Where, message: str) -> UsageError:
         """An error that begins with the file, the line and the place."""
-        return UsageError(self.told(where, message))
+        return UsageError(self.located(where, message))
 
-    def told(self, where: Where, message: str) -> str:
+    def located(self, where: Where, message: str) -> str:
         """A message with the file, the line and the place before it."""
         known = where
         while known and known not in self.lines:
@@ -115,15 +115,15 @@ class _Reader:
 
 def explain(document: Document, error: ValidationError, model: type[BaseModel]) -> UsageError:
     """All findings of pydantic as one error: each with its line, the value and what there is to choose."""
-    told: dict[Where, list[str]] = {}
+    located: dict[Where, list[str]] = {}
     for finding in error.errors():
         where = tuple(part for part in finding["loc"] if not _internal(part))
         if "item" in finding.get("ctx", {}):
             where += (finding["ctx"]["item"],)
         # Several at one place, or in it, are the branches of what may be one thing or another.
-        place = where[:-1] if where[:-1] in told else where
-        told.setdefault(place, []).append(_message(finding, where, model))
-    lines = [document.told(where, "; or ".join(dict.fromkeys(all_))) for where, all_ in told.items()]
+        place = where[:-1] if where[:-1] in located else where
+        located.setdefault(place, []).append(_message(finding, where, model))
+    lines = [document.located(where, "; or ".join(dict.fromkeys(all_))) for where, all_ in located.items()]
     return UsageError("\n".join(lines))
 
 

@@ -105,7 +105,7 @@ def read_bids(source: Path, request: Request) -> Incoming:
     labels = _labels([file for file in files if file.suffix == suffix])
     images = [file for file in files if not file.derived and file.suffix not in (*LABEL_SUFFIXES, suffix)]
     by_case = _by_case(images)
-    channels, told = _channels(by_case, labels, request)
+    channels, notes = _channels(by_case, labels, request)
     keys = [key for key in by_case if all(channel in by_case[key] for channel in channels)]
     missing = sorted(set(labels) - set(keys))
     names = identifiers(
@@ -121,7 +121,7 @@ def read_bids(source: Path, request: Request) -> Incoming:
         for key, name in zip(keys, names, strict=True)
     ]
     notes = [
-        *told,
+        *notes,
         f"Labels are the files that end in _{suffix}; folds keep each subject's sessions together.",
     ]
     if missing:
@@ -197,16 +197,16 @@ def _channels(
     request: Request,
 ) -> tuple[list[str], list[str]]:
     counts = Counter(channel for case in labels for channel in by_case.get(case, {}))
-    told = ", ".join(f"{channel} ({count})" for channel, count in counts.most_common())
+    listed = ", ".join(f"{channel} ({count})" for channel, count in counts.most_common())
     if request.channels:
         if unknown := [channel for channel in request.channels if channel not in counts]:
-            raise DataError(f"No labelled case has the channel {unknown[0]}. There are: {told or 'none'}.")
+            raise DataError(f"No labelled case has the channel {unknown[0]}. There are: {listed or 'none'}.")
         return list(request.channels), []
     flat = {channel for channel in counts if _is_volume(channel, by_case)}
     everywhere = sorted((c for c in flat if counts[c] == len(labels)), key=lambda name: (name.lower(), name))
     if not everywhere:
         raise DataError(
-            f"None of the images is there for all {len(labels)} labelled cases: {told or 'none'}. "
+            f"None of the images is there for all {len(labels)} labelled cases: {listed or 'none'}. "
             f"Choose with --channels; cases that lack one are left out."
         )
     rest = [channel for channel in counts if channel not in everywhere]

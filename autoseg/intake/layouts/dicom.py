@@ -128,10 +128,10 @@ def _each(series: Sequence[Series], source: Path) -> tuple[dict[str, tuple[Serie
     """Every series is a case, named by its folder, and by its number there if it is not alone."""
     kinds = Counter(each.tag(MODALITY) for each in series)
     if len(kinds) > 1:
-        told = ", ".join(f"{kind} ({count})" for kind, count in kinds.items())
+        listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.items())
         names = sorted({_called(each) for each in series})
         raise DataError(
-            f"{source} has series of several kinds: {told}. Say which make up a case: --channels NAME,NAME "
+            f"{source} has series of several kinds: {listed}. Say which make up a case: --channels NAME,NAME "
             f"with names of folders or series; there are {some(names, 12)}."
         )
     in_folder = Counter(each.folder for each in series)

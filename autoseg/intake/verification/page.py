@@ -105,10 +105,10 @@ def render(name: str, report: VerifyReport, dataset: Dataset | None, fingerprint
 
 def _verdict(report: VerifyReport) -> str:
     errors, warnings = len(report.errors), len(report.warnings)
-    told = (
+    words = (
         f"{_number(errors, 'error')} and {_number(warnings, 'warning')} in {_number(report.cases, 'case')}."
     )
-    counted = told[0].upper() + told[1:]
+    counted = words[0].upper() + words[1:]
     if errors:
         return f"{counted} Training is not possible, or means nothing, before the errors are mended."
     if warnings:
@@ -152,7 +152,7 @@ def _facts(dataset: Dataset | None, fingerprint: Fingerprint | None) -> list[tup
     if dataset is None:
         return []
     groups = set(dataset.groups.values())
-    told = (
+    words = (
         f"{len(groups)}: cases of one group never stand on both sides of a fold"
         if groups
         else "none are known"
@@ -163,7 +163,7 @@ def _facts(dataset: Dataset | None, fingerprint: Fingerprint | None) -> list[tup
         ("Channels", ", ".join(dataset.channels)),
         ("Structures", ", ".join(dataset.labels.structures)),
         ("Files", f"{dataset.file_ending}, read with {dataset.reader}"),
-        ("Groups", told),
+        ("Groups", words),
     ]
     if fingerprint is not None:
         facts.append(("Kept by cropping to what is not zero", f"{fingerprint.relative_size_after_crop:.0%}"))

@@ -65,8 +65,8 @@ def _counted(findings: Sequence[Finding]) -> tuple[int, int]:
 
 def _told(findings: Sequence[Finding]) -> str:
     counts = Counter(finding.code.replace("_", " ") for finding in findings)
-    told = ", ".join(f"{code} ({count} times)" if count > 1 else code for code, count in counts.items())
-    return told[0].upper() + told[1:]
+    listed = ", ".join(f"{code} ({count} times)" if count > 1 else code for code, count in counts.items())
+    return listed[0].upper() + listed[1:]
 
 
 def _extremes(fingerprint: Fingerprint | None) -> list[tuple[str, str]]:

@@ -94,8 +94,8 @@ def races_of(records: Iterable[Record]) -> tuple[RaceTold, ...]:
     for record in records:
         if (path := _file_of(record)) is not None:
             found.setdefault(path, []).append(record)
-    told = (_told(path, members) for path, members in found.items())
-    return tuple(race for race in told if race is not None)
+    races = (_read(path, members) for path, members in found.items())
+    return tuple(race for race in races if race is not None)
 
 
 def _file_of(record: Record) -> Path | None:
@@ -106,7 +106,7 @@ def _file_of(record: Record) -> Path | None:
     return next((path for folder in folders if (path := folder / "races" / key / FILE_NAME).is_file()), None)
 
 
-def _told(path: Path, members: Sequence[Record]) -> RaceTold | None:
+def _read(path: Path, members: Sequence[Record]) -> RaceTold | None:
     """The race of a file; None for a file of another version."""
     try:
         content = read_json(path)

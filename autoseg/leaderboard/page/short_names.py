@@ -17,10 +17,10 @@ def short_names(names: Sequence[str]) -> list[str]:
     """
     parts = [name.split(":") for name in names]
     common = set(parts[0]).intersection(*parts) if len(parts) > 1 else set()
-    told = [" ".join(_plain(part) for part in each[1:] if part not in common) for each in parts]
+    shortened = [" ".join(_plain(part) for part in each[1:] if part not in common) for each in parts]
     free = [
-        text if text and told.count(text) == 1 else f"{each[0]} {text}".strip()
-        for each, text in zip(parts, told, strict=True)
+        text if text and shortened.count(text) == 1 else f"{each[0]} {text}".strip()
+        for each, text in zip(parts, shortened, strict=True)
     ]
     cut = [text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…" for text in free]
     return cut if len(set(cut)) == len(cut) else [f"{n}: {text}"[:_LONGEST] for n, text in enumerate(cut, 1)]

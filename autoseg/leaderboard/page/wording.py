@@ -27,8 +27,8 @@ def verdict(item: RankedSet) -> str:
     best = rows[0]
     value = with_unit(facts, best.means[facts.name])
     if len(rows) == 1:
-        told = f"{best.name} is the only one with scores on these cases: mean {facts.label} {value}."
-        return f"{told} Nothing to compare."
+        sentence = f"{best.name} is the only one with scores on these cases: mean {facts.label} {value}."
+        return f"{sentence} Nothing to compare."
     tied = [row.name for row in rows[1:] if row.tied_with_best]
     behind = [row.name for row in rows[1:] if not row.tied_with_best]
     if not tied:

@@ -172,8 +172,8 @@ def warnings(chosen: ComparableSet, analysis: Analysis) -> list[str]:
         found.append("These cases also served to choose a model, which flatters the chosen one.")
     missing = {entry.name: len(entry.missing) for entry in chosen.entries if entry.missing}
     if missing:
-        told = ", ".join(f"{name} {count}" for name, count in missing.items())
-        found.append(f"Cases without a prediction count with the worst value: {told}.")
+        listed = ", ".join(f"{name} {count}" for name, count in missing.items())
+        found.append(f"Cases without a prediction count with the worst value: {listed}.")
     if analysis.disagreement:
         first = chosen.entries[analysis.order[0]].name
         ahead = chosen.entries[int(np.argmin(analysis.case_ranks))].name

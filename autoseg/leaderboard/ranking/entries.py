@@ -79,9 +79,9 @@ class Entry:
     @property
     def reason(self) -> str:
         """Why the status is not ok, fold by fold where they differ."""
-        told = [record for record in (*self.without, *self.records) if record.reason]
+        explained = [record for record in (*self.without, *self.records) if record.reason]
         by_reason: dict[str, list[Record]] = {}
-        for record in told:
+        for record in explained:
             by_reason.setdefault(record.reason, []).append(record)
         n_runs = len(self.records) + len(self.without)
         parts = []

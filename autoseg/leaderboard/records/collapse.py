@@ -8,7 +8,7 @@ from autoseg.leaderboard.records.record import Record
 from autoseg.leaderboard.records.scores import EMPTY, MISSED
 
 
-def told(record: Record) -> Record:
+def marked(record: Record) -> Record:
     """A record that says so if its run predicts nothing but background."""
     cases = collapsed(record)
     if not cases or record.status == "foreign":

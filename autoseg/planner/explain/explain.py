@@ -173,8 +173,10 @@ def _explained(decision: Decision) -> Explanation:
 
 def _reasons(decision: Decision) -> dict[str, str]:
     """Why each of several things was chosen, in the order of the choice."""
-    told = {each["trainer"]: each["reason"] for each in decision.inputs.get("verdicts", ()) if each["taken"]}
-    return {name: told[name] for name in decision.value} if told else {}
+    reasons = {
+        each["trainer"]: each["reason"] for each in decision.inputs.get("verdicts", ()) if each["taken"]
+    }
+    return {name: reasons[name] for name in decision.value} if reasons else {}
 
 
 def _groups(explanations: Sequence[Explanation]) -> dict[str, list[Explanation]]:

@@ -1,1 +1,1 @@
-"""What a training takes of memory, told before it starts, and the largest patch that fits."""
+"""Memory that a training will take, predicted before it starts, and the largest patch that fits."""
