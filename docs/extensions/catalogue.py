@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from typing import Any
+
 from generated import Generated, table
 from sphinx.application import Sphinx
 
 DIRECTIONS = {"higher": "higher", "lower": "lower", "zero": "near 0", "none": ""}
 
 
+GROUPS = {
+    "counts": "Counts",
+    "overlap": "Overlap",
+    "surface": "Surfaces",
+    "volume": "Volume",
+    "lesions": "Lesions",
+    "head": "Head circumference",
+    "secondary": "Secondary",
+    "probabilities": "Probabilities",
+}
+
+
 class MetricsTable(Generated):
     """Every metric: name, meaning, unit, direction, on what it is measured."""
 
     def markdown(self) -> str:
-        """One row for each metric of the registry."""
+        """One table for each group of metrics."""
         from autoseg.metrics import METRICS
 
-        rows = (
-            (
-                f"`{each.name}`",
-                each.description,
-                "" if each.unit == "1" else each.unit,
-                DIRECTIONS[each.direction],
-                "" if each.needs == "nothing" else each.needs,
-                "yes" if each.ranked else "",
-                f"`{each.definition}`",
-            )
-            for each in METRICS.values()
+        groups: dict[str, list[Any]] = defaultdict(list)
+        for each in METRICS.values():
+            groups[each.group].append(each)
+        return "\n".join(
+            f"## {GROUPS.get(name, name)}\n\n{_metrics(found)}" for name, found in groups.items()
         )
-        columns = ("metric", "what it measures", "unit", "better", "needs", "ranks", "definition")
-        return table(columns, rows)
+
+
+def _metrics(found: list[Any]) -> str:
+    rows = (
+        (
+            f"`{each.name}`",
+            each.description + ("" if each.needs == "nothing" else f" Needs {each.needs}."),
+            "" if each.unit == "1" else each.unit,
+            DIRECTIONS[each.direction],
+            "yes" if each.ranked else "",
+        )
+        for each in found
+    )
+    return table(("metric", "what it measures", "unit", "better", "ranks"), rows)
 
 
 class TrainersTable(Generated):
@@ -54,7 +75,7 @@ class TrainersTable(Generated):
 
 
 def _millions(count: int | None) -> str:
-    return "" if count is None else f"{count / 1e6:.1f} M"
+    return "" if count is None else f"{count / 1e6:.1f}\u00a0M"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from sphinx.application import Sphinx
 
 from autoseg.benchmark.suite import model, sources
+from autoseg.planner import Plan
 
 # What may be written where the code keeps seconds and bytes.
 _AMOUNTS = {"_seconds": "time: `90s`, `30m`, `2h`", "_gigabytes": "memory: `8GB`"}
@@ -79,7 +80,8 @@ def in_words(annotation: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(in_words(part) for part in parts if part is not type(None))
     if origin in (tuple, list, Sequence) or origin is getattr(Sequence, "__origin__", Sequence):
-        return f"list of {in_words(parts[0])}"
+        item = in_words(parts[0])
+        return f"list of {item}{'s' if item.endswith('number') else ''}"
     if inspect.isclass(annotation) or origin is not None:
         kind = origin or annotation
         if inspect.isclass(kind) and issubclass(kind, Mapping):
@@ -149,21 +151,55 @@ class FieldsOf(Generated):
         return table(("key", "value", "meaning"), rows)
 
 
-class PlanDocument(Generated):
-    """A real plan, shortened: the reference plan of a data set, as JSON."""
+class PlanFields(Generated):
+    """The keys of a plan's file and what they mean: `{plan-fields} plan` or `{plan-fields} configuration`."""
 
     required_arguments = 1
 
     def markdown(self) -> str:
-        """The document with one configuration and two decisions."""
-        from autoseg.planner import Plan
+        """One row for each key; the names in the file are read off a reference plan."""
+        plan = reference_plan()
+        document = plan.to_json()
+        described: Any = plan
+        if self.arguments[0] == "configuration":
+            name, document = next(iter(document["configurations"].items()))
+            described = plan.configuration(name)
+        hints, texts = typing.get_type_hints(type(described)), meanings(type(described))
+        rows = [
+            (f"`{key}`", in_words(hints[field]), texts[field])
+            for field in texts
+            if (key := _key_of(field, getattr(described, field), document))
+        ]
+        return table(("key", "value", "meaning"), rows)
 
-        path = Path(__file__).parents[2] / "plans" / "reference" / self.arguments[0]
-        document = Plan.load(path).to_json()
+
+def _key_of(field: str, value: Any, document: Mapping[str, Any]) -> str | None:
+    """The key that a field has in the file: its own name, else the one with its value."""
+    if field in document:
+        return field
+    if field in ("decisions", "provenance"):
+        return f"autoseg.{field}"
+    wanted = json.loads(json.dumps(value, default=str)) if value else None
+    return next((key for key, each in document.items() if wanted is not None and each == wanted), None)
+
+
+def reference_plan() -> Plan:
+    """A plan as nnU-Net makes it, from the reference plans of the repository."""
+    return Plan.load(
+        Path(__file__).parents[2] / "plans" / "reference" / "Dataset004_Hippocampus" / "plan.json"
+    )
+
+
+class PlanDocument(Generated):
+    """A real plan, shortened, as JSON."""
+
+    def markdown(self) -> str:
+        """The document with one configuration and one decision."""
+        document = reference_plan().to_json()
         name, entry = next(iter(document["configurations"].items()))
         entry["architecture"]["arch_kwargs"] = {"n_stages": entry["architecture"]["arch_kwargs"]["n_stages"]}
-        kept = {key: value for key, value in entry.items() if not key.startswith("resampling_fn")}
-        document["configurations"] = {name: kept}
+        short = {key: value for key, value in entry.items() if not key.startswith("resampling_fn")}
+        document["configurations"] = {name: short}
         if "autoseg" in document:
             document["autoseg"]["decisions"] = document["autoseg"]["decisions"][:1]
         return f"```json\n{json.dumps(document, indent=2)}\n```\n"
@@ -173,5 +209,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("suite-keys", SuiteKeys)
     app.add_directive("fields-of", FieldsOf)
+    app.add_directive("plan-fields", PlanFields)
     app.add_directive("plan-document", PlanDocument)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
