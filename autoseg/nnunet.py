@@ -35,6 +35,26 @@ def plans_manager(plans: dict[str, Any]) -> Any:
     return PlansManager(plans)
 
 
+def stock_network(plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]) -> Any:
+    """The network that stock prediction builds from a plan, with nnU-Net's own trainer.
+
+    Args:
+        plans: nnU-Net's document.
+        configuration: one of its configurations.
+        dataset_json: for channels and labels.
+    """
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+
+    manager = plans_manager(plans)
+    chosen = manager.get_configuration(configuration)
+    channels = determine_num_input_channels(manager, chosen, dataset_json)
+    heads = manager.get_label_manager(dataset_json).num_segmentation_heads
+    return nnUNetTrainer.build_network_architecture(
+        manager, chosen, channels, heads, enable_deep_supervision=False
+    )
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of autoseg or nnU-Net without running code that it may hold.
 

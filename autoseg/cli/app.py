@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from autoseg.cli import benchmark, data, intake, results, training
+from autoseg.cli import benchmark, data, export, intake, results, training
 from autoseg.cli.unexpected import report_unexpected
 from autoseg.errors import AutosegError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for each in (training, intake, data, results, benchmark):
+for each in (training, intake, data, results, benchmark, export):
     app.add_typer(each.app)
 
 

@@ -1,0 +1,6 @@
+"""A trained model leaves the workspace: as a stock nnU-Net model, or as a bundle that needs no torch."""
+
+import lazy_loader
+
+# What is public stands in __init__.pyi; each name is imported when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

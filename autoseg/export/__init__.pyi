@@ -1,0 +1,1 @@
+from .to_nnunet import export_nnunet as export_nnunet

@@ -1,0 +1,180 @@
+"""A trained model as a folder, or a zip, that stock nnU-Net opens where there is no autoseg.
+
+Stock prediction reads three things: plans.json, dataset.json and of each fold a checkpoint, which names its
+trainer. The weights stay as they are. The trainer becomes nnU-Net's own, which builds the very network that
+the plan names; and what only training needs, or only autoseg reads, stays behind.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoseg import nnunet, plugins
+from autoseg.errors import RunError, UsageError
+from autoseg.inference.ensemble import member_folders
+from autoseg.inference.model import trained_folds
+from autoseg.planner.configuration import PERCENTILE, Configuration
+from autoseg.planner.plan import Plan
+from autoseg.run import predicting_checkpoints
+from autoseg.system.files import atomic_folder, atomic_path, read_json, write_json
+
+STOCK_TRAINER = "nnUNetTrainer"
+# Where nnU-Net's own networks live; it is installed with nnU-Net.
+STOCK_NETWORKS = "dynamic_network_architectures."
+# Of dataset.json, what lists files of the machine that trained.
+_LISTS = ("dataset", "training", "test")
+
+
+def export_nnunet(model: Path, output: Path) -> Path:
+    """Write a trained model so that ``nnUNetv2_predict_from_modelfolder -m OUTPUT`` predicts with it.
+
+    Args:
+        model: a model folder, with all its trained folds.
+        output: a new folder; or, with the ending ``.zip``, a file for
+            ``nnUNetv2_install_pretrained_model_from_zip``.
+
+    Returns:
+        `output`.
+
+    Raises:
+        RunError: if the model is not complete, or stock nnU-Net cannot predict with it; says all reasons.
+        UsageError: if the output is there already.
+    """
+    zipped = output.suffix.lower() == ".zip"
+    if zipped and output.exists():
+        raise UsageError(f"{output} is there already. Remove it, or give another name.")
+    document = read_json(model / "plans.json", RunError) if len(member_folders(model)) == 1 else {}
+    folds = trained_folds(model) if document else []
+    checkpoints = {fold: predicting_checkpoints(model / f"fold_{fold}") for fold in folds}
+    first = nnunet.read_checkpoint(checkpoints[folds[0]][0]) if folds else {}
+    reasons = list(_reasons(model, document, first, list(checkpoints.values())))
+    if reasons:
+        raise RunError(
+            f"Stock nnU-Net cannot predict with {model.name}: {' '.join(reasons)} "
+            f"Export it with --to onnx instead."
+        )
+    if not zipped:
+        with atomic_folder(output) as folder:
+            _write(model, document, folds, folder)
+        return output
+    configuration = first["init_args"]["configuration"]
+    name = f"{_stock_name(first)}__{document['plans_name']}__{configuration}"
+    with atomic_path(output) as file, tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        _write(model, document, folds, Path(folder))
+        _zip(Path(folder), f"{document['dataset_name']}/{name}", file)
+    return output
+
+
+def _reasons(
+    model: Path,
+    document: Mapping[str, Any],
+    checkpoint: Mapping[str, Any],
+    weights: Sequence[Sequence[Path]],
+) -> Iterator[str]:
+    """Why stock nnU-Net cannot predict with a model, each as a sentence."""
+    members = member_folders(model)
+    if not document:
+        yield (
+            f"It averages {len(members)} models; stock nnU-Net opens one at a time (export each of "
+            f"{', '.join(member.name for member in members)}, and average with nnUNetv2_ensemble)."
+        )
+        return
+    trainer = checkpoint["trainer_name"]
+    configuration = Plan.from_json(document).configuration(checkpoint["init_args"]["configuration"])
+    own = plugins.trainer_class(trainer).architecture if _is_ours(trainer) else None
+    if own is not None or not configuration.architecture.class_path.startswith(STOCK_NETWORKS):
+        yield f"Its network ({own or configuration.architecture.class_path}) is none of nnU-Net's."
+    if PERCENTILE in configuration.normalization:
+        yield f"Its images are normalised by {PERCENTILE}, which nnU-Net does not have."
+    most = max(len(several) for several in weights)
+    if most > 1:
+        yield f"Each fold averages {most} checkpoints; stock nnU-Net predicts with one."
+
+
+def _is_ours(trainer: str) -> bool:
+    return trainer in plugins.available("trainers")
+
+
+def _stock_name(checkpoint: Mapping[str, Any]) -> str:
+    """The trainer that a checkpoint names to stock nnU-Net: one of its own stays."""
+    trainer: str = checkpoint["trainer_name"]
+    return STOCK_TRAINER if _is_ours(trainer) else trainer
+
+
+def _write(model: Path, document: Mapping[str, Any], folds: Sequence[str], folder: Path) -> None:
+    about = read_json(model / "dataset.json", RunError)
+    about = {key: value for key, value in about.items() if key not in _LISTS}
+    plans: dict[str, Any] = {}
+    for fold in folds:
+        (path,) = predicting_checkpoints(model / f"fold_{fold}")
+        checkpoint = nnunet.read_checkpoint(path)
+        configuration = checkpoint["init_args"]["configuration"]
+        plans = plans or stock_plans(document, configuration)
+        _check(plans, configuration, about, checkpoint, path)
+        _save(checkpoint, plans, about, folder / f"fold_{fold}" / "checkpoint_final.pth")
+    write_json(folder / "plans.json", plans)
+    write_json(folder / "dataset.json", about)
+
+
+def stock_plans(document: Mapping[str, Any], configuration: str) -> dict[str, Any]:
+    """A plans document with one configuration and those before it in a cascade, without autoseg's part."""
+    plan = Plan.from_json(document)
+    kept: dict[str, Configuration] = {}
+    name: str | None = configuration
+    while name is not None:
+        kept[name] = plan.configuration(name)
+        name = kept[name].previous_stage
+    content = {key: value for key, value in plan.to_json().items() if key != "autoseg"}
+    return {**content, "configurations": {name: each.to_json() for name, each in kept.items()}}
+
+
+def _check(
+    plans: dict[str, Any],
+    configuration: str,
+    about: dict[str, Any],
+    checkpoint: Mapping[str, Any],
+    path: Path,
+) -> None:
+    """Make sure that the network of nnU-Net's own trainer takes the weights."""
+    network = nnunet.stock_network(plans, configuration, about)
+    try:
+        network.load_state_dict(checkpoint["network_weights"])
+    except RuntimeError as problem:
+        first = str(problem).splitlines()[0]
+        raise RunError(
+            f"The network that stock nnU-Net builds from this plan does not take the weights of {path} "
+            f"({first}). Export the model with --to onnx instead."
+        ) from None
+
+
+def _save(
+    checkpoint: Mapping[str, Any], plans: Mapping[str, Any], about: Mapping[str, Any], path: Path
+) -> None:
+    """What stock prediction reads of a checkpoint, in plain types."""
+    import torch
+
+    arguments = checkpoint["init_args"]
+    content = {
+        "network_weights": checkpoint["network_weights"],
+        "trainer_name": _stock_name(checkpoint),
+        "init_args": {
+            "plans": plans,
+            "configuration": arguments["configuration"],
+            "fold": arguments.get("fold"),
+            "dataset_json": about,
+        },
+        "inference_allowed_mirroring_axes": checkpoint.get("inference_allowed_mirroring_axes"),
+    }
+    path.parent.mkdir(parents=True)
+    torch.save(content, path)
+
+
+def _zip(folder: Path, root: str, file: Path) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, f"{root}/{path.relative_to(folder).as_posix()}")

@@ -1,0 +1,165 @@
+"""Model folders as a training leaves them, of networks that were never trained, and images for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from autoseg import nnunet, plugins
+from autoseg.data.fingerprint import Fingerprint
+from autoseg.planner import plan_experiment
+from autoseg.planner.presets import PRESETS
+
+ABOUT: dict[str, Any] = {
+    "channel_names": {"0": "MR"},
+    "labels": {"background": 0, "head": 1, "body": 2},
+    "numTraining": 4,
+    "file_ending": ".nii.gz",
+}
+REGIONS: dict[str, Any] = {
+    **ABOUT,
+    "labels": {"background": 0, "whole": [1, 2], "body": 2},
+    "regions_class_order": [1, 2],
+}
+IGNORE: dict[str, Any] = {**ABOUT, "labels": {**ABOUT["labels"], "ignore": 3}}
+SLICE: dict[str, Any] = {**ABOUT, "file_ending": ".png"}
+SHAPES = {"3d_fullres": (20, 28, 24), "2d": (1, 48, 40)}
+
+
+def fingerprint(shape: tuple[int, ...], spacing: tuple[float, ...]) -> Fingerprint:
+    numbers = {"mean": 40.0, "median": 40.0, "std": 25.0, "min": 0.0, "max": 200.0}
+    return Fingerprint(
+        (spacing,) * 4, (shape,) * 4, {0: numbers | {"percentile_99_5": 150.0, "percentile_00_5": 1.0}}, 1.0
+    )
+
+
+def model_folder(
+    parent: Path,
+    trainer: str = "nnunet",
+    configuration: str = "3d_fullres",
+    about: Mapping[str, Any] = ABOUT,
+    folds: Sequence[int] = (0,),
+    best: int = 0,
+    axes: Sequence[int] | None = (0,),
+    transpose: tuple[int, int, int] | None = None,
+    **changes: Any,
+) -> Path:
+    """A model folder of a trainer with random weights.
+
+    Args:
+        parent: where results lie.
+        trainer: whose network.
+        configuration: of the plan.
+        about: dataset.json.
+        folds: trained ones.
+        best: checkpoints that are kept in each fold; 0: the last.
+        axes: that may be mirrored, in the patch.
+        transpose: of the plan.
+        **changes: of the configuration's entries.
+    """
+    shape = SHAPES[configuration]
+    first = 1.0 if about["file_ending"] != ".png" else 999.0
+    spacing = (first, 1.0, 1.0)
+    preset = trainer if trainer in PRESETS else "nnunet"
+    plan = plan_experiment(
+        about,
+        fingerprint(shape, spacing),
+        preset,
+        dataset_name="Dataset001_Small",
+        transpose=True if transpose is None else transpose,
+    )
+    document = {**plan.to_json(), "continue_training": False}
+    document["configurations"][configuration].update(changes)
+    folder = parent / "Dataset001_Small" / f"{trainer}__{plan.name}__{configuration}"
+    _write(folder / "plans.json", document)
+    _write(folder / "dataset.json", {**about, "dataset": {}})
+    for fold in folds:
+        names = [f"checkpoint_best_{n + 1}.pth" for n in range(best)] or ["checkpoint_final.pth"]
+        for number, name in enumerate(names):
+            weights = _weights(trainer, document, configuration, about, seed=10 * fold + number)
+            _save(folder / f"fold_{fold}" / name, weights, trainer, document, configuration, about, axes)
+        if best:
+            _save(
+                folder / f"fold_{fold}" / "checkpoint_final.pth",
+                weights,
+                trainer,
+                document,
+                configuration,
+                about,
+                axes,
+            )
+            _write(
+                folder / f"fold_{fold}" / "best_checkpoints.json",
+                {"checkpoints": [{"file": name, "loss": 0.0} for name in names]},
+            )
+    return folder
+
+
+def _weights(
+    trainer: str, document: dict[str, Any], configuration: str, about: Mapping[str, Any], seed: int
+) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    manager = nnunet.plans_manager(document)
+    heads = manager.get_label_manager(dict(about)).num_segmentation_heads
+    network = plugins.trainer_class(trainer).build_network_architecture(
+        manager, manager.get_configuration(configuration), 1, heads, False
+    )
+    # As a training leaves them: no sums that are exactly zero, and statistics of a batch.
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    weights: dict[str, torch.Tensor] = network.state_dict()
+    return weights
+
+
+def _save(
+    path: Path,
+    weights: dict[str, torch.Tensor],
+    trainer: str,
+    document: dict[str, Any],
+    configuration: str,
+    about: Mapping[str, Any],
+    axes: Sequence[int] | None,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "network_weights": weights,
+        "trainer_name": trainer,
+        "init_args": {"plans": document, "configuration": configuration, "fold": 0, "dataset_json": about},
+        "inference_allowed_mirroring_axes": None if axes is None else tuple(axes),
+        "logging": {"ema_fg_dice": [np.float64(0.5)]},
+        "optimizer_state": {},
+    }
+    torch.save(content, path)
+
+
+def _write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def write_volume(
+    path: Path, shape: tuple[int, int, int] = (26, 35, 30), spacing: Sequence[float] = (0.9, 1.1, 1.3)
+) -> Path:
+    """A smooth volume with a border of zeros and a hole, turned in the world. `spacing` is (x, y, z)."""
+    random = np.random.default_rng(len(path.name))
+    coarse = sitk.GetImageFromArray(random.normal(60, 30, [max(2, n // 3) for n in shape]).astype(np.float32))
+    fine = sitk.Resample(coarse, [n * 3 for n in coarse.GetSize()], sitk.Transform(), sitk.sitkLinear)
+    array = np.zeros(shape, np.float32)
+    smooth = sitk.GetArrayFromImage(sitk.Resample(coarse, fine, sitk.Transform(), sitk.sitkBSpline))
+    inner = tuple(slice(2, n - 3) for n in shape)
+    array[inner] = np.resize(smooth, [n - 5 for n in shape])
+    array[tuple(slice(n // 2, n // 2 + 2) for n in shape)] = 0
+    image = sitk.GetImageFromArray(np.round(array).astype(np.int16))
+    image.SetSpacing(spacing)
+    image.SetOrigin((4.0, -7.0, 11.0))
+    image.SetDirection((0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+    return path
