@@ -30,8 +30,8 @@ from _machine import machine, write_results
 from torch import Tensor, nn
 
 from autoseg.data.dataset import Labels
-from autoseg.inference.restore import restore_slabs
 from autoseg.inference.sliding_window import predict_logits, predict_slabs
+from autoseg.preprocessing.restore import restore_slabs
 
 Row = dict[str, Any]
 OPTIONS = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
@@ -136,7 +136,9 @@ def restorers(shape: Sequence[int], new_shape: Sequence[int], heads: int) -> dic
     manager = LabelManager(names, None)
 
     def autoseg(slabs: Iterable[Tensor]) -> Any:
-        return restore_slabs(slabs, shape, properties, ours_plan, ours_configuration, Labels(names))
+        return restore_slabs(
+            (slab.numpy() for slab in slabs), shape, properties, ours_plan, ours_configuration, Labels(names)
+        )
 
     def stock(logits: Tensor) -> Any:
         return convert(logits, plan, configuration, manager, properties, num_threads_torch=1)

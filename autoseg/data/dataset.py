@@ -13,15 +13,14 @@ from typing import Any, Literal
 from autoseg.data.dataset_json import (
     DatasetJson,
     DatasetJsonError,
-    Labels,
     Problem,
-    Region,
     channel_names_of,
     labels_from_json,
     labels_of,
     parse_dataset_json,
 )
 from autoseg.data.groups import GroupsError, groups_in, read_groups
+from autoseg.data.labels import Labels, Region
 from autoseg.data.readers import reader_for
 from autoseg.errors import DataError
 from autoseg.names import RULE, SEGMENTATION_SUFFIX, case_problem, shown

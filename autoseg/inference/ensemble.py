@@ -24,8 +24,8 @@ from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
 from autoseg.errors import RunError, UsageError
 from autoseg.inference.model import Model, load_model, trained_folds
-from autoseg.inference.restore import restore_probabilities, segment_probabilities
 from autoseg.preprocessing.dataset import read_preprocessed
+from autoseg.preprocessing.restore import restore_probabilities, segment_probabilities
 from autoseg.run import ENSEMBLE, Run
 from autoseg.system import progress
 from autoseg.system.files import read_json, write_json
@@ -97,7 +97,7 @@ class Ensemble:
         """
         total: np.ndarray | None = None
         for model, (data, properties) in zip(self.models, case, strict=True):
-            part = model.probabilities(data).div_(len(self.models))
+            part = model.probabilities(data).div_(len(self.models)).numpy()
             total = restore_probabilities(part, properties, model.plan, model.configuration, total)
         assert total is not None  # there is a model
         return total

@@ -13,14 +13,14 @@ import torch
 
 from autoseg import nnunet
 from autoseg.architectures import channels_last, prepare_for_cpu
+from autoseg.bundle.tiles import tile_starts
 from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
 from autoseg.errors import RunError
-from autoseg.inference.restore import restore_slabs
 from autoseg.inference.sliding_window import predict_logits, predict_slabs
-from autoseg.inference.tiles import tile_starts
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.preprocessing.dataset import preprocess_case
+from autoseg.preprocessing.restore import restore_slabs
 from autoseg.run import predicting_checkpoints
 from autoseg.system.device import autocast_dtype
 from autoseg.system.files import read_json
@@ -99,10 +99,11 @@ class Model:
         began = time.perf_counter()
         labels = labels_from_json(self.dataset_json)
         if not self.averages_probabilities:
-            slabs = predict_slabs(self.networks, **self._window(data))
+            slabs = (slab.numpy() for slab in predict_slabs(self.networks, **self._window(data)))
         else:
             # Only their order counts; of a region, which side of the threshold, and logits have theirs at 0.
-            slabs = iter([self.probabilities(data) - (0.5 if labels.has_regions else 0.0)])
+            mean = self.probabilities(data) - (0.5 if labels.has_regions else 0.0)
+            slabs = (each.numpy() for each in (mean,))
         segmentation: np.ndarray = restore_slabs(
             slabs, data.shape[1:], properties, self.plan, self.configuration, labels
         )

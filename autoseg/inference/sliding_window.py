@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoseg.architectures import channels_last
+from autoseg.bundle.tiles import Index, batched, importance, mirrorings, padding, tile_starts, tiles
 from autoseg.errors import RunError, UsageError
-from autoseg.inference.tiles import Index, batched, importance, mirrorings, pad_to_patch, tile_starts, tiles
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +204,11 @@ class _Slab:
         # A 2D patch is one slice of a 3D one; its tiles lie side by side along z.
         self.flat = len(window.patch_size) == 2
         patch = (1, *window.patch_size) if self.flat else window.patch_size
-        weights = importance(window.patch_size) if window.gaussian else torch.ones(window.patch_size)
+        weights = (
+            torch.from_numpy(importance(window.patch_size))
+            if window.gaussian
+            else torch.ones(window.patch_size)
+        )
         self.weights = weights.reshape(patch)
         self.starts = range(depth) if self.flat else tile_starts([depth], patch[:1], window.step_size)[0]
         self.of_a_row = torch.zeros(patch[0], *plane)
@@ -299,6 +303,13 @@ def _start(places: Sequence[Index]) -> int:
 def _stop(places: Sequence[Index]) -> int:
     """The slice behind tiles in their order."""
     return int(_ranges(places[-1])[0].stop)
+
+
+def pad_to_patch(image: Tensor, patch_size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
+    """Pad (c, z, y, x) with zeros to at least the patch, see `padding`."""
+    sides, inner = padding(image.shape[1:], patch_size)
+    flat = [side for pair in reversed(sides) for side in pair]
+    return (F.pad(image, flat) if any(flat) else image), inner
 
 
 def check_arguments(

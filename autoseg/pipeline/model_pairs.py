@@ -204,8 +204,8 @@ def _predict_case(
     case: str,
 ) -> None:
     from autoseg.inference.ensemble import Ensemble
-    from autoseg.inference.restore import segment_probabilities
     from autoseg.preprocessing.dataset import read_preprocessed
+    from autoseg.preprocessing.restore import segment_probabilities
 
     read = [[(model, read_preprocessed(folder, case)) for model, folder in own] for own in members]
     # Every network counts as much as any other, as where their folders are given to `autoseg predict`.

@@ -7,21 +7,18 @@ order (DefaultPreprocessor, 2.8), with its results.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.data.dataset import Labels, labels_from_json
-from autoseg.data.geometry import crop_to_nonzero
 from autoseg.data.readers import Image
-from autoseg.errors import DataError, PlanError
+from autoseg.errors import PlanError
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.preprocessing.class_locations import class_locations, classes_to_locate
-from autoseg.preprocessing.normalization import depends_on_intensities, normalize
-from autoseg.preprocessing.resample import resample_channel, resampled_shape, separate_axis
-from autoseg.preprocessing.resample_labels import resample_labels
+from autoseg.preprocessing.fit_case import crop_case, fit_case
+from autoseg.preprocessing.normalization import depends_on_intensities
 from autoseg.system.files import digest
 
 Array = NDArray[Any]
@@ -63,93 +60,6 @@ def preprocess_case(
         return data, None, properties
     wanted = classes_to_locate(labels_from_json(dataset_json))
     return data, labels, {**properties, "class_locations": class_locations(labels, wanted)}
-
-
-@dataclass(frozen=True)
-class CroppedCase:
-    """A case between the crop, which all configurations share, and what differs between them.
-
-    Attributes:
-        array: (c, z, y, x), as read, inside the box.
-        labels: (1, z, y, x), -1 outside the nonzero region.
-        spacing: mm, in the order of the axes.
-        properties: nnU-Net's, about the crop.
-    """
-
-    array: Array
-    labels: Array
-    spacing: tuple[float, ...]
-    properties: dict[str, Any]
-
-
-def crop_case(images: Image, segmentation: Image | None, plan: Plan) -> CroppedCase:
-    """Transpose a case as the plan says and crop it to its nonzero region; arrays are views where possible.
-
-    Raises:
-        DataError: if image and segmentation differ in shape.
-    """
-    array = images.array
-    if segmentation is not None and segmentation.array.shape[1:] != array.shape[1:]:
-        raise DataError(
-            f"The images have the shape {array.shape[1:]}, the segmentation {segmentation.array.shape[1:]}. "
-            f"Correct one of them; verify lists all such cases."
-        )
-    axes = (0, *(axis + 1 for axis in plan.transpose))
-    array = array.transpose(axes)
-    labels = None if segmentation is None else segmentation.array.transpose(axes)
-    cropped, labels, box = crop_to_nonzero(array, labels)
-    properties = {
-        "shape_before_cropping": array.shape[1:],
-        "bbox_used_for_cropping": box,
-        "shape_after_cropping_and_before_resampling": cropped.shape[1:],
-    }
-    spacing = tuple(images.properties["spacing"][axis] for axis in plan.transpose)
-    return CroppedCase(cropped, labels, spacing, properties)
-
-
-def fit_case(
-    cropped: CroppedCase, plan: Plan, configuration: Configuration
-) -> tuple[NDArray[np.float32], Array]:
-    """Normalise, then resample: a resampled nonzero region would no longer be that of the image.
-
-    Returns:
-        The image (c, z, y, x) and its segmentation (1, z, y, x), on the configuration's grid.
-
-    Raises:
-        DataError: if the case has other channels than the plan, or vanishes on the grid.
-        PlanError: for an unknown normalisation.
-    """
-    if len(cropped.array) != len(configuration.normalization):
-        raise DataError(
-            f"Found {len(cropped.array)} channels; the plan is for {len(configuration.normalization)}. "
-            f"Correct the files of this case, or plan again."
-        )
-    shape = cropped.array.shape[1:]
-    # Slices of a 2D configuration stay as far apart as they are.
-    target = (*cropped.spacing[: len(shape) - len(configuration.spacing)], *configuration.spacing)
-    new_shape = resampled_shape(shape, cropped.spacing, target)
-    if 0 in new_shape:
-        raise DataError(
-            f"At {target} mm the case would have {new_shape} voxels (now {shape} at {cropped.spacing} mm). "
-            f"Check the spacing in its header."
-        )
-    rules = [configuration.resampling[f"resampling_fn_{kind}_kwargs"] for kind in ("data", "seg")]
-    image_axis, label_axis = (
-        separate_axis(cropped.spacing, target, rule.get("force_separate_z")) for rule in rules
-    )
-    order = rules[0].get("order", 3)
-    inside = cropped.labels[0] >= 0 if any(configuration.use_mask_for_norm) else None
-    data = np.empty((len(cropped.array), *new_shape), dtype=np.float32)
-    # Where nothing is resampled, channels are normalised in their final place; else in one shared buffer.
-    buffer = data if new_shape == shape else np.empty((1, *shape), dtype=np.float32)
-    for index, source in enumerate(cropped.array):
-        channel = buffer[index % len(buffer)]
-        channel[...] = source
-        masked = inside if configuration.use_mask_for_norm[index] else None
-        normalize(configuration.normalization[index], channel, masked, plan.intensities.get(str(index), {}))
-        if buffer is not data:
-            resample_channel(channel, new_shape, order, image_axis, out=data[index])
-    return data, resample_labels(cropped.labels[0], new_shape, label_axis)[None]
 
 
 def check_plan(plan: Plan, configuration: Configuration) -> None:

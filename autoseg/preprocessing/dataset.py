@@ -15,8 +15,9 @@ from autoseg.data.dataset import Case, Dataset, Labels
 from autoseg.data.readers import read_images, read_segmentation
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.preprocessing.blosc_store import clear_workshops, read_preprocessed, write_case
-from autoseg.preprocessing.case import check_plan, crop_case, fit_case, preprocess_case, recipe_of
+from autoseg.preprocessing.case import check_plan, preprocess_case, recipe_of
 from autoseg.preprocessing.class_locations import class_locations, classes_to_locate
+from autoseg.preprocessing.fit_case import crop_case, fit_case
 from autoseg.preprocessing.up_to_date import (
     CaseMarker,
     cases_in,

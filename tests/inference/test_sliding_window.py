@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from autoseg.bundle.tiles import importance, mirrorings, tile_starts, tiles
 from autoseg.errors import RunError, UsageError
-from autoseg.inference.sliding_window import predict_logits, predict_slabs
-from autoseg.inference.tiles import importance, mirrorings, pad_to_patch, tile_starts, tiles
+from autoseg.inference.sliding_window import pad_to_patch, predict_logits, predict_slabs
 
 
 class Small(nn.Module):
@@ -257,7 +257,7 @@ def test_importance_is_nnunets(patch_size):
     from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
     stock = compute_gaussian(patch_size, value_scaling_factor=10, device=torch.device("cpu")).float()
-    torch.testing.assert_close(importance(patch_size), stock, rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(torch.from_numpy(importance(patch_size)), stock, rtol=1e-3, atol=1e-7)
     assert importance(patch_size).min() > 0
 
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from autoseg.data.dataset import Labels
 from autoseg.errors import PlanError
-from autoseg.inference import restore
-from autoseg.inference.restore import (
+from autoseg.planner.configuration import Configuration
+from autoseg.planner.plan import Plan
+from autoseg.preprocessing import restore
+from autoseg.preprocessing.restore import (
     resampling_axis,
     restore_probabilities,
     restore_slabs,
     segment_probabilities,
 )
-from autoseg.planner.configuration import Configuration
-from autoseg.planner.plan import Plan
 
 OPTIONS = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
 
@@ -91,7 +91,7 @@ GRIDS = {
 
 def restore_segmentation(logits, *about):
     """Of logits that come at once."""
-    return restore_slabs([logits], logits.shape[1:], *about)
+    return restore_slabs([logits.numpy()], logits.shape[1:], *about)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -144,7 +144,7 @@ def test_an_ensemble_over_transpositions_is_nnunets(grid, regions):
         )
         arguments = (properties, plan(axes), configuration(plan_spacing))
         part = (logits.sigmoid() if regions else logits.softmax(0)) / 3
-        total = restore_probabilities(part, *arguments, total)
+        total = restore_probabilities(part.numpy(), *arguments, total)
         expected += stock(logits, *arguments, names, order, return_probabilities=True)[1] / 3
     found = segment_probabilities(total, Labels(names, order))
     inside = (slice(None), *(slice(2, length + 2) for length in new_shape))
@@ -182,12 +182,12 @@ def test_windows_do_not_matter(seed, heads, shape, new_shape, background):
     _, properties = case(1, (1, 1, 1), new_shape, (1.0, 1.0, 1.0))
     axes = restore._axes(shape, properties, plan((0, 1, 2)), configuration((1.2, 1.2, 1.2)))
     whole = tuple(slice(length) for length in new_shape)
-    every = np.stack([restore._resample(channel, axes, whole) for channel in logits])
+    every = np.stack([restore._resample(channel, axes, whole) for channel in logits.numpy()])
     found = np.zeros(new_shape, np.uint8)
-    restore._fill_labels(found, logits, axes)
+    restore._fill_labels(found, logits.numpy(), axes)
     np.testing.assert_array_equal(found, every.argmax(0))
     regions = np.zeros(new_shape, np.uint8)
-    restore._fill_regions(regions, logits, axes, range(1, heads + 1))
+    restore._fill_regions(regions, logits.numpy(), axes, range(1, heads + 1))
     expected = np.zeros(new_shape, np.uint8)
     for label, channel in enumerate(every, start=1):
         expected[channel > 0] = label
@@ -224,7 +224,8 @@ def test_slabs_do_not_matter(seed, shape, new_shape, cuts, apart, regions):
             start += cut
 
     expected = restore_segmentation(logits, *about)
-    np.testing.assert_array_equal(restore_slabs(slabs(), shape, *about), expected)
+    parts = (slab.numpy() for slab in slabs())
+    np.testing.assert_array_equal(restore_slabs(parts, shape, *about), expected)
 
 
 def test_a_thousand_labels_need_a_wider_type():

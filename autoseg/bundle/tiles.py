@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
 
 Index = tuple[int | slice, ...]
 Item = TypeVar("Item")
@@ -50,7 +48,7 @@ def tiles(shape: Sequence[int], patch_size: Sequence[int], step_size: float) -> 
 
 
 @functools.lru_cache(maxsize=4)
-def importance(patch_size: tuple[int, ...]) -> Tensor:
+def importance(patch_size: tuple[int, ...]) -> NDArray[np.float32]:
     """Weight of each voxel of a tile: a Gaussian of 1/8 of the patch, 10 at its centre.
 
     Rounded to half precision and never 0, as nnU-Net's: the rounding decides the weights of the corners.
@@ -62,9 +60,11 @@ def importance(patch_size: tuple[int, ...]) -> Tensor:
         line = np.zeros(size)
         line[size // 2] = 1
         product = product[..., None] * gaussian_filter1d(line, size / 8, mode="constant")
-    weights = torch.from_numpy(product / product.max() * 10).half()
+    # By way of float32, as torch rounds.
+    weights = (product / product.max() * 10).astype(np.float32).astype(np.float16)
     weights[weights == 0] = weights[weights > 0].min()
-    return weights.float()
+    full: NDArray[np.float32] = weights.astype(np.float32)
+    return full
 
 
 def mirrorings(axes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
@@ -73,18 +73,22 @@ def mirrorings(axes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     return tuple(c for count in range(len(chosen) + 1) for c in itertools.combinations(chosen, count))
 
 
-def pad_to_patch(image: Tensor, patch_size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
-    """Pad with zeros to at least the patch, the odd voxel behind.
+def padding(
+    shape: Sequence[int], patch_size: Sequence[int]
+) -> tuple[tuple[tuple[int, int], ...], tuple[slice, ...]]:
+    """What an image lacks to be as large as the patch, the odd voxel behind.
+
+    Args:
+        shape: of the image, spatial axes.
+        patch_size: of the network's input; two axes are the last two.
 
     Returns:
-        The padded image, and where the image lies in it (spatial axes).
+        Voxels before and behind along each axis, and where the image lies in the padded one.
     """
-    spatial = image.shape[1:]
-    wanted = (0,) * (len(spatial) - len(patch_size)) + tuple(patch_size)
-    missing = [max(0, size - length) for length, size in zip(spatial, wanted, strict=True)]
-    inner = tuple(slice(m // 2, m // 2 + length) for m, length in zip(missing, spatial, strict=True))
-    padding = [side for m in reversed(missing) for side in (m // 2, m - m // 2)]
-    return (F.pad(image, padding) if any(missing) else image), inner
+    wanted = (0,) * (len(shape) - len(patch_size)) + tuple(patch_size)
+    missing = [max(0, size - length) for length, size in zip(shape, wanted, strict=True)]
+    inner = tuple(slice(m // 2, m // 2 + length) for m, length in zip(missing, shape, strict=True))
+    return tuple((m // 2, m - m // 2) for m in missing), inner
 
 
 def batched(items: Iterable[Item], count: int) -> Iterator[tuple[Item, ...]]:

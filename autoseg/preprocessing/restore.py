@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from autoseg.data.dataset import Labels
 from autoseg.data.geometry import box_of, paste, slices
+from autoseg.data.labels import Labels
 from autoseg.errors import PlanError
 from autoseg.planner.configuration import Configuration
 from autoseg.planner.plan import Plan
@@ -31,7 +29,7 @@ DEFAULT_RESAMPLING = "resample_data_or_seg_to_shape"
 
 
 def restore_slabs(
-    slabs: Iterable[Tensor],
+    slabs: Iterable[Array],
     shape: Sequence[int],
     properties: Mapping[str, Any],
     plan: Plan,
@@ -62,11 +60,11 @@ def restore_slabs(
     axes = _axes(shape, properties, plan, configuration)
     segmentation = _background([axis.new_length for axis in axes], labels)
     deep, *plane = axes
-    kept: Tensor | None = None
+    kept: Array | None = None
     start = stop = done = 0
     for slab in slabs:
         stop += slab.shape[1]
-        known = slab if kept is None or not kept.shape[1] else torch.cat([kept, slab], 1)
+        known = slab if kept is None or not kept.shape[1] else np.concatenate([kept, slab], axis=1)
         # New slices need the old ones on both sides of them.
         ready = int(np.searchsorted(deep.upper, stop, side="left"))
         if ready > done:
@@ -77,14 +75,14 @@ def restore_slabs(
                 _fill_labels(segmentation[done:ready], known, here)
         done = ready
         needed = int(deep.lower[done]) if done < deep.new_length else stop
-        kept = known[:, min(needed, stop) - start :].clone()
+        kept = known[:, min(needed, stop) - start :].copy()
         start = min(needed, stop)
     full = paste(segmentation, properties["bbox_used_for_cropping"], properties["shape_before_cropping"])
     return np.ascontiguousarray(full.transpose(plan.transpose_backward))
 
 
 def restore_probabilities(
-    probabilities: Tensor,
+    probabilities: Array,
     properties: Mapping[str, Any],
     plan: Plan,
     configuration: Configuration,
@@ -206,7 +204,7 @@ def _axes(
     )
 
 
-def _fill_labels(segmentation: Array, logits: Tensor, axes: Sequence[Axis]) -> None:
+def _fill_labels(segmentation: Array, logits: Array, axes: Sequence[Axis]) -> None:
     """Write the label of the largest logit; the smaller label wins a tie."""
     whole = tuple(slice(axis.new_length) for axis in axes)
     best = np.array(_resample(logits[0], axes, whole))  # a copy: on an equal grid it is the logits themselves
@@ -218,7 +216,7 @@ def _fill_labels(segmentation: Array, logits: Tensor, axes: Sequence[Axis]) -> N
             np.copyto(segmentation[window], label, where=better)
 
 
-def _fill_regions(segmentation: Array, logits: Tensor, axes: Sequence[Axis], order: Sequence[int]) -> None:
+def _fill_regions(segmentation: Array, logits: Array, axes: Sequence[Axis], order: Sequence[int]) -> None:
     """Write each region's label where its probability is above one half, one region over the other."""
     for channel, label in zip(logits, order, strict=True):
         for window in _reach(channel > 0, axes):
@@ -226,22 +224,21 @@ def _fill_regions(segmentation: Array, logits: Tensor, axes: Sequence[Axis], ord
             np.copyto(segmentation[window], label, where=inside)
 
 
-def _reach(mask: Tensor, axes: Sequence[Axis]) -> Iterator[tuple[slice, ...]]:
+def _reach(mask: Array, axes: Sequence[Axis]) -> Iterator[tuple[slice, ...]]:
     """The window of new voxels that the true old ones have a part in; nothing if there are none."""
-    array = mask.numpy()
-    if array.any():
-        window = tuple(axis.window(*side) for axis, side in zip(axes, box_of(array), strict=True))
+    if mask.any():
+        window = tuple(axis.window(*side) for axis, side in zip(axes, box_of(mask), strict=True))
         if all(side.start < side.stop for side in window):
             yield window
 
 
-def _resample(channel: Tensor, axes: Sequence[Axis], window: Sequence[slice]) -> Floats:
+def _resample(channel: Array, axes: Sequence[Axis], window: Sequence[slice]) -> Floats:
     """A window of a channel on the new grid."""
     parts = [(axis.lower[w], axis.upper[w], axis.fraction[w]) for axis, w in zip(axes, window, strict=True)]
     starts = [int(lower[0]) for lower, _, _ in parts]
     stops = [int(upper[-1]) + 1 for _, upper, _ in parts]
     box = tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))
-    values: Floats = channel[box].to(torch.float32).numpy()
+    values: Floats = channel[box].astype(np.float32, copy=False)
     for axis, ((lower, upper, fraction), start) in enumerate(zip(parts, starts, strict=True)):
         if len(lower) == values.shape[axis] and not fraction.any():
             continue

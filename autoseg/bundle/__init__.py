@@ -1,0 +1,1 @@
+"""A bundle: a trained model that segments with onnxruntime, numpy, scipy and SimpleITK alone."""
