@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autoseg.data.dataset_json import Labels
+from autoseg.data.labels import Labels
 
 
 def lost_labels(labels: Labels) -> dict[int, int]:
