@@ -3,6 +3,7 @@ from .data import load_dataset as load_dataset
 from .data import make_folds as make_folds
 from .errors import AutosegError as AutosegError
 from .evaluation import evaluate as evaluate
+from .export import export_bundle as export_bundle
 from .inference import load_model as load_model
 from .inference import predict_cases as predict_cases
 from .intake import verify as verify

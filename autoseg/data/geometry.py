@@ -101,9 +101,7 @@ def _reached_from_border(background: Array) -> NDArray[np.bool_]:
     the outside voxel by voxel; and inside the crop the answer is the same as in the full array, because
     everything around the box is background.
     """
-    import cc3d
-
-    components = cc3d.connected_components(background, connectivity=6)
+    components = _components(background)
     at_border = np.zeros(int(components.max()) + 1, dtype=np.bool_)
     for axis in range(background.ndim):
         for end in (0, -1):
@@ -111,3 +109,16 @@ def _reached_from_border(background: Array) -> NDArray[np.bool_]:
     at_border[0] = False
     reached: NDArray[np.bool_] = at_border[components]
     return reached
+
+
+def _components(mask: Array) -> Array:
+    """A number for each part of a mask that holds together through faces, from 1."""
+    try:
+        import cc3d
+    except ImportError:  # a bundle makes do with scipy, which is slower
+        from scipy.ndimage import label
+
+        labelled: Array = label(mask)[0]
+        return labelled
+    components: Array = cc3d.connected_components(mask, connectivity=6)
+    return components

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autoseg.errors import DataError
+
+log = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -82,6 +85,25 @@ def _voxel_to_world(image: Image) -> Array:
     origin = image.world["origin"]
     axes = image.world["direction"].reshape(len(origin), -1) * image.properties["sitk_stuff"]["spacing"]
     return np.column_stack([axes, origin])
+
+
+def finite(raw: Image, paths: Sequence[Path]) -> Image:
+    """An image without NaN and infinite voxels, which would spread over all that a network sees of it.
+
+    They become 0, as in what nnU-Net's reader makes of NIfTI, and a warning names the files.
+    """
+    array, count = raw.array, raw.replaced
+    bad = ~np.isfinite(array)
+    if bad.any():
+        count += int(np.count_nonzero(bad))
+        array = np.where(bad, array.dtype.type(0), array)
+    if count:
+        log.warning(
+            "%s: %d voxels are NaN or infinite and are read as 0. Write what they stand for.",
+            ", ".join(map(str, paths)),
+            count,
+        )
+    return replace(raw, array=array, replaced=count)
 
 
 def describe_grid(image: Image) -> str:

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoseg import nnunet, plugins
+from autoseg import nnunet
 from autoseg.errors import RunError, UsageError
 from autoseg.inference.ensemble import member_folders
-from autoseg.inference.model import trained_folds
+from autoseg.inference.model import trained_folds, trainer_of
 from autoseg.planner.configuration import PERCENTILE, Configuration
 from autoseg.planner.plan import Plan
 from autoseg.run import predicting_checkpoints
@@ -62,7 +62,7 @@ def export_nnunet(model: Path, output: Path) -> Path:
             _write(model, document, folds, folder)
         return output
     configuration = first["init_args"]["configuration"]
-    name = f"{_stock_name(first)}__{document['plans_name']}__{configuration}"
+    name = f"{_stock_name(first, document, model)}__{document['plans_name']}__{configuration}"
     with atomic_path(output) as file, tempfile.TemporaryDirectory(dir=file.parent) as folder:
         _write(model, document, folds, Path(folder))
         _zip(Path(folder), f"{document['dataset_name']}/{name}", file)
@@ -83,9 +83,9 @@ def _reasons(
             f"{', '.join(member.name for member in members)}, and average with nnUNetv2_ensemble)."
         )
         return
-    trainer = checkpoint["trainer_name"]
-    configuration = Plan.from_json(document).configuration(checkpoint["init_args"]["configuration"])
-    own = plugins.trainer_class(trainer).architecture if _is_ours(trainer) else None
+    plan = Plan.from_json(document)
+    configuration = plan.configuration(checkpoint["init_args"]["configuration"])
+    own = getattr(trainer_of(checkpoint["trainer_name"], plan, model), "architecture", None)
     if own is not None or not configuration.architecture.class_path.startswith(STOCK_NETWORKS):
         yield f"Its network ({own or configuration.architecture.class_path}) is none of nnU-Net's."
     if PERCENTILE in configuration.normalization:
@@ -95,14 +95,11 @@ def _reasons(
         yield f"Each fold averages {most} checkpoints; stock nnU-Net predicts with one."
 
 
-def _is_ours(trainer: str) -> bool:
-    return trainer in plugins.available("trainers")
-
-
-def _stock_name(checkpoint: Mapping[str, Any]) -> str:
+def _stock_name(checkpoint: Mapping[str, Any], document: Mapping[str, Any], model: Path) -> str:
     """The trainer that a checkpoint names to stock nnU-Net: one of its own stays."""
     trainer: str = checkpoint["trainer_name"]
-    return STOCK_TRAINER if _is_ours(trainer) else trainer
+    module = trainer_of(trainer, Plan.from_json(document), model).__module__
+    return trainer if module.startswith("nnunetv2.") else STOCK_TRAINER
 
 
 def _write(model: Path, document: Mapping[str, Any], folds: Sequence[str], folder: Path) -> None:
@@ -115,6 +112,7 @@ def _write(model: Path, document: Mapping[str, Any], folds: Sequence[str], folde
         configuration = checkpoint["init_args"]["configuration"]
         plans = plans or stock_plans(document, configuration)
         _check(plans, configuration, about, checkpoint, path)
+        checkpoint["trainer_name"] = _stock_name(checkpoint, document, model)
         _save(checkpoint, plans, about, folder / f"fold_{fold}" / "checkpoint_final.pth")
     write_json(folder / "plans.json", plans)
     write_json(folder / "dataset.json", about)
@@ -160,7 +158,7 @@ def _save(
     arguments = checkpoint["init_args"]
     content = {
         "network_weights": checkpoint["network_weights"],
-        "trainer_name": _stock_name(checkpoint),
+        "trainer_name": checkpoint["trainer_name"],
         "init_args": {
             "plans": plans,
             "configuration": arguments["configuration"],

@@ -131,11 +131,22 @@ def _mean(parts: Iterator[torch.Tensor]) -> torch.Tensor:
 
 
 def load_model(
-    folder: Path, folds: Sequence[int | str], device: torch.device, mirroring: bool = True
+    folder: Path,
+    folds: Sequence[int | str],
+    device: torch.device,
+    mirroring: bool = True,
+    as_trained: bool = False,
 ) -> Model:
     """Load a run's model folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
 
     Where a training kept its best checkpoints, these predict in place of the final one.
+
+    Args:
+        folder: of the model.
+        folds: that predict together.
+        device: where to compute.
+        mirroring: whether to average over mirrored copies where the checkpoint allows it.
+        as_trained: leave the networks as they are, not prepared for a processor.
 
     Raises:
         RunError: if a checkpoint is missing or is no model of autoseg or nnU-Net.
@@ -151,7 +162,7 @@ def load_model(
         trainer, name = checkpoint["trainer_name"], checkpoint["init_args"]["configuration"]
         axes = tuple(checkpoint.get("inference_allowed_mirroring_axes") or ())
         labels = manager.get_label_manager(dataset_json)
-        network = _trainer_class(trainer, plan, folder).build_network_architecture(
+        network = trainer_of(trainer, plan, folder).build_network_architecture(
             manager,
             manager.get_configuration(name),
             len(dataset_json.get("channel_names", dataset_json.get("modality", {}))),
@@ -159,7 +170,7 @@ def load_model(
             False,
         )
         network.load_state_dict(checkpoint["network_weights"])
-        if device.type == "cpu":
+        if device.type == "cpu" and not as_trained:
             prepare_for_cpu(network)
             network.to(memory_format=channels_last(plan.configuration(name).dimensions))
         networks.append(network.to(device).eval())
@@ -200,7 +211,7 @@ def _tiles(shape: Sequence[int], patch: Sequence[int], step_size: float = 0.5) -
     return count
 
 
-def _trainer_class(name: str, plan: Plan, folder: Path) -> type[Any]:
+def trainer_of(name: str, plan: Plan, folder: Path) -> type[Any]:
     """The trainer of that name, or of the file that the plan names, else nnU-Net's own look-up."""
     from autoseg import plugins
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from autoseg.data import readers as images
 from autoseg.data.dataset import Case
+from autoseg.data.image import finite
 from autoseg.data.orientation import turned_as_learnt
 from autoseg.errors import DataError
 from autoseg.inference.history import History
@@ -106,7 +107,7 @@ def predict_cases(
 
 def _predict(model: Predictor, case: Case, target: Path) -> str:
     """Predict one case; in letters how the file is stored, where it had to be turned."""
-    raw = finite(images.read_images(case.images, model.reader), case)
+    raw = finite(images.read_images(case.images, model.reader), case.images)
     channels = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
     if len(raw.array) != len(channels):
         raise DataError(
@@ -119,25 +120,6 @@ def _predict(model: Predictor, case: Case, target: Path) -> str:
         segmentation = turn.back.apply(segmentation)
     images.write_segmentation(segmentation, target, raw.properties, model.reader)
     return "" if turn is None else turn.code
-
-
-def finite(raw: images.Image, case: Case) -> images.Image:
-    """An image without NaN and infinite voxels, which would spread over all that a network sees of it.
-
-    They become 0, as in what nnU-Net's reader makes of NIfTI, and a warning names the case.
-    """
-    array, count = raw.array, raw.replaced
-    bad = ~np.isfinite(array)
-    if bad.any():
-        count += int(np.count_nonzero(bad))
-        array = np.where(bad, array.dtype.type(0), array)
-    if count:
-        log.warning(
-            "%s: %d voxels are NaN or infinite and are read as 0. Write what they stand for.",
-            ", ".join(str(path) for path in case.images),
-            count,
-        )
-    return replace(raw, array=array, replaced=count)
 
 
 def _left_out(case: Case, problem: DataError) -> LeftOut:

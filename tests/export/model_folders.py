@@ -114,6 +114,8 @@ def _weights(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
+            if len(parameter) == heads:  # what all heads share decides nothing, and hides what differs
+                parameter.sub_(parameter.mean(0, keepdim=True))
     weights: dict[str, torch.Tensor] = network.state_dict()
     return weights
 

@@ -56,8 +56,14 @@ def labels_in(folder: Path) -> list[np.ndarray]:
     ],
 )
 def test_stock_predicts_the_same_without_autoseg(
-    tmp_path: Path, trainer: str, configuration: str, about: Mapping[str, Any], folds: tuple[int, ...]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trainer: str,
+    configuration: str,
+    about: Mapping[str, Any],
+    folds: tuple[int, ...],
 ) -> None:
+    monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)  # float32
     model = model_folder(tmp_path, trainer, configuration, about, folds)
     for case in ("a", "bb"):
         write_volume(tmp_path / "images" / f"{case}_0000.nii.gz")

@@ -1,0 +1,59 @@
+"""``python -m autoseg.bundle BUNDLE INPUT OUTPUT``: segment images without torch."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoseg.bundle.segment import Segmenter, segment_folder
+from autoseg.errors import AutosegError
+
+
+def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> int:
+    """Run the command line; 0 if every case was segmented.
+
+    Args:
+        arguments: of the command line; the process's own if None.
+        bundle: the bundle, where the command line does not name it.
+    """
+    parser = argparse.ArgumentParser(
+        prog="run.py" if bundle else "python -m autoseg.bundle",
+        description="Segment images with a bundle, on the processor.",
+    )
+    if bundle is None:
+        parser.add_argument("bundle", type=Path, help="a folder or a zip, as autoseg export wrote it")
+    parser.add_argument("input", type=Path, help="a folder of images named CASE_0000.ending, or one file")
+    parser.add_argument("output", type=Path, help="a folder for the segmentations")
+    parser.add_argument("--no-mirroring", action="store_true", help="do not average over mirrored copies")
+    parser.add_argument("--step-size", type=float, help="of the sliding window, in patches")
+    parser.add_argument("--threads", type=int, default=0, help="one for each core by default")
+    parser.add_argument("--overwrite", action="store_true", help="replace segmentations that are there")
+    given = parser.parse_args(arguments)
+    if given.step_size is not None and not 0.1 <= given.step_size <= 1:
+        parser.error(f"the step size is {given.step_size}; choose one from 0.1 to 1")
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    try:
+        segmenter = Segmenter.load(
+            bundle or given.bundle,
+            threads=given.threads,
+            mirroring=not given.no_mirroring,
+            step_size=given.step_size,
+        )
+        _, left_out = segment_folder(
+            segmenter, given.input, given.output, overwrite=given.overwrite, tell=_tell
+        )
+    except AutosegError as error:
+        sys.stderr.write(f"autoseg: {error}\n")
+        return error.exit_status
+    return 1 if left_out else 0
+
+
+def _tell(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,230 @@
+"""The files of a bundle: which there may be, and that they are what was written.
+
+A bundle is a folder or a zip. Its manifest names every file with its size and SHA-256; a file that it does
+not name, a link, a path that leads out of the bundle, or a file of another size or content is refused before
+anything is used. No file of a bundle is run or unpickled here: networks are ONNX, all else is JSON or text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from autoseg.errors import RunError
+from autoseg.system.documents import DocumentError, parse_json
+
+MANIFEST = "manifest.json"
+MODEL = "model.json"
+FORMAT = "autoseg-bundle"
+VERSION = 1
+
+_LARGEST_DOCUMENT = 2**24  # bytes, of the manifest
+_LARGEST = 2**35  # bytes of all files together
+_MOST_FILES = 1000
+_DENSEST = 200  # times smaller than unpacked; weights hardly shrink at all, text by 10
+_BLOCK = 2**20
+
+
+class BundleError(RunError):
+    """A bundle cannot be used: it is no bundle, or it is not what was written."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the manifest says about a file."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle, every file of which is what its manifest says.
+
+    Attributes:
+        path: a folder or a zip.
+        entries: all files but the manifest, by their path in the bundle.
+    """
+
+    path: Path
+    entries: Mapping[str, Entry]
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Open a bundle and check all of it.
+
+        Raises:
+            BundleError: with the file and what is wrong with it.
+        """
+        if not path.exists():
+            raise BundleError(f"There is no bundle {path}. Check the path.")
+        sizes = dict(_listed(path))
+        if MANIFEST not in sizes:
+            raise BundleError(f"{path} is no bundle: it has no {MANIFEST}. Give what `autoseg export` wrote.")
+        bundle = cls(path, _entries(path, sizes.pop(MANIFEST)))
+        bundle._compare(sizes)
+        for name in bundle.entries:
+            for _ in bundle._blocks(name):
+                pass
+        return bundle
+
+    def read(self, name: str) -> bytes:
+        """The content of a file, checked again.
+
+        Raises:
+            BundleError: if the manifest does not name it, or it has changed.
+        """
+        if name not in self.entries:
+            raise BundleError(f"{self.path} has no file {name!r}. Export the model again.")
+        return b"".join(self._blocks(name))
+
+    def _compare(self, sizes: Mapping[str, int]) -> None:
+        unknown, missing = sorted(sizes.keys() - self.entries), sorted(self.entries - sizes.keys())
+        if unknown:
+            raise self._broken(f"the file {unknown[0]!r}, which its manifest does not name")
+        if missing:
+            raise self._broken(f"no file {missing[0]!r}, which its manifest names")
+        for name, entry in self.entries.items():
+            if sizes[name] != entry.size:
+                raise self._broken(f"{name!r} with {sizes[name]} bytes, its manifest says {entry.size}")
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        """A file piece by piece, at most as much as announced; in the end its hash is compared."""
+        entry, left = self.entries[name], self.entries[name].size
+        digest = hashlib.sha256()
+        with _opened(self.path, name) as file:
+            while left > 0 and (block := file.read(min(_BLOCK, left))):
+                digest.update(block)
+                left -= len(block)
+                yield block
+            more = file.read(1)
+        if left or more or digest.hexdigest() != entry.sha256:
+            raise self._broken(f"{name!r} with another content than its manifest says")
+
+    def _broken(self, what: str) -> BundleError:
+        return BundleError(
+            f"{self.path} was changed or damaged: it has {what}. Get it from its source again."
+        )
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder that is to become a bundle."""
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    return {"format": FORMAT, "version": VERSION, "files": files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _entries(path: Path, size: int) -> dict[str, Entry]:
+    """What the manifest says.
+
+    Raises:
+        BundleError: if it is no manifest, of another version, or asks for too much.
+    """
+    if size > _LARGEST_DOCUMENT:
+        raise BundleError(f"The manifest of {path} has {size} bytes, more than {_LARGEST_DOCUMENT}.")
+    with _opened(path, MANIFEST) as file:
+        content = file.read(size + 1)
+    try:
+        document = parse_json(content)
+        if document["format"] != FORMAT or document["version"] != VERSION:
+            raise BundleError(
+                f"{path} is {document['format']!r} of version {document['version']!r}; this program reads "
+                f"{FORMAT!r} of version {VERSION}. Use the version of autoseg that wrote it, or a newer one."
+            )
+        entries = {
+            name: Entry(int(each["bytes"]), str(each["sha256"])) for name, each in document["files"].items()
+        }
+    except (DocumentError, KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise BundleError(f"{path} has a manifest that cannot be read ({problem!r}). Get it again.") from None
+    for name, entry in entries.items():
+        _check_name(path, name)
+        if not 0 <= entry.size <= _LARGEST:
+            raise BundleError(f"The manifest of {path} gives {name!r} {entry.size} bytes. Get it again.")
+    return entries
+
+
+def _listed(path: Path) -> Iterator[tuple[str, int]]:
+    """Name and size of every file, before any of them is read.
+
+    Raises:
+        BundleError: for a link, a path that leads out, or more than there can be.
+    """
+    total = 0
+    names: set[str] = set()
+    for name, size in _in_zip(path) if path.is_file() else _in_folder(path):
+        total += size
+        if name in names:
+            raise BundleError(f"{path} holds {name!r} twice. Get it from its source again.")
+        names.add(name)
+        if len(names) > _MOST_FILES or total > _LARGEST:
+            raise BundleError(
+                f"{path} would take more than {_MOST_FILES} files or {_LARGEST // 2**30} GiB. Do not use it."
+            )
+        yield name, size
+
+
+def _in_folder(path: Path) -> Iterator[tuple[str, int]]:
+    for child in sorted(path.iterdir()):
+        about = child.lstat()
+        if stat.S_ISDIR(about.st_mode):
+            yield from ((f"{child.name}/{name}", size) for name, size in _in_folder(child))
+        elif stat.S_ISREG(about.st_mode):
+            yield child.name, about.st_size
+        else:
+            raise BundleError(f"{child} is a link or a special file, which a bundle has none of. Remove it.")
+
+
+def _in_zip(path: Path) -> Iterator[tuple[str, int]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            listed = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError) as problem:
+        raise BundleError(f"{path} is no bundle: no zip that can be read ({problem}).") from None
+    for info in listed:
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1:
+            raise BundleError(f"{path} holds {info.filename!r}, which is a link, special or encrypted.")
+        if info.file_size > _BLOCK and info.file_size > _DENSEST * info.compress_size:
+            raise BundleError(
+                f"{path} holds {info.filename!r}, {info.compress_size} bytes that unpack to "
+                f"{info.file_size}. No file of a bundle is packed like that; do not use it."
+            )
+        if not info.is_dir():
+            _check_name(path, info.orig_filename)
+            yield info.filename, info.file_size
+
+
+def _check_name(path: Path, name: str) -> None:
+    """Refuse what could lead out of a bundle on any system."""
+    parts = PurePosixPath(name).parts
+    if (
+        not parts
+        or name.startswith("/")
+        or set(parts) & {".", ".."}
+        or set(name) & set("\\:\0")
+        or "//" in name
+    ):
+        raise BundleError(f"{path} names the file {name!r}, which is no path within a bundle. Do not use it.")
+
+
+def _opened(path: Path, name: str) -> IO[bytes]:
+    if path.is_dir():
+        return (path / name).open("rb")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.open(name)  # stays readable: it holds the file by itself
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as problem:
+        raise BundleError(f"{path}: {name!r} cannot be read ({problem}). Get it again.") from None

@@ -1,0 +1,190 @@
+"""model.json: all that a bundle's networks need around them, from the raw image to the written labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoseg.bundle.archive import FORMAT, VERSION, BundleError
+from autoseg.data.labels import Labels, Region
+from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
+from autoseg.planner.plan import Plan
+
+# Readers that a bundle has, all of them SimpleITK's.
+READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NaturalImage2DIO", "NibabelIO")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a bundle: preprocessing, sliding window and networks.
+
+    Attributes:
+        plan: for the order of the axes and the intensities; nothing else of it is set.
+        configuration: for grid, normalisation, resampling and patch.
+        step_size: of the sliding window, in patches.
+        mirror_axes: of the patch, over whose mirrored copies predictions are averaged.
+        networks: files, each from (batch, channels, *patch) to logits (batch, heads, *patch).
+        averages_probabilities: whether the mean over the networks is of probabilities, not of logits.
+    """
+
+    plan: Plan
+    configuration: Configuration
+    step_size: float
+    mirror_axes: tuple[int, ...]
+    networks: tuple[str, ...]
+    averages_probabilities: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in model.json."""
+        schemes, masks = self.configuration.normalization, self.configuration.use_mask_for_norm
+        return {
+            "preprocessing": {
+                "transpose": list(self.plan.transpose),
+                "spacing": list(self.configuration.spacing),
+                "normalization": [
+                    {
+                        "scheme": scheme,
+                        "within_nonzero": mask,
+                        "intensities": plain(self.plan.intensities[str(n)]),
+                    }
+                    for n, (scheme, mask) in enumerate(zip(schemes, masks, strict=True))
+                ],
+                "resampling": plain(self.configuration.resampling),
+            },
+            "window": {
+                "patch_size": list(self.configuration.patch_size),
+                "step_size": self.step_size,
+                "mirror_axes": list(self.mirror_axes),
+            },
+            "networks": list(self.networks),
+            "mean_of": "probabilities" if self.averages_probabilities else "logits",
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], reader: str) -> Member:
+        """Read what `to_json` wrote; KeyError, TypeError or ValueError if it is something else."""
+        before, window = content["preprocessing"], content["window"]
+        channels = before["normalization"]
+        patch = tuple(int(size) for size in window["patch_size"])
+        transpose = tuple(int(axis) for axis in before["transpose"])
+        spacing = tuple(float(step) for step in before["spacing"])
+        mirrored, step_size = tuple(map(int, window["mirror_axes"])), float(window["step_size"])
+        networks = tuple(map(str, content["networks"]))
+        if sorted(transpose) != [0, 1, 2] or len(patch) not in (2, 3) or len(spacing) != len(patch):
+            raise ValueError(f"axes {transpose}, spacing {spacing}, patch {patch}")
+        if min(patch) < 1 or min(spacing) <= 0 or not set(mirrored) <= set(range(len(patch))):
+            raise ValueError(f"patch {patch}, spacing {spacing}, mirrored axes {mirrored}")
+        if not 0 < step_size <= 1 or not networks or content["mean_of"] not in ("logits", "probabilities"):
+            raise ValueError(f"step {step_size}, networks {networks}, mean of {content['mean_of']!r}")
+        configuration = Configuration(
+            name="2d" if len(patch) == 2 else "3d_fullres",
+            spacing=spacing,
+            patch_size=patch,
+            batch_size=1,
+            median_shape=(),
+            normalization=tuple(str(each["scheme"]) for each in channels),
+            use_mask_for_norm=tuple(bool(each["within_nonzero"]) for each in channels),
+            architecture=ArchitectureSpec("", {}),
+            batch_dice=False,
+            data_identifier="",
+            preprocessor="DefaultPreprocessor",
+            resampling=dict(before["resampling"]),
+        )
+        intensities = {str(n): dict(each["intensities"]) for n, each in enumerate(channels)}
+        plan = Plan("", "", transpose, (), (), reader, {}, intensities, "")
+        return cls(plan, configuration, step_size, mirrored, networks, content["mean_of"] == "probabilities")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What model.json says.
+
+    Attributes:
+        name: of the model.
+        channels: names, in the order of the files.
+        file_ending: of images and segmentations, with the dot.
+        reader: nnU-Net's name of the reader.
+        labels: labels or regions.
+        members: models whose probabilities are averaged; one counts as much as any other.
+        orientation: how the images are stored that it learnt from, see `autoseg.data.orientation`.
+        about: data set, trainer and version, for whoever reads it.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    file_ending: str
+    reader: str
+    labels: Labels
+    members: tuple[Member, ...]
+    orientation: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """model.json. What is None has its place for later versions: postprocessing and quality."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": self.name,
+            "about": plain(self.about),
+            "channels": list(self.channels),
+            "file_ending": self.file_ending,
+            "reader": self.reader,
+            "orientation": plain(self.orientation),
+            "labels": {
+                "names": plain(self.labels.names),
+                "region_order": plain(self.labels.region_order),
+                "ignore": self.labels.ignore,
+            },
+            "members": [member.to_json() for member in self.members],
+            "postprocessing": None,
+            "quality": None,
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> Description:
+        """Read model.json.
+
+        Raises:
+            BundleError: if it is of another version, asks for what this version cannot do, or is wrong.
+        """
+        try:
+            if (content["format"], content["version"]) != (FORMAT, VERSION):
+                raise BundleError(
+                    f"model.json is of version {content['version']!r}; this program reads {VERSION}. Use the "
+                    f"runner inside the bundle."
+                )
+            for later in ("postprocessing", "quality"):
+                if content[later] is not None:
+                    raise BundleError(
+                        f"model.json asks for {later}, which this version cannot do. Update autoseg."
+                    )
+            reader = str(content["reader"])
+            if reader not in READERS:
+                raise BundleError(
+                    f"model.json asks for the reader {reader!r}; a bundle has {', '.join(READERS)}."
+                )
+            return cls(
+                name=str(content["name"]),
+                channels=tuple(map(str, content["channels"])),
+                file_ending=str(content["file_ending"]),
+                reader=reader,
+                labels=_labels(content["labels"]),
+                members=tuple(Member.from_json(each, reader) for each in content["members"]),
+                orientation=dict(content["orientation"]),
+                about=dict(content["about"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise BundleError(f"model.json is not valid ({problem!r}). Export the model again.") from None
+
+
+def _labels(content: Mapping[str, Any]) -> Labels:
+    names: dict[str, Region] = {
+        str(name): tuple(map(int, value)) if isinstance(value, list) else int(value)
+        for name, value in content["names"].items()
+    }
+    order = content["region_order"]
+    labels = Labels(names, None if order is None else tuple(map(int, order)), content["ignore"])
+    if labels.has_regions and len(labels.region_order or ()) != len(labels.foreground):
+        raise ValueError(f"region order {order} for {len(labels.foreground)} regions")
+    return labels

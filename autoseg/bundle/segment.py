@@ -1,0 +1,212 @@
+"""From a raw image to its segmentation with the networks of a bundle, in onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.bundle.archive import MODEL, Bundle
+from autoseg.bundle.description import Description, Member
+from autoseg.bundle.images import find_cases, read_case, write_case
+from autoseg.bundle.sliding_window import Floats, Network, predict_slabs
+from autoseg.data.image import Image
+from autoseg.data.orientation import turned_as_learnt
+from autoseg.errors import DataError, MissingDependency, RunError, UsageError
+from autoseg.preprocessing.fit_case import crop_case, fit_case
+from autoseg.preprocessing.restore import restore_probabilities, restore_slabs, segment_probabilities
+from autoseg.system.documents import parse_json
+
+Labelled = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A bundle, loaded and ready.
+
+    Attributes:
+        description: what its model.json says.
+        networks: of each member, in its order.
+        mirroring: whether predictions are averaged over mirrored copies where a member allows it.
+        step_size: of the sliding window, in patches; None: each member's own.
+    """
+
+    description: Description
+    networks: tuple[tuple[Network, ...], ...]
+    mirroring: bool = True
+    step_size: float | None = None
+
+    @classmethod
+    def load(
+        cls, path: Path, *, threads: int = 0, mirroring: bool = True, step_size: float | None = None
+    ) -> Segmenter:
+        """Open a bundle, check it and load its networks.
+
+        Args:
+            path: a folder or a zip.
+            threads: of onnxruntime; 0: one for each core.
+            mirroring: see the class.
+            step_size: see the class.
+
+        Raises:
+            BundleError: if the bundle is not what was written.
+            MissingDependency: without onnxruntime.
+        """
+        bundle = Bundle.open(path)
+        description = Description.from_json(parse_json(bundle.read(MODEL)))
+        networks = tuple(
+            tuple(load_network(bundle.read(name), name, threads) for name in member.networks)
+            for member in description.members
+        )
+        return cls(description, networks, mirroring, step_size)
+
+    def segment(self, raw: Image) -> Labelled:
+        """The segmentation (z, y, x) of a raw image, on its own grid.
+
+        Raises:
+            DataError: if the image has other channels than the model.
+        """
+        wanted = self.description.channels
+        if len(raw.array) != len(wanted):
+            raise DataError(f"The case has {len(raw.array)} channels; the model takes {', '.join(wanted)}.")
+        turn = turned_as_learnt(raw, self.description.orientation)
+        segmentation = self._segment(raw if turn is None else turn.image)
+        return segmentation if turn is None else turn.back.apply(segmentation)
+
+    def _segment(self, raw: Image) -> Labelled:
+        labels, members = self.description.labels, self.description.members
+        if len(members) > 1:
+            total: Floats | None = None
+            for member, networks in zip(members, self.networks, strict=True):
+                data, properties = _preprocessed(raw, member)
+                part = self._probabilities(member, networks, data)
+                part /= len(members)
+                total = restore_probabilities(part, properties, member.plan, member.configuration, total)
+            assert total is not None  # there is a member
+            segmentation: Labelled = segment_probabilities(total, labels)
+            return segmentation
+        (member,), (networks,) = members, self.networks
+        data, properties = _preprocessed(raw, member)
+        if member.averages_probabilities:
+            # Only their order counts; of a region, which side of the threshold, and logits have theirs at 0.
+            mean = self._probabilities(member, networks, data) - np.float32(0.5 if labels.has_regions else 0)
+            slabs: Iterable[Floats] = (mean,)
+        else:
+            slabs = self._slabs(member, networks, data)
+        restored: Labelled = restore_slabs(
+            slabs, data.shape[1:], properties, member.plan, member.configuration, labels
+        )
+        return restored
+
+    def _slabs(self, member: Member, networks: Sequence[Network], data: Floats) -> Iterator[Floats]:
+        axes = member.mirror_axes if self.mirroring else ()
+        step = self.step_size or member.step_size
+        for slab in predict_slabs(networks, data, member.configuration.patch_size, step, axes):
+            if not np.isfinite(slab).all():
+                raise RunError("The network's output is not finite. Check the intensities of this image.")
+            yield slab
+
+    def _probabilities(self, member: Member, networks: Sequence[Network], data: Floats) -> Floats:
+        """Probabilities (heads, z, y, x) of a preprocessed case, the mean over the networks."""
+        groups = [(each,) for each in networks] if member.averages_probabilities else [tuple(networks)]
+        total: Floats | None = None
+        for group in groups:
+            logits = np.concatenate(list(self._slabs(member, group, data)), axis=1)
+            found = _sigmoid(logits) if self.description.labels.has_regions else _softmax(logits)
+            total = found if total is None else np.add(total, found, out=total)
+        assert total is not None  # there is a network
+        total /= len(groups)
+        return total
+
+
+def _preprocessed(raw: Image, member: Member) -> tuple[Floats, dict[str, Any]]:
+    cropped = crop_case(raw, None, member.plan)
+    data, _ = fit_case(cropped, member.plan, member.configuration)
+    return data, {**raw.properties, **cropped.properties}
+
+
+def _softmax(logits: Floats) -> Floats:
+    shifted: Floats = np.exp(logits - logits.max(axis=0))
+    shifted /= shifted.sum(axis=0)
+    return shifted
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    # In two halves, so that no exponential overflows.
+    small: Floats = np.exp(-np.abs(logits))
+    return np.divide(np.where(logits >= 0, 1, small), 1 + small, dtype=np.float32)
+
+
+def load_network(content: bytes, name: str, threads: int = 0) -> Network:
+    """An ONNX network as a function of a batch.
+
+    Raises:
+        MissingDependency: without onnxruntime.
+        RunError: if onnxruntime cannot read it.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingDependency("onnxruntime", "onnx", "Predicting with a bundle") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # onnxruntime's errors have no common class; the file was checked before
+        raise RunError(f"onnxruntime cannot read {name}: {problem}. Update onnxruntime.") from None
+    (source,), (target,) = session.get_inputs(), session.get_outputs()
+
+    def network(batch: Floats) -> Floats:
+        (logits,) = session.run([target.name], {source.name: batch})
+        found: Floats = logits
+        return found
+
+    return network
+
+
+def segment_folder(
+    segmenter: Segmenter,
+    source: Path,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> tuple[list[Path], dict[str, str]]:
+    """Segment every case of a folder, or one file, and write each on its own grid.
+
+    Args:
+        segmenter: the bundle.
+        source: a folder of images named ``CASE_0000.ending``, or one file.
+        output: a folder; created if need be.
+        overwrite: replace what is there.
+        tell: gets a line for each case.
+
+    Returns:
+        The files, and the cases that were left out, each with why.
+
+    Raises:
+        DataError: if the source holds no case.
+        UsageError: if a file is there already, before any is written.
+    """
+    about = segmenter.description
+    cases = find_cases(source, about.file_ending, len(about.channels))
+    targets = {name: output / f"{name}{about.file_ending}" for name in cases}
+    there = [path for path in targets.values() if path.exists()]
+    if there and not overwrite:
+        raise UsageError(f"{there[0]} is there already. Give another folder, or --overwrite.")
+    written, left_out = [], {}
+    for name, paths in cases.items():
+        try:
+            image = read_case(paths, about.reader)
+            write_case(segmenter.segment(image), targets[name], image, about.reader)
+            written.append(targets[name])
+            tell(f"{name}: {targets[name]}")
+        except DataError as problem:
+            left_out[name] = str(problem)
+            tell(f"{name}: left out. {problem}")
+    return written, left_out
