@@ -38,9 +38,8 @@ class Blocked:
         if name.split(".")[0] in missing:
             raise ImportError(f"{name} is not installed here")
 sys.meta_path.insert(0, Blocked())
-script, *sys.argv[1:] = sys.argv[1:]
-sys.argv.insert(0, script)
-runpy.run_path(script, run_name="__main__")
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 

@@ -1,0 +1,217 @@
+"""Bundles beside `autoseg predict` and stock nnU-Net: the same labels, and what they cost.
+
+    python benchmarks/bench_bundle.py --data DATA --light LIGHT/bin/python
+
+Models are trained for a few steps on some cases of real data sets and predict others. DATA holds the data
+sets; LIGHT is a virtual environment with onnxruntime, numpy, scipy and SimpleITK and nothing else. Every prediction
+is a process of its own with one thread and in float32, so that the figures are the same on processors with
+bfloat16. CPU seconds are those of the whole process, its start included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from _machine import machine, write_results
+
+from autoseg.errors import RunError
+from autoseg.export import export_bundle, export_nnunet
+from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.single_stages import train_one
+from autoseg.system.files import read_json, write_json
+from autoseg.workspace import Workspace
+
+Row = dict[str, Any]
+TRAINED, PREDICTED, STARTS = 24, 5, 3
+SETS = {
+    "Dataset018_FetalHead": ("2d", ("nnunet", "resnet34_mlp", "mobilenetv2_unet", "resnet50_unet")),
+    "Dataset004_Hippocampus": ("3d_fullres", ("nnunet", "brainunet", "deepmrseg")),
+}
+IN_FLOAT32 = """
+import sys
+from pathlib import Path
+import torch
+import autoseg.inference.model
+from autoseg.pipeline.single_stages import predict_folder
+torch.set_num_threads(1)
+autoseg.inference.model.autocast_dtype = lambda device: None
+predict_folder(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), device="cpu")
+"""
+STOCK = "from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder as main; main()"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a process took."""
+
+    cpu_s: float
+    wall_s: float
+
+
+def run(line: Sequence[object], **environment: str) -> Ran:
+    """Run a command to its end; an error shows what it printed."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(list(map(str, line)), env=variables, capture_output=True, text=True, check=False)
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"{line[0]} failed:\n{done.stderr[-3000:]}")
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Ran(round(used, 2), round(wall, 2))
+
+
+def some_cases(source: Path, folder: Path) -> tuple[Path, Path]:
+    """A raw data set with the first cases of another, and a folder with images of later ones, as links."""
+    about = read_json(source / "dataset.json")
+    ending = about["file_ending"]
+    names = sorted(path.name.removesuffix(ending) for path in (source / "labelsTr").glob(f"*{ending}"))
+    chosen, later = names[:TRAINED], names[TRAINED : TRAINED + PREDICTED]
+    raw, images = folder / "raw" / source.name, folder / "images" / source.name
+    for place in (raw / "imagesTr", raw / "labelsTr", images):
+        place.mkdir(parents=True)
+    for path in (source / "imagesTr").iterdir():
+        name = path.name.removesuffix(ending)[:-5]
+        if name in chosen or name in later:
+            ((raw / "imagesTr" if name in chosen else images) / path.name).symlink_to(path.resolve())
+    for name in chosen:
+        (raw / "labelsTr" / f"{name}{ending}").symlink_to((source / "labelsTr" / f"{name}{ending}").resolve())
+    write_json(raw / "dataset.json", {**about, "numTraining": len(chosen)})
+    return raw, images
+
+
+def equal(one: Path, other: Path) -> tuple[float, float]:
+    """The share of equal voxels in all files of two folders, and of foreground in the first."""
+    same = count = foreground = 0
+    for path in sorted(one.iterdir()):
+        if path.suffix == ".json":
+            continue
+        first, second = (sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (path, other / path.name))
+        same += int(np.count_nonzero(first == second))
+        count, foreground = count + first.size, foreground + int(np.count_nonzero(first))
+    return same / count, foreground / count
+
+
+def rows(data: Path, light: Path, steps: int, work: Path) -> Iterator[Row]:
+    """One model after the other: trained, exported, and predicting."""
+    workspace = Workspace.locate(work / "workspace")
+    for name, (configuration, trainers) in SETS.items():
+        raw, images = some_cases(data / name, work)
+        settings = Settings(steps=steps, small=True, device="cpu", workers=1, configuration=configuration)
+        for trainer in trainers:
+            model = train_one(raw, trainer, 0, workspace, settings).run.model_folder
+            yield {"dataset": name, "trainer": trainer, **measured(model, images, light, work / model.name)}
+
+
+def measured(model: Path, images: Path, light: Path, work: Path) -> Row:
+    """What a model, its bundle and, if there is one, its stock model make of some images."""
+    began = time.process_time()
+    bundle = export_bundle(model, work / "bundle")
+    export_s = round(time.process_time() - began, 1)
+    ours = run([sys.executable, "-c", IN_FLOAT32, model, images, work / "ours"])
+    bundled = run([light, bundle / "run.py", images, work / "bundled", "--threads", 1])
+    same, foreground = equal(work / "ours", work / "bundled")
+    first = work / "first"
+    first.mkdir()
+    image = sorted(images.iterdir())[0]
+    (first / image.name).symlink_to(image.resolve())
+    starts = [
+        run([light, bundle / "run.py", first, work / "start", "--overwrite", "--threads", 1])
+        for _ in range(STARTS)
+    ]
+    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    row: Row = {
+        "export_cpu_s": export_s,
+        "megabytes": round(size / 1e6, 1),
+        "difference": read_json(bundle / "model.json")["about"]["difference_to_torch"],
+        "equal": same,
+        "foreground": foreground,
+        "predict_cpu_s": ours.cpu_s,
+        "bundle_cpu_s": bundled.cpu_s,
+        "first_cpu_s": min(each.cpu_s for each in starts),
+        "first_wall_s": min(each.wall_s for each in starts),
+        "stock_equal": None,
+        "stock_cpu_s": None,
+    }
+    return row | stock(model, images, work)
+
+
+def stock(model: Path, images: Path, work: Path) -> Row:
+    """Stock nnU-Net where importing autoseg fails; empty for a model that it cannot open."""
+    try:
+        exported = export_nnunet(model, work / "stock_model")
+    except RunError:
+        return {}
+    (work / "blocked").mkdir()
+    (work / "blocked" / "autoseg.py").write_text('raise ImportError("there is no autoseg here")\n')
+    options = ["-f", 0, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar"]
+    line = [sys.executable, "-c", STOCK, "-i", images, "-o", work / "stock", "-m", exported, *options]
+    took = run(line, PYTHONPATH=str(work / "blocked"), nnUNet_def_n_proc="1")
+    return {"stock_equal": equal(work / "ours", work / "stock")[0], "stock_cpu_s": took.cpu_s}
+
+
+def text(found: Sequence[Row], steps: int) -> str:
+    """What was measured, as Markdown."""
+    lines = [
+        "# Bundles: the same labels without torch",
+        "",
+        f"Models trained for {steps} small steps on {TRAINED} cases predict {PREDICTED} others: with",
+        "`autoseg predict`, with the bundle's `run.py` in an environment that has onnxruntime, numpy, scipy and",
+        "SimpleITK alone, and with stock nnU-Net where importing autoseg fails. One thread, float32; CPU seconds",
+        "are those of whole processes.",
+        "",
+        "| data set | trainer | labels equal | foreground | logits differ by | predict, CPU s | bundle, CPU s "
+        "| ratio | one case from the start, CPU s (wall) | export, CPU s | MB | stock equal | stock, CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        has_stock = row["stock_equal"] is not None
+        cells = [
+            row["dataset"],
+            f"`{row['trainer']}`",
+            f"{100 * row['equal']:.4f} %",
+            f"{100 * row['foreground']:.1f} %",
+            f"{row['difference']:.0e}",
+            f"{row['predict_cpu_s']:.1f}",
+            f"{row['bundle_cpu_s']:.1f}",
+            f"{row['bundle_cpu_s'] / row['predict_cpu_s']:.2f}",
+            f"{row['first_cpu_s']:.2f} ({row['first_wall_s']:.2f})",
+            f"{row['export_cpu_s']:.0f}",
+            f"{row['megabytes']:.1f}",
+            f"{100 * row['stock_equal']:.4f} %" if has_stock else "none of its networks",
+            f"{row['stock_cpu_s']:.1f}" if has_stock else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Differences of logits are parts of their spread, on random images, found at the export."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--light", type=Path, required=True, help="the light environment's Python")
+    parser.add_argument("--steps", type=int, default=100)
+    given = parser.parse_args()
+    where = machine(packages=("torch", "nnunetv2", "onnx", "onnxruntime"))
+    with tempfile.TemporaryDirectory() as work:
+        found = []
+        for row in rows(given.data, given.light, given.steps, Path(work)):
+            print(row, flush=True)
+            found.append(row)
+    write_results("bundle", where, found, text(found, given.steps))
+
+
+if __name__ == "__main__":
+    main()
