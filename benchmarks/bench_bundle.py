@@ -3,8 +3,8 @@
     python benchmarks/bench_bundle.py --data DATA --light LIGHT/bin/python
 
 Models are trained for a few steps on some cases of real data sets and predict others. DATA holds the data
-sets; LIGHT is a virtual environment with onnxruntime, numpy, scipy and SimpleITK and nothing else. Every prediction
-is a process of its own with one thread and in float32, so that the figures are the same on processors with
+sets; LIGHT is a virtual environment with onnxruntime, numpy, scipy and SimpleITK alone. Every prediction is
+a process of its own with one thread and in float32, so that the figures are the same on processors with
 bfloat16. CPU seconds are those of the whole process, its start included.
 """
 
@@ -167,12 +167,13 @@ def text(found: Sequence[Row], steps: int) -> str:
         "# Bundles: the same labels without torch",
         "",
         f"Models trained for {steps} small steps on {TRAINED} cases predict {PREDICTED} others: with",
-        "`autoseg predict`, with the bundle's `run.py` in an environment that has onnxruntime, numpy, scipy and",
-        "SimpleITK alone, and with stock nnU-Net where importing autoseg fails. One thread, float32; CPU seconds",
-        "are those of whole processes.",
+        "`autoseg predict`, with the bundle's `run.py` in an environment that has onnxruntime, numpy, scipy",
+        "and SimpleITK alone, and with stock nnU-Net where importing autoseg fails. One thread, float32; CPU",
+        "seconds are those of whole processes.",
         "",
-        "| data set | trainer | labels equal | foreground | logits differ by | predict, CPU s | bundle, CPU s "
-        "| ratio | one case from the start, CPU s (wall) | export, CPU s | MB | stock equal | stock, CPU s |",
+        "| data set | trainer | labels equal | foreground | logits differ by | predict, CPU s "
+        "| bundle, CPU s | ratio | one case from the start, CPU s (wall) "
+        "| export, CPU s | MB | stock equal | stock, CPU s |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found:

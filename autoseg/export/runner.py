@@ -67,10 +67,13 @@ def _file_of(name: str) -> Path | None:
 
 
 def _imported(path: Path) -> Iterator[str]:
-    """What a module imports of autoseg: modules, and names that may be modules."""
+    """What a module imports of autoseg when it is loaded: modules, and names that may be modules.
+
+    What a function imports for itself is left out; a bundle calls none that does.
+    """
     if path.name == "__init__.py":
         return
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "autoseg":
             yield str(node.module)
             yield from (f"{node.module}.{alias.name}" for alias in node.names)

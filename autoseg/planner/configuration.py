@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoseg.errors import PlanError
-from autoseg.planner.plan_document import check_configuration
 
 RESAMPLING_KEYS = (
     "resampling_fn_data",
@@ -118,6 +117,9 @@ class Configuration:
                 f"The configuration {name!r} is in the plan format of nnU-Net before 2.5 "
                 f"(UNet_class_name instead of architecture). Plan the data set again."
             )
+        # Brings pydantic, which a bundle has not: it reads no documents of plans.
+        from autoseg.planner.plan_document import check_configuration
+
         check_configuration(name, rest)
         try:
             network = rest.pop("architecture")

@@ -15,7 +15,6 @@ from typing import Any
 
 from autoseg.errors import PlanError
 from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
-from autoseg.planner.plan_document import check_plan
 from autoseg.system.files import read_json, write_json
 
 __all__ = ["ArchitectureSpec", "Configuration", "Decision", "Plan"]
@@ -134,6 +133,9 @@ class Plan:
         Raises:
             PlanError: if an entry is missing or out of bounds, or inheritance goes in a circle.
         """
+        # Brings pydantic, which a bundle has not: it reads no documents of plans.
+        from autoseg.planner.plan_document import check_plan
+
         check_plan(document)
         rest = dict(document)
         own = rest.pop("autoseg", {})

@@ -72,7 +72,7 @@ def test_what_was_changed_is_refused(
 def test_a_newer_version_is_named(folder: Path) -> None:
     path = folder / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 2}))
-    with pytest.raises(BundleError, match="version 2; this program reads .* version 1"):
+    with pytest.raises(BundleError, match=r"version 2; this program reads .* version 1"):
         Bundle.open(folder)
 
 
