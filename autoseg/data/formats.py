@@ -53,6 +53,29 @@ def itk_header(path: Path) -> Any:
     return header
 
 
+def itk_geometry(header: Any) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Spacing, origin and direction of an ITK reader or image, the spacing positive.
+
+    A reader gives MetaImage's negative spacings as they stand; an image, as nnU-Net has it, turns the axis.
+    """
+    spacing = tuple(float(s) for s in header.GetSpacing())
+    whole = np.reshape(header.GetDirection(), (len(spacing), -1)) * np.where(np.array(spacing) < 0, -1.0, 1.0)
+    return tuple(map(abs, spacing)), tuple(header.GetOrigin()), tuple(float(d) for d in whole.ravel())
+
+
+def unreadable(path: Path, problem: Exception) -> ImageError:
+    """What a library says that cannot read a file, for a reader who does not know the library."""
+    said = " ".join(str(problem).split()).rstrip(".") or type(problem).__name__
+    if "orthonormal" in said:
+        reason = "has axes that are not at right angles: its sform is sheared, and it has no sound qform"
+        remedy = (
+            "Write a right sform (rounded rotations do this), set sform_code to 0 if the qform is sound, or "
+            'let nibabel read the data set: "overwrite_image_reader_writer": "NibabelIO" in dataset.json.'
+        )
+        return ImageError(path, reason, remedy)
+    return ImageError(path, f"is damaged, or of another format than its name says ({said[-300:]})")
+
+
 def _is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
@@ -123,11 +146,7 @@ def _nifti_voxels(path: Path, size: Sequence[int]) -> tuple[Array, bool] | None:
 
 
 def _itk_image(path: Path, array: Array, geometry: Any, replaced: int) -> Image:
-    stuff = {
-        "spacing": geometry.GetSpacing(),
-        "origin": geometry.GetOrigin(),
-        "direction": geometry.GetDirection(),
-    }
+    stuff = dict(zip(("spacing", "origin", "direction"), itk_geometry(geometry), strict=True))
     spacing = [abs(s) for s in stuff["spacing"][::-1]]
     if array.ndim == 2:
         # nnU-Net's mark of a 2D image: a first axis far coarser than the others.

@@ -29,6 +29,7 @@ class Image:
         world: what places the grid in the world beside its spacing, by name (origin and direction, or
             affine). Empty for formats without it.
         replaced: how many voxels of the file were NaN or infinite and have been read as 0.
+        rounded: how far a label's values were from the whole numbers that they have been rounded to, at most.
     """
 
     array: Array
@@ -36,6 +37,7 @@ class Image:
     properties: dict[str, Any]
     world: Mapping[str, Array] = field(default_factory=dict)
     replaced: int = 0
+    rounded: float = 0.0
 
 
 class ImageError(DataError):

@@ -24,6 +24,7 @@ from autoseg.data.formats import (
     read_nibabel,
     read_nibabel_reoriented,
     read_tiff,
+    unreadable,
     write_itk,
     write_natural,
     write_nibabel,
@@ -31,6 +32,9 @@ from autoseg.data.formats import (
 )
 from autoseg.data.image import Array, Image, ImageError, describe_grid, placed_differently
 from autoseg.errors import DataError
+
+# Farther than this from a whole number a label's value is a fraction.
+ALMOST_WHOLE = 1e-3
 
 logger = logging.getLogger(__name__)
 
@@ -139,16 +143,27 @@ def read_file(path: Path, reader: str, segmentation: bool = False) -> Image:
         raise ImageError(path, "is no file", "Restore it, or take its case out of the data set.")
     chosen = _reader(reader)
     try:
-        return chosen.read(path, segmentation)
+        image = chosen.read(path, segmentation)
+        return _whole_numbers(image) if segmentation and image.array.dtype.kind == "f" else image
     except DataError:
         raise
     except MemoryError as problem:
         remedy = "Use fewer workers, or a machine with more memory."
         raise ImageError(path, "is too large for the memory", remedy) from problem
     except Exception as problem:
-        said = " ".join(str(problem).split()).rstrip(".") or type(problem).__name__
-        reason = f"is damaged, or of another format than its name says ({reader}: {said[-300:]})"
-        raise ImageError(path, reason) from problem
+        raise unreadable(path, problem) from problem
+
+
+def _whole_numbers(image: Image) -> Image:
+    """A label whose values are whole but for rounding, in whole numbers; any other one as it is.
+
+    A label in floating point that was saved with an integer header is stored as multiples of a slope, and
+    comes back as 1.0000153.
+    """
+    whole = np.rint(image.array)
+    with np.errstate(invalid="ignore"):
+        worst = float(np.abs(image.array - whole).max(initial=0))
+    return replace(image, array=whole, rounded=worst) if 0 < worst <= ALMOST_WHOLE else image
 
 
 def stack(images: Sequence[Image], paths: Sequence[Path]) -> Image:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autoseg.data.formats import unreadable
 from autoseg.data.image import Array, ImageError
 from autoseg.intake.incoming import MEDICAL, Content, ending_of
 from autoseg.intake.nifti_bytes import believe, cut_volume, pack, read_bytes
@@ -78,10 +79,7 @@ def read_itk_image(content: Content) -> Any:
             pack(_bytes(content), path)
             return sitk.ReadImage(str(path))
     except RuntimeError as problem:
-        said = " ".join(str(problem).split())[-200:]
-        raise ImageError(
-            content.source, f"is damaged, or of another format than its name says ({said})"
-        ) from None
+        raise unreadable(content.source, problem) from None
 
 
 def _as_it_is(content: Content, target: Path) -> bool:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from autoseg.data.formats import itk_header
+from autoseg.data.formats import itk_geometry, itk_header, unreadable
 from autoseg.data.image import ImageError
 from autoseg.errors import DataError
 from autoseg.intake.grid import Grid
 from autoseg.intake.incoming import MEDICAL, Content, Incoming, IncomingCase, Request, ending_of, some
-from autoseg.intake.nifti_bytes import read_header
+from autoseg.intake.nifti_bytes import CONTRADICTION_VOXELS, believe, header_bytes, read_header
 
 # The rest is rounding: float32 in one header, float64 in another.
 MOVED_VOXELS = 0.01
-# Beyond this the two positions in a NIfTI header mean two places.
-CONTRADICTION_VOXELS = 0.1
 
 
 def grid_of(content: Content) -> Grid:
@@ -41,20 +41,24 @@ def grid_of(content: Content) -> Grid:
 
 
 def _medical(content: Content) -> Grid:
+    if content.orientation is not None and ending_of(content.source) in (".nii", ".nii.gz"):
+        with tempfile.TemporaryDirectory(prefix="autoseg_import_") as folder:
+            path = Path(folder) / "header.nii"
+            path.write_bytes(believe(header_bytes(content.source), content.orientation))
+            return _grid_in(path, content.source)
+    return _grid_in(content.source, content.source)
+
+
+def _grid_in(path: Path, source: Path) -> Grid:
     try:
-        header = itk_header(content.source)
+        header = itk_header(path)
     except RuntimeError as problem:
-        said = " ".join(str(problem).split())[-200:]
-        raise ImageError(
-            content.source, f"is damaged, or of another format than its name says ({said})"
-        ) from None
-    count = min(3, header.GetDimension())
-    whole = np.reshape(header.GetDirection(), (header.GetDimension(), -1))
+        raise unreadable(source, problem) from None
+    spacing, origin, direction = itk_geometry(header)
+    count = min(3, len(spacing))
+    whole = np.reshape(direction, (len(spacing), -1))
     return Grid(
-        tuple(header.GetSize()[:count]),
-        tuple(header.GetSpacing()[:count]),
-        tuple(header.GetOrigin()[:count]),
-        tuple(whole[:count, :count].ravel()),
+        tuple(header.GetSize()[:count]), spacing[:count], origin[:count], tuple(whole[:count, :count].ravel())
     )
 
 
@@ -114,17 +118,22 @@ def _without_contradictions(incoming: Incoming, request: Request) -> Incoming:
     wrong: dict[Content, float] = {}
     for content in incoming.contents:
         if ending_of(content.source) in (".nii", ".nii.gz") and (header := read_header(content.source)):
-            apart = header.contradiction()
+            apart = float("inf") if header.other_zoom() is not None else header.contradiction()
             if apart > CONTRADICTION_VOXELS:
                 wrong[content] = apart
     if not wrong:
         return incoming
-    listed = some([f"{content.source} (by {apart:.3g} voxels)" for content, apart in wrong.items()])
+    listed = some(
+        [
+            f"{content.source} ({f'by {apart:.3g} voxels' if np.isfinite(apart) else 'other voxel sizes'})"
+            for content, apart in wrong.items()
+        ]
+    )
     if request.orientation is None:
         raise DataError(
-            f"The headers of {len(wrong)} files give two places for each voxel, qform and sform, and "
-            f"programs differ in which they take: {listed}. Look at one over its label, then import with "
-            f"--orientation sform or --orientation qform; the other one is struck out in the copy."
+            f"The headers of {len(wrong)} files give two places or sizes for each voxel, qform or pixdim and "
+            f"sform, and programs differ in which they take: {listed}. Look at one over its label, then import "
+            f"with --orientation sform or --orientation qform; the other one is struck out in the copy."
         )
     believed = incoming.with_contents(
         lambda content: replace(content, orientation=request.orientation) if content in wrong else content

@@ -16,7 +16,11 @@ import numpy as np
 from autoseg.data.image import Array, ImageError
 
 HEADER = 352
-_DIM, _PIXDIM, _BITPIX, _OFFSET, _QFORM_CODE, _QUATERN, _SROW, _MAGIC = 40, 76, 72, 108, 252, 256, 280, 344
+# Beyond this the two positions in a header mean two places, and two sizes of a voxel are two.
+CONTRADICTION_VOXELS = 0.1
+ZOOM_SHARE = 0.01
+_DIM, _PIXDIM, _BITPIX, _OFFSET, _SLOPE = 40, 76, 72, 108, 112
+_QFORM_CODE, _QUATERN, _SROW, _MAGIC = 252, 256, 280, 344
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class NiftiHeader:
         offset: where the voxels begin.
         voxel_bits: size of a voxel.
         qform, sform: voxel to world (3, 4), mm; None where its code says that it is not given.
+        dimensions: how many axes it has.
+        pixdim: distances of voxels along x, y, z, as they stand there.
+        scaling: slope and intercept, as they stand there.
     """
 
     order: str
@@ -37,6 +44,9 @@ class NiftiHeader:
     voxel_bits: int
     qform: Array | None
     sform: Array | None
+    dimensions: int = 3
+    pixdim: tuple[float, ...] = (1.0, 1.0, 1.0)
+    scaling: tuple[float, float] = (1.0, 0.0)
 
     @property
     def volumes(self) -> int:
@@ -60,6 +70,16 @@ class NiftiHeader:
         size = np.linalg.norm(self.sform[:, :3], axis=0).min()
         return float(np.linalg.norm(apart, axis=0).max() / size) if size > 0 else float("inf")
 
+    def other_zoom(self) -> Array | None:
+        """The sizes of a voxel by the sform, where it counts and they are not those of pixdim."""
+        if self.sform is None:
+            return None
+        columns: Array = np.linalg.norm(self.sform[:, :3], axis=0)
+        known = columns[: self.dimensions], np.abs(self.pixdim[: self.dimensions])
+        if not (np.isfinite(known).all() and np.all(known)) or np.allclose(*known, rtol=ZOOM_SHARE):
+            return None
+        return columns
+
 
 def read_header(path: Path) -> NiftiHeader | None:
     """The header of a single-file NIfTI-1; None if it is another kind of file.
@@ -77,6 +97,15 @@ def read_bytes(path: Path) -> bytes:
         ImageError: if it is truncated or damaged.
     """
     return _unpacked(path, -1)
+
+
+def header_bytes(path: Path) -> bytes:
+    """The header alone, unpacked.
+
+    Raises:
+        ImageError: if the file cannot be unpacked.
+    """
+    return _unpacked(path, HEADER)
 
 
 def pack(content: bytes, target: Path) -> None:
@@ -102,13 +131,29 @@ def cut_volume(content: bytes, index: int, path: Path) -> bytes:
 
 
 def believe(content: bytes, which: str) -> bytes:
-    """Strike out the other position in the header: its code becomes 0, which means that it is not given."""
+    """Strike out the other position in the header: its code becomes 0, which means that it is not given.
+
+    With the sform its sizes of a voxel count as well.
+    """
     header = _header(content)
+    if header is not None and header.sform is not None and which == "sform":
+        content = _with_zoom_of_sform(content, header)
     if header is None or header.qform is None or header.sform is None:
         return content
     changed = bytearray(content)
     place = _QFORM_CODE if which == "sform" else _QFORM_CODE + 2
     struct.pack_into(f"{header.order}h", changed, place, 0)
+    return bytes(changed)
+
+
+def _with_zoom_of_sform(content: bytes, header: NiftiHeader) -> bytes:
+    """The sform's sizes of a voxel as pixdim, which is what programs take for the spacing."""
+    assert header.sform is not None  # whoever calls has looked
+    columns = np.linalg.norm(header.sform[:, :3], axis=0)
+    if not (np.isfinite(columns).all() and columns.all()) or np.allclose(columns, header.pixdim, rtol=1e-6):
+        return content
+    changed = bytearray(content)
+    struct.pack_into(f"{header.order}3f", changed, _PIXDIM + 4, *columns)
     return bytes(changed)
 
 
@@ -144,6 +189,9 @@ def _header(content: bytes) -> NiftiHeader | None:
         sform=np.array(struct.unpack_from(f"{order}12f", content, _SROW)).reshape(3, 4)
         if s_code > 0
         else None,
+        dimensions=min(3, number),
+        pixdim=pixdim[1:4],
+        scaling=struct.unpack_from(f"{order}2f", content, _SLOPE),
     )
 
 

@@ -8,8 +8,9 @@ tolerances.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,11 @@ import numpy as np
 
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import Array, Image, ImageError, describe_grid, placed_differently
+from autoseg.data.orientation import Directions, directions_of
 from autoseg.data.readers import read_file
 from autoseg.intake.verification.findings import Finding, error, warning
-from autoseg.intake.verification.label_checks import check_label, count_labels
+from autoseg.intake.verification.header_checks import check_header
+from autoseg.intake.verification.label_checks import check_label, count_labels, is_four_dimensional
 
 RESAMPLE = "Resample all channels of the case onto one grid, that of the label, and verify again."
 REDRAW = (
@@ -44,12 +47,18 @@ class CaseCheck:
     Attributes:
         findings: about this case alone.
         labels: the label values in it; None if they could not be read.
+        stored: along which axes its first image is stored; None where that is not known.
+        spacing: of its first image.
+        ranges: of each channel the least and the largest value.
         contents: a hash of the voxels of each image file, to find duplicates.
     """
 
     findings: tuple[Finding, ...]
     labels: frozenset[int] | None
     contents: Mapping[str, str]
+    stored: Directions | None = None
+    spacing: tuple[float, ...] | None = None
+    ranges: tuple[tuple[float, float], ...] = ()
 
 
 def read_case(dataset: Dataset, case: Case) -> tuple[dict[Path, Image], Image | None, list[Finding]]:
@@ -70,6 +79,11 @@ def read_case(dataset: Dataset, case: Case) -> tuple[dict[Path, Image], Image | 
 
 def _read(dataset: Dataset, case: Case, path: Path, what: str, findings: list[Finding]) -> Image | None:
     name = case.identifier
+    if path.is_symlink() and not path.exists():
+        message = f"The {what} file is a link to {os.readlink(path)}, where nothing is."
+        remedy = "Fetch or restore what it points to (datalad get, git annex get), or mend the link."
+        findings.append(error(f"missing_{what}", message, remedy, case=name, file=path))
+        return None
     if not path.is_file():
         remedy = f"Add the {what}, or take the case out of the data set."
         findings.append(
@@ -94,16 +108,31 @@ def check_case(dataset: Dataset, case: Case, images: Mapping[Path, Image], label
         label: its segmentation, if there is a readable one.
     """
     counts = None if label is None else count_labels(label.array)
+    files = (*case.images, *([case.label] if case.label else []))
+    # NaN is the extreme of whatever holds it, so two passes say all.
+    ranges = {
+        path: [(float(channel.min()), float(channel.max())) for channel in image.array]
+        for path, image in images.items()
+    }
+    first = next(iter(images.values()), None)
     findings = [
+        *(finding for path in files for finding in check_header(case, path)),
         *_check_channels(dataset, case, images),
         *_check_grids(case, images, label),
-        *(finding for path, image in images.items() for finding in _check_intensities(case, path, image)),
+        *(
+            finding
+            for path, image in images.items()
+            for finding in _check_intensities(case, path, image, ranges[path])
+        ),
         *(check_label(dataset, case, label, counts) if label is not None else ()),
     ]
     return CaseCheck(
         findings=tuple(findings),
         labels=None if counts is None else frozenset(counts),
         contents={str(path): _content(image.array) for path, image in images.items()},
+        stored=None if first is None else directions_of(first),
+        spacing=None if first is None else first.spacing,
+        ranges=tuple(extremes for found in ranges.values() for extremes in found),
     )
 
 
@@ -141,6 +170,13 @@ def _check_grids(case: Case, images: Mapping[Path, Image], label: Image | None) 
     if not images:
         return
     first = next(iter(images))
+    for path, image in images.items():
+        if is_four_dimensional(image):
+            message = f"It has 4 dimensions, {len(image.array)} volumes, and no prediction could be written."
+            remedy = "Write a file for each channel, CASE_0000, CASE_0001, ..., or import the data."
+            yield error("four_dimensions", message, remedy, case=case.identifier, file=path)
+    if any(is_four_dimensional(image) for image in (*images.values(), *([label] if label else []))):
+        return
     for path in list(images)[1:]:
         yield from _compare_grids(case, first, images[first], path, images[path], RESAMPLE)
     if label is not None and case.label is not None:
@@ -173,9 +209,9 @@ def _turned(name: str, expected: Image, found: Image) -> bool:
     return not np.allclose(one, other, atol=1e-3 * float(np.abs(one).max()))
 
 
-def _check_intensities(case: Case, path: Path, image: Image) -> Iterator[Finding]:
-    # The extremes are NaN if anything is, so two passes say all.
-    extremes = [(float(channel.min()), float(channel.max())) for channel in image.array]
+def _check_intensities(
+    case: Case, path: Path, image: Image, extremes: Sequence[tuple[float, float]]
+) -> Iterator[Finding]:
     if image.replaced or not all(-LARGEST <= low <= high <= LARGEST for low, high in extremes):
         number = f"{image.replaced} voxels" if image.replaced else "Some voxels"
         message = f"{number} are NaN, infinite or beyond the range of float32."

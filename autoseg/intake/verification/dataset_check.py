@@ -17,6 +17,7 @@ from autoseg.errors import DataError, RunError
 from autoseg.intake.verification.case_checks import CaseCheck, check_case, read_case
 from autoseg.intake.verification.findings import Finding, VerifyReport, error, warning
 from autoseg.intake.verification.label_checks import check_regions
+from autoseg.intake.verification.together import check_names, check_together
 from autoseg.system import progress
 from autoseg.system.workers import forked
 
@@ -43,6 +44,7 @@ def verify(dataset: Dataset | Path, workers: int | None = None, groups: Path | N
     findings += [finding for check in checks for finding in check.findings]
     findings += _never_labelled(loaded, checks)
     findings += _duplicates(loaded.cases, checks)
+    findings += check_together(loaded, checks)
     findings.sort(key=lambda finding: finding.severity != "error")
     return VerifyReport(len(loaded.cases), tuple(findings))
 
@@ -68,6 +70,7 @@ def _check_files(dataset: Dataset) -> Iterator[Finding]:
     """What dataset.json and the names of the files say without any image."""
     path = dataset.root / "dataset.json"
     announced, found = dataset.dataset_json.get("numTraining"), len(dataset.cases)
+    yield from check_names(dataset)
     if announced != found:
         message = f"numTraining is {announced!r}, but there are {found} cases."
         remedy = f'Restore the missing cases, or write "numTraining": {found}; nnU-Net refuses the data else.'

@@ -15,6 +15,11 @@ from autoseg.intake.verification.findings import Finding, error, warning
 VOXELS_AT_ONCE = 1 << 20
 
 
+def is_four_dimensional(image: Image) -> bool:
+    """Whether a file holds several volumes along a fourth axis."""
+    return len(image.properties.get("sitk_stuff", {}).get("spacing", ())) == 4
+
+
 def check_label(
     dataset: Dataset, case: Case, label: Image, counts: Mapping[int, int] | None
 ) -> Iterator[Finding]:
@@ -26,7 +31,11 @@ def check_label(
         label: the segmentation as it was read.
         counts: what `count_labels` says of it.
     """
-    if len(label.array) != 1:
+    if len(label.array) != 1 and is_four_dimensional(label):
+        message = f"The label file has 4 dimensions, {len(label.array)} volumes of one label or class each."
+        remedy = "Unite them into one volume that holds the label of each voxel, or import the data."
+        yield error("four_dimensions", message, remedy, case=case.identifier, file=case.label)
+    elif len(label.array) != 1:
         message = f"The label file has {len(label.array)} channels; it needs one that holds the label values."
         remedy = "Convert its colours to label values."
         yield error("label_channels", message, remedy, case=case.identifier, file=case.label)
@@ -37,6 +46,13 @@ def check_label(
         )
         yield error("label_not_integer", message, remedy, case=case.identifier, file=case.label)
     else:
+        if label.rounded:
+            message = (
+                f"The label's values are off whole numbers by up to {label.rounded:.2g}, as a scaled header "
+                f"makes them; they are read as whole numbers."
+            )
+            remedy = "Write the label with an integer type, or import the data: nnU-Net refuses such files."
+            yield warning("label_rounded", message, remedy, case=case.identifier, file=case.label)
         yield from _check_values(dataset, case, counts)
 
 
