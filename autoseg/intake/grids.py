@@ -132,7 +132,7 @@ def _without_contradictions(incoming: Incoming, request: Request) -> Incoming:
     if request.orientation is None:
         raise DataError(
             f"The headers of {len(wrong)} files give two places or sizes for each voxel, qform or pixdim and "
-            f"sform, and programs differ in which they take: {listed}. Look at one over its label, then import "
+            f"sform; programs differ in which they take: {listed}. Look at one over its label, import "
             f"with --orientation sform or --orientation qform; the other one is struck out in the copy."
         )
     believed = incoming.with_contents(
