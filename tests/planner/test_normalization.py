@@ -32,7 +32,7 @@ def plan_of(*channels: str, left_by_crop: float = 0.9) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("channels", "asked", "taken"),
+    ("channels", "requested", "taken"),
     [
         (("T1", "FLAIR"), False, (0, 1)),
         (("CT",), True, (0,)),

@@ -83,7 +83,7 @@ def test_any_order_of_three_axes_can_be_given_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spacing", "wanted", "asked", "axes"),
+    ("spacing", "wanted", "requested", "axes"),
     [
         ((1.0, 1.0, 1.0), 3, False, (0, 1, 2)),
         ((1.0, 1.0, 2.0), 3, False, (2, 0, 1)),
