@@ -39,7 +39,11 @@ def plans_document(
         "normalization_schemes": normalization,
         "use_mask_for_norm": [mask] * len(normalization),
         **resampling,
-        "architecture": {"network_class_name": "x.Y", "arch_kwargs": {}, "_kw_requires_import": []},
+        "architecture": {
+            "network_class_name": "autoseg.architectures.x.Y",
+            "arch_kwargs": {},
+            "_kw_requires_import": [],
+        },
         "batch_dice": False,
         **more,
     }

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 
 from autoseg.errors import PlanError
 from autoseg.names import name_problem, shown
+from autoseg.planner.class_paths import check_class_paths
 
 MOST_CONFIGURATIONS = 64
 MOST_CHANNELS = 4096
@@ -115,6 +116,7 @@ def check_configuration(name: str, entry: Mapping[str, Any]) -> None:
         PlanError: listing what is wrong, with the values found.
     """
     _check(_Configuration, dict(entry), f"The configuration {name!r} of the plan")
+    check_class_paths(name, entry["architecture"])
     axes, spacings = len(entry["patch_size"]), len(entry["spacing"])
     if axes != spacings:
         raise PlanError(

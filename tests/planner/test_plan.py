@@ -102,7 +102,7 @@ def test_what_is_no_plan_is_refused(cascade: dict[str, Any], tmp_path: Path) -> 
     with pytest.raises(PlanError, match="no entry"):
         Plan.from_json({"dataset_name": "x"})
     del cascade["configurations"]["2d"]["patch_size"]
-    with pytest.raises(PlanError, match="'2d' has no entry 'patch_size'"):
+    with pytest.raises(PlanError, match=r"'2d' of the plan .* no entry 'patch_size'"):
         Plan.from_json(cascade)
 
 

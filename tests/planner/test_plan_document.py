@@ -94,3 +94,21 @@ def test_any_change_is_read_or_refused_in_words(place: tuple[Any, ...], value: A
 def test_what_is_no_plan_at_all_is_said(document: Any) -> None:
     with pytest.raises(PlanError, match="not valid"):
         Plan.from_json(document)
+
+
+@pytest.mark.parametrize("path", ["os.system", "torch.hub.load", "mine.Net", "autosegnet.X"])
+def test_a_network_of_another_package_is_refused_unless_it_is_trusted(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = _set("configurations", NAME, "architecture", "network_class_name", value=path)
+    with pytest.raises(PlanError, match="AUTOSEG_TRUSTED_PACKAGES"):
+        Plan.from_json(document)
+    monkeypatch.setenv("AUTOSEG_TRUSTED_PACKAGES", f"other,{path.partition('.')[0]}")
+    assert Plan.from_json(document).configuration(NAME).architecture.class_path == path
+
+
+def test_parts_of_a_network_are_layers() -> None:
+    place = ("configurations", NAME, "architecture", "arch_kwargs", "conv_op")
+    with pytest.raises(PlanError, match="conv_op"):
+        Plan.from_json(_set(*place, value="torch.hub.load"))
+    assert Plan.from_json(_set(*place, value="torch.nn.Conv3d"))
