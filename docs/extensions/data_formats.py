@@ -19,6 +19,7 @@ from sphinx.application import Sphinx
 
 from autoseg.benchmark.suite import model, sources
 from autoseg.planner import Plan
+from autoseg.racing.race import Rules
 
 # What may be written where the code keeps seconds and bytes.
 _AMOUNTS = {"_seconds": "time: `90s`, `30m`, `2h`", "_gigabytes": "memory: `8GB`"}
@@ -114,7 +115,8 @@ class SuiteKeys(Generated):
 
     @staticmethod
     def _table(part: type[Any]) -> str:
-        texts = meanings(part)
+        # The rules of a race are described where they are carried out.
+        texts = meanings(Rules if part is model.Racing else part)
         rows = []
         for name, each in part.model_fields.items():
             kind = _ITEMS.get(name) or in_words(each.rebuild_annotation())

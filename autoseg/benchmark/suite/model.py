@@ -133,7 +133,12 @@ class Resources(_Part):
 
 
 class ResourcesOfStages(_Part):
-    """Resources of runs (training, prediction) and of everything else."""
+    """Resources of runs and of everything else.
+
+    Attributes:
+        run: what a training or a prediction requests.
+        prepare: what every other job requests.
+    """
 
     run: Resources = Resources(gpus=1, cpus=8, memory=32.0)
     prepare: Resources = Resources(cpus=4, memory=16.0)
@@ -149,7 +154,11 @@ Cases = Annotated[
 
 
 class Pattern(_Part):
-    """Cells that are left out: those that fit every key given. Names take ``*`` and ``?``."""
+    """Cells that are left out: those that fit every key given. Names take ``*`` and ``?``.
+
+    Attributes:
+        datasets, trainers, folds, seeds, init, cases: cells that have one of these.
+    """
 
     datasets: Names | None = None
     trainers: Names | None = None
