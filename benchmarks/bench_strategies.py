@@ -182,16 +182,15 @@ class _Walk:
 def _like(base: Plan, choice: Choice, request: Request, name: str) -> Plan:
     """The plan of one row: the common one, with what this row starts from."""
     start = Start.of(choice)
-    common: dict[str, Any] = dict(base.provenance["training"])
-    training = {
-        **common,
-        "options": dict(choice.options),
-        "seed": request.seed,
-        "run_seconds": request.seconds,
-        **start.settings(request.seed),
-        "changes": [*common["changes"], *start.words],
-    }
-    return dataclasses.replace(base, name=name, provenance={**base.provenance, "training": training})
+    common = base.require_training()
+    training = dataclasses.replace(
+        common,
+        options=dict(choice.options),
+        seed=request.seed,
+        run_s=request.seconds,
+        changes=(*common.changes, *start.words),
+    )
+    return dataclasses.replace(base, name=name, training=start.applied(training))
 
 
 def _keep(checkpoint: Path, output: Path, parts: str) -> None:

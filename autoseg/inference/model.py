@@ -215,9 +215,9 @@ def trainer_of(name: str, plan: Plan, folder: Path) -> type[Any]:
     """The trainer of that name, or of the file that the plan names, else nnU-Net's own look-up."""
     from autoseg import plugins
 
-    training = plan.provenance.get("training", {})
-    if "trainer_file" in training or name in plugins.available("trainers"):
-        return plugins.trainer_of_plan(name, training, f"The model {folder}")
+    file = None if plan.training is None else plan.training.trainer_file
+    if file is not None or name in plugins.available("trainers"):
+        return plugins.trainer_of_plan(name, file, f"The model {folder}")
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     found: type[Any] = recursive_find_trainer_class_by_name(name)

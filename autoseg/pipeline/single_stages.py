@@ -99,7 +99,7 @@ def pretrain_one(
     more = [load_dataset(workspace.find_raw(each), groups=False) for each in others]
     dataset, request = prepared.dataset, request_of(settings, settings.budget_s)
     plan = plan_for(dataset, prepared.fingerprint, choice, request, workspace)
-    configuration = plan.configuration(plan.provenance["configuration"])
+    configuration = plan.trained_configuration()
     training = None if fold == "all" else chosen_folds(prepared.folds, [int(fold)])[0].training
     folder = workspace.cases_of(dataset.name, f"{configuration.data_identifier}_images")
     cases = images_of(dataset, training)

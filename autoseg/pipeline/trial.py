@@ -122,17 +122,17 @@ def plans_for(
 
 def _raced(plan: Plan, suffix: str) -> Plan:
     """The same plan for a run in a race: another name, and the schedule in its record."""
-    training = plan.provenance["training"]
+    training = plan.require_training()
     change = "raced: the learning rate falls before each look, and is full again after it"
-    provenance = {**plan.provenance, "training": {**training, "changes": [*training["changes"], change]}}
-    return dataclasses.replace(plan, name=plan.name + suffix, provenance=provenance)
+    training = dataclasses.replace(training, changes=(*training.changes, change))
+    return dataclasses.replace(plan, name=plan.name + suffix, training=training)
 
 
 def members_of(cell: Cell, workspace: Workspace) -> tuple[Member, ...]:
     """The trainings that a cell consists of."""
     plans = plans_for(cell.dataset, cell.fingerprint, cell.choice, cell.request, workspace)
     return tuple(
-        Member(_run(cell, plan.name, plan.provenance["configuration"], workspace), plan) for plan in plans
+        Member(_run(cell, plan.name, plan.trained_configuration().name, workspace), plan) for plan in plans
     )
 
 

@@ -107,9 +107,9 @@ def changes_of(cell: Cell, members: Sequence[Member]) -> tuple[str, ...]:
     costs = [read_json(member.run.cost) for member in members]
     kept = sorted({cost.get("best_checkpoints", 0) for cost in costs})
     count = " to ".join(str(number) for number in dict.fromkeys((kept[0], kept[-1])))
-    hyperparameters = members[0].plan.provenance["training"]["hyperparameters"]
-    own = trainer_class(cell.choice.name).best_checkpoints
-    wanted = hyperparameters.get("best_checkpoints", own)
+    wanted = members[0].plan.require_training().hyperparameters.best_checkpoints
+    if wanted is None:
+        wanted = trainer_class(cell.choice.name).best_checkpoints
     fewer = [f"best checkpoints {wanted} -> {count}"] if kept != [wanted] else []
     return (*fewer, *_changes_of_members(members, costs))
 
@@ -117,7 +117,7 @@ def changes_of(cell: Cell, members: Sequence[Member]) -> tuple[str, ...]:
 def _changes_of_members(members: Sequence[Member], costs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What changed in every member and, with its axis, what changed in some."""
     lists = [
-        [*member.plan.provenance["training"]["changes"], *cost.get("changes", ())]
+        [*member.plan.require_training().changes, *cost.get("changes", ())]
         for member, cost in zip(members, costs, strict=True)
     ]
     common = [change for change in lists[0] if all(change in others for others in lists)]
@@ -145,14 +145,15 @@ def row_cost(row: Run, members: Sequence[Member]) -> Cost:
     each = [cost["flops_per_patch"] for cost in costs]
     patches = inference.get("patches_per_case")
     known = patches is not None and None not in each
-    budgets = [member.plan.provenance["training"]["run_seconds"] for member in members]
+    times = [member.plan.require_training().run_s for member in members]
+    budgets = [seconds for seconds in times if seconds is not None]
     return Cost(
         **{key: total(key) for key in _SUMS},
         flops_per_case=sum(f * n for f, n in zip(each, patches, strict=True)) if known else None,
         peak_memory_mb=max(cost["peak_memory_mb"] for cost in costs),
         train_s=round(total("train_s") + inference["predict_s"], 2),
         training_steps=total("steps"),
-        budget_s=None if None in budgets else sum(budgets),
+        budget_s=sum(budgets) if len(budgets) == len(members) else None,
         inference_s_per_case=inference["inference_s_per_case"],
         inference_s_per_case_p95=inference["inference_s_per_case_p95"],
     )
@@ -174,7 +175,8 @@ def plan_content(plan: Plan) -> dict[str, Any]:
     several seeds with one content are one row."""
     document = plan.to_json()
     del document["plans_name"], document["autoseg"]
-    training = {key: value for key, value in plan.provenance["training"].items() if key != "seed"}
+    training = plan.require_training().to_json()
+    del training["seed"]
     if "trainer_file" in training:  # which may lie elsewhere
         training["trainer_file"] = training["trainer_file"]["sha256"]
     if "cases" in training:  # of which a seed draws others

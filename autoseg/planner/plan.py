@@ -15,6 +15,7 @@ from typing import Any
 
 from autoseg.errors import PlanError
 from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
+from autoseg.planner.training_spec import TrainingSpec
 from autoseg.system.files import read_json, write_json
 
 __all__ = ["ArchitectureSpec", "Configuration", "Decision", "Plan"]
@@ -60,6 +61,7 @@ class Plan:
         label_manager: nnU-Net's label manager class.
         decisions: why the plan is as it is.
         provenance: preset, memory target, fingerprint and version that it was made with.
+        training: the one training that it is made for; None: it is made for none, or by nnU-Net.
         extra: entries of a foreign plan that have no meaning here; written back as they were.
     """
 
@@ -75,6 +77,7 @@ class Plan:
     label_manager: str = "LabelManager"
     decisions: tuple[Decision, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    training: TrainingSpec | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -96,12 +99,36 @@ class Plan:
                 f"Choose one of {', '.join(self.configurations)}."
             ) from None
 
+    def require_training(self) -> TrainingSpec:
+        """The training that the plan is made for.
+
+        Raises:
+            PlanError: if it is made for none.
+        """
+        if self.training is None:
+            raise PlanError(
+                f"The plan {self.name} of {self.dataset} is made for no trainer. "
+                f"Make one: autoseg plan {self.dataset} --trainer NAME."
+            )
+        return self.training
+
+    def trained_configuration(self) -> Configuration:
+        """The configuration that is trained.
+
+        Raises:
+            PlanError: if the plan is made for no training, or has no such configuration.
+        """
+        name = self.require_training().configuration
+        return self.configuration(name or next(iter(self.configurations), ""))
+
     def to_json(self) -> dict[str, Any]:
         """nnU-Net's plans document, with ``autoseg`` as a further key."""
-        own = {
-            "decisions": [each.to_json() for each in self.decisions],
-            "provenance": plain(self.provenance),
-        }
+        provenance = plain(self.provenance)
+        if self.training is not None:
+            provenance["training"] = self.training.to_json()
+            if self.training.configuration is not None:
+                provenance["configuration"] = self.training.configuration
+        own = {"decisions": [each.to_json() for each in self.decisions], "provenance": provenance}
         return {
             "dataset_name": self.dataset,
             "plans_name": self.name,
@@ -115,7 +142,7 @@ class Plan:
             "label_manager": self.label_manager,
             "foreground_intensity_properties_per_channel": plain(self.intensities),
             **plain(self.extra),
-            **({"autoseg": own} if self.decisions or self.provenance else {}),
+            **({"autoseg": own} if self.decisions or provenance else {}),
         }
 
     def _entry(self, configuration: Configuration) -> dict[str, Any]:
@@ -139,6 +166,11 @@ class Plan:
         check_plan(document)
         rest = dict(document)
         own = rest.pop("autoseg", {})
+        provenance = dict(own.get("provenance", {}))
+        training = TrainingSpec.of_provenance(provenance)
+        if training is not None:
+            for key in ("training", "configuration"):
+                provenance.pop(key, None)
         rest.pop("transpose_backward", None)
         try:
             entries = rest.pop("configurations")
@@ -156,7 +188,8 @@ class Plan:
                 planner=rest.pop("experiment_planner_used"),
                 label_manager=rest.pop("label_manager", "LabelManager"),
                 decisions=tuple(Decision(**each) for each in own.get("decisions", ())),
-                provenance=own.get("provenance", {}),
+                provenance=provenance,
+                training=training,
                 extra=rest,
             )
         except TypeError as problem:  # of a decision, whose entries are its arguments

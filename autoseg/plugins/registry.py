@@ -188,22 +188,21 @@ def trainer_class(name: str) -> type[Any]:
     return _checked("trainers", trainer, name)
 
 
-def trainer_of_plan(name: str, training: Mapping[str, Any], used_by: str) -> type[Any]:
+def trainer_of_plan(name: str, file: PluginFile | None, used_by: str) -> type[Any]:
     """The trainer's class that a plan was made for, by its file where it was one.
 
     Args:
         name: of the class.
-        training: what the plan tells its trainer.
+        file: that the plan names; None: the trainer is built in or installed.
         used_by: who needs it, for messages.
 
     Raises:
         RunError: if its file is nowhere to be found.
         UsageError: if there is no such trainer.
     """
-    file = training.get("trainer_file")
     if file is None:
         return trainer_class(name)
-    path = PluginFile.from_json(file).located(used_by)
+    path = file.located(used_by)
     found = trainer_class(str(path))
     if found.__name__ != name:
         raise RunError(

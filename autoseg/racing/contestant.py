@@ -92,8 +92,10 @@ class Contestant:
         leg = Leg(stretch.from_s, stretch.until_s, stretch.run_s, place)
         began = time.monotonic()
         for member in members:
-            own = member.plan.provenance["training"]["run_seconds"]
-            train(member.run, self.workspace, cell.request.device, leg.scaled(own / cell.request.run_seconds))
+            own, whole = member.plan.require_training().run_s, cell.request.run_seconds
+            # A race is by the clock; a member of an ensemble has its fraction of the row's time.
+            fraction = 1.0 if own is None or whole is None else own / whole
+            train(member.run, self.workspace, cell.request.device, leg.scaled(fraction))
         return time.monotonic() - began
 
     def _predict(self, cell: Cell, members: Sequence[Member], there: Run, cases: Sequence[str]) -> float:

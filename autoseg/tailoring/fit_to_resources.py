@@ -293,10 +293,11 @@ def predicted_steps(plan: Plan) -> int | None:
 def too_few_steps(plan: Plan, choice: Choice) -> str | None:
     """What to say of a plan whose time allows fewer steps than make sense, if it does."""
     steps = predicted_steps(plan)
-    if steps is None or steps >= FEWEST_STEPS:
+    run_s = plan.require_training().run_s
+    if steps is None or steps >= FEWEST_STEPS or run_s is None:
         return None
     (step_s,) = (each.inputs["predicted_step_s"] for each in plan.decisions if each.name == "budget")
-    return _what_the_time_allows(str(choice), steps, step_s, plan.provenance["training"]["run_seconds"])
+    return _what_the_time_allows(str(choice), steps, step_s, run_s)
 
 
 def _what_the_time_allows(choice: str, steps: int, step_s: float, run_seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from autoseg.errors import UsageError
-from autoseg.planner.hyperparameters import KINDS
+from autoseg.planner.hyperparameters import KINDS, Hyperparameters
 from autoseg.tailoring.trainer_spec import NORMALIZATION, START, Choice, Start
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def check_taken_up(choice: Choice, options: Mapping[str, Any]) -> None:
         )
 
 
-def rate_changes(trainer: type[Trainer], hyperparameters: Mapping[str, Any], start: Start) -> list[str]:
+def rate_changes(trainer: type[Trainer], chosen: Hyperparameters, start: Start) -> list[str]:
     """The lower learning rate of a training that starts from a trained model, in words."""
-    if "learning_rate" in hyperparameters or not start.init.is_trained_model:
+    if chosen.learning_rate is not None or not start.init.is_trained_model:
         return []
     rate = trainer.learning_rate
     return [f"learning rate {rate:g} -> {rate * trainer.pretrained_rate:g} (weights of a trained model)"]

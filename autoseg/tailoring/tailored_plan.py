@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,6 +21,7 @@ from autoseg.planner.networks import Hardware
 from autoseg.planner.normalization_schemes import with_percentiles
 from autoseg.planner.orientation import has_orientations, orientation_decision, slicing_axes
 from autoseg.planner.plan import Configuration, Decision, Plan
+from autoseg.planner.training_spec import TrainingSpec
 from autoseg.tailoring.base_plan import base_plan
 from autoseg.tailoring.choose_configuration import choose_configuration
 from autoseg.tailoring.fit_to_resources import TRAINING_SHARE, Fitting, predicted_steps, published_width
@@ -36,6 +37,7 @@ from autoseg.tailoring.plan_of_model import keeps_normalization, moved_words
 from autoseg.tailoring.request import Request, plan_name
 from autoseg.tailoring.trainer_spec import NORMALIZATION, Choice, Start
 from autoseg.tailoring.training_length import (
+    Chosen,
     count_steps,
     optimiser_words,
     small_shape,
@@ -91,32 +93,35 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     from autoseg.training.schedule import schedule_changes
 
     trainer = plugins.trainer_class(choice.name)
-    hyperparameters = Hyperparameters.named(choice.options).given
+    chosen = Hyperparameters.named(choice.options)
     options, stock = network_options(choice.options), is_stock(choice)
     normalization = normalization_of(trainer, choice)
     start = Start.of(choice)
+    decisions: list[Decision] = []
     if request.epochs is not None:
-        hyperparameters["epochs"] = request.epochs
-    counted = [] if request.steps is None else count_steps(request.steps, hyperparameters)
+        chosen = dataclasses.replace(chosen, epochs=request.epochs)
+    if request.steps is not None:
+        chosen, decisions = count_steps(request.steps, chosen)
     base = base_plan(dataset, fingerprint, choice, request)
     requested = request.configuration
     if start.plan_from is not None:
         check_taken_up(choice, options)
         requested = start.plan_from.configuration.name if requested == "auto" else requested
-    name, chosen = choose_configuration(base, trainer, requested, dimension_of(base, fingerprint, request))
+    name, why = choose_configuration(base, trainer, requested, dimension_of(base, fingerprint, request))
     if trainer.architecture is None:
         _refuse_single_stage(base.configurations[name], choice)
     width = None if stock or start.plan_from else published_width(trainer, options)
     published = Shape(base.configurations[name].batch_size, width, 1.0)
     fitting = Fitting(dataset, fingerprint, choice, request, trainer, options, name, published, stock)
-    shape, decisions = (published, [*chosen, *counted])
+    shape, decisions = published, [*why, *decisions]
     if request.small and not stock:
         shape = small_shape(published, trainer.smallest_batch)
     if request.seconds is not None and not stock:
         shape, more = fitting.fit(request.seconds)
         decisions += more
     if not stock:
-        decisions += _shortened(trainer, hyperparameters, start, request, decisions)
+        chosen, more = _shortened(trainer, chosen, start, request, decisions)
+        decisions += more
     orientation, left_out = _orientation(base, name, trainer, choice, request)
     plan = fitting.plan(shape)
     if normalization == "percentile" and not keeps_normalization(plan):
@@ -124,20 +129,19 @@ def tailor(dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: 
     changes = [
         *left_out,
         *shape_changes(base.configurations[name], plan.configurations[name], shape, published),
-        *(["no mirroring"] if hyperparameters.get("mirroring") is False else []),
-        *(optimiser_words(trainer, hyperparameters) if "optimizer_name" not in choice.options else []),
-        *schedule_changes(trainer, hyperparameters, request.seconds),
+        *(["no mirroring"] if chosen.mirroring is False else []),
+        *(optimiser_words(trainer, chosen) if "optimizer_name" not in choice.options else []),
+        *schedule_changes(trainer, chosen, request.seconds),
         *step_changes(trainer, request.steps),
         *start.words,
-        *rate_changes(trainer, hyperparameters, start),
+        *rate_changes(trainer, chosen, start),
         *moved_words(plan),
     ]
-    training = _training(choice, hyperparameters, start, request, changes)
     return dataclasses.replace(
         plan,
         name=plan_name(choice, request, fingerprint),
         decisions=(*plan.decisions, *decisions, *orientation),
-        provenance={**plan.provenance, "training": training, "configuration": name},
+        training=_training(choice, chosen, start, request, changes, name),
     )
 
 
@@ -156,30 +160,29 @@ def _refuse_single_stage(configuration: Configuration, choice: Choice) -> None:
 
 
 def _training(
-    choice: Choice, hyperparameters: Mapping[str, Any], start: Start, request: Request, changes: Sequence[str]
-) -> dict[str, Any]:
-    """What a plan tells its trainer."""
-    settings = {
-        "trainer": choice.trainer,
-        **_file_of(choice),
-        "options": dict(choice.options),
-        "hyperparameters": hyperparameters,
-        "seed": request.seed,
-        **start.settings(request.seed),
-        "run_seconds": request.seconds,
-        "changes": list(changes),
-    }
-    if request.seconds is not None:
+    choice: Choice,
+    chosen: Hyperparameters,
+    start: Start,
+    request: Request,
+    changes: Sequence[str],
+    configuration: str,
+) -> TrainingSpec:
+    """What a plan says to its trainer."""
+    seconds = request.seconds
+    spec = TrainingSpec(
+        trainer=choice.trainer,
+        # Where the trainer's class is found again, if it is a file of somebody's own.
+        trainer_file=plugins.PluginFile.of(choice.name) if choice.name.endswith(".py") else None,
+        options=dict(choice.options),
+        hyperparameters=chosen,
+        seed=request.seed,
+        run_s=seconds,
         # Under stock nnU-Net nobody measures the prediction; this leaves time for it.
-        settings["train_seconds"] = request.seconds * TRAINING_SHARE
-    return settings
-
-
-def _file_of(choice: Choice) -> dict[str, Any]:
-    """Where the trainer's class is found again, if it is a file of somebody's own."""
-    if not choice.name.endswith(".py"):
-        return {}
-    return {"trainer_file": plugins.PluginFile.of(choice.name).to_json()}
+        train_s=None if seconds is None else seconds * TRAINING_SHARE,
+        changes=tuple(changes),
+        configuration=configuration,
+    )
+    return start.applied(spec)
 
 
 def tailor_members(
@@ -236,15 +239,16 @@ def dimension_of(base: Plan, fingerprint: Fingerprint, request: Request) -> Dime
 
 def _shortened(
     trainer: type[Trainer],
-    hyperparameters: dict[str, Any],
+    chosen: Hyperparameters,
     start: Start,
     request: Request,
     decisions: Sequence[Decision],
-) -> list[Decision]:
-    """What nnU-Net's own training does otherwise where it is short, in `hyperparameters`."""
+) -> Chosen:
+    """What nnU-Net's own training does otherwise where it is short."""
     predicted = (each.inputs.get("predicted_steps") for each in decisions if each.name == "budget")
     steps = request.steps if request.steps is not None else next(predicted, None)
     if steps is None or not trainer.adaptive_width:
-        return []
-    mirroring = without_mirroring(steps, hyperparameters)
-    return mirroring + with_adamw(trainer, steps, hyperparameters, start.init.is_trained_model)
+        return chosen, []
+    chosen, mirroring = without_mirroring(steps, chosen)
+    chosen, optimiser = with_adamw(trainer, steps, chosen, start.init.is_trained_model)
+    return chosen, mirroring + optimiser

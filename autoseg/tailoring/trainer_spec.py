@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from autoseg import plugins
 from autoseg.data.few_cases import parse_cases
 from autoseg.errors import UsageError
+from autoseg.planner.training_spec import FewCases, TrainingSpec
 from autoseg.system.option_values import Anything
 from autoseg.tailoring.plan_of_model import PlanOfModel, plan_of_model
 from autoseg.tailoring.spec_text import NORMALIZATION, START, check_options, read_spec, write_spec
@@ -133,14 +134,15 @@ class Start:
         found |= {} if self.plan_from is None else {"plan_from": self.plan_from.identity}
         return found if self.cases is None else {**found, "cases": self.cases}
 
-    def settings(self, seed: int) -> dict[str, Any]:
-        """The same as a plan keeps it and a trainer reads it; the seed draws the cases."""
-        found: dict[str, Any] = {}
+    def applied(self, spec: TrainingSpec) -> TrainingSpec:
+        """The same training with this start; its seed draws the cases."""
         if self.init != Initialisation():
-            # Looked at once: a training that goes on may not find the file any more.
-            found = {"init": self.init.to_json(), "init_is_trained_model": self.init.is_trained_model}
-        found |= {} if self.finetune is None else {"finetune": str(self.finetune)}
-        return found if self.cases is None else {**found, "cases": {"size": self.cases, "seed": seed}}
+            spec = replace(spec, init=self.init.to_json(), init_is_trained_model=self.init.is_trained_model)
+        return replace(
+            spec,
+            finetune=None if self.finetune is None else str(self.finetune),
+            cases=None if self.cases is None else FewCases(self.cases, spec.seed),
+        )
 
     @property
     def words(self) -> list[str]:

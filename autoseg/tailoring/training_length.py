@@ -8,63 +8,63 @@ foreground from background, and tells apart last what looks alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from autoseg.planner.budget import NARROWEST, SOURCE, STEPS_FOR_MIRRORING, STEPS_FOR_SGD, Shape
+from autoseg.planner.hyperparameters import Hyperparameters
 from autoseg.planner.plan import Decision
 
 if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
 
-OPTIMISER = ("optimizer_name", "learning_rate", "momentum", "weight_decay")
+# Hyper-parameters, and why they became what they are.
+Chosen = tuple[Hyperparameters, list[Decision]]
 ADAMW_RATE = 1e-3
 
 
-def without_mirroring(steps: int, hyperparameters: MutableMapping[str, Any]) -> list[Decision]:
+def without_mirroring(steps: int, chosen: Hyperparameters) -> Chosen:
     """Leave mirroring out of a short training, and say so; what a user set stays.
 
     Args:
         steps: length of the training, as far as it is known.
-        hyperparameters: hyperparameters of the training; changed.
+        chosen: the hyper-parameters so far.
     """
-    if "mirroring" in hyperparameters:
-        return []
+    if chosen.mirroring is not None:
+        return chosen, []
     mirrored = steps >= STEPS_FOR_MIRRORING
-    if not mirrored:
-        hyperparameters["mirroring"] = False
     rule = f"samples are mirrored from {STEPS_FOR_MIRRORING} steps on: fewer do not teach every pose"
-    return [Decision("mirroring", mirrored, rule, {"steps": steps}, SOURCE)]
+    decision = Decision("mirroring", mirrored, rule, {"steps": steps}, SOURCE)
+    return chosen if mirrored else replace(chosen, mirroring=False), [decision]
 
 
-def with_adamw(
-    trainer: type[Trainer], steps: int, hyperparameters: MutableMapping[str, Any], trained: bool = False
-) -> list[Decision]:
+def with_adamw(trainer: type[Trainer], steps: int, chosen: Hyperparameters, trained: bool = False) -> Chosen:
     """Give a short training by SGD AdamW in its place, and say so; what a user set stays.
 
     Args:
         trainer: its class.
         steps: length of the training, as far as it is known.
-        hyperparameters: hyperparameters of the training; changed.
+        chosen: the hyper-parameters so far.
         trained: whether it starts from the weights of a trained model, which take a lower rate.
     """
-    if trainer.optimizer_name != "sgd" or any(name in hyperparameters for name in OPTIMISER):
-        return []
+    optimiser = (chosen.optimizer_name, chosen.learning_rate, chosen.momentum, chosen.weight_decay)
+    if trainer.optimizer_name != "sgd" or any(value is not None for value in optimiser):
+        return chosen, []
     short = steps < STEPS_FOR_SGD
     if short:
         rate = ADAMW_RATE * (trainer.pretrained_rate if trained else 1.0)
-        hyperparameters.update(optimizer_name="adamw", learning_rate=rate)
+        chosen = replace(chosen, optimizer_name="adamw", learning_rate=rate)
     rule = f"SGD from {STEPS_FOR_SGD} steps on, as published; fewer go further with AdamW"
-    return [Decision("optimiser", "adamw" if short else "sgd", rule, {"steps": steps}, SOURCE)]
+    return chosen, [Decision("optimiser", "adamw" if short else "sgd", rule, {"steps": steps}, SOURCE)]
 
 
-def optimiser_words(trainer: type[Trainer], hyperparameters: Mapping[str, Any]) -> list[str]:
+def optimiser_words(trainer: type[Trainer], chosen: Hyperparameters) -> list[str]:
     """An optimiser that is not the published one, in words."""
-    name = hyperparameters.get("optimizer_name", trainer.optimizer_name)
+    name = chosen.optimizer_name or trainer.optimizer_name
     if name == trainer.optimizer_name:
         return []
     words = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
-    rate = hyperparameters.get("learning_rate", trainer.learning_rate)
+    rate = chosen.learning_rate or trainer.learning_rate
     return [f"{words[trainer.optimizer_name]} -> {words[name]} (learning rate {rate:g})"]
 
 
@@ -75,22 +75,19 @@ EPOCHS = 10
 SMALL_PATCH = 1 / 8
 
 
-def count_steps(steps: int, hyperparameters: MutableMapping[str, Any]) -> list[Decision]:
+def count_steps(steps: int, chosen: Hyperparameters) -> Chosen:
     """Make a training as long as `steps`; a short one is not mirrored, in training and at prediction.
 
     Args:
         steps: in all; rounded down to a multiple of the number of epochs where it is larger than that.
-        hyperparameters: hyperparameters of the training; changed. Mirroring stays as a user set it.
-
-    Returns:
-        What was decided, for the plan.
+        chosen: the hyper-parameters so far. Mirroring stays as a user set it.
     """
     epochs = min(EPOCHS, steps)
     each = steps // epochs
-    hyperparameters.update(epochs=epochs, steps_per_epoch=each)
     rule = f"{steps} steps were requested, in {epochs} epochs"
-    found = [Decision("steps", epochs * each, rule, {"steps": steps}, "requested")]
-    return [*found, *without_mirroring(steps, hyperparameters)]
+    found = Decision("steps", epochs * each, rule, {"steps": steps}, "requested")
+    chosen, mirroring = without_mirroring(steps, replace(chosen, epochs=epochs, steps_per_epoch=each))
+    return chosen, [found, *mirroring]
 
 
 def small_shape(published: Shape, smallest_batch: int) -> Shape:

@@ -1,7 +1,7 @@
 """What a plan's settings ask of a trainer beyond its own: first weights, freezing, few cases.
 
-The settings are `init` (as `Initialisation.to_json`), `finetune` (the text of a `FineTunePolicy`) and `cases`
-(`size` and `seed` of a subset); where there are none, a trainer is what it was.
+They are the fields `init`, `finetune` and `cases` of a `TrainingSpec`; where these are None, a trainer is
+what it was.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from autoseg.data.few_cases import subset
+from autoseg.planner.training_spec import FewCases, TrainingSpec
 from autoseg.transfer.initialisation import Initialisation, LoadReport, initialise
 from autoseg.transfer.policy import FineTunePolicy, set_learning_rates
 
@@ -32,19 +33,18 @@ class FineTuning:
     policy: FineTunePolicy | None = None
     load_report: LoadReport | None = None
     _start: Initialisation = Initialisation()
-    _few: Mapping[str, Any] | None = None
+    _few: FewCases | None = None
     _open: tuple[str, ...] | None = None
     _kept_norms: tuple[nn.Module, ...] = ()
 
-    def read_finetuning(self, training: Mapping[str, Any]) -> None:
-        """Take what a plan's settings say; once the hyper-parameters are set, before they are used."""
-        if training.get("finetune"):
-            self.policy = FineTunePolicy.parse(training["finetune"])
-        if training.get("init"):
-            self._start = Initialisation(**training["init"])
-        self._few = training.get("cases")
-        chosen = "learning_rate" in training.get("hyperparameters", {})
-        if training.get("init_is_trained_model") and not chosen:
+    def read_finetuning(self, spec: TrainingSpec) -> None:
+        """Take what a plan says; once the hyper-parameters are set, before they are used."""
+        if spec.finetune:
+            self.policy = FineTunePolicy.parse(spec.finetune)
+        if spec.init:
+            self._start = Initialisation(**spec.init)  # type: ignore[arg-type]  # checked there
+        self._few = spec.cases
+        if spec.init_is_trained_model and spec.hyperparameters.learning_rate is None:
             self.learning_rate *= self.pretrained_rate
 
     def optimised(self, learning_rate: float) -> list[Any]:
@@ -85,7 +85,7 @@ class FineTuning:
         training, validation = super().do_split()  # type: ignore[misc]
         if self._few is None:
             return training, validation
-        few = list(subset(training, self._groups(), self._few["size"], self._few["seed"]))
+        few = list(subset(training, self._groups(), self._few.size, self._few.seed))
         self.print_to_log_file(f"{len(few)} of {len(training)} training cases: {', '.join(few)}")
         return few, validation
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from autoseg.planner.hyperparameters import Hyperparameters
 from autoseg.training.curves import SeldomDrawn
+
+if TYPE_CHECKING:
+    from autoseg.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +39,25 @@ def schedule_factor(schedule: str, progress: float, warmup: float = 0.0) -> floa
     return (1 - rest) ** 0.9 if schedule == "poly" else 0.5 * (1 + float(np.cos(np.pi * rest)))
 
 
-def schedule_changes(trainer: Any, hyperparameters: Mapping[str, Any], seconds: float | None) -> list[str]:
+def schedule_changes(trainer: type[Trainer], chosen: Hyperparameters, seconds: float | None) -> list[str]:
     """What the clock makes of a schedule that is defined in epochs, in words.
 
     Args:
         trainer: its class.
-        hyperparameters: what a user set in place of its attributes.
+        chosen: the hyper-parameters that are not the trainer's own.
         seconds: wall clock of the run; None: the epochs stay.
     """
     if seconds is None:
         return []
-    if hyperparameters.get("stock"):
+    if chosen.stock:
         return [f"stock schedule, stopped at {_duration(seconds)}"]
-    names = ("schedule", "epochs", "plateau_patience", "stopping_patience")
-    schedule, epochs, *patience = (hyperparameters.get(name, getattr(trainer, name)) for name in names)
+    epochs = chosen.epochs or trainer.epochs
     words = f"schedule of {epochs} epochs -> {_duration(seconds)}"
-    if schedule == "plateau":
+    if (chosen.schedule or trainer.schedule) == "plateau":
+        patience = (
+            chosen.plateau_patience or trainer.plateau_patience,
+            chosen.stopping_patience or trainer.stopping_patience,
+        )
         shares = " and ".join(f"{100 * each / epochs:.0f} %" for each in patience)
         words += f" (patience {' and '.join(map(str, patience))} epochs -> {shares} of it)"
     return [words]

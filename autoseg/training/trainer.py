@@ -27,6 +27,7 @@ from autoseg.data.folds import watching_cases
 from autoseg.losses.losses import SegmentationLoss
 from autoseg.nnunet import read_checkpoint
 from autoseg.planner.hyperparameters import KINDS
+from autoseg.planner.training_spec import TrainingSpec
 from autoseg.system.device import autocast_dtype, seed_everything
 from autoseg.system.files import read_json
 from autoseg.system.process_memory import take_from_system
@@ -132,18 +133,18 @@ class Trainer(
         # nnU-Net's launcher puts this key there; a plan read from disk has none.
         plans.setdefault("continue_training", False)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        training = _training_settings(plans)
-        for name, value in training.get("hyperparameters", {}).items():
+        self.spec = TrainingSpec.of_document(plans)
+        for name, value in self.spec.hyperparameters.given.items():
             setattr(self, name, value)
-        self.read_finetuning(training)
+        self.read_finetuning(self.spec)
         self.initial_lr = self.learning_rate
         self.num_epochs = self.epochs
         self.num_iterations_per_epoch = self.steps_per_epoch
         self.num_val_iterations_per_epoch = max(1, self.steps_per_epoch // 5)  # nnU-Net's 50 to its 250
         self.enable_deep_supervision = self.deep_supervision
         self.oversample_foreground_percent = self.foreground_oversampling
-        self.seed = int(training.get("seed", 0))
-        self.budget_s: float | None = training.get("train_seconds")
+        self.seed = self.spec.seed
+        self.budget_s: float | None = self.spec.train_s
         self.elapsed_s = 0.0
         self.steps_done = 0
         self.count = StepCount()
@@ -408,8 +409,3 @@ class Trainer(
         self.load_steps(state)
         if self.plateau is not None and "plateau" in state:
             self.plateau.load(state["plateau"])
-
-
-def _training_settings(plans: Mapping[str, Any]) -> Mapping[str, Any]:
-    settings: Mapping[str, Any] = plans.get("autoseg", {}).get("provenance", {}).get("training", {})
-    return settings

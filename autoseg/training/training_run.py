@@ -155,9 +155,8 @@ def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | No
     """The trainer, its network built, and loaded where there is something to go on from."""
     plan = plan or Plan.load(workspace.plan_of(run.dataset, run.plan))
     dataset_json = read_json(workspace.dataset_json_of(run.dataset), RunError)
-    trainer_class = plugins.trainer_of_plan(
-        run.trainer, plan.provenance.get("training", {}), f"The run {run.name}"
-    )
+    file = None if plan.training is None else plan.training.trainer_file
+    trainer_class = plugins.trainer_of_plan(run.trainer, file, f"The run {run.name}")
     trainer = trainer_class(plan.to_json(), run.configuration, run.fold, dict(dataset_json), device)
     trainer.initialize()
     if run.latest_checkpoint.is_file():
@@ -173,8 +172,7 @@ def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float, leg:
 
     Where that takes too much, fewer of the best checkpoints predict, and without mirroring.
     """
-    settings = trainer.plans_manager.plans.get("autoseg", {}).get("provenance", {}).get("training", {})
-    total = settings.get("run_seconds")
+    total = trainer.spec.run_s
     if total is None:
         return
     if leg is not None and leg.run_s is not None:

@@ -62,8 +62,8 @@ def test_three_orientations_share_a_budget_and_a_name(
     assert [plan.transpose[0] for plan in found] == [0, 1, 2]
     assert len({plan.configuration("2d").data_identifier for plan in found}) == 3
     for plan in found:
-        assert plan.provenance["training"]["run_seconds"] == pytest.approx(300)
-        assert not any("orientations" in change for change in plan.provenance["training"]["changes"])
+        assert plan.require_training().run_s == pytest.approx(300)
+        assert not any("orientations" in change for change in plan.require_training().changes)
     step_s["value"] = 1e9  # from disk, nothing is measured
     assert plans(data[3], tmp_path, run_seconds=900) == found
 
@@ -73,8 +73,8 @@ def test_a_budget_too_short_for_three_goes_to_one(
 ) -> None:
     step_s["value"] = 8.0
     (alone,) = plans(data[3], tmp_path, run_seconds=900)
-    assert alone.provenance["training"]["run_seconds"] == 900
-    assert "orientations 3 -> 1" in alone.provenance["training"]["changes"]
+    assert alone.require_training().run_s == 900
+    assert "orientations 3 -> 1" in alone.require_training().changes
     assert alone.decisions[-1].name == "orientations"
     step_s["value"] = 1e-4
     assert plans(data[3], tmp_path, run_seconds=900) == (alone,)
@@ -134,7 +134,7 @@ def test_where_three_orientations_are_refused_one_is_trained(
 ) -> None:
     step_s["value"] = 60.0
     (alone,) = plans(data[3], tmp_path, run_seconds=900)
-    assert alone.provenance["training"]["run_seconds"] == 900
+    assert alone.require_training().run_s == 900
     with pytest.raises(PlanError, match="300 s allow"):
         plans(data[3], tmp_path, "deepmrseg:orientations=3", run_seconds=900)
 
@@ -143,14 +143,14 @@ def test_without_a_budget_and_by_option(data: dict[int, Data], tmp_path: Path) -
     assert len(plans(data[3], tmp_path)) == 3
     assert len(plans(data[3], tmp_path, "deepmrseg:orientations=2")) == 2
     (single,) = plans(data[3], tmp_path, "deepmrseg:orientations=1")
-    assert not single.provenance["training"]["changes"]
+    assert not single.require_training().changes
     assert len(plans(data[3], tmp_path, "resnet34_mlp:orientations=3")) == 3
     assert len(plans(data[3], tmp_path, "nnunet")) == 1
 
 
 def test_images_have_one_orientation_and_miss_nothing(data: dict[int, Data], tmp_path: Path) -> None:
     (plan,) = plans(data[2], tmp_path)
-    assert not plan.provenance["training"]["changes"]
+    assert not plan.require_training().changes
 
 
 def test_seeds_of_one_plan_are_one_row(

@@ -14,6 +14,7 @@ from autoseg.data.folds import Fold
 from autoseg.intake.verification.findings import VerifyReport, warning
 from autoseg.leaderboard.records.files import Record, read_records, write_record
 from autoseg.pipeline.trial_record import Cell, plan_content, training_cases, with_data_warnings
+from autoseg.planner.training_spec import FewCases, TrainingSpec
 from autoseg.system.files import write_json
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice
@@ -47,11 +48,10 @@ def test_the_seed_draws_them_as_the_trainer_does() -> None:
 
 def test_seeds_that_draw_other_cases_are_one_row_and_other_numbers_are_not() -> None:
     def content(size: int | None, seed: int) -> dict[str, Any]:
-        few = {} if size is None else {"cases": {"size": size, "seed": seed}}
+        few = None if size is None else FewCases(size, seed)
         document: dict[str, Any] = {"plans_name": f"plan {seed}", "autoseg": {}, "configurations": {}}
-        plan: Any = SimpleNamespace(
-            to_json=lambda: dict(document), provenance={"training": {"seed": seed, **few}}
-        )
+        training = TrainingSpec("unet", seed=seed, cases=few)
+        plan: Any = SimpleNamespace(to_json=lambda: dict(document), require_training=lambda: training)
         return plan_content(plan)
 
     assert content(5, 0) == content(5, 1)

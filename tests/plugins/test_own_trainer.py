@@ -21,6 +21,7 @@ from autoseg.errors import RunError, UsageError
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.trainer_choice import choose_trainers
 from autoseg.pipeline.walk import plan_and_train
+from autoseg.planner.plan import Plan
 from autoseg.system.files import read_json
 from autoseg.tailoring.trainer_spec import Choice
 from autoseg.workspace import Workspace
@@ -145,20 +146,20 @@ def test_a_file_that_was_moved_is_asked_for_and_found(
     caplog: Any,
 ) -> None:
     file, record = trained
-    training = read_json(model_of(workspace, record) / "plans.json")["autoseg"]["provenance"]["training"]
+    planned = Plan.load(model_of(workspace, record) / "plans.json").require_training().trainer_file
     moved = file.rename(tmp_path / file.name)
     try:
         with pytest.raises(RunError, match=r"The model X needs the plug-in .*my_unet.py.*AUTOSEG_PLUGINS"):
-            plugins.trainer_of_plan("MyUNet", training, "The model X")
+            plugins.trainer_of_plan("MyUNet", planned, "The model X")
         monkeypatch.setenv("AUTOSEG_PLUGINS", str(tmp_path))
-        assert plugins.trainer_of_plan("MyUNet", training, "The model X").__name__ == "MyUNet"
+        assert plugins.trainer_of_plan("MyUNet", planned, "The model X").__name__ == "MyUNet"
         assert "has changed" not in caplog.text
         write(moved, "MyUNet", steps=3)
-        assert plugins.trainer_of_plan("MyUNet", training, "The model X").steps_per_epoch == 3
+        assert plugins.trainer_of_plan("MyUNet", planned, "The model X").steps_per_epoch == 3
         assert "has changed since The model X was made" in caplog.text
         write(moved, "Other")
         with pytest.raises(RunError, match="now Other is there"):
-            plugins.trainer_of_plan("MyUNet", training, "The model X")
+            plugins.trainer_of_plan("MyUNet", planned, "The model X")
     finally:
         write(file, "MyUNet")
 

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from autoseg.planner.budget import STEPS_FOR_MIRRORING, Shape
+from autoseg.planner.hyperparameters import Hyperparameters
 from autoseg.tailoring.training_length import count_steps, small_shape
 
 
 @pytest.mark.parametrize(("steps", "epochs", "each"), [(300, 10, 30), (10, 10, 1), (7, 7, 1), (205, 10, 20)])
 def test_steps_are_divided_into_epochs(steps: int, epochs: int, each: int) -> None:
-    hyperparameters: dict[str, Any] = {"learning_rate": 0.1}
-    decisions = count_steps(steps, hyperparameters)
-    assert (hyperparameters["epochs"], hyperparameters["steps_per_epoch"]) == (epochs, each)
-    assert hyperparameters["learning_rate"] == 0.1
+    chosen, decisions = count_steps(steps, Hyperparameters(learning_rate=0.1))
+    assert (chosen.epochs, chosen.steps_per_epoch, chosen.learning_rate) == (epochs, each, 0.1)
     assert decisions[0].value == epochs * each <= steps
 
 
 def test_a_short_training_is_not_mirrored_unless_a_user_says_so() -> None:
-    short: dict[str, Any] = {}
-    count_steps(100, short)
-    assert short["mirroring"] is False
-    long: dict[str, Any] = {}
-    count_steps(STEPS_FOR_MIRRORING, long)
-    assert "mirroring" not in long
-    asked: dict[str, Any] = {"mirroring": True}
-    assert [each.name for each in count_steps(100, asked)] == ["steps"]
-    assert asked["mirroring"] is True
+    short, _ = count_steps(100, Hyperparameters())
+    assert short.mirroring is False
+    long, _ = count_steps(STEPS_FOR_MIRRORING, Hyperparameters())
+    assert long.mirroring is None
+    wanted, decisions = count_steps(100, Hyperparameters(mirroring=True))
+    assert [each.name for each in decisions] == ["steps"]
+    assert wanted.mirroring is True
 
 
 def test_a_small_shape_is_never_larger_than_the_published_one() -> None:

@@ -87,7 +87,7 @@ def test_all_that_shapes_the_network_and_its_images_is_the_models(
     assert after.architecture.kwargs["features"][0] == 8
     assert moved.intensities == Plan.load(place / "plans.json").intensities
     assert moved.dataset == data[3][0].name and moved.name != Plan.load(place / "plans.json").name
-    told = moved.provenance["training"]["changes"]
+    told = moved.require_training().changes
     assert f"weights from {place.name}" in told
     assert "learning rate 0.001 -> 0.0001 (weights of a trained model)" in told
     words = f"network, patch, spacing and normalisation from the plan of {place.name}"
@@ -118,7 +118,7 @@ def test_two_arms_of_one_experiment_share_their_images_and_no_name(
     folders = [each.configuration("3d_fullres").data_identifier for each in (tuned, scratch, plain)]
     assert folders[0] == folders[1] != folders[2]
     assert len({tuned.name, scratch.name, plain.name}) == 3
-    assert "init" not in scratch.provenance["training"] and "init" in tuned.provenance["training"]
+    assert scratch.require_training().init is None and tuned.require_training().init is not None
 
 
 def test_only_the_batch_gives_way_to_a_budget(

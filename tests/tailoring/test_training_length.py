@@ -8,6 +8,7 @@ import pytest
 
 from autoseg import plugins
 from autoseg.planner.budget import STEPS_FOR_MIRRORING, STEPS_FOR_SGD
+from autoseg.planner.hyperparameters import Hyperparameters
 from autoseg.tailoring.training_length import ADAMW_RATE, optimiser_words, with_adamw, without_mirroring
 
 SGD = plugins.trainer_class("nnunet")
@@ -15,17 +16,15 @@ ADAM = plugins.trainer_class("mobilenetv2_unet")
 
 
 def test_a_short_training_by_sgd_takes_adamw_and_says_so() -> None:
-    chosen: dict[str, Any] = {}
-    (decision,) = with_adamw(SGD, STEPS_FOR_SGD - 1, chosen)
-    assert chosen == {"optimizer_name": "adamw", "learning_rate": ADAMW_RATE}
+    chosen, (decision,) = with_adamw(SGD, STEPS_FOR_SGD - 1, Hyperparameters())
+    assert chosen == Hyperparameters(optimizer_name="adamw", learning_rate=ADAMW_RATE)
     assert decision.value == "adamw"
     assert optimiser_words(SGD, chosen) == ["SGD -> AdamW (learning rate 0.001)"]
 
 
 def test_from_a_trained_model_the_rate_is_lower() -> None:
-    chosen: dict[str, Any] = {}
-    with_adamw(SGD, 100, chosen, trained=True)
-    assert chosen["learning_rate"] == pytest.approx(ADAMW_RATE * SGD.pretrained_rate)
+    chosen, _ = with_adamw(SGD, 100, Hyperparameters(), trained=True)
+    assert chosen.learning_rate == pytest.approx(ADAMW_RATE * SGD.pretrained_rate)
     assert SGD.pretrained_rate < 1
 
 
@@ -41,16 +40,14 @@ def test_from_a_trained_model_the_rate_is_lower() -> None:
 def test_long_trainings_others_and_what_a_user_set_stay(
     trainer: Any, steps: int, given: dict[str, Any]
 ) -> None:
-    chosen = dict(given)
-    decisions = with_adamw(trainer, steps, chosen)
-    assert chosen == given
+    chosen, decisions = with_adamw(trainer, steps, Hyperparameters(**given))
+    assert chosen.given == given
     assert all(each.value == "sgd" for each in decisions)
     assert optimiser_words(trainer, chosen) == []
 
 
 def test_mirroring_goes_and_stays_likewise() -> None:
-    short: dict[str, Any] = {}
-    (decision,) = without_mirroring(STEPS_FOR_MIRRORING - 1, short)
-    assert short == {"mirroring": False} and decision.value is False
-    asked: dict[str, Any] = {"mirroring": True}
-    assert without_mirroring(10, asked) == [] and asked == {"mirroring": True}
+    short, (decision,) = without_mirroring(STEPS_FOR_MIRRORING - 1, Hyperparameters())
+    assert short == Hyperparameters(mirroring=False) and decision.value is False
+    wanted = Hyperparameters(mirroring=True)
+    assert without_mirroring(10, wanted) == (wanted, [])

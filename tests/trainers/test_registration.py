@@ -104,8 +104,7 @@ def test_brainunet_has_it_and_anyone_may_choose(dataset: Dataset, fingerprint: F
         [f"{PERCENTILE} inside nonzero"]
     ]
     for plan in plans:
-        training = plan.provenance["training"]
-        assert "normalization" not in training["hyperparameters"]
+        assert not plan.require_training().hyperparameters.given
     network = next(iter(plans[0].configurations.values())).architecture.kwargs
     assert "normalization" not in network
 

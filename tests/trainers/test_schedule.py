@@ -15,6 +15,7 @@ from bare_trainers import batch_for
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from autoseg import nnunet, plugins
+from autoseg.planner.hyperparameters import Hyperparameters
 from autoseg.training.schedule import Plateau, schedule_changes
 
 MakeTrainer = Callable[..., Any]
@@ -170,7 +171,7 @@ def test_a_look_always_sees_the_same_patches(make_trainer: MakeTrainer) -> None:
 
 def test_the_change_of_a_schedule_is_told_in_words() -> None:
     def told(name: str, seconds: float | None, **hyperparameters: Any) -> list[str]:
-        return schedule_changes(plugins.trainer_class(name), hyperparameters, seconds)
+        return schedule_changes(plugins.trainer_class(name), Hyperparameters(**hyperparameters), seconds)
 
     assert told("nnunet", None) == []
     assert told("nnunet", 360.0) == ["schedule of 1000 epochs -> 6 min"]

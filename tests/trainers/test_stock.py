@@ -82,10 +82,10 @@ def test_a_budget_leaves_the_published_plan_as_it_is(tmp_path: Path) -> None:
     plan = tailor(dataset, fingerprint, Choice.parse("nnunet:stock=true"), request)
     published = plan_experiment(dataset, fingerprint).configuration("3d_fullres")
     assert plan.configurations == {"3d_fullres": published}
-    training = plan.provenance["training"]
-    assert training["changes"] == ["stock schedule, stopped at 20 s"]
-    assert training["hyperparameters"] == {"stock": True}
-    assert training["options"] == {"stock": True}
+    training = plan.require_training()
+    assert training.changes == ("stock schedule, stopped at 20 s",)
+    assert training.hyperparameters.given == {"stock": True}
+    assert training.options == {"stock": True}
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from autoseg.planner.training_spec import TrainingSpec
 from autoseg.run import Run
 from autoseg.workspace import Workspace
 
@@ -53,9 +54,7 @@ class Planned:
     """A trainer whose axes are known only when its loaders are made, as nnU-Net's are."""
 
     def __init__(self) -> None:
-        self.plans_manager = SimpleNamespace(
-            plans={"autoseg": {"provenance": {"training": {"run_seconds": 100.0}}}}
-        )
+        self.spec = TrainingSpec(run_s=100.0)
         self.budget_s, self.best_checkpoints, self.mirroring, self.mirrored_prediction = 85.0, 0, True, True
         self.inference_allowed_mirroring_axes: tuple[int, ...] | None = None
 

@@ -183,7 +183,7 @@ class _Work:
         fingerprint = prepare.fingerprinted(dataset, self.workspace, self.workers)
         choice, request = choice_of(self.cell), request_of(self.cell, device)
         plans = plans_for(dataset, fingerprint, choice, request, self.workspace)
-        names = {plan.name: plan.provenance["configuration"] for plan in plans}
+        names = {plan.name: plan.trained_configuration().name for plan in plans}
         return {"plans": names, "device": str(device)}
 
     def run_preprocess(self) -> dict[str, Any]:
