@@ -1,28 +1,44 @@
 """Networks by name. Each file is one architecture; the file name is its name.
 
-A file defines `NETWORK`, the class; `DIMENSIONS`, what it supports; and `kwargs_for(topology, **options)`,
-the JSON-able arguments of that class for one configuration of a plan.
+A file defines `NETWORK`, the class, as a rule derived from `SegmentationNetwork`; `DIMENSIONS`, what it
+supports; `OPTIONS`, what a user may choose, each an `Option`; and `kwargs_for(topology, **options)`, the
+JSON-able arguments of that class for one configuration of a plan. Options come checked, defaults filled in.
+`check_architecture` tries out everything that a network has to keep. A file of your own lies anywhere, or
+in a package under the entry point group ``autoseg.architectures``.
 """
 
 from __future__ import annotations
 
-import functools
+import inspect
+import json
 import pydoc
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from autoseg import plugins
-from autoseg.architectures._topology import Option, Topology
+from autoseg.architectures._topology import Option, Topology, choose, require_dimensions
+from autoseg.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from autoseg.architectures._blocks import SegmentationNetwork, crop_to, pad_to_multiple
+
+# What needs torch is imported when it is first used: plans are made without it.
+_WITH_TORCH = ("SegmentationNetwork", "crop_to", "pad_to_multiple")
+
 __all__ = [
     "channels_last",
     "Option",
+    "SegmentationNetwork",
     "Topology",
+    "check_architecture",
+    "crop_to",
+    "dimensions_of",
+    "pad_to_multiple",
     "build_network",
     "class_path",
     "network_kwargs",
@@ -33,19 +49,110 @@ __all__ = [
 ]
 
 
-@functools.cache
+def __getattr__(name: str) -> Any:
+    if name in _WITH_TORCH:
+        from autoseg.architectures import _blocks
+
+        return getattr(_blocks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def _module(architecture: str) -> ModuleType:
-    return plugins.find("architectures", architecture)
+    module = plugins.find("architectures", architecture)
+    if module.__name__ not in _CHECKED or architecture.endswith(".py"):
+        _check_module(module, name_of(architecture))
+        _CHECKED.add(module.__name__)
+    return module
+
+
+_CHECKED: set[str] = set()
+_NEEDED = {
+    "NETWORK": "the class of the network, derived from autoseg.architectures.SegmentationNetwork",
+    "DIMENSIONS": "what it supports, (2,), (3,) or (2, 3)",
+    "kwargs_for": "a function of a topology and options that gives the arguments of NETWORK",
+}
+_ARGUMENTS = ("input_channels", "num_classes", "deep_supervision")
+
+
+def _check_module(module: ModuleType, name: str) -> None:
+    """Say what a file lacks to be an architecture.
+
+    Raises:
+        UsageError: with what is missing or wrong, and how to mend it.
+    """
+    # A file may give NETWORK when it is needed, so that plans are made without torch.
+    given = {*vars(module), *(("NETWORK",) if hasattr(module, "__getattr__") else ())}
+    if lacking := [f"{key}, {meaning}" for key, meaning in _NEEDED.items() if key not in given]:
+        raise UsageError(f"The architecture {name} lacks {'; '.join(lacking)}. Define it in its file.")
+    dimensions = tuple(module.DIMENSIONS)
+    if not dimensions or set(dimensions) - {2, 3}:
+        raise UsageError(f"The architecture {name} has DIMENSIONS {module.DIMENSIONS!r}; expected (2, 3).")
+    options = getattr(module, "OPTIONS", {})
+    if wrong := [key for key, option in options.items() if not isinstance(option, Option)]:
+        raise UsageError(
+            f"The architecture {name}: its option {wrong[0]!r} is {options[wrong[0]]!r}. "
+            f"Write OPTIONS = {{{wrong[0]!r}: Option(default, 'what it means')}}."
+        )
+    network = vars(module).get("NETWORK")
+    if network is None:
+        return
+    taken = inspect.signature(network).parameters
+    lacking = [key for key in _ARGUMENTS if key not in taken]
+    if lacking and not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        raise UsageError(
+            f"The network {network.__name__} of the architecture {name} takes no {', '.join(lacking)}. "
+            f"Its __init__ takes {', '.join(_ARGUMENTS)} and what kwargs_for gives."
+        )
+
+
+def name_of(architecture: str) -> str:
+    """The name of an architecture; of a file the file's."""
+    return Path(architecture).stem if architecture.endswith(".py") else architecture
+
+
+def dimensions_of(architecture: str) -> tuple[int, ...]:
+    """The dimensions that an architecture supports.
+
+    Raises:
+        UsageError: for an unknown architecture, or a file that lacks what one needs.
+    """
+    return tuple(_module(architecture).DIMENSIONS)
+
+
+def check_architecture(architecture: str) -> list[str]:
+    """Try out what every architecture has to keep, without weights: a moment, on any machine.
+
+    Args:
+        architecture: a name of `plugins.available("architectures")`, or the path of a file.
+
+    Returns:
+        What is wrong and how to mend it, one sentence or two each; empty if all is well.
+    """
+    from autoseg.architectures._contract import problems_of
+
+    return problems_of(architecture)
 
 
 def network_kwargs(architecture: str, topology: Topology, **options: Any) -> dict[str, Any]:
     """The JSON-able arguments of a network for one configuration.
 
     Raises:
-        PlanError: for an unknown option or a dimension that the network does not support.
-        UsageError: for an unknown architecture.
+        PlanError: for an unknown option, a dimension that the network does not support, or arguments that a
+            plan cannot hold.
+        UsageError: for an unknown architecture, or a file that lacks what one needs.
     """
-    kwargs: dict[str, Any] = _module(architecture).kwargs_for(topology, **options)
+    module, name = _module(architecture), name_of(architecture)
+    require_dimensions(name, topology, module.DIMENSIONS)
+    if hasattr(module, "OPTIONS"):
+        options = choose(name, module.OPTIONS, options)
+    kwargs: dict[str, Any] = module.kwargs_for(topology, **options)
+    try:
+        json.dumps(kwargs, allow_nan=False)
+    except (TypeError, ValueError) as problem:
+        raise PlanError(
+            f"{name}: kwargs_for gives {kwargs!r}, which a plan cannot hold ({problem}). Give numbers, "
+            f"texts, truth values and lists."
+        ) from None
     return kwargs
 
 

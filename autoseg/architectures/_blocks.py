@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from autoseg.architectures._convolution import Conv2d, Conv3d
 from autoseg.architectures._cpu import InstanceNorm2d, InstanceNorm3d, TransposedConv2d, TransposedConv3d
-from autoseg.errors import PlanError
+from autoseg.errors import PlanError, UsageError
 
 Sizes = Sequence[int]
 
@@ -105,6 +105,12 @@ def pad_to_multiple(x: Tensor, divisor: Sizes) -> Tensor:
     return functional.pad(x, pairs, mode="replicate")
 
 
+_ADVICE = (
+    "Give it a property `parts`, so that they can be frozen or trained apart: a dictionary of 'encoder', "
+    "'decoder1' (next to the bottleneck) and on, and 'head', each with names of submodules in a list."
+)
+
+
 class SegmentationNetwork(nn.Module):
     """The convention that all networks of autoseg follow.
 
@@ -114,6 +120,11 @@ class SegmentationNetwork(nn.Module):
     """
 
     deep_supervision: bool
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.forward is not nn.Module.forward and cls.parts is SegmentationNetwork.parts:
+            raise UsageError(f"The network {cls.__name__} does not name its parts. {_ADVICE}")
 
     def __init__(self, deep_supervision: bool, output_strides: Sequence[Sizes]) -> None:
         super().__init__()
@@ -128,7 +139,7 @@ class SegmentationNetwork(nn.Module):
     @property
     def parts(self) -> Mapping[str, Sequence[str]]:
         """Submodules of "encoder", "decoder1" (next to the bottleneck) and on, and "head"."""
-        raise NotImplementedError
+        raise PlanError(f"The network {type(self).__name__} does not name its parts. {_ADVICE}")
 
     def arrange(self, logits: Tensor, auxiliary: Callable[[], Sequence[Tensor]]) -> Tensor | list[Tensor]:
         """The forward result; `auxiliary` (largest first) is only called under deep supervision."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from autoseg.architectures._blocks import SegmentationNetwork
+from autoseg.architectures._blocks import _ADVICE
 from autoseg.errors import PlanError
 
 Parts = Mapping[str, Sequence[str]]
@@ -39,8 +39,9 @@ def _within(name: str, prefix: str) -> bool:
 
 
 def _prefixes(network: nn.Module) -> Parts:
-    if isinstance(network, SegmentationNetwork):
-        return network.parts
+    own = getattr(network, "parts", None)
+    if isinstance(own, Mapping):
+        return own
     decoder = getattr(network, "decoder", None)
     if decoder is not None and hasattr(decoder, "seg_layers"):  # nnU-Net's
         blocks = {
@@ -48,7 +49,4 @@ def _prefixes(network: nn.Module) -> Parts:
             for number in range(1, len(decoder.stages) + 1)
         }
         return {"encoder": ("encoder",), **blocks, "head": ("decoder.seg_layers",)}
-    raise PlanError(
-        f"The parts of {type(network).__name__} are not known. Give it a property `parts`: names of "
-        "submodules for 'encoder', 'decoder1', ... and 'head'."
-    )
+    raise PlanError(f"The parts of {type(network).__name__} are not known. {_ADVICE}")

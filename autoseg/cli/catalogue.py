@@ -167,15 +167,8 @@ def _parameters(architecture: str, dimensions: int, options: tuple[tuple[str, An
 def _network(architecture: str, dimensions: int, options: tuple[tuple[str, Any], ...] = ()) -> nn.Module:
     """A network at the reference size, without memory or random numbers."""
     import torch
-    from torch.overrides import TorchFunctionMode
 
-    class Numberless(TorchFunctionMode):
-        """Skips the drawing of weights, which torch plays through in Python where there is no memory."""
-
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if args and getattr(func, "__name__", "") in ("normal_", "uniform_"):
-                return args[0]
-            return func(*args, **(kwargs or {}))
+    from autoseg.architectures._contract import Numberless
 
     topology = reference_topology(dimensions)
     with torch.device("meta"), Numberless():

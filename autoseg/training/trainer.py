@@ -20,7 +20,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
-from autoseg import plugins
+from autoseg import architectures
 from autoseg.architectures import Topology, channels_last, prepare_for_cpu, system_blocks
 from autoseg.augmentation import nnunet_transforms
 from autoseg.data.folds import watching_cases
@@ -181,8 +181,7 @@ class Trainer(
         kwargs = dict(configuration_manager.network_arch_init_kwargs)
         requires_import = configuration_manager.network_arch_init_kwargs_req_import
         if cls.architecture is not None:
-            module = plugins.find("architectures", cls.architecture)
-            own_path = f"{module.NETWORK.__module__}.{module.NETWORK.__qualname__}"
+            own_path = architectures.class_path(cls.architecture)
             if class_path != own_path:
                 topology = Topology(
                     patch_size=tuple(configuration_manager.patch_size),
@@ -192,8 +191,8 @@ class Trainer(
                 )
                 class_path, kwargs, requires_import = (
                     own_path,
-                    module.kwargs_for(topology, **cls.architecture_options),
-                    (),
+                    architectures.network_kwargs(cls.architecture, topology, **cls.architecture_options),
+                    architectures.requires_import(cls.architecture),
                 )
         network: nn.Module = get_network_from_plans(
             class_path,
