@@ -137,8 +137,7 @@ def latex(leaderboard: Leaderboard) -> str:
             body.append(" & ".join(cells) + r" \\")
         parts += [
             r"\begin{table}",
-            rf"\caption{{{_tex(_caption(item))}. Bold: not told apart from the best"
-            r" (Wilcoxon signed rank, Holm, $p \geq 0.05$).}",
+            rf"\caption{{{_tex(_caption(item))}. Bold: {_bold_words(item)}.}}",
             rf"\begin{{tabular}}{{rl{'r' * (len(head) - 2)}}}",
             r"\toprule",
             " & ".join(_tex(cell) for cell in head) + r" \\",
@@ -251,3 +250,10 @@ def _scores(table: ScoreTable) -> Iterable[CaseScore]:
                     status,  # type: ignore[arg-type]
                     case,
                 )
+
+
+def _bold_words(item: RankedSet) -> str:
+    """What a bold row has in common with the best."""
+    if item.analysis.testable:
+        return r"not told apart from the best (Wilcoxon signed rank, Holm, $p \geq 0.05$)"
+    return "the best, and those whose interval of the difference to it holds 0 (too few for a test)"

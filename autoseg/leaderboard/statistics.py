@@ -64,9 +64,26 @@ class Difference:
         """Whether the adjusted test tells the two apart at 5 %."""
         return self.p_holm < ALPHA
 
+    @property
+    def apart(self) -> bool:
+        """Whether the interval of the difference does not hold 0."""
+        return self.interval.low > 0 or self.interval.high < 0
+
     def equivalent(self, margin: float) -> bool:
         """Whether the interval of the difference lies within plus or minus `margin`."""
         return -margin <= self.interval.low and self.interval.high <= margin
+
+
+def can_be_tested(units: int, pairs: int) -> bool:
+    """Whether a difference, were it in every case, could pass the adjusted test of all pairs.
+
+    The least two-sided p value of the signed-rank test is 2 to the power of 1 - n.
+
+    Args:
+        units: cases, or groups where there are groups.
+        pairs: compared.
+    """
+    return max(pairs, 1) * 2.0 ** (1 - units) < ALPHA
 
 
 def resample(

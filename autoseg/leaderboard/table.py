@@ -47,7 +47,14 @@ def terminal_table(leaderboard: Leaderboard) -> RenderableType:
         )
     if not parts:
         return Text("No records: nothing to rank.")
-    parts.append(Text("  = not told apart from the best (Wilcoxon signed rank, Holm, p >= 0.05)."))
+    tested = [item.analysis.testable for item in leaderboard.sets if len(item.rows) > 1]
+    if all(tested):
+        parts.append(Text("  = not told apart from the best (Wilcoxon signed rank, Holm, p >= 0.05)."))
+    else:
+        where = "" if not any(tested) else " where cases are too few for a test"
+        parts.append(
+            Text(f"  = cannot be tested with so few: the interval of the difference holds 0{where}.")
+        )
     return Group(*parts)
 
 

@@ -336,6 +336,45 @@ def test_what_verification_found_stands_above_the_ranking() -> None:
     assert "what may spoil these models" not in render(rank(experiment({"nnunet": 0.9}), resamples=200))
 
 
+def _too_few() -> list[Record]:
+    """Six trainers on eight cases, one of them far behind; 15 pairs, which nothing can tell apart."""
+    qualities = {
+        "nnunet": 0.9,
+        "unet": 0.899,
+        "brainunet": 0.897,
+        "swin": 0.896,
+        "mednext": 0.895,
+        "slow": 0.024,
+    }
+    made = experiment(qualities, n_cases=8, n_folds=2)
+    steps = {"nnunet": 2310, "slow": 53}
+    return [replace(r, cost=replace(r.cost, training_steps=steps.get(r.trainer, 900))) for r in made]
+
+
+def test_too_few_cases_for_a_test_are_said_and_nobody_far_behind_is_shaded(
+    browser: Chromium, tmp_path: Path
+) -> None:
+    board = rank(_too_few(), resamples=500)
+    assert not any(pair.significant for pair in board.sets[0].analysis.pairs)
+    page = browser.page().open(write_page(board, tmp_path / "leaderboard.html"))
+    shaded = _texts(page, ".ranking tr.tied .name")
+    assert "nnunet" in shaded and "slow" not in shaded
+    assert "tied with best" not in _texts(page, ".badge.tie")
+    (said,) = _texts(page, ".verdict")
+    assert "Differences cannot be tested with so few cases." in said and "slow lies behind it" in said
+    assert any("Differences cannot be tested with so few" in text for text in _texts(page, ".warnings li"))
+    assert "cannot be tested, interval apart from 0" in _texts(page, ".comparisons td")
+
+
+def test_steps_made_stand_in_every_row(browser: Chromium, tmp_path: Path) -> None:
+    board = rank(_too_few(), resamples=200)
+    page = browser.page().open(write_page(board, tmp_path / "leaderboard.html"))
+    steps = dict(zip(_texts(page, ".ranking .name"), _texts(page, "[data-cell=training_steps]"), strict=True))
+    assert steps.pop("nnunet") == "2310" and steps.pop("slow") == "53"
+    assert set(steps.values()) == {"900"}
+    assert "Steps" in _texts(page, ".ranking th")
+
+
 def test_methods_say_what_was_done() -> None:
     cases = {f"case_{i:03d}": f"person {i // 2}" for i in range(60)}
     text = render(rank(experiment({"a": 0.9, "b": 0.8}, groups=cases), resamples=500, margin=0.02))

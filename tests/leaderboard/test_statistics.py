@@ -132,6 +132,30 @@ def test_identical_models_tie() -> None:
     assert stability.p_best == pytest.approx([1 / 3] * 3)
 
 
+@pytest.mark.parametrize(
+    ("units", "pairs", "testable"),
+    [(8, 15, False), (8, 6, True), (10, 15, True), (5, 1, False), (6, 1, True)],
+)
+def test_so_few_units_can_tell_so_many_pairs_apart(units: int, pairs: int, testable: bool) -> None:
+    """The least p is 2^(1 - n), and the first of Holm's is multiplied by the number of pairs."""
+    assert statistics.can_be_tested(units, pairs) is testable
+
+
+def test_where_nothing_can_be_tested_the_interval_says_who_is_tied() -> None:
+    scores = _scores(0, 3, 5)
+    scores[1], scores[2] = (
+        scores[0] - 0.3 + np.linspace(0, 0.01, 5),
+        scores[0] + [0.02, -0.03, 0, 0.01, -0.01],
+    )
+    pairs = statistics.compare_pairs(scores, statistics.resample(5))
+    assert not any(pair.significant for pair in pairs)
+    assert [pair.apart for pair in pairs] == [True, False, True]
+    order = mean_then_rank(scores)
+    assert tied_with_best(order, pairs, 5) == [True, False, True]
+    assert tied_with_best(order, pairs) == [True, True, True], "by the test alone nobody is behind"
+    assert tied_with_best(order, pairs, 1) == [True, True, True], "one case tells nobody apart"
+
+
 def test_pairs_are_first_minus_second() -> None:
     scores = _scores(0, 2, 60, gap=0.05)
     (pair,) = statistics.compare_pairs(scores, statistics.resample(60))

@@ -33,6 +33,15 @@ def test_it_fits_a_hundred_columns_and_cuts_nothing_off() -> None:
     assert "1.0 M" in row and "5.0 min" in row and row.rstrip().endswith("0.1")
 
 
+def test_with_too_few_cases_for_a_test_the_table_says_so() -> None:
+    qualities = {"a": 0.9, "b": 0.899, "c": 0.898, "d": 0.897, "e": 0.896, "slow": 0.02}
+    words = " ".join(_text(experiment(qualities, n_cases=8, n_folds=2)).split())
+    assert "= cannot be tested with so few: the interval of the difference holds 0." in words
+    assert "Wilcoxon" not in words
+    assert " 6 slow" in words, "no sign of a tie"
+    assert "not told apart from the best" in " ".join(_text(experiment({"a": 0.9, "b": 0.8})).split())
+
+
 def test_a_long_name_is_folded_not_cut() -> None:
     name = "mobilenetv2_unet:activation=hardswish,width=32"
     lines = _text(experiment({"nnunet": 0.9, name: 0.8}), width=90).splitlines()

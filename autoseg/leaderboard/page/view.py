@@ -19,10 +19,15 @@ from autoseg.leaderboard.quantities import HEADLINE, SHOWN, Quantity, columns, q
 from autoseg.leaderboard.ranking.ranking import RankedSet
 from autoseg.leaderboard.ranking.rows import Row
 from autoseg.leaderboard.statistics import Difference, Interval
-from autoseg.leaderboard.table import COSTS
 
 _MANY_DOTS = 4000
 _MANY_ROWS = 12
+COST_TITLES = {
+    "parameters": "Parameters",
+    "training_steps": "Steps",
+    "train_s": "Training",
+    "inference_s_per_case": "Time per case",
+}
 _SYMBOLS = {"a": "▲", "b": "▼", "equivalent": "≈", "undecided": "·"}
 _WORDS = {"a": "better", "b": "worse", "equivalent": "equivalent", "undecided": "not told apart"}
 
@@ -103,7 +108,14 @@ class View:
     @cached_property
     def costs(self) -> tuple[str, ...]:
         """Costs that some trainer has: a column of dashes says nothing."""
-        return tuple(name for name in COSTS if any(line.row.cost(name) is not None for line in self.lines))
+        return tuple(
+            name for name in COST_TITLES if any(line.row.cost(name) is not None for line in self.lines)
+        )
+
+    @staticmethod
+    def cost_title(name: str) -> str:
+        """What the column of a cost is called."""
+        return COST_TITLES[name]
 
     @property
     def any_missing(self) -> bool:
@@ -164,13 +176,20 @@ class View:
         pair = analysis.pair(a.index, b.index)
         kind = analysis.verdict(pair)
         short = self.signed(pair.mean) if len(self.lines) <= _MANY_ROWS else ""
+        told = self._words(kind, pair)
         words = (
             f"{a.row.name} minus {b.row.name}: {self.signed(pair.mean)} "
             f"[{self.signed(pair.interval.low)}, {self.signed(pair.interval.high)}], "
-            f"p after Holm {p_words(pair.p_holm)}: {_WORDS[kind]}"
+            f"p after Holm {p_words(pair.p_holm)}: {told}"
             f"{', within the margin' if kind in 'ab' and analysis.negligible(pair) else ''}"
         )
         return Cell({"a": "better", "b": "worse"}.get(kind, kind), _SYMBOLS[kind], short, words)
+
+    def _words(self, kind: str, pair: Difference) -> str:
+        """A verdict in words; where nothing can be tested, where the interval lies."""
+        if kind == "undecided" and not self.item.analysis.testable:
+            return f"cannot be tested, interval {'apart from' if pair.apart else 'holds'} 0"
+        return _WORDS[kind]
 
     def signed(self, value: float) -> str:
         """A difference with its sign, one digit finer than scores: they differ by little."""
@@ -187,7 +206,7 @@ class View:
                 verdict = analysis.verdict(pair)
                 name = {"a": f"{a.row.name} better", "b": f"{b.row.name} better"}.get(verdict)
                 small = ", within the margin" if name and analysis.negligible(pair) else ""
-                yield a, b, pair, (name or _WORDS[verdict]) + small
+                yield a, b, pair, (name or self._words(verdict, pair)) + small
             if len(self.lines) > _MANY_ROWS:
                 return
 

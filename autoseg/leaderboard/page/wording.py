@@ -31,6 +31,8 @@ def verdict(item: RankedSet) -> str:
         return f"{sentence} Nothing to compare."
     tied = [row.name for row in rows[1:] if row.tied_with_best]
     behind = [row.name for row in rows[1:] if not row.tied_with_best]
+    if not item.analysis.testable:
+        return _untested(item, f"{best.name} has the best mean {facts.label} ({value})", tied, behind)
     if not tied:
         return (
             f"{best.name} is ahead of all others: mean {facts.label} {value}, and the test confirms it."
@@ -40,6 +42,21 @@ def verdict(item: RankedSet) -> str:
     if not behind:
         return text + f"no trainer can be told from it: {listing(tied)} may be as good."
     return text + f"{listing(tied)} cannot be told from it. {_others(behind)} measurably worse."
+
+
+def _untested(item: RankedSet, start: str, tied: Sequence[str], behind: Sequence[str]) -> str:
+    """The answer where no test could tell anybody apart."""
+    units = "groups" if item.comparable.groups else "cases"
+    text = f"{start}. Differences cannot be tested with so few {units}."
+    if behind:
+        text += f" By the interval of the paired difference, {listing(behind)} {_lie(behind)} behind it."
+    if tied:
+        text += f" {listing(tied)} may be as good."
+    return text
+
+
+def _lie(names: Sequence[str]) -> str:
+    return "lies" if len(names) == 1 else "lie"
 
 
 def _small_lead(item: RankedSet) -> str:

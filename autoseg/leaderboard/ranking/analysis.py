@@ -36,7 +36,7 @@ class Analysis:
         pairs: all pairs; differences in the metric's own unit.
         ranks: by the mean, 1 is best; equal means share the lowest rank.
         case_ranks: mean over cases of the rank within the case.
-        tied: not told from the best by the adjusted test.
+        tied: not told from the best by the adjusted test or, where nothing can be tested, by the interval.
         stability: None for a single row.
         margin: differences below it are equivalent, in the metric's unit.
         resamples: how often the cases were drawn.
@@ -71,6 +71,11 @@ class Analysis:
     def order(self) -> tuple[int, ...]:
         """Row indices from best to worst."""
         return tuple(sorted(range(len(self.ranks)), key=lambda i: (self.ranks[i], i)))
+
+    @property
+    def testable(self) -> bool:
+        """Whether the cases are enough for any difference to pass the test."""
+        return statistics.can_be_tested(self.units, len(self.pairs))
 
     @property
     def disagreement(self) -> bool:
@@ -132,6 +137,7 @@ def analyse(
     if weights is None:
         weights = statistics.resample(len(chosen.cases), chosen.groups, resamples, seed)
     pairs = statistics.compare_pairs(better, weights, chosen.groups)
+    units = len(set(chosen.groups)) if chosen.groups else len(chosen.cases)
     order = mean_then_rank(better)
     return Analysis(
         quantity=facts,
@@ -141,11 +147,11 @@ def analyse(
         pairs=tuple(pair if sign > 0 else _flipped(pair) for pair in pairs),
         ranks=tuple(int((np.round(order, 9) < value - 0.25).sum()) + 1 for value in order),
         case_ranks=tuple(float(rank) for rank in rank_then_mean(better)),
-        tied=tuple(tied_with_best(order, pairs)),
+        tied=tuple(tied_with_best(order, pairs, units)),
         stability=rank_stability(better, weights) if len(better) > 1 else None,
         margin=facts.margin if margin is None else margin,
         resamples=len(weights),
-        units=len(set(chosen.groups)) if chosen.groups else len(chosen.cases),
+        units=units,
     )
 
 
@@ -194,8 +200,10 @@ def _few(units: int, pairs: int, unit: str) -> list[str]:
             f"Only {units} {unit}s: intervals are likely too narrow. (With 15 cases and skewed Dice, 95 % "
             f"intervals have been seen to hold the truth only 74 to 78 % of the time.)"
         )
-    # The least two-sided p value of the signed-rank test is 2 to the power of 1 - n.
-    if pairs and pairs * 2.0 ** (1 - units) >= statistics.ALPHA:
+    if pairs and not statistics.can_be_tested(units, pairs):
         among = "" if pairs == 1 else f" among {pairs} pairs"
-        found.append(f"With {units} {unit}s no difference{among}, however large, can reach p < 0.05.")
+        found.append(
+            f"Differences cannot be tested with so few: with {units} {unit}s no difference{among}, however "
+            f"large, can reach p < 0.05. The interval of the difference to the best decides instead."
+        )
     return found

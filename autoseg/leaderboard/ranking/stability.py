@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoseg.leaderboard.statistics import BLOCK, CONFIDENCE, Difference, Floats, Interval
+from autoseg.leaderboard.statistics import (
+    BLOCK,
+    CONFIDENCE,
+    Difference,
+    Floats,
+    Interval,
+    can_be_tested,
+)
 
 
 @dataclass(frozen=True)
@@ -48,14 +55,24 @@ def rank_then_mean(scores: Floats) -> Floats:
     return mean_ranks
 
 
-def tied_with_best(order: Floats, pairs: Sequence[Difference]) -> list[bool]:
+def tied_with_best(order: Floats, pairs: Sequence[Difference], units: int | None = None) -> list[bool]:
     """Which models the adjusted test does not tell from the model that leads `order` (itself included).
 
     A model that the test favours over the leader is tied as well: the two criteria disagree, and neither
-    has lost.
+    has lost. Where no test could tell any two apart, those are tied whose interval of the difference holds 0.
+
+    Args:
+        order: smaller is better.
+        pairs: all of them.
+        units: cases or groups; None: enough for the test. Of a single one, nobody is told from the best.
     """
     best = int(np.argmin(order))
     tied = [True] * len(order)
+    if units is not None and not can_be_tested(units, len(pairs)):
+        for pair in pairs:
+            if best in (pair.a, pair.b) and pair.apart and units > 1:
+                tied[pair.b if pair.a == best else pair.a] = False
+        return tied
     for pair in pairs:
         if best in (pair.a, pair.b) and pair.significant:
             other = pair.b if pair.a == best else pair.a
