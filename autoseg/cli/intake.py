@@ -41,6 +41,12 @@ def import_command(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the layout's own; repeatable.")
     ] = None,
+    by_voxels: Annotated[
+        bool,
+        typer.Option(
+            "--by-voxels", help="Lay labels over images by voxels, whatever headers say of direction."
+        ),
+    ] = False,
     link: Annotated[bool, typer.Option("--link", help="Symbolic links instead of copies.")] = False,
     workers: Workers = None,
     workspace: Root = None,
@@ -65,6 +71,7 @@ def import_command(
         channels=tuple(filter(None, channels.split(","))),
         resample=resample,
         orientation=orientation,  # type: ignore[arg-type]  # checked above
+        by_voxels=by_voxels,
         link=link,
         workers=workers,
         own=_own(option or []),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from autoseg.data.formats import unreadable
 from autoseg.data.image import Array, ImageError
+from autoseg.intake.grids import grid_of
 from autoseg.intake.incoming import MEDICAL, Content, ending_of
 from autoseg.intake.nifti_bytes import believe, cut_volume, pack, read_bytes
 
@@ -38,7 +40,8 @@ def write_content(content: Content, target: Path, link: bool = False) -> str:
     if _as_it_is(content, target):
         return _placed(content.source, target, link)
     try:
-        if not content.codes and content.onto is None and ending in _NIFTI and ending_of(target) in _NIFTI:
+        plain = not content.codes and content.onto is None and content.turned is None
+        if plain and ending in _NIFTI and ending_of(target) in _NIFTI:
             pack(_bytes(content), target)
         elif content.slices or ending in MEDICAL:
             _write_medical(content, target)
@@ -60,7 +63,24 @@ def label_array(content: Content) -> Array:
         import SimpleITK as sitk
 
         return np.asarray(sitk.GetArrayFromImage(read_itk_image(content)))
-    return _label_of_picture(content.source)
+    return _united([_label_of_picture(path) for path in (content.source, *content.united)], content)
+
+
+def _united(parts: list[Array], content: Content) -> Array:
+    """Several masks of one picture as one: each voxel has the value of the mask that is not 0 there."""
+    whole = parts[0]
+    for part, path in zip(parts[1:], content.united, strict=True):
+        if part.shape != whole.shape:
+            raise ImageError(path, f"has another size than {content.source.name}", "Write all masks alike.")
+        both = (part != 0) & (whole != 0)
+        if (part[both] != whole[both]).any():
+            raise ImageError(
+                path,
+                f"and {content.source.name} give one pixel two labels",
+                "Unite them by hand: one file with a value for each label.",
+            )
+        whole = np.maximum(whole, part)
+    return whole
 
 
 def read_itk_image(content: Content) -> Any:
@@ -84,6 +104,7 @@ def read_itk_image(content: Content) -> Any:
 
 def _as_it_is(content: Content, target: Path) -> bool:
     changed = content.volume is not None or content.slices or content.codes or content.mode
+    changed = changed or content.turned is not None or content.united
     if changed or content.onto is not None or content.orientation is not None:
         return False
     return ending_of(content.source) == ending_of(target)
@@ -110,6 +131,10 @@ def _how(content: Content, target: Path) -> str:
         said.append(f"placed by its {content.orientation}")
     if content.onto is not None:
         said.append(f"resampled onto {content.onto.source.name}")
+    if content.turned is not None:
+        said.append("turned")
+    if content.united:
+        said.append(f"{1 + len(content.united)} masks united")
     if content.mode:
         said.append(f"as {content.mode}")
     if changed := [f"{old} to {new}" for old, new in content.codes if old != new]:
@@ -132,9 +157,29 @@ def _write_medical(content: Content, target: Path) -> None:
         recoded = sitk.GetImageFromArray(_recoded(sitk.GetArrayFromImage(image), content))
         recoded.CopyInformation(image)
         image = recoded
+    if content.turned is not None:
+        image = _turned(image, content)
     if content.onto is not None:
         image = resampled(image, read_itk_image(content.onto))
     sitk.WriteImage(image, str(target), True)
+
+
+def _turned(image: Any, content: Content) -> Any:
+    """An image stored as another one is: the same values at the same places, in another order."""
+    import SimpleITK as sitk
+
+    assert content.turned is not None  # whoever calls has looked
+    wanted = grid_of(content.turned)
+    turn = grid_of(replace(content, turned=None)).turn_onto(wanted)
+    array = sitk.GetArrayFromImage(image)
+    if turn is None or not turn.exact:
+        raise ImageError(content.source, "is no longer stored as it was", "Import again.")
+    flat = (1,) * (3 - array.ndim)
+    turned = sitk.GetImageFromArray(turn.apply(array.reshape(*flat, *array.shape)).reshape(wanted.size[::-1]))
+    turned.SetSpacing(wanted.spacing)
+    turned.SetOrigin(wanted.origin)
+    turned.SetDirection(wanted.direction)
+    return turned
 
 
 def resampled(image: Any, onto: Any) -> Any:
@@ -197,7 +242,7 @@ def _write_picture(content: Content, target: Path) -> None:
     from PIL import Image
 
     if content.codes:
-        array = _recoded(_label_of_picture(content.source), content)
+        array = _recoded(label_array(content), content)
     elif ending_of(content.source) in _TIFF:
         import tifffile
 

@@ -21,7 +21,7 @@ from autoseg.data.groups import GroupsError, read_groups
 from autoseg.errors import UsageError
 from autoseg.intake.contents import write_content
 from autoseg.intake.grids import on_one_grid
-from autoseg.intake.incoming import Content, Incoming, Request, files_below, some
+from autoseg.intake.incoming import Content, Incoming, Request, broken_links_below, files_below, some
 from autoseg.intake.layout import layout_named, recognise
 from autoseg.intake.naming import full_name
 from autoseg.plugins import PluginFile
@@ -123,6 +123,11 @@ def import_dataset(
             log.info("%s is of the layout %s: %s", source, layout, why)
         found = layout_named(layout, request).read(source, request)
         found = replace(found, layout=Path(layout).stem)
+        if broken := [path.relative_to(source) for path in broken_links_below(source)]:
+            note = (
+                f"{len(broken)} links point to nothing and are left out: {some(broken)}. Fetch what you need."
+            )
+            found = replace(found, notes=(*found.notes, note))
         incoming = on_one_grid(_grouped(found, request), request)
         origin = {
             "source": str(source),

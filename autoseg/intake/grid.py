@@ -7,6 +7,8 @@ from itertools import product
 
 import numpy as np
 
+from autoseg.data.world import Turn, affine_of, turn_of
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -35,6 +37,17 @@ class Grid:
         ]
         apart = max(float(np.linalg.norm(self._at(corner) - other._at(corner))) for corner in corners)
         return apart / min(self.spacing)
+
+    def turn_onto(self, other: Grid) -> Turn | None:
+        """The permutation and flips that bring voxels of this grid to those of another; None without any."""
+        if not (self.direction and other.direction) or len(self.size) != len(other.size):
+            return None
+        flat = (1,) * (3 - len(self.size))
+        return turn_of(self._affine(), (*flat, *self.size[::-1]), other._affine(), (*flat, *other.size[::-1]))
+
+    def _affine(self) -> np.ndarray:
+        count = len(self.size)
+        return affine_of(np.reshape(self.direction, (count, count)), self.spacing, self.origin)
 
     def _at(self, index: np.ndarray) -> np.ndarray:
         axes = np.reshape(self.direction, (len(self.size), -1)) * self.spacing

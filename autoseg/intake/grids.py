@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from autoseg.intake.nifti_bytes import CONTRADICTION_VOXELS, believe, header_byt
 
 # The rest is rounding: float32 in one header, float64 in another.
 MOVED_VOXELS = 0.01
+_EXIF_ORIENTATION = 274
 
 
 def grid_of(content: Content) -> Grid:
@@ -35,9 +37,22 @@ def grid_of(content: Content) -> Grid:
 
     try:
         with Image.open(content.source) as picture:
+            _refuse_turned_picture(content.source, picture)
             return Grid(picture.size, (1.0, 1.0))
     except OSError as problem:
         raise ImageError(content.source, f"cannot be read as a picture ({problem})") from problem
+
+
+def _refuse_turned_picture(path: Path, picture: Any) -> None:
+    """EXIF may say that a picture is to be shown turned: some programs do so, others do not."""
+    turned = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    if turned not in (0, 1):
+        raise ImageError(
+            path,
+            f"is to be shown turned or mirrored (EXIF orientation {turned}), and a mask may lie beside its "
+            f"object",
+            "Write the pixels as they are shown (exiftran -a, mogrify -auto-orient), and look at the mask.",
+        )
 
 
 def _medical(content: Content) -> Grid:
@@ -46,7 +61,17 @@ def _medical(content: Content) -> Grid:
             path = Path(folder) / "header.nii"
             path.write_bytes(believe(header_bytes(content.source), content.orientation))
             return _grid_in(path, content.source)
-    return _grid_in(content.source, content.source)
+    grid = _grid_in(content.source, content.source)
+    if content.volume is None and ending_of(content.source) not in (".nii", ".nii.gz"):
+        return grid
+    header = read_header(content.source) if content.volume is None else None
+    if header is not None and header.volumes > 1:
+        raise ImageError(
+            content.source,
+            f"has 4 dimensions, {header.volumes} volumes",
+            "Write each channel, or the label of each voxel, as one 3D volume.",
+        )
+    return grid
 
 
 def _grid_in(path: Path, source: Path) -> Grid:
@@ -66,16 +91,24 @@ def on_one_grid(incoming: Incoming, request: Request) -> Incoming:
     """Check every case, and let images be resampled where that is requested.
 
     The label's grid is the case's; labels are never resampled. Without a label it is the first channel's.
+    Files that are stored along other axes than the first channel are turned without loss.
 
     Raises:
         DataError: naming the files that lie on other grids, or whose header contradicts itself.
     """
     incoming = _without_contradictions(incoming, request)
+    alike = {name: [_stored_alike(case, request) for case in cases] for name, cases in incoming.parts}
     found = {
-        name: tuple(_aligned(case, request.resample) for case in cases) for name, cases in incoming.parts
+        name: tuple(_aligned(case, request.resample) for case, _ in cases) for name, cases in alike.items()
     }
     wrong = [text for cases in found.values() for _, texts in cases for text in texts]
     notes = incoming.notes
+    if turned := sum(count for cases in alike.values() for _, count in cases):
+        notes = (
+            *notes,
+            f"{turned} files are stored along other axes than their case's first image; they are turned "
+            f"without loss, as their headers say.",
+        )
     if wrong:
         listed = "\n  ".join(wrong[:5])
         if not request.resample:
@@ -94,12 +127,45 @@ def on_one_grid(incoming: Incoming, request: Request) -> Incoming:
     )
 
 
+def _stored_alike(case: IncomingCase, request: Request) -> tuple[IncomingCase, int]:
+    """A case whose files are all stored as its first image is, and how many had to be turned for that.
+
+    Raises:
+        DataError: if the axes of a file run otherwise, and no permutation and flips bring its voxels to the
+            same places.
+    """
+    anchor = case.images[0]
+    wanted = grid_of(anchor)
+    if request.by_voxels or not wanted.direction:
+        return case, 0
+
+    def alike(content: Content) -> Content:
+        turn = None if content is anchor else grid_of(content).turn_onto(wanted)
+        if turn is None or not turn.changes:
+            return content
+        if turn.exact:
+            return replace(content, turned=anchor)
+        if request.resample:
+            return content
+        raise DataError(
+            f"{content.source} and {anchor.source} are stored along other axes, and no permutation and flips "
+            f"bring their voxels to the same places (up to {turn.apart:.3g} voxels apart). Correct the wrong "
+            f"header, or resample with --resample. If the voxels match as they are stored, import with "
+            f"--by-voxels."
+        )
+
+    images = tuple(map(alike, case.images))
+    label = alike(case.label) if case.label else None
+    turned = sum(content.turned is not None for content in (*images, *([label] if label else [])))
+    return replace(case, images=images, label=label), turned
+
+
 def _aligned(case: IncomingCase, resample: bool) -> tuple[IncomingCase, list[str]]:
     reference = case.label or case.images[0]
-    wanted = grid_of(reference)
+    wanted = grid_of(reference.turned or reference)
     images, wrong = [], []
     for image in case.images:
-        grid = grid_of(image) if image is not reference else wanted
+        grid = grid_of(image.turned or image) if image is not reference else wanted
         # What is only placed elsewhere can be laid over: verification warns of it.
         if grid.differs(wanted) or (resample and grid.moved(wanted) > MOVED_VOXELS):
             if not grid.direction:

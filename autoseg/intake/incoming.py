@@ -34,6 +34,7 @@ class Request:
         channels: BIDS and DICOM: which images make up a case, in order; empty: those that every case has.
         resample: whether images that lie on another grid than their label are resampled onto it.
         orientation: which of the two positions in a NIfTI header is right, where they contradict each other.
+        by_voxels: whether files are laid over each other by voxels, whatever their headers say of direction.
         link: whether files that need no change become symbolic links instead of copies.
         workers: processes.
         own: values of the layout's own options, by name.
@@ -45,6 +46,7 @@ class Request:
     channels: tuple[str, ...] = ()
     resample: bool = False
     orientation: Orientation | None = None
+    by_voxels: bool = False
     link: bool = False
     workers: int | None = None
     own: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Request:
             "channels": list(self.channels),
             "resample": self.resample,
             "orientation": self.orientation,
+            **({"by_voxels": True} if self.by_voxels else {}),
             "link": self.link,
             **({"own": dict(self.own)} if self.own else {}),
         }
@@ -73,6 +76,8 @@ class Content:
         slices: all files of a DICOM series in the order of their position.
         codes: pairs of label values, in the file and in the data set; not empty: the label is rewritten.
         onto: resampled onto the grid of this file.
+        turned: permuted and flipped, without loss, to be stored as this file is.
+        united: further masks of the same picture, which are united with this one.
         orientation: which position in the header holds.
         mode: the mode that a picture is converted to, as Pillow calls it.
     """
@@ -84,6 +89,8 @@ class Content:
     onto: Content | None = None
     orientation: Orientation | None = None
     mode: str = ""
+    turned: Content | None = None
+    united: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,9 +184,26 @@ def files_below(folder: Path) -> Iterator[Path]:
     """All files of a folder and those in it, sorted; without hidden ones and debris of archives.
 
     macOS writes a ``._name`` beside each file on foreign disks, with an image's ending and no image in it.
+    Links to folders are followed once; what is no file (a pipe, a link to nothing) is left out.
     """
+    yield from (path for path in _entries_below(folder) if path.is_file())
+
+
+def broken_links_below(folder: Path) -> list[Path]:
+    """The links that point to nothing, such as files that DataLad or git-annex has not fetched."""
+    return [path for path in _entries_below(folder) if path.is_symlink() and not path.exists()]
+
+
+def _entries_below(folder: Path) -> Iterator[Path]:
+    seen = {os.path.realpath(folder)}
     for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _debris(name))
+        entered = []
+        for name in sorted(name for name in folders if not _debris(name)):
+            real = os.path.realpath(os.path.join(place, name))
+            if real not in seen:
+                seen.add(real)
+                entered.append(name)
+        folders[:] = entered
         yield from (Path(place, name) for name in sorted(names) if not _debris(name))
 
 

@@ -9,10 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from autoseg.data.image import ImageError
+from autoseg.data.readers import ALMOST_WHOLE
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.contents import label_array
 from autoseg.intake.incoming import PICTURES, Content, Incoming, Request, ending_of, some
+from autoseg.intake.label_pictures import Palette, palette_of, refuse_lossy, refuse_own_palettes
 from autoseg.intake.verification.label_checks import count_labels
 from autoseg.system.pool import each
 
@@ -36,24 +40,54 @@ class Coding:
     notes: tuple[str, ...] = ()
 
 
-def values_of(contents: Sequence[Content], workers: int | None) -> dict[Content, frozenset[int]]:
+@dataclass(frozen=True)
+class FoundValues:
+    """What one label holds.
+
+    Attributes:
+        values: whole numbers.
+        rounded: whether they were whole but for rounding.
+        palette: the colours that a picture shows them in.
+    """
+
+    values: frozenset[int]
+    rounded: bool
+    palette: Palette
+
+
+def values_of(
+    contents: Sequence[Content], workers: int | None, named: bool = False
+) -> dict[Content, FoundValues]:
     """The values in each label.
 
+    Args:
+        contents: the labels.
+        workers: processes.
+        named: whether the user says what each value means.
+
     Raises:
-        DataError: for a label that cannot be read, or whose values are no whole numbers.
+        DataError: for a label that cannot be read, or whose values are none of labels.
     """
     names = [content.source.name for content in contents]
-    found = each(_values_in, contents, names, workers, "Read labels")
+    found = each(_values_in, [(content, named) for content in contents], names, workers, "Read labels")
     return dict(zip(contents, found, strict=True))
 
 
-def _values_in(content: Content) -> frozenset[int]:
-    counts = count_labels(label_array(content))
+def _values_in(job: tuple[Content, bool]) -> FoundValues:
+    content, named = job
+    array = label_array(content)
+    refuse_lossy(content.source, array, named)
+    whole = np.rint(array) if array.dtype.kind == "f" else array
+    rounded = whole is not array and not np.array_equal(whole, array)
+    if rounded and np.abs(array - whole).max() <= ALMOST_WHOLE:
+        array = whole
+    counts = count_labels(array)
     if counts is None:
         raise ImageError(
             content.source, "holds values that are no whole numbers", "Resample labels by nearest neighbour."
         )
-    return frozenset(counts)
+    values = frozenset(counts)
+    return FoundValues(values, rounded, palette_of(content.source, values))
 
 
 def coding_of(
@@ -139,7 +173,9 @@ def with_labels(incoming: Incoming, request: Request, known: Mapping[int, str] |
     Raises:
         DataError: as `coding_of`.
     """
-    found = values_of(incoming.references, request.workers)
+    read = values_of(incoming.references, request.workers, bool(request.labels))
+    refuse_own_palettes({content: one.palette for content, one in read.items()})
+    found = {content: one.values for content, one in read.items()}
     coding = coding_of(found, request.labels, known)
     plain = tuple((new, new) for new in coding.labels.values())
 
@@ -147,10 +183,14 @@ def with_labels(incoming: Incoming, request: Request, known: Mapping[int, str] |
         if coding.codes:
             return replace(content, codes=coding.codes)
         # Readers take colours and palettes for channels.
-        return content if _is_plain(content) else replace(content, codes=plain)
+        as_it_is = _is_plain(content) and not content.united and not read[content].rounded
+        return content if as_it_is else replace(content, codes=plain)
 
     changed = incoming.with_contents(lambda content: content, recoded)
-    return replace(changed, labels=coding.labels, notes=(*incoming.notes, *coding.notes))
+    notes = (*incoming.notes, *coding.notes)
+    if rounded := sum(one.rounded for one in read.values()):
+        notes = (*notes, f"{rounded} labels are whole numbers but for rounding; they are written as such.")
+    return replace(changed, labels=coding.labels, notes=notes)
 
 
 def _is_plain(content: Content) -> bool:

@@ -7,9 +7,9 @@ below a folder ``test`` are kept apart.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.data.groups import GroupsError, groups_in
@@ -31,6 +31,7 @@ from autoseg.intake.incoming import (
 from autoseg.intake.label_values import with_labels
 from autoseg.intake.layout import Layout
 from autoseg.intake.layouts.nnunet import TEXTS
+from autoseg.intake.nifti_bytes import read_header
 
 IMAGES = ("images", "image", "imgs", "img", "imagestr", "imagests", "scans", "inputs", "input", "data")
 MASKS = (
@@ -50,7 +51,11 @@ MASKS = (
 )
 TESTS = ("test", "testing", "imagests", "labelsts")
 _MARK = r"mask|masks|seg|segmentation|label|labels|gt|annotation|groundtruth|ground_truth|manual|msk"
-_SUFFIX = re.compile(rf"(.+?)[_. -]+(?:{_MARK})\d*", re.IGNORECASE)
+_SUFFIX = re.compile(rf"(.+?)[_. -]+(?:{_MARK})(?:[_. -]?(\d+))?", re.IGNORECASE)
+# More volumes than these are a time series or directions of diffusion, no channels.
+_MOST_CHANNELS = 8
+# Folders of few images each, and no fewer folders than these, are patients or exams.
+_FEWEST_FOLDERS, _MOST_IN_FOLDER = 3, 8
 _PREFIX = re.compile(rf"(?:{_MARK})[_. -]+(.+)", re.IGNORECASE)
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -91,7 +96,8 @@ def read_folders(source: Path, request: Request) -> Incoming:
     files = [_file(path, source) for path in files_below(source) if ending_of(path)]
     pictures = [file for file in files if file.role == "image"]
     masks = _masks(
-        [file for file in files if file.role == "mask"], {(file.part, file.name) for file in pictures}
+        _named_alike([file for file in files if file.role == "mask"], pictures),
+        {(file.part, file.name) for file in pictures},
     )
     images = _images(pictures, masks)
     if not any(key in masks for key in images):
@@ -104,7 +110,7 @@ def read_folders(source: Path, request: Request) -> Incoming:
     for key, case in zip(images, cases, strict=True):
         tested = any(part in TESTS for part in key[0])
         parts["Ts" if tested else "Tr" if case.label else "Un"].append(case)
-    lone = [mask for key, mask in masks.items() if key not in images]
+    lone = [mask for key, several in masks.items() if key not in images for mask in several]
     taken = {content.source for case in cases for content in case.images}
     incoming = Incoming(
         channels=channels,
@@ -118,6 +124,24 @@ def read_folders(source: Path, request: Request) -> Incoming:
         left_out=(*lone, *(file.path for file in files if file.role == "image" and file.path not in taken)),
     )
     return with_labels(incoming, request)
+
+
+def _named_alike(masks: Sequence[_File], pictures: Sequence[_File]) -> list[_File]:
+    """Masks under the names of their pictures where these differ in upper and lower case only."""
+    exact = {file.name for file in pictures}
+    lower = {file.name.lower(): file.name for file in pictures}
+    if len(lower) < len(exact):
+        return list(masks)
+    found = []
+    for mask in masks:
+        stem = stem_of(mask.path)
+        close = (
+            stem not in exact
+            and mask.name not in exact
+            and lower.get(stem.lower(), lower.get(mask.name.lower()))
+        )
+        found.append(replace(mask, name=close) if close else mask)
+    return found
 
 
 def has_pairs(source: Path) -> str:
@@ -148,21 +172,31 @@ def _file(path: Path, source: Path) -> _File:
 _Key = tuple[tuple[str, ...], str]
 
 
-def _masks(files: Sequence[_File], images: Container[_Key]) -> dict[_Key, Path]:
-    found: dict[_Key, Path] = {}
+def _masks(files: Sequence[_File], images: Container[_Key]) -> dict[_Key, list[Path]]:
+    """The masks of each case; several pictures of one, such as A_mask.png and A_mask_1.png, are united."""
+    found = defaultdict[_Key, list[Path]](list)
     for file in files:
-        whole = (file.part, stem_of(file.path))
-        key = whole if whole in images else (file.part, file.name)
-        first = found.setdefault(key, file.path)
-        if first != file.path:
+        found[next((key for key in _keys(file) if key in images), (file.part, file.name))].append(file.path)
+    for (_, name), paths in found.items():
+        if len(paths) > 1 and not all(ending_of(path) in PICTURES for path in paths):
             raise DataError(
-                f"{first} and {file.path} are both masks of {key[1]}. Unite them into one file with a "
+                f"{paths[0]} and {paths[1]} are both masks of {name}. Unite them into one file with a "
                 f"value for each label."
             )
-    return found
+    return dict(found)
 
 
-def _images(files: Sequence[_File], masks: Mapping[_Key, Path]) -> dict[_Key, list[Path]]:
+def _keys(file: _File) -> Iterator[_Key]:
+    """The images that a mask may belong to, the closest name first."""
+    stem = stem_of(file.path)
+    yield file.part, stem
+    if match := _SUFFIX.fullmatch(stem):
+        if match[2]:
+            yield from ((file.part, f"{match[1]}{mark}{match[2]}") for mark in "_- .")
+        yield file.part, match[1]
+
+
+def _images(files: Sequence[_File], masks: Container[_Key]) -> dict[_Key, list[Path]]:
     """The files of each case: one, or one a channel where the names end in _0000, _0001, ... as nnU-Net's."""
     matches = [_CHANNEL.fullmatch(file.name) for file in files]
     numbered = all(matches) and any(
@@ -183,18 +217,59 @@ def _images(files: Sequence[_File], masks: Mapping[_Key, Path]) -> dict[_Key, li
 
 
 def _cases(
-    images: Mapping[_Key, Sequence[Path]], masks: Mapping[_Key, Path]
+    images: Mapping[_Key, Sequence[Path]], masks: Mapping[_Key, Sequence[Path]]
 ) -> tuple[list[IncomingCase], str, tuple[str, ...], tuple[str, ...]]:
     paths = [path for files in images.values() for path in files]
     ending, notes = _ending(paths)
     mode, channels, more = _mode(paths, ending, len(next(iter(images.values()))))
     bare = [name for _, name in images]
     names = bare if len(set(bare)) == len(bare) else ["_".join((*part, name)) for part, name in images]
+    volumes = _volumes(paths)
+    if volumes > 1:
+        channels = _named(volumes)
+        more = (*more, f"Images have 4 dimensions; their {volumes} volumes are written as channels.")
+    if united := sum(len(several) > 1 for several in masks.values()):
+        more = (*more, f"{united} pictures have several masks, which are united.")
+    grouped = _by_folder(images)
+    if grouped:
+        more = (*more, "Images of one folder are one group: folds keep them together.")
     cases = []
     for key, name in zip(images, identifiers(names, [files[0] for files in images.values()]), strict=True):
-        contents = tuple(Content(path, mode=mode.get(path, "")) for path in images[key])
-        cases.append(IncomingCase(name, contents, Content(masks[key]) if key in masks else None))
+        contents = tuple(
+            Content(path, mode=mode.get(path, ""), volume=volume)
+            for path in images[key]
+            for volume in (range(volumes) if volumes > 1 else (None,))
+        )
+        several = masks.get(key, ())
+        label = Content(several[0], united=tuple(several[1:])) if several else None
+        cases.append(IncomingCase(name, contents, label, "/".join(key[0]) if grouped else None))
     return cases, ending, (*notes, *more), channels
+
+
+def _volumes(paths: Sequence[Path]) -> int:
+    """How many volumes each image has along a fourth axis.
+
+    Raises:
+        DataError: if they have different numbers, or more than channels are.
+    """
+    found: dict[int, Path] = {}
+    for path in paths:
+        header = read_header(path) if ending_of(path) in (".nii", ".nii.gz") else None
+        found.setdefault(1 if header is None else header.volumes, path)
+    if len(found) == 1 and next(iter(found)) <= _MOST_CHANNELS:
+        return next(iter(found))
+    told = ", ".join(f"{path} has {count}" for count, path in sorted(found.items())[-2:])
+    raise DataError(
+        f"Images have 4 dimensions, and their volumes cannot be channels: {told}. Write the volumes that are "
+        f"to be learnt from as 3D files, the same for each case."
+    )
+
+
+def _by_folder(images: Mapping[_Key, Sequence[Path]]) -> bool:
+    """Whether the folders that images lie in are patients or exams: many, with a few images each."""
+    counts = Counter(part for part, _ in images)
+    many = len(counts) >= _FEWEST_FOLDERS and max(counts.values()) <= _MOST_IN_FOLDER
+    return many and len(images) > len(counts) and () not in counts
 
 
 def _ending(paths: Sequence[Path]) -> tuple[str, tuple[str, ...]]:
