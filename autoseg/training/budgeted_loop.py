@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ import torch
 from autoseg.system import progress
 from autoseg.training.legs import Leg, draw_anew, settle
 from autoseg.training.schedule import Plateau
+
+if TYPE_CHECKING:
+    from autoseg.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ class BudgetedLoop:
         until_s = math.inf if self.leg is None else self.leg.until_s
         clock = Clock(self.budget_s, self.elapsed_s + time.monotonic() - began, until_s)
         if self.leg is not None and self.steps_done:
-            draw_anew(self)
+            draw_anew(cast("Trainer", self))
         self.print_to_log_file(self._rescaling(self.budget_s))
         with progress.stage(f"Train {type(self).__name__}", total=self.budget_s) as advance:
             advance(clock.elapsed)
@@ -100,7 +103,7 @@ class BudgetedLoop:
         self.paused = until_s < self.budget_s and not self.is_over
         if self.paused:
             self.save_for_resuming()
-            settle(self)
+            settle(cast("Trainer", self))
         else:
             self.on_train_end()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,10 +13,13 @@ from autoseg.system.device import device_name
 from autoseg.system.files import read_json, write_json
 from autoseg.system.process_memory import peak_bytes
 
+if TYPE_CHECKING:
+    from autoseg.training.trainer import Trainer
+
 log = logging.getLogger(__name__)
 
 
-def write_cost(run: Run, trainer: Any, spent_before: float, seconds: float) -> None:
+def write_cost(run: Run, trainer: Trainer, spent_before: float, seconds: float) -> None:
     """Write a run's ``cost.json``.
 
     Args:
@@ -50,13 +53,13 @@ def write_cost(run: Run, trainer: Any, spent_before: float, seconds: float) -> N
     )
 
 
-def _precision(trainer: Any) -> str:
+def _precision(trainer: Trainer) -> str:
     """What the training's convolutions were computed in; nnU-Net's steps on CUDA are always in float16."""
     dtype = torch.float16 if trainer.device.type == "cuda" else trainer.autocast_dtype or torch.float32
     return str(dtype).removeprefix("torch.")
 
 
-def _changes(trainer: Any) -> list[str]:
+def _changes(trainer: Trainer) -> list[str]:
     """What only the training itself could know of how it differs from the published one, in words."""
     found = list(trainer.memory_changes)
     if trainer.left_out:
@@ -81,7 +84,7 @@ def _predicting_bytes(run: Run) -> int:
     return max(kept, run.final_checkpoint.stat().st_size)
 
 
-def initialisation_of(trainer: Any, run: Run) -> dict[str, Any]:
+def initialisation_of(trainer: Trainer, run: Run) -> dict[str, Any]:
     """What the first weights were and what is frozen, kept over a restart."""
     path = run.folder / "initialisation.json"
     if trainer.load_report is not None and trainer.load_report.names:
@@ -98,7 +101,7 @@ def initialisation_of(trainer: Any, run: Run) -> dict[str, Any]:
     }
 
 
-def flops_per_patch(trainer: Any) -> int | None:
+def flops_per_patch(trainer: Trainer) -> int | None:
     """Floating-point operations of one forward pass over one patch, counted on a network without data.
 
     Two operations per multiply-accumulate, as torch counts them. None where an operation has no meaning

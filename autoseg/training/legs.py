@@ -21,13 +21,16 @@ import random
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from autoseg.system.files import atomic_path
+
+if TYPE_CHECKING:
+    from autoseg.training.trainer import Trainer
 
 # Of a leg that ends in a pause, the part in which the rate falls.
 DECAY_SHARE = 0.4
@@ -76,7 +79,7 @@ class Leg:
         return warmup + (1 - warmup) * min(max(fallen, 0.0), 1.0)
 
 
-def draw_anew(trainer: Any) -> None:
+def draw_anew(trainer: Trainer) -> None:
     """Seed a leg that is not the first, so that it does not meet the samples of the first again."""
     seed = (trainer.seed + 7919 * trainer.steps_done) % 2**32
     random.seed(seed)
@@ -84,7 +87,7 @@ def draw_anew(trainer: Any) -> None:
     torch.manual_seed(seed)
 
 
-def settle(trainer: Any) -> None:
+def settle(trainer: Trainer) -> None:
     """Make the network of a paused training, whose checkpoint is written, ready to be judged.
 
     Where the validation loss chooses the weights, these are the best so far. Statistics of batch
@@ -105,8 +108,9 @@ def settle(trainer: Any) -> None:
         norm.momentum = None  # the plain mean over all batches
         norm.train()
     began, dtype = time.monotonic(), trainer.autocast_dtype
+    longest_s = math.inf if trainer.budget_s is None else SETTLING_SHARE * trainer.budget_s
     for number in range(SETTLING_BATCHES):
-        if number >= 2 and time.monotonic() - began > SETTLING_SHARE * trainer.budget_s:
+        if number >= 2 and time.monotonic() - began > longest_s:
             break
         data = next(trainer.dataloader_train)["data"].to(trainer.device)  # augmented in single precision
         with torch.no_grad(), torch.autocast(trainer.device.type, dtype=dtype, enabled=dtype is not None):
@@ -116,7 +120,7 @@ def settle(trainer: Any) -> None:
     network.eval()
 
 
-def save_rung(trainer: Any, path: Path) -> None:
+def save_rung(trainer: Trainer, path: Path) -> None:
     """Write the weights of a paused training, for prediction without mirrored copies, as stock reads them."""
     state = {
         "network_weights": trainer._bare_network().state_dict(),

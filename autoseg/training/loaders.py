@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+if TYPE_CHECKING:
+    from autoseg.training.trainer import Trainer
 
 # Below this, decompressed cases stay in memory: on a CPU, unpacking a case again for every patch costs
 # as much as augmenting it.
@@ -39,7 +42,7 @@ class HeldDataset(nnUNetDatasetBlosc2):  # type: ignore[misc]
         return data, segmentation, previous, properties
 
 
-def loaders(trainer: Any) -> tuple[Any, Any]:
+def loaders(trainer: Trainer) -> tuple[Any, Any]:
     """Training and validation loaders of a trainer on the CPU."""
     rotation, dummy_2d, initial_patch, mirror_axes = (
         trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
@@ -70,7 +73,7 @@ def loaders(trainer: Any) -> tuple[Any, Any]:
     )
 
 
-def _loader(trainer: Any, dataset: Any, patch_size: Any, transforms: Any) -> nnUNetDataLoader:
+def _loader(trainer: Trainer, dataset: Any, patch_size: Any, transforms: Any) -> nnUNetDataLoader:
     return nnUNetDataLoader(
         dataset,
         trainer.batch_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,11 +16,14 @@ from autoseg.run import Run
 from autoseg.system.device import autocast_dtype
 from autoseg.workspace import Workspace
 
+if TYPE_CHECKING:
+    from autoseg.training.trainer import Trainer
+
 # Resampling back, reading and writing come on top of the network's time.
 SECONDS_PER_CASE = 0.03
 
 
-def prediction_seconds(trainer: Any, run: Run, workspace: Workspace) -> tuple[float, float]:
+def prediction_seconds(trainer: Trainer, run: Run, workspace: Workspace) -> tuple[float, float]:
     """Time to predict a fold's held-out cases, from a few tiles.
 
     Returns:
@@ -38,7 +41,7 @@ def prediction_seconds(trainer: Any, run: Run, workspace: Workspace) -> tuple[fl
     return passes, SECONDS_PER_CASE * len(held_out)
 
 
-def _pass_seconds(trainer: Any, batch: int) -> float:
+def _pass_seconds(trainer: Trainer, batch: int) -> float:
     """Time of one forward pass."""
     patch = tuple(trainer.configuration_manager.patch_size)
     data = torch.randn(batch, trainer.num_input_channels, *patch, device=trainer.device)

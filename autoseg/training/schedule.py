@@ -72,7 +72,7 @@ def _duration(seconds: float) -> str:
 class EpochSchedule:
     """The learning rate as a function of the epoch, behind the interface that nnU-Net's loop calls."""
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
 
     def step(self, epoch: int) -> None:

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -30,6 +30,9 @@ from autoseg.training.legs import Leg, save_rung
 from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memory
 from autoseg.training.prediction_time import prediction_seconds
 from autoseg.workspace import Workspace
+
+if TYPE_CHECKING:
+    from autoseg.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +142,7 @@ def _attempt(
     return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
 
 
-def _at_rung(trainer: Any, run: Run, leg: Leg | None, spent_before: float, seconds: float) -> Checkpoint:
+def _at_rung(trainer: Trainer, run: Run, leg: Leg | None, spent_before: float, seconds: float) -> Checkpoint:
     """Leave what a paused training has come to: a model of its own, and what it cost."""
     if leg is not None and leg.place is not None:
         rung = dataclasses.replace(run, results=leg.place)
@@ -151,13 +154,13 @@ def _at_rung(trainer: Any, run: Run, leg: Leg | None, spent_before: float, secon
     return Checkpoint(run, run.latest_checkpoint, trainer.current_epoch)
 
 
-def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | None = None) -> Any:
+def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | None = None) -> Trainer:
     """The trainer, its network built, and loaded where there is something to go on from."""
     plan = plan or Plan.load(workspace.plan_of(run.dataset, run.plan))
     dataset_json = read_json(workspace.dataset_json_of(run.dataset), RunError)
     file = None if plan.training is None else plan.training.trainer_file
     trainer_class = plugins.trainer_of_plan(run.trainer, file, f"The run {run.name}")
-    trainer = trainer_class(plan.to_json(), run.configuration, run.fold, dict(dataset_json), device)
+    trainer: Trainer = trainer_class(plan.to_json(), run.configuration, run.fold, dict(dataset_json), device)
     trainer.initialize()
     if run.latest_checkpoint.is_file():
         trainer.load_checkpoint(str(run.latest_checkpoint))
@@ -167,13 +170,15 @@ def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | No
     return trainer
 
 
-def _set_budget(trainer: Any, run: Run, workspace: Workspace, began: float, leg: Leg | None = None) -> None:
+def _set_budget(
+    trainer: Trainer, run: Run, workspace: Workspace, began: float, leg: Leg | None = None
+) -> None:
     """Set aside the time that the prediction will take.
 
     Where that takes too much, fewer of the best checkpoints predict, and without mirroring.
     """
     total = trainer.spec.run_s
-    if total is None:
+    if total is None or trainer.budget_s is None:
         return
     if leg is not None and leg.run_s is not None:
         trainer.budget_s *= leg.run_s / total
@@ -212,12 +217,12 @@ def checkpoints_that_fit(wanted: int, seconds: float, total: float) -> int:
     return next((count for count in range(wanted, 1, -1) if count * seconds <= share), 1)
 
 
-def _save_for_resume(trainer: Any) -> None:
+def _save_for_resume(trainer: Trainer) -> None:
     if trainer.steps_done:
         trainer.save_for_resuming()
 
 
-def _close_loaders(trainer: Any) -> None:
+def _close_loaders(trainer: Trainer) -> None:
     """End the processes of nnU-Net's own loaders: they inherit our signal handlers, so nothing else does."""
     for loader in (trainer.dataloader_train, trainer.dataloader_val):
         if hasattr(loader, "_finish"):
@@ -225,7 +230,7 @@ def _close_loaders(trainer: Any) -> None:
 
 
 @contextlib.contextmanager
-def _stop_on_signal(trainer: Any) -> Iterator[None]:
+def _stop_on_signal(trainer: Trainer) -> Iterator[None]:
     """Let a first Ctrl-C (or a scheduler's SIGTERM, SIGUSR2) end the training between two steps."""
     try:
         previous = {
