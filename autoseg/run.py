@@ -26,7 +26,7 @@ class Run:
         configuration: ``2d``, ``3d_fullres``, ...
         trainer: the trainer's name.
         fold: the fold's index, or ``"all"``.
-        seed: of initialisation, sampling and augmentation.
+        seed: seed of initialisation, sampling and augmentation.
         results: the workspace's results folder.
     """
 

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> 
     """Run the command line; 0 if every case was segmented.
 
     Args:
-        arguments: of the command line; the process's own if None.
+        arguments: arguments of the command line; the process's own if None.
         bundle: the bundle, where the command line does not name it.
     """
     parser = argparse.ArgumentParser(

@@ -22,8 +22,8 @@ class Member:
     Attributes:
         plan: for the order of the axes and the intensities; nothing else of it is set.
         configuration: for grid, normalisation, resampling and patch.
-        step_size: of the sliding window, in patches.
-        mirror_axes: of the patch, over whose mirrored copies predictions are averaged.
+        step_size: step of the sliding window, in patches.
+        mirror_axes: axes of the patch over whose mirrored copies predictions are averaged.
         networks: files, each from (batch, channels, *patch) to logits (batch, heads, *patch).
         averages_probabilities: whether the mean over the networks is of probabilities, not of logits.
     """
@@ -101,9 +101,9 @@ class Description:
     """What model.json says.
 
     Attributes:
-        name: of the model.
+        name: the model's name.
         channels: names, in the order of the files.
-        file_ending: of images and segmentations, with the dot.
+        file_ending: ending of images and segmentations, with the dot.
         reader: nnU-Net's name of the reader.
         labels: labels or regions.
         members: models whose probabilities are averaged; one counts as much as any other.

@@ -24,7 +24,7 @@ def find_cases(source: Path, file_ending: str, channels: int) -> dict[str, tuple
 
     Args:
         source: a folder or, for a model of one channel, a file.
-        file_ending: of the images, with the dot.
+        file_ending: ending of the images, with the dot.
         channels: files that a case has.
 
     Raises:

@@ -30,9 +30,9 @@ class Segmenter:
 
     Attributes:
         description: what its model.json says.
-        networks: of each member, in its order.
+        networks: the networks of each member, in its order.
         mirroring: whether predictions are averaged over mirrored copies where a member allows it.
-        step_size: of the sliding window, in patches; None: each member's own.
+        step_size: step of the sliding window, in patches; None: each member's own.
     """
 
     description: Description
@@ -48,7 +48,7 @@ class Segmenter:
 
         Args:
             path: a folder or a zip.
-            threads: of onnxruntime; 0: one for each core.
+            threads: number of onnxruntime's threads; 0: one for each core.
             mirroring: see the class.
             step_size: see the class.
 

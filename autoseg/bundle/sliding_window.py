@@ -33,9 +33,9 @@ def predict_slabs(
     Args:
         networks: each from (batch, channels, *patch) to logits (batch, heads, *patch); their mean is taken.
         image: (c, z, y, x).
-        patch_size: of the networks' input; two axes predict slice by slice.
-        step_size: of the window, in patches.
-        mirror_axes: of the patch, over whose mirrored copies logits are averaged.
+        patch_size: size of the networks' input; two axes predict slice by slice.
+        step_size: step of the window, in patches.
+        mirror_axes: axes of the patch over whose mirrored copies logits are averaged.
 
     Yields:
         Logits (heads, some slices, y, x), one slab after the other.

@@ -79,8 +79,8 @@ def padding(
     """What an image lacks to be as large as the patch, the odd voxel behind.
 
     Args:
-        shape: of the image, spatial axes.
-        patch_size: of the network's input; two axes are the last two.
+        shape: shape of the image, spatial axes.
+        patch_size: size of the network's input; two axes are the last two.
 
     Returns:
         Voxels before and behind along each axis, and where the image lies in the padded one.

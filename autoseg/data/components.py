@@ -19,8 +19,8 @@ class Components:
     """The components of one structure in one case, without specks.
 
     Attributes:
-        voxels: of each, the largest first.
-        extents: of each, voxels along each axis.
+        voxels: sizes of the components, the largest first.
+        extents: voxels of each component along each axis.
     """
 
     voxels: tuple[int, ...]

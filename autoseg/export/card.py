@@ -20,9 +20,9 @@ def write_card(path: Path, description: Description, dataset_json: Mapping[str, 
     """Write card.md.
 
     Args:
-        path: of the file.
-        description: of the bundle.
-        dataset_json: of the data set that the model learnt from.
+        path: the file to write.
+        description: the bundle's description.
+        dataset_json: dataset.json of the data that the model learnt from.
         model: the model's folder, with the records of its folds.
     """
     records = load_records(model) if any(model.rglob(FILE_NAME)) else ()

@@ -37,9 +37,9 @@ def write_network(network: nn.Module, channels: int, patch_size: Sequence[int], 
 
     Args:
         network: on the CPU, in evaluation mode.
-        channels: of the image.
+        channels: number of channels of the image.
         patch_size: voxels; fixed in the file.
-        path: of the file.
+        path: the file to write.
 
     Returns:
         The largest difference of the logits, as a part of their spread.

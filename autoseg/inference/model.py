@@ -142,7 +142,7 @@ def load_model(
     Where a training kept its best checkpoints, these predict in place of the final one.
 
     Args:
-        folder: of the model.
+        folder: the model's folder.
         folds: that predict together.
         device: where to compute.
         mirroring: whether to average over mirrored copies where the checkpoint allows it.

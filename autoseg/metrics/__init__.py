@@ -132,7 +132,8 @@ def score_case(
         requested: names of metrics that a data set requests: measured for every structure on images that they
             are for, and on others left out.
         lesion_rule: what counts as a lesion.
-        probabilities: of each structure by name, of the reference's shape: adds calibration and ROC AUC
+        probabilities: probabilities of each structure by name, in the reference's shape: adds calibration and
+            ROC AUC
             where the reference has the structure.
 
     Raises:

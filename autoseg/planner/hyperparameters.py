@@ -20,9 +20,9 @@ class Hyperparameters:
     Attributes:
         optimizer_name: ``sgd`` (with Nesterov momentum), ``adam`` or ``adamw``.
         learning_rate: at the start, after `warmup`.
-        weight_decay: of the optimiser.
-        momentum: of SGD.
-        epsilon: of Adam and AdamW.
+        weight_decay: weight decay of the optimiser.
+        momentum: momentum of SGD.
+        epsilon: epsilon of Adam and AdamW.
         schedule: how the learning rate falls; see `autoseg.training.schedule`.
         epochs, steps_per_epoch: length of the published training.
         deep_supervision: whether lower resolutions have a loss of their own.

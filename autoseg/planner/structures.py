@@ -18,7 +18,8 @@ class Structure:
     Attributes:
         name: its name.
         width: diameter of the ball (disc in 2D) that is as large as one connected component of it.
-        extents: of a component along each axis, in array order; the width, where a fingerprint has none.
+        extents: voxels of a component along each axis, in array order; the width, where a fingerprint has
+            none.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Structure:
 
         Args:
             patch: voxels per axis.
-            spacing: of the patch; of a 2D patch, of the last two axes.
+            spacing: spacing of the patch; of a 2D patch, of the last two axes.
             whole: median shape of the cases, voxels per axis.
         """
         extents = self.extents[-len(patch) :]
@@ -56,7 +57,7 @@ def structures_of(fingerprint: Fingerprint, dimensions: int) -> list[Structure]:
     the whole class of a case only.
 
     Args:
-        fingerprint: of the data set.
+        fingerprint: the fingerprint of the data set.
         dimensions: 2 for single slices, 3 for volumes.
     """
     sizes: Mapping[str, Any] = fingerprint.class_sizes.get("structures", {}) or {}

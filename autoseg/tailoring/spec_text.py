@@ -82,7 +82,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse options that a trainer does not have, or values of another type or beyond the limits.
 
     Args:
-        name: of the trainer.
+        name: the trainer's name.
         options: with values of their types, as `read_spec` gives them.
 
     Raises:
@@ -103,9 +103,9 @@ def check_length(spec: str, options: Mapping[str, Any], epochs: int | None, step
 
     Args:
         spec: the trainer spec that has these options.
-        options: of it.
-        epochs: of all runs; None: not given.
-        steps: of all runs; None: not given.
+        options: the options in it.
+        epochs: epochs of all runs; None: not given.
+        steps: steps of all runs; None: not given.
 
     Raises:
         UsageError: naming the options.

@@ -33,7 +33,7 @@ class FiniteTraining:
     """What a trainer does about steps that are not finite.
 
     Attributes:
-        count: of the steps of this start.
+        count: number of steps of this start.
         broken_off: why the training ended before its time, in words; empty: it did not.
     """
 

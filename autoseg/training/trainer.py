@@ -20,8 +20,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
-from autoseg import architectures
-from autoseg.architectures import Topology, channels_last, prepare_for_cpu, system_blocks
+from autoseg.architectures import channels_last, prepare_for_cpu, system_blocks
 from autoseg.augmentation import nnunet_transforms
 from autoseg.data.folds import watching_cases
 from autoseg.losses.losses import SegmentationLoss
@@ -38,6 +37,8 @@ from autoseg.training.fine_tuning import FineTuning
 from autoseg.training.finite_steps import FiniteTraining
 from autoseg.training.gradient_step import take_step
 from autoseg.training.loaders import HeldDataset, loaders
+from autoseg.training.named_network import named_network
+from autoseg.training.optimizer import make_optimizer
 from autoseg.training.schedule import EpochSchedule, WatchedTraining, schedule_factor
 from autoseg.training.step_count import StepCount
 from autoseg.training.stock_normalization import make_known
@@ -177,27 +178,9 @@ class Trainer(
     ) -> nn.Module:
         """Build the network that the plan names, or this trainer's own on any other plan's topology."""
         make_known(configuration_manager)
-        class_path = configuration_manager.network_arch_class_name
-        kwargs = dict(configuration_manager.network_arch_init_kwargs)
-        requires_import = configuration_manager.network_arch_init_kwargs_req_import
-        if cls.architecture is not None:
-            own_path = architectures.class_path(cls.architecture)
-            if class_path != own_path:
-                topology = Topology(
-                    patch_size=tuple(configuration_manager.patch_size),
-                    spacing=tuple(configuration_manager.spacing)[-len(configuration_manager.patch_size) :],
-                    strides=tuple(map(tuple, configuration_manager.pool_op_kernel_sizes)),
-                    kernel_sizes=tuple(map(tuple, kwargs["kernel_sizes"])),
-                )
-                class_path, kwargs, requires_import = (
-                    own_path,
-                    architectures.network_kwargs(cls.architecture, topology, **cls.architecture_options),
-                    architectures.requires_import(cls.architecture),
-                )
+        named = named_network(configuration_manager, cls.architecture, cls.architecture_options)
         network: nn.Module = get_network_from_plans(
-            class_path,
-            kwargs,
-            requires_import,
+            *named,
             num_input_channels,
             num_output_channels,
             allow_init=True,
@@ -260,19 +243,14 @@ class Trainer(
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """The optimiser over all trainable parameters, and a scheduler over epochs."""
-        rate, decay = self.learning_rate, self.weight_decay
-        parameters = self.optimised(rate)
-        optimizer: torch.optim.Optimizer
-        # Fused: one pass over the weights, which a CPU otherwise reads several times a step.
-        if self.optimizer_name == "sgd":
-            momentum = self.momentum
-            optimizer = torch.optim.SGD(
-                parameters, rate, momentum, weight_decay=decay, nesterov=momentum > 0, fused=True
-            )
-        elif self.optimizer_name == "adam":
-            optimizer = torch.optim.Adam(parameters, rate, eps=self.epsilon, weight_decay=decay, fused=True)
-        else:
-            optimizer = torch.optim.AdamW(parameters, rate, eps=self.epsilon, weight_decay=decay, fused=True)
+        optimizer = make_optimizer(
+            self.optimizer_name,
+            self.optimised(self.learning_rate),
+            self.learning_rate,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+        )
         return optimizer, EpochSchedule(self)
 
     def set_learning_rate(self, progress: float) -> float:

@@ -248,7 +248,7 @@ class Axes(_Part):
         datasets: names, ids or paths, or mappings; ``demo`` stands for both generated ones.
         trainers: names with options, or groups: ``documented``, ``baselines``, ``all``, ``auto``.
         folds: indices of the folds that are held out.
-        seeds: of initialisation, sampling and augmentation.
+        seeds: seeds of initialisation, sampling and augmentation.
         init: ``random``, ``imagenet`` or a checkpoint, each crossed with all else.
         finetune: strategies, by name; ``none`` for training everything as usual.
         cases: few-shot sizes: of the training cases a number or a part (``10%``), or ``all``.

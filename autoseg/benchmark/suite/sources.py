@@ -92,7 +92,7 @@ class ForeignEntry(BaseModel):
     Attributes:
         path: a file or folder (relative to the suite's file).
         name: its row's name; None: what the file or its path says.
-        dataset: of the suite; None: the one that the path names, or the only one.
+        dataset: a data set of the suite; None: the one that the path names, or the only one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
