@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from autoseg.data.image import Array, Image, ImageError
+from autoseg.data.tiff_spacing import stated_spacing
 from autoseg.system.files import atomic_path, read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -257,7 +258,8 @@ def write_natural(segmentation: Array, path: Path, properties: Mapping[str, Any]
             imageio.v3.imwrite(temporary, segmentation[0])
 
 
-# 3D TIFF, with the spacing in a JSON file beside it.
+# 3D TIFF, with the spacing in a JSON file beside it, or else as ImageJ or OME writes it into the file, which
+# nnU-Net does not read: it takes 1 x 1 x 1 then.
 
 
 def read_tiff(path: Path, segmentation: bool) -> Image:
@@ -273,6 +275,9 @@ def read_tiff(path: Path, segmentation: bool) -> Image:
         spacing = read_json(beside).get("spacing", ())
         if len(spacing) != 3 or not all(s > 0 for s in spacing):
             raise ImageError(beside, f"has the spacing {spacing}", "Give three positive numbers (z, y, x).")
+    elif (stated := stated_spacing(path)) is not None:
+        logger.info("%s: its own spacing counts, %s; there is no %s", path, stated, beside.name)
+        spacing = stated.spacing
     return Image(array[None], _three(spacing), {"spacing": spacing})
 
 

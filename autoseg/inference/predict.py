@@ -114,6 +114,14 @@ def _predict(model: Predictor, case: Case, target: Path) -> str:
             f"{case.images[0]} has {len(raw.array)} channels, but the model takes {len(channels)} "
             f"({', '.join(map(str, channels.values()))}). Write a 4D image as one file for each channel."
         )
+    beside = case.images[0].with_name(f"{case.identifier}.json")
+    if model.reader == "Tiff3DIO" and raw.spacing == (1.0, 1.0, 1.0) and not beside.is_file():
+        log.warning(
+            "%s states no spacing, and 1 x 1 x 1 is taken. If that is wrong, write %s beside it: "
+            '{"spacing": [z, y, x]}',
+            case.images[0],
+            beside.name,
+        )
     turn = turned_as_learnt(raw, model.orientation)
     segmentation = model.segment_image(raw if turn is None else turn.image)
     if turn is not None:

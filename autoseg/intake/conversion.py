@@ -256,6 +256,8 @@ def _write_files(incoming: Incoming, root: Path, request: Request) -> list[dict[
                 "how": write_content(Content(path), root / place, request.link),
             }
         )
+    for name, text in incoming.texts.items():
+        write_text(root / name, text)
     groups = {case.identifier: case.group for case in incoming.cases if case.group}
     if groups:
         write_text(root / "groups.csv", _table(groups))

@@ -116,6 +116,7 @@ class Incoming:
         unlabelled: for imagesUn.
         about: further entries of dataset.json.
         extras: further files by their place in the raw folder.
+        texts: contents of further small files by their place there.
         notes: what was decided, in sentences.
         left_out: files of the source that no file is made of.
         layout: which one it was read as; the import fills it in.
@@ -129,6 +130,7 @@ class Incoming:
     unlabelled: tuple[IncomingCase, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Path] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left_out: tuple[Path, ...] = ()
     layout: str = ""

@@ -6,14 +6,17 @@ below a folder ``test`` are kept apart.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoseg.data.formats import TIFF_ENDINGS
 from autoseg.data.groups import GroupsError, groups_in
 from autoseg.data.readers import READERS
+from autoseg.data.tiff_spacing import is_volume, stated_spacing
 from autoseg.errors import DataError
 from autoseg.intake.incoming import (
     MEDICAL,
@@ -110,6 +113,10 @@ def read_folders(source: Path, request: Request) -> Incoming:
     for key, case in zip(images, cases, strict=True):
         tested = any(part in TESTS for part in key[0])
         parts["Ts" if tested else "Tr" if case.label else "Un"].append(case)
+    volumes = ending in TIFF_ENDINGS and all(
+        is_volume(content.source) for case in cases for content in case.images
+    )
+    texts, more = _spacings(parts) if volumes else ({}, ())
     lone = [mask for key, several in masks.items() if key not in images for mask in several]
     taken = {content.source for case in cases for content in case.images}
     incoming = Incoming(
@@ -119,11 +126,40 @@ def read_folders(source: Path, request: Request) -> Incoming:
         cases=tuple(parts["Tr"]),
         tests=tuple(parts["Ts"]),
         unlabelled=tuple(parts["Un"]),
+        about={"overwrite_image_reader_writer": "Tiff3DIO"} if volumes else {},
         extras=_texts(source, parts["Tr"]),
-        notes=notes,
+        texts=texts,
+        notes=(*notes, *more),
         left_out=(*lone, *(file.path for file in files if file.role == "image" and file.path not in taken)),
     )
     return with_labels(incoming, request)
+
+
+def _spacings(parts: Mapping[str, Sequence[IncomingCase]]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The spacing of 3D TIFFs as nnU-Net reads it: a JSON file for each case, by the file or one beside."""
+    found, from_file, without = {}, [], []
+    for part, cases in parts.items():
+        for case in cases:
+            path = case.images[0].source
+            beside = path.with_suffix(".json")
+            stated = stated_spacing(path)
+            if beside.is_file():
+                text = beside.read_text(encoding="utf-8")
+            elif stated is not None:
+                text = json.dumps({"spacing": list(stated.spacing)})
+                from_file.append(f"{path.name}: {stated}")
+            else:
+                without.append(path.name)
+                continue
+            found[f"images{part}/{case.identifier}.json"] = text
+            if case.label:
+                found[f"labels{part}/{case.identifier}.json"] = text
+    notes: tuple[str, ...] = ()
+    if from_file:
+        notes = (f"Spacings stand in the files of {len(from_file)} cases and count: {some(from_file, 2)}.",)
+    if without:
+        notes = (*notes, f"{len(without)} volumes state no spacing; 1 x 1 x 1 is taken: {some(without)}.")
+    return found, notes
 
 
 def _named_alike(masks: Sequence[_File], pictures: Sequence[_File]) -> list[_File]:

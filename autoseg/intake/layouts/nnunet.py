@@ -104,9 +104,14 @@ def _sidecars(dataset: Dataset) -> dict[str, Path]:
     if dataset.file_ending not in _TIFF:
         return {}
     found = {}
-    for case in (*dataset.cases, *dataset.test_cases, *dataset.unlabelled_cases):
-        for path in (*case.images[:1], *([case.label] if case.label else [])):
-            beside = path.with_name(f"{case.identifier}.json")
-            if beside.is_file():
-                found[f"{path.parent.name}/{beside.name}"] = beside
+    parts = {"Tr": dataset.cases, "Ts": dataset.test_cases, "Un": dataset.unlabelled_cases}
+    for part, cases in parts.items():
+        for case in cases:
+            # As the reader has it: an image's name carries a channel number.
+            beside = {"images": case.images[0].with_name(f"{case.images[0].stem[:-5]}.json")}
+            if case.label:
+                beside["labels"] = case.label.with_name(f"{case.label.stem}.json")
+            for kind, path in beside.items():
+                if path.is_file():
+                    found[f"{kind}{part}/{case.identifier}.json"] = path
     return found
