@@ -19,7 +19,7 @@ import pytest
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 # Pages of one tuple are run in one folder, one after the other; every other page has a folder of its own.
 FAST = [("read_a_leaderboard",)]
-TOGETHER = [("first_leaderboard", "choose_and_predict", "ten_cases")]
+TOGETHER = [("first_leaderboard", "choose_and_predict", "ten_cases"), ("your_own_data", "budgets")]
 _LISTED = {name for pages in (*FAST, *TOGETHER, ("index",)) for name in pages}
 SLOW = [*TOGETHER, *((page.stem,) for page in sorted(TUTORIALS.glob("*.md")) if page.stem not in _LISTED)]
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
