@@ -28,7 +28,6 @@ extensions = [
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 4
 exclude_patterns = ["extensions"]
-suppress_warnings = ["toc.empty_glob"]
 nitpicky = True
 # Types of signatures belong to numpy, torch and modules that are not public; they have no page here.
 nitpick_ignore_regex = [("py:.*", ".*")]

@@ -21,6 +21,12 @@ from autoseg.benchmark.suite import model, sources
 from autoseg.planner import Plan
 from autoseg.racing.race import Rules
 
+# Fields of a plan that are no keys of nnU-Net's.
+OWN = {
+    "decisions": "autoseg.decisions",
+    "provenance": "autoseg.provenance",
+    "training": "autoseg.provenance.training",
+}
 # What may be written where the code keeps seconds and bytes.
 _AMOUNTS = {"_seconds": "time: `90s`, `30m`, `2h`", "_gigabytes": "memory: `8GB`"}
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`", Path: "path"}
@@ -179,8 +185,8 @@ def _key_of(field: str, value: Any, document: Mapping[str, Any]) -> str | None:
     """The key that a field has in the file: its own name, else the one with its value."""
     if field in document:
         return field
-    if field in ("decisions", "provenance"):
-        return f"autoseg.{field}"
+    if field in OWN:
+        return OWN[field]
     wanted = json.loads(json.dumps(value, default=str)) if value else None
     return next((key for key, each in document.items() if wanted is not None and each == wanted), None)
 
