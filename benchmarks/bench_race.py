@@ -25,12 +25,12 @@ from autoseg.data.folds import folds_to_json, make_folds
 from autoseg.leaderboard.ranking.ranking import Leaderboard
 from autoseg.leaderboard.records.files import Record
 from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.trial import Cell
+from autoseg.pipeline.trial import Trial
 from autoseg.pipeline.walk import plan_and_train
 from autoseg.racing.cases import groups_of
 from autoseg.racing.race import Race, Rules
 from autoseg.racing.state import rung_to_json
-from autoseg.racing.walk import race_cells
+from autoseg.racing.walk import race_trials
 from autoseg.system.files import write_json
 from autoseg.workspace import Workspace
 
@@ -103,12 +103,12 @@ def _walk(name: str, seed: int, trainers: Sequence[str], options: argparse.Names
     rules = RULES[options.rules]
     races: dict[str, Race] = {}
 
-    def raced(cells: Sequence[Cell], place: Workspace, workers: int | None) -> Sequence[Record]:
-        found = race_cells(cells, place, rules, workers)
+    def raced(trials: Sequence[Trial], place: Workspace, workers: int | None) -> Sequence[Record]:
+        found = race_trials(trials, place, rules, workers)
         races[options.rules] = found.race
         if options.rules == "thrifty":
             try:
-                races["capped"] = replayed(found.race, CAPPED, options.seconds, groups_of(cells[:1]))
+                races["capped"] = replayed(found.race, CAPPED, options.seconds, groups_of(trials[:1]))
             except SystemExit as unseen:
                 print(f"{name}, seed {seed}, capped: {unseen}", flush=True)
         return found.records

@@ -25,12 +25,12 @@ from autoseg.leaderboard import statistics
 from autoseg.leaderboard.ranking.stability import tied_with_best
 from autoseg.leaderboard.records.files import Record
 from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.trial import Cell
+from autoseg.pipeline.trial import Trial
 from autoseg.pipeline.walk import plan_and_train, run_each
 from autoseg.racing.cases import groups_of, pooled
 from autoseg.racing.race import Race
 from autoseg.racing.state import rung_to_json
-from autoseg.racing.walk import race_cells
+from autoseg.racing.walk import race_trials
 from autoseg.workspace import Workspace
 
 NAME = "race_seeds"
@@ -82,15 +82,15 @@ def _known() -> list[dict[str, Any]]:
 def _walk(name: str, options: argparse.Namespace) -> dict[str, Any]:
     root, workspace = Path(options.data) / name, Workspace.locate(Path(options.workspace))
     divide(root, DATASETS[name], workspace)
-    cells = [
-        cell for seed in options.seeds.split(",") for cell in _cells(root, workspace, int(seed), options)
+    trials = [
+        trial for seed in options.seeds.split(",") for trial in _cells(root, workspace, int(seed), options)
     ]
-    records = run_each(cells, workspace, None)
-    raced = race_cells(cells, workspace, SPENT)
-    return _compared(name, records, raced.race, groups_of(cells))
+    records = run_each(trials, workspace, None)
+    raced = race_trials(trials, workspace, SPENT)
+    return _compared(name, records, raced.race, groups_of(trials))
 
 
-def _cells(root: Path, workspace: Workspace, seed: int, options: argparse.Namespace) -> list[Cell]:
+def _cells(root: Path, workspace: Workspace, seed: int, options: argparse.Namespace) -> list[Trial]:
     """The runs of one seed, as plan-and-train makes them."""
     settings = Settings(
         trainers=TRAINERS,
@@ -99,10 +99,10 @@ def _cells(root: Path, workspace: Workspace, seed: int, options: argparse.Namesp
         device="cpu",
         seed=seed,
     )
-    found: list[Cell] = []
+    found: list[Trial] = []
 
-    def planned(cells: Sequence[Cell], place: Workspace, workers: int | None) -> Sequence[Record]:
-        found.extend(cells)
+    def planned(trials: Sequence[Trial], place: Workspace, workers: int | None) -> Sequence[Record]:
+        found.extend(trials)
         raise _Planned
 
     try:

@@ -31,8 +31,8 @@ from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.pipeline.prepare import Prepared, prepare
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.single_stages import pretrain_one
-from autoseg.pipeline.trial import plan_for, run_cell
-from autoseg.pipeline.trial_record import Cell
+from autoseg.pipeline.trial import plan_for, run_trial
+from autoseg.pipeline.trial_record import Trial
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import link_references
 from autoseg.system.files import atomic_path, read_json, write_json
@@ -134,8 +134,8 @@ class _Walk:
         choice, request = self._choice(spec.source, spec.strategy), self._request(seed)
         self._same_size(choice, request)
         prepared = self.prepared
-        cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, self.fold, request)
-        record = run_cell(cell, self.workspace, workers=1)
+        trial = Trial(prepared.dataset, prepared.fingerprint, prepared.folds, choice, self.fold, request)
+        record = run_trial(trial, self.workspace, workers=1)
         return Finished(spec, seed, record, self._in_mm(record) if record.source else None)
 
     def _in_mm(self, record: Record) -> Record:

@@ -42,7 +42,7 @@ from autoseg.inference.predict import predict_cases
 from autoseg.pipeline.prepare import prepare
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.single_stages import train_one
-from autoseg.pipeline.trial import Cell, members_of, run_cell
+from autoseg.pipeline.trial import Trial, members_of, run_trial
 from autoseg.preprocessing.dataset import link_references
 from autoseg.system.files import read_json, write_text
 from autoseg.tailoring.request import Request
@@ -114,12 +114,12 @@ def _second_stage(model: Path, workspace: Workspace, options: argparse.Namespace
     for seed, size in itertools.product(_numbers(options.seeds), _numbers(options.sizes)):
         for arm, choice in _rows(model, options.trainer, size).items():
             request = Request(torch.device(options.device), run_seconds=options.minutes * 60, seed=seed)
-            cell = Cell(ready.dataset, ready.fingerprint, ready.folds, choice, ready.folds[0], request)
+            trial = Trial(ready.dataset, ready.fingerprint, ready.folds, choice, ready.folds[0], request)
             began = time.monotonic()
-            record = run_cell(cell, workspace, workers=1)
+            record = run_trial(trial, workspace, workers=1)
             if record.status in ("failed", "impossible"):
                 raise SystemExit(f"{choice}: {record.reason}")
-            run = members_of(cell, workspace)[0].run
+            run = members_of(trial, workspace)[0].run
             values = Evaluation.load(run.evaluation).values("dice")
             found.append(
                 {

@@ -23,7 +23,7 @@ from autoseg.errors import PlanError
 from autoseg.leaderboard.records.files import Record
 from autoseg.leaderboard.statistics import wilcoxon
 from autoseg.pipeline.prepare import Prepared
-from autoseg.pipeline.trial import Cell, plan_for, run_cell
+from autoseg.pipeline.trial import Trial, plan_for, run_trial
 from autoseg.planner.budget import FEWEST_STEPS
 from autoseg.planner.dimension import DimensionChoice
 from autoseg.planner.plan import Decision
@@ -45,7 +45,7 @@ SOURCE = (
     "autoseg: a pilot race, judged by Wilcoxon's signed-rank test over its held-out cases and by its trend"
 )
 
-RunCell = Callable[[Cell, Workspace, int | None], Record]
+RunTrial = Callable[[Trial, Workspace, int | None], Record]
 
 
 def with_pilot(
@@ -150,7 +150,7 @@ def race_dimensions(
     lengths: Sequence[float],
     workspace: Workspace,
     workers: int | None = None,
-    run: RunCell = run_cell,
+    run: RunTrial = run_trial,
 ) -> Decision:
     """Train nnU-Net in both dimensions for a while, and longer, and compare them case by case.
 
@@ -166,15 +166,15 @@ def race_dimensions(
         lengths: seconds of a dimension's first training and of its second.
         workspace: where the walk's files lie.
         workers: processes for preprocessing.
-        run: takes a cell to its record.
+        run: takes a trial to its record.
     """
     home = workspace.pilot_of(prepared.dataset.name)
     place = dataclasses.replace(workspace, results=home)
     records = []
     for length in lengths:
         for each in _requests(contenders, dataclasses.replace(request, run_seconds=length)):
-            cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, Choice(TRAINER), fold, each)
-            records.append(run(cell, place, workers))
+            trial = Trial(prepared.dataset, prepared.fingerprint, prepared.folds, Choice(TRAINER), fold, each)
+            records.append(run(trial, place, workers))
     found = _judged(rules, contenders, records, fold, request, lengths)
     fact = " and ".join(f"{length:g}" for length in lengths)
     log.info("Pilot, %s s each on fold %d: %s (%s)", fact, fold.index, found.value, found.rule)

@@ -54,7 +54,7 @@ def train_one(
         UsageError: for unknown names.
     """
     from autoseg.pipeline.settings import request_of, started
-    from autoseg.pipeline.trial import Cell, train_cell
+    from autoseg.pipeline.trial import Trial, train_trial
     from autoseg.tailoring.trainer_spec import Choice
 
     choice = started(Choice.parse(trainer), settings)
@@ -66,8 +66,8 @@ def train_one(
         (chosen,) = chosen_folds(prepared.folds, [int(fold)])
     link_references(prepared.dataset, workspace.references_of(prepared.dataset.name))
     request = request_of(settings, settings.budget_s)
-    cell = Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, chosen, request)
-    return train_cell(cell, workspace, settings.workers)
+    trial = Trial(prepared.dataset, prepared.fingerprint, prepared.folds, choice, chosen, request)
+    return train_trial(trial, workspace, settings.workers)
 
 
 def pretrain_one(

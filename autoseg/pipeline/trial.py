@@ -1,7 +1,7 @@
-"""One cell of a benchmark: one trainer on one fold, from the plan to its record.
+"""One trial of a benchmark: one trainer on one fold, from the plan to its record.
 
-A cell never takes others down with it: what fails or cannot run becomes a record that says so. Where a
-trainer is an ensemble of orientations, a cell trains one run for each of them and is still one row.
+A trial never takes others down with it: what fails or cannot run becomes a record that says so. Where a
+trainer is an ensemble of orientations, a trial trains one run for each of them and is still one row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from autoseg.evaluation.requested import Measures, measures_of
 from autoseg.evaluation.scoring import Evaluation, evaluate
 from autoseg.inference.ensemble import predict_validation, save_ensemble
 from autoseg.leaderboard.records.files import Record, read_records, write_record
-from autoseg.pipeline.trial_record import Cell, Member, record_of, with_data_warnings, without_scores
+from autoseg.pipeline.trial_record import Member, Trial, record_of, with_data_warnings, without_scores
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import preprocess_dataset
 from autoseg.run import Checkpoint, Run
@@ -31,49 +31,49 @@ from autoseg.training.training_run import train
 from autoseg.workspace import Workspace
 
 __all__ = [
-    "Cell",
+    "Trial",
     "Member",
     "members_of",
     "plan_for",
     "plans_for",
     "preprocess_member",
     "row_of",
-    "run_cell",
-    "train_cell",
+    "run_trial",
+    "train_trial",
 ]
 
 log = logging.getLogger(__name__)
 
 
-def run_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Record:
-    """Take a cell from wherever it is to its record.
+def run_trial(trial: Trial, workspace: Workspace, workers: int | None = None) -> Record:
+    """Take a trial from wherever it is to its record.
 
     Raises:
         KeyboardInterrupt: after an interrupt; everything finished so far stays.
     """
     try:
-        members = members_of(cell, workspace)
+        members = members_of(trial, workspace)
     except PlanError as problem:
-        log.warning("%s cannot run on %s: %s", cell.choice, cell.dataset.name, problem)
-        return without_scores(cell, "impossible", str(problem))
-    row = row_of(cell, members, workspace)
+        log.warning("%s cannot run on %s: %s", trial.choice, trial.dataset.name, problem)
+        return without_scores(trial, "impossible", str(problem))
+    row = row_of(trial, members, workspace)
     if row.record.is_file():
         log.info("%s is done.", row.name)
         return read_records(row.record)[0]
     try:
-        record = _walk(cell, row, members, workspace, workers)
+        record = _walk(trial, row, members, workspace, workers)
     except Exception as problem:
         # Whatever a trainer raises is its row's, not the other rows' end.
-        # Not recorded on disk: whoever runs the cell again wants it tried again.
+        # Not recorded on disk: whoever runs the trial again wants it tried again.
         log.error("%s failed: %s", row.name, problem)
         log.debug("%s", traceback.format_exc())
-        return without_scores(cell, "failed", f"{type(problem).__name__}: {problem}", row.configuration)
+        return without_scores(trial, "failed", f"{type(problem).__name__}: {problem}", row.configuration)
     write_record(row.record, record)
     return read_records(row.record)[0]
 
 
-def train_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> Checkpoint:
-    """Plan, preprocess and train a cell, without predicting or evaluating.
+def train_trial(trial: Trial, workspace: Workspace, workers: int | None = None) -> Checkpoint:
+    """Plan, preprocess and train a trial, without predicting or evaluating.
 
     Returns:
         The checkpoint; of an ensemble, the file that names its members.
@@ -81,9 +81,9 @@ def train_cell(cell: Cell, workspace: Workspace, workers: int | None = None) -> 
     Raises:
         AutosegError: whatever stands in the way.
     """
-    members = members_of(cell, workspace)
-    row = row_of(cell, members, workspace)
-    *_, last = _train(cell, row, members, workspace, workers)
+    members = members_of(trial, workspace)
+    row = row_of(trial, members, workspace)
+    *_, last = _train(trial, row, members, workspace, workers)
     return last if len(members) == 1 else Checkpoint(row, row.ensemble, last.epoch)
 
 
@@ -128,70 +128,70 @@ def _raced(plan: Plan, suffix: str) -> Plan:
     return dataclasses.replace(plan, name=plan.name + suffix, training=training)
 
 
-def members_of(cell: Cell, workspace: Workspace) -> tuple[Member, ...]:
-    """The trainings that a cell consists of."""
-    plans = plans_for(cell.dataset, cell.fingerprint, cell.choice, cell.request, workspace)
+def members_of(trial: Trial, workspace: Workspace) -> tuple[Member, ...]:
+    """The trainings that a trial consists of."""
+    plans = plans_for(trial.dataset, trial.fingerprint, trial.choice, trial.request, workspace)
     return tuple(
-        Member(_run(cell, plan.name, plan.trained_configuration().name, workspace), plan) for plan in plans
+        Member(_run(trial, plan.name, plan.trained_configuration().name, workspace), plan) for plan in plans
     )
 
 
-def row_of(cell: Cell, members: Sequence[Member], workspace: Workspace) -> Run:
-    """Where the cell's predictions and record go: its only run's folder, or one for the ensemble."""
+def row_of(trial: Trial, members: Sequence[Member], workspace: Workspace) -> Run:
+    """Where the trial's predictions and record go: its only run's folder, or one for the ensemble."""
     if len(members) == 1:
         return members[0].run
-    name = plan_name(cell.choice, cell.request, cell.fingerprint)
-    return _run(cell, name, members[0].run.configuration, workspace)
+    name = plan_name(trial.choice, trial.request, trial.fingerprint)
+    return _run(trial, name, members[0].run.configuration, workspace)
 
 
-def _run(cell: Cell, plan: str, configuration: str, workspace: Workspace) -> Run:
+def _run(trial: Trial, plan: str, configuration: str, workspace: Workspace) -> Run:
     return Run(
-        dataset=cell.dataset.name,
+        dataset=trial.dataset.name,
         plan=plan,
         configuration=configuration,
-        trainer=cell.choice.trainer,
-        fold=cell.fold.index if cell.fold.index >= 0 else "all",
-        seed=cell.request.seed,
+        trainer=trial.choice.trainer,
+        fold=trial.fold.index if trial.fold.index >= 0 else "all",
+        seed=trial.request.seed,
         results=workspace.results,
     )
 
 
 def _walk(
-    cell: Cell, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
+    trial: Trial, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
 ) -> Record:
     # Before the training: a wish that cannot be met is not found out after it.
-    measures = measures_of(cell.dataset, workspace.measures_of(cell.dataset.name))
-    _train(cell, row, members, workspace, workers)
+    measures = measures_of(trial.dataset, workspace.measures_of(trial.dataset.name))
+    _train(trial, row, members, workspace, workers)
     runs = [member.run for member in members]
-    predictions = predict_validation(row, runs, workspace, cell.request.device, cell.fold.validation)
-    evaluation = _evaluated(cell, row, predictions, measures, workers)
-    return with_data_warnings(record_of(cell, row, members, evaluation), workspace)
+    predictions = predict_validation(row, runs, workspace, trial.request.device, trial.fold.validation)
+    evaluation = _evaluated(trial, row, predictions, measures, workers)
+    return with_data_warnings(record_of(trial, row, members, evaluation), workspace)
 
 
 def _train(
-    cell: Cell, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
+    trial: Trial, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
 ) -> list[Checkpoint]:
     checkpoints = []
     for member in members:
-        few = too_few_steps(member.plan, cell.choice)
+        few = too_few_steps(member.plan, trial.choice)
         if few is not None:
             log.warning("%s.", few)
-        preprocess_member(cell, member, workspace, workers)
-        checkpoints.append(train(member.run, workspace, cell.request.device))
+        preprocess_member(trial, member, workspace, workers)
+        checkpoints.append(train(member.run, workspace, trial.request.device))
     if len(members) > 1:
         save_ensemble(row, [member.run for member in members])
     return checkpoints
 
 
-def preprocess_member(cell: Cell, member: Member, workspace: Workspace, workers: int | None = None) -> None:
+def preprocess_member(trial: Trial, member: Member, workspace: Workspace, workers: int | None = None) -> None:
     """Preprocess the cases as a training takes them, those that are not yet."""
     configuration = member.plan.configuration(member.run.configuration)
     folder = workspace.cases_of(member.run.dataset, configuration.data_identifier)
-    preprocess_dataset(cell.dataset, member.plan, configuration, folder, workers)
+    preprocess_dataset(trial.dataset, member.plan, configuration, folder, workers)
 
 
 def _evaluated(
-    cell: Cell, run: Run, predictions: Path, measures: Measures, workers: int | None
+    trial: Trial, run: Run, predictions: Path, measures: Measures, workers: int | None
 ) -> Evaluation:
     if run.evaluation.is_file():
         found = Evaluation.load(run.evaluation)
@@ -199,8 +199,8 @@ def _evaluated(
             return found
     evaluation = evaluate(
         predictions,
-        cell.dataset,
-        cases=cell.fold.validation,
+        trial.dataset,
+        cases=trial.fold.validation,
         pixel_sizes=measures.pixel_sizes,
         requested=measures.metrics,
         by_voxels=True,

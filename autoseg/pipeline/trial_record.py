@@ -1,4 +1,4 @@
-"""What a cell becomes on the leaderboard: identity, changes, cost and scores of one row."""
+"""What a trial becomes on the leaderboard: identity, changes, cost and scores of one row."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SUMS = ("parameters", "trainable_parameters", "checkpoint_mb", "flops_per_patch
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """What is trained on what."""
 
     dataset: Dataset
@@ -49,17 +49,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Member:
-    """One training of a cell: the only one, or one of an ensemble."""
+    """One training of a trial: the only one, or one of an ensemble."""
 
     run: Run
     plan: Plan
 
 
-def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evaluation) -> Record:
-    """The record of a cell that came to its end: one row, of an ensemble too.
+def record_of(trial: Trial, row: Run, members: Sequence[Member], evaluation: Evaluation) -> Record:
+    """The record of a trial that came to its end: one row, of an ensemble too.
 
     Args:
-        cell: what was trained on what.
+        trial: what was trained on what.
         row: the run whose folder holds the predictions and what predicting took.
         members: the trained runs; of a row that is no ensemble, the row alone.
         evaluation: scores of the predictions.
@@ -71,16 +71,16 @@ def record_of(cell: Cell, row: Run, members: Sequence[Member], evaluation: Evalu
         run_id=row.name,
         status="partial" if broken else "ok",
         reason=f"the training ended early: {broken}" if broken else "",
-        **_identity(cell, costs[0]["device"]),
+        **_identity(trial, costs[0]["device"]),
         configuration=row.configuration,
         plan=row.plan,
         plan_hash=digest([plan_content(member.plan) for member in members]),
-        changes=changes_of(cell, members),
+        changes=changes_of(trial, members),
         checkpoint_sha256=sha256_of(weights),
         settings=evaluation.settings,
         cost=row_cost(row, members),
-        scores=ScoreTable.from_evaluation(evaluation, cell.dataset.groups),
-        training_cases=len(training_cases(cell)),
+        scores=ScoreTable.from_evaluation(evaluation, trial.dataset.groups),
+        training_cases=len(training_cases(trial)),
     )
     return marked(record)
 
@@ -94,22 +94,22 @@ def with_data_warnings(record: Record, workspace: Workspace) -> Record:
     return dataclasses.replace(record, data_warnings=report.spoiling)
 
 
-def training_cases(cell: Cell) -> tuple[str, ...]:
-    """The cases that a cell trains on: the fold's, or where few are requested, those that its seed draws."""
-    few = Start.of(cell.choice).cases
+def training_cases(trial: Trial) -> tuple[str, ...]:
+    """The cases that a trial trains on: the fold's, or where few are requested, those that its seed draws."""
+    few = Start.of(trial.choice).cases
     if few is None:
-        return cell.fold.training
-    return subset(cell.fold.training, cell.dataset.groups, few, cell.request.seed)
+        return trial.fold.training
+    return subset(trial.fold.training, trial.dataset.groups, few, trial.request.seed)
 
 
-def changes_of(cell: Cell, members: Sequence[Member]) -> tuple[str, ...]:
+def changes_of(trial: Trial, members: Sequence[Member]) -> tuple[str, ...]:
     """What differs from the published system, in words."""
     costs = [read_json(member.run.cost) for member in members]
     kept = sorted({cost.get("best_checkpoints", 0) for cost in costs})
     count = " to ".join(str(number) for number in dict.fromkeys((kept[0], kept[-1])))
     wanted = members[0].plan.require_training().hyperparameters.best_checkpoints
     if wanted is None:
-        wanted = trainer_class(cell.choice.name).best_checkpoints
+        wanted = trainer_class(trial.choice.name).best_checkpoints
     fewer = [f"best checkpoints {wanted} -> {count}"] if kept != [wanted] else []
     return (*fewer, *_changes_of_members(members, costs))
 
@@ -159,12 +159,12 @@ def row_cost(row: Run, members: Sequence[Member]) -> Cost:
     )
 
 
-def without_scores(cell: Cell, status: Any, reason: str, configuration: str = "") -> Record:
-    """The record of a cell that failed or cannot run."""
+def without_scores(trial: Trial, status: Any, reason: str, configuration: str = "") -> Record:
+    """The record of a trial that failed or cannot run."""
     return Record(
-        run_id=f"{cell.dataset.name}/{cell.choice.row_name}/fold_{cell.fold.index}",
-        **_identity(cell),
-        configuration=configuration or cell.request.configuration,
+        run_id=f"{trial.dataset.name}/{trial.choice.row_name}/fold_{trial.fold.index}",
+        **_identity(trial),
+        configuration=configuration or trial.request.configuration,
         status=status,
         reason=reason,
     )
@@ -184,29 +184,29 @@ def plan_content(plan: Plan) -> dict[str, Any]:
     return {**document, "training": training}
 
 
-def _identity(cell: Cell, device: str | None = None) -> dict[str, Any]:
+def _identity(trial: Trial, device: str | None = None) -> dict[str, Any]:
     version, dirty = code_version()
     return {
-        "dataset": cell.dataset.name,
-        "trainer": cell.choice.trainer,
-        "options": cell.choice.row_options,
-        "fold": cell.fold.index,
-        "seed": cell.request.seed,
-        "fingerprint_hash": cell.fingerprint.hash,
-        "split_hash": digest(folds_to_json(cell.folds)),
+        "dataset": trial.dataset.name,
+        "trainer": trial.choice.trainer,
+        "options": trial.choice.row_options,
+        "fold": trial.fold.index,
+        "seed": trial.request.seed,
+        "fingerprint_hash": trial.fingerprint.hash,
+        "split_hash": digest(folds_to_json(trial.folds)),
         "code_version": version,
         "code_dirty": dirty,
         "environment": environment(),
-        "device": device or _device_in_words(cell),
+        "device": device or _device_in_words(trial),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _device_in_words(cell: Cell) -> str:
+def _device_in_words(trial: Trial) -> str:
     try:
-        return device_name(cell.request.device)
+        return device_name(trial.request.device)
     except (AssertionError, RuntimeError):  # a run that failed elsewhere, recorded where its device is not
-        return cell.request.device.type
+        return trial.request.device.type
 
 
 def code_version() -> tuple[str, bool | None]:

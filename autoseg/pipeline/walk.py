@@ -24,13 +24,13 @@ from autoseg.workspace import Workspace
 if TYPE_CHECKING:
     from autoseg.leaderboard.ranking.ranking import Leaderboard
     from autoseg.leaderboard.records.files import Record
-    from autoseg.pipeline.trial import Cell
+    from autoseg.pipeline.trial import Trial
     from autoseg.tailoring.trainer_spec import Choice
 
 log = logging.getLogger(__name__)
 
-# Cells to their records, in a workspace, with so many processes for reading.
-TrainAll = Callable[["Sequence[Cell]", Workspace, "int | None"], "Sequence[Record]"]
+# Trials to their records, in a workspace, with so many processes for reading.
+TrainAll = Callable[["Sequence[Trial]", Workspace, "int | None"], "Sequence[Record]"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _train_and_rank(
 ) -> Outcome:
     from autoseg.pipeline.pilot import with_pilot
     from autoseg.pipeline.settings import request_of
-    from autoseg.pipeline.trial import Cell
+    from autoseg.pipeline.trial import Trial
 
     # A trainer that cannot train on these data takes no time from those that can.
     runs = len(folds) * sum(is_runnable(choice, prepared.plan, settings.configuration) for choice in choices)
@@ -85,19 +85,19 @@ def _train_and_rank(
     link_references(prepared.dataset, workspace.references_of(prepared.dataset.name))
     request, budget_s = request_of(settings, share), settings.budget_s
     request = with_pilot(prepared, folds, choices, request, budget_s, workspace, settings.workers)
-    cells = [
-        Cell(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, request)
+    trials = [
+        Trial(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, request)
         for choice in choices
         for fold in folds
     ]
-    return _rank(prepared, train_all(cells, workspace, settings.workers), workspace)
+    return _rank(prepared, train_all(trials, workspace, settings.workers), workspace)
 
 
-def run_each(cells: Sequence[Cell], workspace: Workspace, workers: int | None) -> list[Record]:
+def run_each(trials: Sequence[Trial], workspace: Workspace, workers: int | None) -> list[Record]:
     """Take every run to its end."""
-    from autoseg.pipeline.trial import run_cell
+    from autoseg.pipeline.trial import run_trial
 
-    return [run_cell(cell, workspace, workers) for cell in cells]
+    return [run_trial(trial, workspace, workers) for trial in trials]
 
 
 def _rank(prepared: Prepared, records: Sequence[Record], workspace: Workspace) -> Outcome:

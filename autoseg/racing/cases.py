@@ -12,37 +12,37 @@ from autoseg.leaderboard.records.scores import ScoreTable, group_of_each
 from autoseg.leaderboard.statistics import Floats
 
 if TYPE_CHECKING:
-    from autoseg.pipeline.trial import Cell
+    from autoseg.pipeline.trial import Trial
 
 
-def held_out(cells: Sequence[Cell]) -> tuple[str, ...]:
+def held_out(trials: Sequence[Trial]) -> tuple[str, ...]:
     """All held-out cases of runs, by name."""
-    return tuple(sorted({case for cell in cells for case in cell.fold.validation}))
+    return tuple(sorted({case for trial in trials for case in trial.fold.validation}))
 
 
-def cases_of_look(cells: Sequence[Cell], most: int | None) -> tuple[str, ...]:
+def cases_of_look(trials: Sequence[Trial], most: int | None) -> tuple[str, ...]:
     """The cases that are predicted at looks before the end, by name: spread over folds and groups.
 
     Args:
-        cells: the runs of one trainer.
+        trials: the runs of one trainer.
         most: so many of all folds together, rounded up to as many of each; None: all.
     """
     if most is None:
-        return held_out(cells)
-    groups = cells[0].dataset.groups
-    folds = {cell.fold.index: cell.fold.validation for cell in cells}
+        return held_out(trials)
+    groups = trials[0].dataset.groups
+    folds = {trial.fold.index: trial.fold.validation for trial in trials}
     each = math.ceil(most / len(folds))
     return tuple(sorted({case for fold in folds.values() for case in _spread(fold, groups, each)}))
 
 
-def groups_of(cells: Sequence[Cell], cases: Sequence[str] | None = None) -> tuple[str, ...] | None:
+def groups_of(trials: Sequence[Trial], cases: Sequence[str] | None = None) -> tuple[str, ...] | None:
     """The group of each held-out case, in the order of `pooled`; None where every case is its own.
 
     Args:
-        cells: the runs of one trainer.
+        trials: the runs of one trainer.
         cases: some of the held-out ones, by name; None: all.
     """
-    return group_of_each(held_out(cells) if cases is None else cases, cells[0].dataset.groups)
+    return group_of_each(held_out(trials) if cases is None else cases, trials[0].dataset.groups)
 
 
 def pooled(tables: Sequence[ScoreTable]) -> Floats:

@@ -19,7 +19,7 @@ from autoseg.evaluation.scoring import Evaluation, evaluate
 from autoseg.inference.ensemble import predict_validation, save_ensemble
 from autoseg.leaderboard.records.files import Record, read_records, write_record
 from autoseg.leaderboard.records.scores import ScoreTable
-from autoseg.pipeline.trial import Cell, Member, members_of, preprocess_member, row_of, run_cell
+from autoseg.pipeline.trial import Member, Trial, members_of, preprocess_member, row_of, run_trial
 from autoseg.pipeline.trial_record import record_of, with_data_warnings, without_scores
 from autoseg.racing.cases import cases_of_look, groups_of, pooled
 from autoseg.racing.race import Seen, Stretch
@@ -39,14 +39,14 @@ class Contestant:
     """A trainer with its runs: folds and seeds.
 
     Attributes:
-        cells: runs of one data set and one trainer spec; their requests are marked as raced.
+        trials: runs of one data set and one trainer spec; their requests are marked as raced.
         folder: the folder of the race.
         workspace: where everything lies.
         workers: processes for reading and preprocessing.
         look_cases: held-out cases that a look before the end predicts, see `cases_of_look`; None: all.
     """
 
-    cells: tuple[Cell, ...]
+    trials: tuple[Trial, ...]
     folder: Path
     workspace: Workspace
     workers: int | None = None
@@ -55,7 +55,7 @@ class Contestant:
     @property
     def name(self) -> str:
         """The trainer with its options."""
-        return str(self.cells[0].choice)
+        return str(self.trials[0].choice)
 
     def look(self, stretch: Stretch) -> Seen:
         """Take all runs to the end of a stretch and predict their held-out cases, or some of them.
@@ -63,47 +63,47 @@ class Contestant:
         Raises:
             AutosegError: whatever stands in the way.
         """
-        cases = cases_of_look(self.cells, None if stretch.last else self.look_cases)
+        cases = cases_of_look(self.trials, None if stretch.last else self.look_cases)
         ends = [
-            self._end(cell, stretch, [case for case in cell.fold.validation if case in cases])
-            for cell in self.cells
+            self._end(trial, stretch, [case for case in trial.fold.validation if case in cases])
+            for trial in self.trials
         ]
         return Seen(
             pooled([table for table, _ in ends]),
             sum(seconds for _, seconds in ends),
-            groups_of(self.cells, cases),
+            groups_of(self.trials, cases),
         )
 
-    def _end(self, cell: Cell, stretch: Stretch, cases: Sequence[str]) -> tuple[ScoreTable, float]:
-        members = members_of(cell, self.workspace)
-        row = row_of(cell, members, self.workspace)
+    def _end(self, trial: Trial, stretch: Stretch, cases: Sequence[str]) -> tuple[ScoreTable, float]:
+        members = members_of(trial, self.workspace)
+        row = row_of(trial, members, self.workspace)
         there = row if stretch.last else self._at(row, stretch.rung)
         spent = there.folder / SPENT
         if not (spent.is_file() and there.evaluation.is_file()):
             for member in members:
-                preprocess_member(cell, member, self.workspace, self.workers)
-            seconds = self._train(cell, members, stretch) + self._predict(cell, members, there, cases)
-            self._evaluate(cell, there, cases)
+                preprocess_member(trial, member, self.workspace, self.workers)
+            seconds = self._train(trial, members, stretch) + self._predict(trial, members, there, cases)
+            self._evaluate(trial, there, cases)
             write_json(spent, {"seconds": round(seconds, 2)})
-        return self._table(cell, there), float(read_json(spent, RunError)["seconds"])
+        return self._table(trial, there), float(read_json(spent, RunError)["seconds"])
 
-    def _train(self, cell: Cell, members: Sequence[Member], stretch: Stretch) -> float:
+    def _train(self, trial: Trial, members: Sequence[Member], stretch: Stretch) -> float:
         place = None if stretch.last else self._place(stretch.rung)
         leg = Leg(stretch.from_s, stretch.until_s, stretch.run_s, place)
         began = time.monotonic()
         for member in members:
-            own, whole = member.plan.require_training().run_s, cell.request.run_seconds
+            own, whole = member.plan.require_training().run_s, trial.request.run_seconds
             # A race is by the clock; a member of an ensemble has its fraction of the row's time.
             fraction = 1.0 if own is None or whole is None else own / whole
-            train(member.run, self.workspace, cell.request.device, leg.scaled(fraction))
+            train(member.run, self.workspace, trial.request.device, leg.scaled(fraction))
         return time.monotonic() - began
 
-    def _predict(self, cell: Cell, members: Sequence[Member], there: Run, cases: Sequence[str]) -> float:
+    def _predict(self, trial: Trial, members: Sequence[Member], there: Run, cases: Sequence[str]) -> float:
         runs = [member.run for member in self._standing(members, there)]
         if len(runs) > 1:
             save_ensemble(there, runs)
         began = time.monotonic()
-        predict_validation(there, runs, self.workspace, cell.request.device, cases)
+        predict_validation(there, runs, self.workspace, trial.request.device, cases)
         return time.monotonic() - began
 
     def _standing(self, members: Sequence[Member], there: Run) -> list[Member]:
@@ -116,22 +116,22 @@ class Contestant:
             for member, run in zip(members, paused, strict=True)
         ]
 
-    def _evaluate(self, cell: Cell, there: Run, cases: Sequence[str]) -> None:
+    def _evaluate(self, trial: Trial, there: Run, cases: Sequence[str]) -> None:
         if not there.evaluation.is_file():
             found = evaluate(
-                there.predictions, cell.dataset, cases=cases, by_voxels=True, workers=self.workers
+                there.predictions, trial.dataset, cases=cases, by_voxels=True, workers=self.workers
             )
             found.save(there.evaluation)
 
-    def _table(self, cell: Cell, there: Run) -> ScoreTable:
-        return ScoreTable.from_evaluation(Evaluation.load(there.evaluation), cell.dataset.groups)
+    def _table(self, trial: Trial, there: Run) -> ScoreTable:
+        return ScoreTable.from_evaluation(Evaluation.load(there.evaluation), trial.dataset.groups)
 
     def finished(self, selected: bool) -> list[Record]:
         """The rows of runs that went to the end; `selected`: they served to choose among trainers."""
-        return [self._finished(cell, selected) for cell in self.cells]
+        return [self._finished(trial, selected) for trial in self.trials]
 
-    def _finished(self, cell: Cell, selected: bool) -> Record:
-        record = run_cell(cell, self.workspace, self.workers)
+    def _finished(self, trial: Trial, selected: bool) -> Record:
+        record = run_trial(trial, self.workspace, self.workers)
         if record.source is None or record.selection == selected:
             return record
         return write_record(record.source, dataclasses.replace(record, selection=selected))
@@ -143,14 +143,14 @@ class Contestant:
             rung: its number.
             words: the reason.
         """
-        return [self._stopped(cell, rung, words) for cell in self.cells]
+        return [self._stopped(trial, rung, words) for trial in self.trials]
 
-    def _stopped(self, cell: Cell, rung: int, words: str) -> Record:
-        members = members_of(cell, self.workspace)
-        row = self._at(row_of(cell, members, self.workspace), rung)
+    def _stopped(self, trial: Trial, rung: int, words: str) -> Record:
+        members = members_of(trial, self.workspace)
+        row = self._at(row_of(trial, members, self.workspace), rung)
         if not row.record.is_file():
             evaluation = Evaluation.load(row.evaluation)
-            record = record_of(cell, row, self._standing(members, row), evaluation)
+            record = record_of(trial, row, self._standing(members, row), evaluation)
             record = with_data_warnings(record, self.workspace)
             marked = dataclasses.replace(
                 record, status="partial", reason=words, changes=(*record.changes, words)
@@ -160,12 +160,12 @@ class Contestant:
 
     def failed(self, reason: str) -> list[Record]:
         """The rows of runs that broke off."""
-        return [without_scores(cell, "failed", reason) for cell in self.cells]
+        return [without_scores(trial, "failed", reason) for trial in self.trials]
 
     def tidy(self, rung: int) -> None:
         """Remove the models of a rung that this trainer has gone beyond; what they were worth stays."""
-        for cell in self.cells:
-            for member in members_of(cell, self.workspace):
+        for trial in self.trials:
+            for member in members_of(trial, self.workspace):
                 run = self._at(member.run, rung)
                 run.final_checkpoint.unlink(missing_ok=True)
                 shutil.rmtree(run.predictions, ignore_errors=True)

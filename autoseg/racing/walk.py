@@ -17,7 +17,7 @@ from autoseg.system.files import digest
 
 if TYPE_CHECKING:
     from autoseg.leaderboard.records.files import Record
-    from autoseg.pipeline.trial import Cell
+    from autoseg.pipeline.trial import Trial
     from autoseg.pipeline.walk import TrainAll
     from autoseg.workspace import Workspace
 
@@ -31,7 +31,7 @@ class Raced:
     Attributes:
         race: looks and decisions.
         file: the file that holds them.
-        records: a row for every run, stopped and impossible ones too, one for each cell and in their order.
+        records: a row for every run, stopped and impossible ones too, one for each trial and in their order.
     """
 
     race: Race
@@ -42,21 +42,21 @@ class Raced:
 def race_runs(rules: Rules) -> TrainAll:
     """For `autoseg.pipeline.walk.plan_and_train`: take the runs to their records by a race."""
 
-    def raced(cells: Sequence[Cell], workspace: Workspace, workers: int | None) -> Sequence[Record]:
-        return race_cells(cells, workspace, rules, workers).records
+    def raced(trials: Sequence[Trial], workspace: Workspace, workers: int | None) -> Sequence[Record]:
+        return race_trials(trials, workspace, rules, workers).records
 
     return raced
 
 
-def race_cells(
-    cells: Sequence[Cell], workspace: Workspace, rules: Rules, workers: int | None = None
+def race_trials(
+    trials: Sequence[Trial], workspace: Workspace, rules: Rules, workers: int | None = None
 ) -> Raced:
     """Race the runs of one data set: its trainers against each other, folds and seeds of a trainer together.
 
     Run again, it goes on at the rung where it stood.
 
     Args:
-        cells: trainers x folds x seeds, all with the same wall clock.
+        trials: trainers x folds x seeds, all with the same wall clock.
         workspace: where everything lies.
         rules: rules of the race.
         workers: processes for reading and preprocessing.
@@ -65,13 +65,13 @@ def race_cells(
         KeyboardInterrupt: after an interrupt; everything finished so far stays.
         UsageError: if runs have no budget.
     """
-    if None in (times := {cell.request.run_seconds for cell in cells}) or len(times) > 1:
+    if None in (times := {trial.request.run_seconds for trial in trials}) or len(times) > 1:
         raise UsageError("A race is run against the clock: give all its runs one budget, and no epochs.")
-    file = RaceFile.of(workspace.results_of(cells[0].dataset.name), _about(cells, rules))
-    cells = [_marked(cell, file.key) for cell in cells]
-    impossible, able = _sorted_out(cells, workspace)
+    file = RaceFile.of(workspace.results_of(trials[0].dataset.name), _about(trials, rules))
+    trials = [_marked(trial, file.key) for trial in trials]
+    impossible, able = _sorted_out(trials, workspace)
     if not able:
-        raise UsageError(f"No trainer can train on {cells[0].dataset.name}, so there is nothing to race.")
+        raise UsageError(f"No trainer can train on {trials[0].dataset.name}, so there is nothing to race.")
     contestants = {
         name: Contestant(tuple(own), file.folder, workspace, workers, rules.look_cases)
         for name, own in able.items()
@@ -87,9 +87,9 @@ def race_cells(
             contestants[name].tidy(rungs[-2].stretch.rung)
 
     first, *others = able.values()
-    wanted = sorted((cell.fold.index, cell.request.seed) for cell in first)
+    wanted = sorted((trial.fold.index, trial.request.seed) for trial in first)
     for other in others:
-        if sorted((cell.fold.index, cell.request.seed) for cell in other) != wanted:
+        if sorted((trial.fold.index, trial.request.seed) for trial in other) != wanted:
             raise UsageError(
                 f"{other[0].choice} and {first[0].choice} do not race on the same folds and seeds. Give all "
                 f"trainers of a race the same ones."
@@ -105,49 +105,49 @@ def race_cells(
     )
     rows = {**impossible, **{name: _rows(contestants[name], race) for name in able}}
     left = {name: iter(records) for name, records in rows.items()}
-    return Raced(race, file, tuple(next(left[str(cell.choice)]) for cell in cells))
+    return Raced(race, file, tuple(next(left[str(trial.choice)]) for trial in trials))
 
 
-def _marked(cell: Cell, key: str) -> Cell:
-    return dataclasses.replace(cell, request=dataclasses.replace(cell.request, race=key))
+def _marked(trial: Trial, key: str) -> Trial:
+    return dataclasses.replace(trial, request=dataclasses.replace(trial.request, race=key))
 
 
 def _sorted_out(
-    cells: Sequence[Cell], workspace: Workspace
-) -> tuple[dict[str, list[Record]], dict[str, list[Cell]]]:
-    """Rows of the trainers that cannot train on these data, and the cells of those that can."""
+    trials: Sequence[Trial], workspace: Workspace
+) -> tuple[dict[str, list[Record]], dict[str, list[Trial]]]:
+    """Rows of the trainers that cannot train on these data, and the trials of those that can."""
     from autoseg.pipeline.trial import members_of
     from autoseg.pipeline.trial_record import without_scores
 
     impossible: dict[str, list[Record]] = {}
-    able: dict[str, list[Cell]] = {}
-    for cell in cells:
+    able: dict[str, list[Trial]] = {}
+    for trial in trials:
         try:
-            members_of(cell, workspace)
+            members_of(trial, workspace)
         except PlanError as problem:
-            log.warning("%s cannot run on %s: %s", cell.choice, cell.dataset.name, problem)
-            impossible.setdefault(str(cell.choice), []).append(
-                without_scores(cell, "impossible", str(problem))
+            log.warning("%s cannot run on %s: %s", trial.choice, trial.dataset.name, problem)
+            impossible.setdefault(str(trial.choice), []).append(
+                without_scores(trial, "impossible", str(problem))
             )
         else:
-            able.setdefault(str(cell.choice), []).append(cell)
+            able.setdefault(str(trial.choice), []).append(trial)
     return impossible, able
 
 
-def _about(cells: Sequence[Cell], rules: Rules) -> dict[str, object]:
-    cell = cells[0]
+def _about(trials: Sequence[Trial], rules: Rules) -> dict[str, object]:
+    trial = trials[0]
     return about_race(
-        cell.dataset.name,
-        cell.fingerprint.hash,
-        digest(folds_to_json(cell.folds)),
-        list(dict.fromkeys(str(each.choice) for each in cells)),
-        list(dict.fromkeys(each.fold.index for each in cells)),
+        trial.dataset.name,
+        trial.fingerprint.hash,
+        digest(folds_to_json(trial.folds)),
+        list(dict.fromkeys(str(each.choice) for each in trials)),
+        list(dict.fromkeys(each.fold.index for each in trials)),
         rules,
-        seeds=list(dict.fromkeys(each.request.seed for each in cells)),
-        run_s=cell.request.run_seconds,
-        device=cell.request.device.type,
-        memory_gb=cell.request.memory_gb,
-        configuration=cell.request.configuration,
+        seeds=list(dict.fromkeys(each.request.seed for each in trials)),
+        run_s=trial.request.run_seconds,
+        device=trial.request.device.type,
+        memory_gb=trial.request.memory_gb,
+        configuration=trial.request.configuration,
     )
 
 

@@ -25,7 +25,7 @@ from autoseg.metrics import score_case
 from autoseg.metrics.head_circumference import ellipse_circumference
 from autoseg.pipeline.rescore import rescore
 from autoseg.pipeline.trial import _evaluated
-from autoseg.pipeline.trial_record import Cell
+from autoseg.pipeline.trial_record import Trial
 from autoseg.run import Run
 from autoseg.system.files import read_json, write_json
 from autoseg.workspace import Workspace
@@ -239,11 +239,11 @@ def test_a_run_without_predictions_keeps_its_record(root: Path, tmp_path: Path) 
 def test_a_cell_measures_what_its_data_set_asks_for(root: Path, tmp_path: Path) -> None:
     dataset, workspace = made(root, "calvarium"), Workspace.locate(tmp_path)
     run = finished(dataset, workspace)
-    cell = Cell(dataset, None, (), None, Fold(0, (), CASES), None)  # type: ignore[arg-type]
+    trial = Trial(dataset, None, (), None, Fold(0, (), CASES), None)  # type: ignore[arg-type]
 
     def unit_and_metrics() -> tuple[str, set[str]]:
         measures = measures_of(dataset, workspace.measures_of(dataset.name))
-        found = _evaluated(cell, run, run.predictions, measures, 1)
+        found = _evaluated(trial, run, run.predictions, measures, 1)
         return found.settings["length_unit"], {score.metric for score in found.scores} & set(HC)
 
     assert unit_and_metrics() == ("px", set())

@@ -67,10 +67,10 @@ def test_only_what_is_told_apart_and_not_caught_up_with_overturns_the_rules(
     dice = {("3d_fullres", n): volumes for n in (0, 1)} | {("2d", n): slices[n] for n in (0, 1)}
     trained: list[Any] = []
 
-    def run(cell: Any, place: Workspace, _: Any) -> Any:
-        length = (40.0, 80.0).index(cell.request.run_seconds)
-        trained.append((cell.request.configuration, length, place.results))
-        return _record(dice[cell.request.configuration, length], status)
+    def run(trial: Any, place: Workspace, _: Any) -> Any:
+        length = (40.0, 80.0).index(trial.request.run_seconds)
+        trained.append((trial.request.configuration, length, place.results))
+        return _record(dice[trial.request.configuration, length], status)
 
     prepared: Any = SimpleNamespace(
         dataset=SimpleNamespace(name="Dataset001_Small"), fingerprint=None, folds=FOLDS

@@ -13,8 +13,8 @@ from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.data.folds import make_folds
 from autoseg.data.synthetic import make_demo
 from autoseg.errors import PlanError
-from autoseg.pipeline import trial as cell
-from autoseg.pipeline.trial import Cell, Member, members_of, plans_for, train_cell
+from autoseg.pipeline import trial
+from autoseg.pipeline.trial import Member, Trial, members_of, plans_for, train_trial
 from autoseg.pipeline.trial_record import changes_of, plan_content, row_cost
 from autoseg.planner.plan import Plan
 from autoseg.run import Checkpoint, Run
@@ -101,12 +101,12 @@ def test_a_training_of_hardly_any_steps_says_so_when_it_begins(
     few: bool,
 ) -> None:
     step_s["value"] = each_s
-    monkeypatch.setattr(cell, "preprocess_member", lambda *_: None)
-    monkeypatch.setattr(cell, "train", lambda run, *_: Checkpoint(run, run.folder, 0))
+    monkeypatch.setattr(trial, "preprocess_member", lambda *_: None)
+    monkeypatch.setattr(trial, "train", lambda run, *_: Checkpoint(run, run.folder, 0))
     folds = make_folds(data[2][0])
     request = Request(torch.device("cpu"), run_seconds=900)
-    asked = Cell(*data[2], folds, Choice("resnet34_mlp"), folds[0], request)
-    train_cell(asked, Workspace.locate(tmp_path))
+    asked = Trial(*data[2], folds, Choice("resnet34_mlp"), folds[0], request)
+    train_trial(asked, Workspace.locate(tmp_path))
     assert ("900 s allow resnet34_mlp about" in caplog.text) is few
     assert ("is the least that makes sense" in caplog.text) is few
 
@@ -167,15 +167,15 @@ def test_seeds_of_one_plan_are_one_row(
     assert plan_content(found[0]) != plan_content(found[2])
 
 
-def members(data: Data, workspace: Path, costs: list[dict[str, Any]]) -> tuple[Cell, tuple[Member, ...]]:
+def members(data: Data, workspace: Path, costs: list[dict[str, Any]]) -> tuple[Trial, tuple[Member, ...]]:
     dataset, fingerprint = data
     folds = make_folds(dataset)
     choice = Choice.parse("deepmrseg" if len(costs) > 1 else "deepmrseg:orientations=1")
-    cell = Cell(dataset, fingerprint, folds, choice, folds[0], Request(torch.device("cpu")))
-    found = members_of(cell, Workspace.locate(workspace))
+    trial = Trial(dataset, fingerprint, folds, choice, folds[0], Request(torch.device("cpu")))
+    found = members_of(trial, Workspace.locate(workspace))
     for member, cost in zip(found, costs, strict=True):
         write_json(member.run.cost, cost)
-    return cell, found
+    return trial, found
 
 
 @pytest.mark.parametrize(

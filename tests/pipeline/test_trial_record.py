@@ -13,7 +13,7 @@ from autoseg.data.few_cases import subset
 from autoseg.data.folds import Fold
 from autoseg.intake.verification.findings import VerifyReport, warning
 from autoseg.leaderboard.records.files import Record, read_records, write_record
-from autoseg.pipeline.trial_record import Cell, plan_content, training_cases, with_data_warnings
+from autoseg.pipeline.trial_record import Trial, plan_content, training_cases, with_data_warnings
 from autoseg.planner.training_spec import FewCases, TrainingSpec
 from autoseg.system.files import write_json
 from autoseg.tailoring.request import Request
@@ -24,24 +24,24 @@ NAMES = tuple(f"case_{n:02d}" for n in range(20))
 EXAMS = {name: f"exam_{i // 2}" for i, name in enumerate(NAMES)}
 
 
-def cell(trainer: str, seed: int = 0) -> Cell:
+def trial(trainer: str, seed: int = 0) -> Trial:
     """Twenty training cases, two of each exam."""
     dataset: Any = SimpleNamespace(groups=EXAMS)
     fold, fingerprint = Fold(0, NAMES, ("held_out",)), SimpleNamespace()
     request = Request(torch.device("cpu"), seed=seed)
-    return Cell(dataset, fingerprint, (fold,), Choice.parse(trainer), fold, request)  # type: ignore[arg-type]
+    return Trial(dataset, fingerprint, (fold,), Choice.parse(trainer), fold, request)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("asked", "seen"), [("", 20), (":cases=6", 6), (":cases=10%", 2), (":cases=5", 4)])
 def test_a_cell_knows_which_cases_it_trains_on(asked: str, seen: int) -> None:
     """Five cases are four, since exams stay whole."""
-    found = training_cases(cell(f"nnunet{asked}"))
+    found = training_cases(trial(f"nnunet{asked}"))
     assert len(found) == seen
     assert len({NAMES.index(name) // 2 for name in found}) == seen // 2
 
 
 def test_the_seed_draws_them_as_the_trainer_does() -> None:
-    drawn = [training_cases(cell("nnunet:cases=6", seed)) for seed in range(4)]
+    drawn = [training_cases(trial("nnunet:cases=6", seed)) for seed in range(4)]
     assert drawn == [subset(NAMES, EXAMS, 6, seed) for seed in range(4)]
     assert len(set(drawn)) > 1
 

@@ -11,7 +11,7 @@ from bare_trainers import ABOUT, fingerprint_of
 
 from autoseg import plugins
 from autoseg.errors import UsageError
-from autoseg.pipeline import trial as cell
+from autoseg.pipeline import trial
 from autoseg.pipeline import walk as pipeline
 from autoseg.pipeline.settings import Settings
 from autoseg.planner import plan_experiment
@@ -54,7 +54,7 @@ def test_the_budget_is_shared_by_those_that_can_run(
     def run(one: Any, *_: Any) -> None:
         given.append((one.choice.name, one.request.run_seconds))
 
-    monkeypatch.setattr(cell, "run_cell", run)
+    monkeypatch.setattr(trial, "run_trial", run)
     monkeypatch.setattr(pipeline, "link_references", lambda *_: None)
     monkeypatch.setattr(pipeline, "_rank", lambda *_: None)
     prepared: Any = SimpleNamespace(

@@ -32,7 +32,7 @@ from autoseg.inference import model as models
 from autoseg.inference import predict_cases
 from autoseg.pipeline.prepare import prepare
 from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.trial import Cell, train_cell
+from autoseg.pipeline.trial import Trial, train_trial
 from autoseg.planner.configuration import PERCENTILE
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import preprocess_case
@@ -237,8 +237,8 @@ def trained(root: Path, dataset: Dataset) -> Iterator[Trained]:
         prepared = prepare(dataset.root, workspace, Settings(workers=1))
         choice = Choice.parse(f"{SMALL}:max_levels=3:mirroring=false:epochs=1:steps_per_epoch=20")
         folds = prepared.folds
-        cell = Cell(dataset, prepared.fingerprint, folds, choice, folds[0], REQUEST)
-        checkpoint = train_cell(cell, workspace, workers=1)
+        trial = Trial(dataset, prepared.fingerprint, folds, choice, folds[0], REQUEST)
+        checkpoint = train_trial(trial, workspace, workers=1)
         shim = subprocess.run([BIN / "autoseg", "list", "--path"], capture_output=True, text=True, check=True)
         own = {**workspace.environment(), "nnUNet_extTrainer": shim.stdout.strip(), "OMP_NUM_THREADS": "1"}
         yield Trained(checkpoint.run.model_folder, workspace, {**os.environ, **own})

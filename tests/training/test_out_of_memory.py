@@ -118,7 +118,7 @@ def test_a_training_goes_on_with_smaller_steps_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from autoseg.pipeline.trial import Cell, members_of, preprocess_member
+    from autoseg.pipeline.trial import Trial, members_of, preprocess_member
     from autoseg.pipeline.trial_record import changes_of
     from autoseg.preprocessing.dataset import link_references
     from autoseg.training.training_run import train
@@ -134,9 +134,9 @@ def test_a_training_goes_on_with_smaller_steps_and_says_so(
     home = workspace.preprocessed_of(dataset.name)
     link_references(dataset, home / "gt_segmentations")
     choice = Choice.parse("resnet34_mlp:epochs=2:steps_per_epoch=2" if budget_s is None else "resnet34_mlp")
-    cell = Cell(dataset, fingerprint, folds, choice, folds[0], Request(CPU, run_seconds=budget_s))
-    (member,) = members_of(cell, workspace)
-    preprocess_member(cell, member, workspace, 1)
+    trial = Trial(dataset, fingerprint, folds, choice, folds[0], Request(CPU, run_seconds=budget_s))
+    (member,) = members_of(trial, workspace)
+    preprocess_member(trial, member, workspace, 1)
     planned = member.plan.configuration(member.run.configuration)
     trainer = plugins.trainer_class(choice.name)
     # The first step goes well, so that there is something to go on from.
@@ -147,7 +147,7 @@ def test_a_training_goes_on_with_smaller_steps_and_says_so(
     cost = read_json(member.run.cost)
     assert member.run.final_checkpoint.is_file()
     assert most >= hungry.shapes[-1][0] * math.prod(hungry.shapes[-1][2:])
-    told = changes_of(cell, (member,))
+    told = changes_of(trial, (member,))
     assert any(change.endswith("(out of memory)") for change in told)
     assert [record.levelname for record in caplog.records if "ran out of memory" in record.message]
     assert workspace.memory_limits_of(dataset.name).is_file()
@@ -157,7 +157,7 @@ def test_a_training_goes_on_with_smaller_steps_and_says_so(
         assert cost["train_s"] < 2 * budget_s
     # The next fold starts with what fits.
     count = len(hungry.shapes)
-    other = dataclasses.replace(cell, fold=folds[1])
+    other = dataclasses.replace(trial, fold=folds[1])
     (second,) = members_of(other, workspace)
     train(second.run, workspace, CPU)
     assert hungry.shapes[count] == hungry.shapes[count - 1]

@@ -35,7 +35,7 @@ from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
     from autoseg.leaderboard.records.files import Record
-    from autoseg.pipeline.trial import Cell
+    from autoseg.pipeline.trial import Trial
     from autoseg.run import Run
 
 log = logging.getLogger(__name__)
@@ -228,20 +228,22 @@ class _Work:
     def run_race(self) -> dict[str, Any]:
         """All runs that wait for this race; those that cannot run say so themselves."""
         from autoseg.benchmark.suite.model import Racing
-        from autoseg.racing.walk import race_cells
+        from autoseg.racing.walk import race_trials
 
         use_cores(self.job.resources.cpus)
-        cells: dict[str, Cell] = {}
+        trials: dict[str, Trial] = {}
         for job in self.board.graph.of("train"):
             if self.job.id in job.needs:
                 with contextlib.suppress(Impossible, RunError):
-                    cells[job.run.key] = _Work(self.board, job, self.workers)._cell(there=True)
-        if not cells:
+                    trials[job.run.key] = _Work(self.board, job, self.workers)._trial(there=True)
+        if not trials:
             raise Impossible("No trainer of the race can run here.")
-        raced = race_cells(list(cells.values()), self.workspace, Racing(**self.job.given).rules, self.workers)
+        raced = race_trials(
+            list(trials.values()), self.workspace, Racing(**self.job.given).rules, self.workers
+        )
         rows = {
             key: {"status": record.status, "reason": record.reason, "record": self._place(record)}
-            for key, record in zip(cells, raced.records, strict=True)
+            for key, record in zip(trials, raced.records, strict=True)
         }
         return {"race": str(raced.file.path.relative_to(self.workspace.results)), "runs": rows}
 
@@ -268,37 +270,37 @@ class _Work:
         return found
 
     def run_train(self) -> dict[str, Any]:
-        from autoseg.pipeline.trial import train_cell
+        from autoseg.pipeline.trial import train_trial
 
         if raced := self.raced():
             return {"raced": raced["record"]}
-        with self._held(there=True) as (cell, _):
-            checkpoint = train_cell(cell, self.workspace, self.workers)
+        with self._held(there=True) as (trial, _):
+            checkpoint = train_trial(trial, self.workspace, self.workers)
         return {"model": checkpoint.run.name, "epoch": checkpoint.epoch}
 
     def run_predict(self) -> dict[str, Any]:
         from autoseg.inference.ensemble import predict_validation
-        from autoseg.pipeline.trial import train_cell
+        from autoseg.pipeline.trial import train_trial
 
         if raced := self.raced():
             return {"raced": raced["record"]}
-        with self._held(there=True) as (cell, runs):
+        with self._held(there=True) as (trial, runs):
             # Done already; it says whose folder the predictions go to.
-            row = train_cell(cell, self.workspace, self.workers).run
-            predict_validation(row, runs, self.workspace, cell.request.device, cell.fold.validation)
-        return {"cases": len(cell.fold.validation)}
+            row = train_trial(trial, self.workspace, self.workers).run
+            predict_validation(row, runs, self.workspace, trial.request.device, trial.fold.validation)
+        return {"cases": len(trial.fold.validation)}
 
     def run_evaluate(self) -> dict[str, Any]:
         """Score the predictions and write the record. The device is named, not used."""
         from autoseg.leaderboard.records.collapse import collapsed
         from autoseg.leaderboard.records.files import read_records
-        from autoseg.pipeline.trial import run_cell
+        from autoseg.pipeline.trial import run_trial
 
         if raced := self.raced():
             (record,) = read_records(self.workspace.results / raced["record"])
         else:
-            with self._held(there=False) as (cell, _):
-                record = run_cell(cell, self.workspace, self.workers)
+            with self._held(there=False) as (trial, _):
+                record = run_trial(trial, self.workspace, self.workers)
         if record.status == "impossible":
             raise Impossible(record.reason)
         if record.status == "failed" or record.source is None:
@@ -319,23 +321,23 @@ class _Work:
         return {"rows": len(write_leaderboard(self.board).rows)}
 
     @contextlib.contextmanager
-    def _held(self, there: bool) -> Iterator[tuple[Cell, list[Run]]]:
-        """The cell and its runs, their leases held; `there`: whether the device has to be at hand."""
+    def _held(self, there: bool) -> Iterator[tuple[Trial, list[Run]]]:
+        """The trial and its runs, their leases held; `there`: whether the device has to be at hand."""
         from autoseg.pipeline.trial import members_of
 
         use_cores(self.job.resources.cpus)
-        cell = self._cell(there)
-        runs = [member.run for member in members_of(cell, self.workspace)]
+        trial = self._trial(there)
+        runs = [member.run for member in members_of(trial, self.workspace)]
         with contextlib.ExitStack() as stack:
             for run in runs:
                 lease = run.folder / LEASE_NAME
                 stack.enter_context(hold(lease, wait_s=float("inf"), on_lost=_stop_myself))
-            yield cell, runs
+            yield trial, runs
 
-    def _cell(self, there: bool) -> Cell:
+    def _trial(self, there: bool) -> Trial:
         import torch
 
-        from autoseg.pipeline.trial import Cell
+        from autoseg.pipeline.trial import Trial
         from autoseg.system.device import find_device
 
         name, dataset = self.fitted()["device"], self.dataset()
@@ -344,7 +346,7 @@ class _Work:
         folds = folds_from_json(read_json(self.workspace.folds_of(dataset.name), RunError))
         (fold,) = chosen_folds(folds, [self.cell.fold])
         choice, request = choice_of(self.cell), request_of(self.cell, device)
-        return Cell(dataset, fingerprint, folds, choice, fold, request)
+        return Trial(dataset, fingerprint, folds, choice, fold, request)
 
 
 # What is done in each stage.
