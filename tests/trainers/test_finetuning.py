@@ -11,6 +11,7 @@ from network_facts import build
 from torch import nn
 
 from autoseg.architectures import parts_of
+from autoseg.planner.training_spec import TrainingSpec
 from autoseg.training.fine_tuning import FineTuning
 
 
@@ -29,7 +30,7 @@ class Tuned(FineTuning, Base):
         self.output_folder = str(folder)
         self.network = network
         self.lines: list[str] = []
-        self.read_finetuning(training)
+        self.read_finetuning(TrainingSpec.from_json(training))
 
     def _bare_network(self) -> nn.Module:
         return self.network
