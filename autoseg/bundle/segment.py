@@ -187,7 +187,7 @@ def segment_folder(
         tell: gets a line for each case.
 
     Returns:
-        The files, and the cases that were left out, each with why.
+        The files, and the cases that were left out, each with the reason.
 
     Raises:
         DataError: if the source holds no case.

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+LabelNames = Annotated[
+    str, typer.Option(metavar="NAME=VALUE,...", help="Names of the values in the label files.")
+]
+ByVoxels = Annotated[
+    bool,
+    typer.Option("--by-voxels", help="Lay labels over images by voxels, whatever headers say of direction."),
+]
+
 
 @app.command("import")
 def import_command(
@@ -25,9 +33,7 @@ def import_command(
         str, typer.Option("--from", help="auto, a name of `autoseg list layouts`, or a Python file.")
     ] = "auto",
     groups: Groups = None,
-    labels: Annotated[
-        str, typer.Option(metavar="NAME=VALUE,...", help="Names of the values in the label files.")
-    ] = "",
+    labels: LabelNames = "",
     label_suffix: Annotated[
         str | None, typer.Option(help="BIDS: how label files end: dseg, mask, ...; found if not given.")
     ] = None,
@@ -41,12 +47,7 @@ def import_command(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the layout's own; repeatable.")
     ] = None,
-    by_voxels: Annotated[
-        bool,
-        typer.Option(
-            "--by-voxels", help="Lay labels over images by voxels, whatever headers say of direction."
-        ),
-    ] = False,
+    by_voxels: ByVoxels = False,
     link: Annotated[bool, typer.Option("--link", help="Symbolic links instead of copies.")] = False,
     workers: Workers = None,
     workspace: Root = None,

@@ -36,11 +36,12 @@ from autoseg.cli.failures import exit_where_all_failed
 from autoseg.system.amounts import parse_duration, parse_memory
 
 if TYPE_CHECKING:
-    from autoseg.pipeline.walk import TrainAll
+    from autoseg.pipeline.walk import Outcome, TrainAll
     from autoseg.run import Checkpoint
 
 app = typer.Typer()
 
+Trainers = Annotated[str, typer.Option(help="auto, documented, baselines, all, or NAME,NAME:option=value.")]
 Race = Annotated[
     bool, typer.Option("--race", help="Stop trainers on the way that are clearly behind; needs --budget.")
 ]
@@ -55,9 +56,7 @@ Freed = Annotated[
 @app.command("plan-and-train")
 def plan_and_train_command(
     dataset: DatasetName,
-    trainers: Annotated[
-        str, typer.Option(help="auto, documented, baselines, all, or NAME,NAME:option=value.")
-    ] = "auto",
+    trainers: Trainers = "auto",
     folds: Annotated[str, typer.Option(help="0, 0,1 or all.")] = "all",
     budget: Budget = None,
     epochs: Epochs = None,
@@ -110,12 +109,16 @@ def plan_and_train_command(
         plan_from=plan_from,
     )
     outcome = plan_and_train(dataset, workspace_at(workspace), settings, _racing(freed) if race else None)
+    _show(outcome, as_json)
+    exit_where_all_failed(outcome.records)
+
+
+def _show(outcome: Outcome, as_json: bool) -> None:
     if as_json:
         print_json(outcome.leaderboard.to_json(outcome.page, outcome.page.parent))
     else:
         print_leaderboard(outcome.leaderboard)
         typer.echo(f"\nThe page: {outcome.page}")
-    exit_where_all_failed(outcome.records)
 
 
 def _racing(freed: str) -> TrainAll:

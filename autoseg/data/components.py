@@ -93,8 +93,8 @@ def summary(
 
     Args:
         found: in each case that has the structure.
-        spacings: of these cases.
-        voxel_sizes: of these cases, in the unit of sizes.
+        spacings: spacings of these cases.
+        voxel_sizes: voxel sizes of these cases, in the unit of sizes.
 
     Returns:
         ``per_case``: median number in a case; ``median_voxels`` and ``median``: size of one, in voxels and in

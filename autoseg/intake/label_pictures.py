@@ -22,7 +22,7 @@ def refuse_lossy(path: Path, array: Array, named: bool) -> None:
     """See that a picture's values are those of labels, not what compression or smoothing left between them.
 
     Args:
-        path: of the picture.
+        path: the picture.
         array: its values (y, x).
         named: whether a user says what each value means; then only JPEG's own traces are refused.
 

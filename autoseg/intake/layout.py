@@ -24,7 +24,8 @@ class Layout(ABC):
         looks_like: what a folder of it holds, in a few words, for whoever has one that is not recognised.
         order: in which layouts are tried, lowest first: what a file of a certain name gives away comes
             before what the names of folders only suggest.
-        options: of its own, by name, with what they mean: ``autoseg import --option NAME=VALUE``.
+        options: the layout's own options, by name, each with its meaning: ``autoseg import --option
+            NAME=VALUE``.
     """
 
     looks_like: ClassVar[str] = ""
@@ -74,7 +75,7 @@ def layout_named(name: str, request: Request | None = None) -> Layout:
     """A layout by its name or its file.
 
     Args:
-        name: of ``autoseg list layouts``, or the path of a Python file.
+        name: a name of ``autoseg list layouts``, or the path of a Python file.
         request: whose own options have to be the layout's.
 
     Raises:

@@ -31,7 +31,7 @@ def check_class_paths(name: str, architecture: Mapping[str, Any]) -> None:
     """Check what a configuration's ``architecture`` entry has imported.
 
     Args:
-        name: of the configuration, for the message.
+        name: the configuration's name, for the message.
         architecture: nnU-Net's entry: ``network_class_name``, ``arch_kwargs``, ``_kw_requires_import``.
 
     Raises:

@@ -18,7 +18,7 @@ class FewCases:
 
     Attributes:
         size: an int is a number of cases, a float (0 to 1) a fraction of them.
-        seed: of the draw.
+        seed: fixes the draw.
     """
 
     size: int | float
@@ -34,16 +34,17 @@ class TrainingSpec:
         trainer_file: where that class is found, if it is a file of somebody's own.
         options: that a user gave the trainer.
         hyperparameters: in place of the trainer's own.
-        seed: of initialisation, sampling and augmentation.
+        seed: seed of initialisation, sampling and augmentation.
         init: first weights, the fields of `autoseg.transfer.initialisation.Initialisation`; None: random.
         init_is_trained_model: whether these are the weights of a whole segmentation network. It is stored,
             because a training that is resumed may not find the file any more.
         finetune: the text of a `autoseg.transfer.policy.FineTunePolicy`; None: everything is trained.
         cases: the training cases; None: all of the fold's.
         run_s: wall clock of the run, prediction included, seconds; None: epochs decide.
-        train_s: of these the seconds of training, where nobody measures the prediction; None: epochs decide.
+        train_s: seconds of training within `run_s`, where nobody measures the prediction; None: epochs
+            decide.
         changes: what differs from the published system, in words.
-        configuration: of the plan, the one that is trained; None: not known.
+        configuration: the plan's configuration that is trained; None: not known.
     """
 
     trainer: str = ""

@@ -28,7 +28,7 @@ class PluginFile:
 
     Attributes:
         path: absolute.
-        sha256: of its content, hexadecimal.
+        sha256: SHA-256 of the file's content, hexadecimal.
     """
 
     path: Path
@@ -90,7 +90,7 @@ def load_file(path: Path) -> ModuleType:
     Its module is called ``autoseg_plugin_`` and the file's name, so that a plan can name a class of it.
 
     Raises:
-        UsageError: if it cannot be imported; the message says where and why.
+        UsageError: if it cannot be imported; the message gives place and reason.
     """
     file = PluginFile.of(path)
     module = _imported(file)

@@ -111,7 +111,7 @@ def find_class(family: Family, name: str) -> type[Any]:
     """The class of a plug-in: in its module the one of that name, else the only one of the family.
 
     Raises:
-        UsageError: if there is none, or it is not clear which.
+        UsageError: if there is none, or several are possible.
     """
     found = _find(family, name)
     if isinstance(found, type):
@@ -192,7 +192,7 @@ def trainer_of_plan(name: str, file: PluginFile | None, used_by: str) -> type[An
     """The trainer's class that a plan was made for, by its file where it was one.
 
     Args:
-        name: of the class.
+        name: the class's name.
         file: that the plan names; None: the trainer is built in or installed.
         used_by: who needs it, for messages.
 

@@ -26,9 +26,9 @@ def make_optimizer(
         name: ``sgd`` (with Nesterov's momentum), ``adam`` or ``adamw``.
         parameters: tensors or groups of them, as torch takes them.
         learning_rate: the rate at the start.
-        weight_decay: of Adam a penalty on the weights, of AdamW decoupled from the gradient.
-        momentum: of SGD only.
-        epsilon: of Adam and AdamW only.
+        weight_decay: with Adam a penalty on the weights, with AdamW decoupled from the gradient.
+        momentum: used by SGD only.
+        epsilon: used by Adam and AdamW only.
     """
     if name == "sgd":
         return torch.optim.SGD(

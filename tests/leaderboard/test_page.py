@@ -6,34 +6,23 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from chromium import Chromium, Page
-from made_records import experiment, record
+from made_records import experiment
+from page_records import EVIL, QUALITIES, four_trainers, texts_of
 
 from autoseg.leaderboard.page.page import render, write_page
 from autoseg.leaderboard.ranking.ranking import Leaderboard, rank
-from autoseg.leaderboard.records.files import Cost, Record
-
-EVIL = "<script>window.hacked=1</script>"
-QUALITIES = {"nnunet": 0.9, "brainunet": 0.898, EVIL: 0.85, "unet": 0.8}
-
-
-def _records() -> list[Record]:
-    made = experiment(QUALITIES, missing=[("unet", "case_003")])
-    made = [replace(r, changes=("width 32 instead of 64",)) if r.trainer == "unet" else r for r in made]
-    made += [r for r in experiment({"late": 0.9}) if r.fold < 3]
-    made.append(record("broken", status="failed", reason="<b>out of memory</b>"))
-    return made + experiment({"nnunet": 0.7, "unet": 0.75}, n_cases=40, dataset="Dataset901_Other")
+from autoseg.leaderboard.records.files import Record
 
 
 @pytest.fixture(scope="module")
 def board() -> Leaderboard:
-    return rank(_records(), resamples=500)
+    return rank(four_trainers(), resamples=500)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +33,6 @@ def path(board: Leaderboard, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Chromium, path: Path) -> Page:
     return browser.page().open(path)
-
-
-def _texts(page: Page, selector: str) -> list[str]:
-    found = page.run(f"[...document.querySelectorAll({json.dumps(selector)})].map(e => e.textContent.trim())")
-    return list(found)
 
 
 def _choose(page: Page, name: str, value: str) -> None:
@@ -66,9 +50,6 @@ def _tick(page: Page, trainer: int, on: bool) -> None:
     )
 
 
-# --- offline and quiet ------------------------------------------------------------------------------------
-
-
 def test_it_asks_for_nothing_and_complains_about_nothing(page: Page, path: Path) -> None:
     for metric in ("nsd", "hd95", "iou", "dice"):
         _choose(page, "metric", metric)
@@ -83,11 +64,8 @@ def test_names_and_reasons_are_text_not_markup(page: Page) -> None:
     assert page.run("document.querySelectorAll('script').length") == page.run(
         "document.querySelectorAll('script[class], body > script').length"
     )
-    assert EVIL in _texts(page, ".ranking .name")
-    assert any("<b>out of memory</b>" in text for text in _texts(page, "#d0 td"))
-
-
-# --- numbers ----------------------------------------------------------------------------------------------
+    assert EVIL in texts_of(page, ".ranking .name")
+    assert any("<b>out of memory</b>" in text for text in texts_of(page, "#d0 td"))
 
 
 def _expected(records: list[Record], metric: str, structure: str | None) -> dict[str, float]:
@@ -110,7 +88,7 @@ def test_every_cell_is_its_record_rounded(page: Page, metric: str, structure: st
     )
     assert [row[0] for row in cells[:4]] == sorted(QUALITIES, key=lambda name: -QUALITIES[name])
     assert cells[4][0] == "late"
-    own = [item for item in _records() if item.dataset == "Dataset900_Made"]
+    own = [item for item in four_trainers() if item.dataset == "Dataset900_Made"]
     costs = {item.trainer: item.cost for item in own}
     for name, *values in cells:
         shown = dict(values)
@@ -139,16 +117,13 @@ def test_pointing_at_a_dot_names_the_case_and_its_score(page: Page, board: Leade
         ".map(Number); return [b.left + x / 1000 * b.width, b.top + y / 34 * b.height]; })()"
     )
     page.point_at(x, y)
-    (words,) = [text for text in _texts(page, ".pointed") if text]
+    (words,) = [text for text in texts_of(page, ".pointed") if text]
     first = board.sets[0]
     score = first.analysis.scores[first.analysis.order[0], 0]
     assert words == f"{first.comparable.cases[0]}: {score:.2f} with {first.rows[0].name}"
     assert page.run("document.querySelectorAll('#d0 .pointer').length") == 8
     page.point_at(1, 1)
-    assert not any(_texts(page, ".pointed"))
-
-
-# --- sorting and filters ----------------------------------------------------------------------------------
+    assert not any(texts_of(page, ".pointed"))
 
 
 def _sorted_by(page: Page, title: str) -> tuple[list[str], str]:
@@ -195,15 +170,15 @@ def test_filters_count_hide_and_say_that_the_view_is_filtered(page: Page) -> Non
     assert _visible(page, "#d0 div.set .ranking tbody tr") == 3
     assert _visible(page, "#d0 div.set .strips tbody tr") == 3
     assert _visible(page, "#d0 div.set .matrix tbody tr") == 3
-    assert _texts(page, ".filters .count") == [f"{trainers - 1} of {trainers}"]
-    (banner,) = _texts(page, ".filtered")
+    assert texts_of(page, ".filters .count") == [f"{trainers - 1} of {trainers}"]
+    (banner,) = texts_of(page, ".filtered")
     assert banner.startswith(f"Filtered view: {trainers - 1} of {trainers} trainers.")
     assert "still those of all trainers" in banner
     _choose(page, "metric", "hd95")
     assert _visible(page, "#d0 div.set .ranking tbody tr") == 3
     _choose(page, "dataset", "1")
     assert _visible(page, "details.dataset") == 1
-    assert "data set Dataset901_Other only, by HD95" in _texts(page, ".filtered")[0]
+    assert "data set Dataset901_Other only, by HD95" in texts_of(page, ".filtered")[0]
 
 
 def test_showing_all_again_gives_the_page_as_it_came(page: Page) -> None:
@@ -227,9 +202,6 @@ def test_dark_and_light_can_be_switched(page: Page) -> None:
     assert light != dark
     page.run("document.querySelector('.theme').click()")
     assert page.run(colour) == light
-
-
-# --- without scripts, on small screens, for all readers ---------------------------------------------------
 
 
 def test_without_scripts_everything_is_there_and_nothing_is_dead(browser: Chromium, path: Path) -> None:
@@ -310,98 +282,6 @@ def test_tables_have_captions_and_scopes_and_pictures_have_words(page: Page) -> 
     )
 
 
-# --- what the page says -----------------------------------------------------------------------------------
-
-
-def test_a_single_trainer_is_no_contest() -> None:
-    text = render(rank(experiment({"only": 0.9}), resamples=200))
-    assert "only is the only one with scores on these cases" in text and "Nothing to compare" in text
-
-
-def test_a_board_of_failures_is_a_page_too() -> None:
-    text = render(rank([record("a", status="failed", reason="out of memory")]))
-    assert "out of memory" in text and "No scores to describe" in text
-
-
-def test_no_records_at_all_give_a_page() -> None:
-    assert "<h1>" in render(rank([]))
-
-
-def test_what_verification_found_stands_above_the_ranking() -> None:
-    line = "label_direction_mismatch 2 times, the first in c1.nii.gz: <turned>"
-    made = [replace(each, data_warnings=(line,)) for each in experiment({"nnunet": 0.9, "unet": 0.8})]
-    text = render(rank(made, resamples=200))
-    assert "what may spoil these models" in text
-    assert text.index("2 times, the first in c1.nii.gz: &lt;turned&gt;") < text.index("<table")
-    assert "what may spoil these models" not in render(rank(experiment({"nnunet": 0.9}), resamples=200))
-
-
-def _too_few() -> list[Record]:
-    """Six trainers on eight cases, one of them far behind; 15 pairs, which nothing can tell apart."""
-    qualities = {
-        "nnunet": 0.9,
-        "unet": 0.899,
-        "brainunet": 0.897,
-        "swin": 0.896,
-        "mednext": 0.895,
-        "slow": 0.024,
-    }
-    made = experiment(qualities, n_cases=8, n_folds=2)
-    steps = {"nnunet": 2310, "slow": 53}
-    return [replace(r, cost=replace(r.cost, training_steps=steps.get(r.trainer, 900))) for r in made]
-
-
-def test_too_few_cases_for_a_test_are_said_and_nobody_far_behind_is_shaded(
-    browser: Chromium, tmp_path: Path
-) -> None:
-    board = rank(_too_few(), resamples=500)
-    assert not any(pair.significant for pair in board.sets[0].analysis.pairs)
-    page = browser.page().open(write_page(board, tmp_path / "leaderboard.html"))
-    shaded = _texts(page, ".ranking tr.tied .name")
-    assert "nnunet" in shaded and "slow" not in shaded
-    assert "tied with best" not in _texts(page, ".badge.tie")
-    (said,) = _texts(page, ".verdict")
-    assert "Differences cannot be tested with so few cases." in said and "slow lies behind it" in said
-    assert any("Differences cannot be tested with so few" in text for text in _texts(page, ".warnings li"))
-    assert "cannot be tested, interval apart from 0" in _texts(page, ".comparisons td")
-
-
-def test_steps_made_stand_in_every_row(browser: Chromium, tmp_path: Path) -> None:
-    board = rank(_too_few(), resamples=200)
-    page = browser.page().open(write_page(board, tmp_path / "leaderboard.html"))
-    steps = dict(zip(_texts(page, ".ranking .name"), _texts(page, "[data-cell=training_steps]"), strict=True))
-    assert steps.pop("nnunet") == "2310" and steps.pop("slow") == "53"
-    assert set(steps.values()) == {"900"}
-    assert "Steps" in _texts(page, ".ranking th")
-
-
-def test_methods_say_what_was_done() -> None:
-    cases = {f"case_{i:03d}": f"person {i // 2}" for i in range(60)}
-    text = render(rank(experiment({"a": 0.9, "b": 0.8}, groups=cases), resamples=500, margin=0.02))
-    for words in (
-        "dice.v1",
-        "on group means",
-        "500 resamples of the groups of cases",
-        "±0.02",
-        "autoseg 0.1.0",
-    ):
-        assert words in text
-
-
-def test_several_data_sets_are_described_not_tested() -> None:
-    records = [
-        *experiment({"steady": 0.9, "moody": 0.8}),
-        *experiment({"steady": 0.75, "moody": 0.7}, dataset="Dataset901_Other"),
-        *experiment({"absent": 0.75}, dataset="Dataset901_Other"),
-    ]
-    text = render(rank(records, resamples=200))
-    overview = text[text.index('<section class="overview">') : text.index("Which differences hold")]
-    rows = [row.split("<td")[0].rsplit(">", 2)[1].split("<")[0] for row in overview.split("<tr ")[1:]]
-    assert rows == ["steady", "moody", "absent"]
-    assert "2 of 2" in overview and "1 of 1" not in overview.split("<tr ")[1]
-    assert "2 data sets are too few to test across" in overview
-
-
 def test_differences_that_hold_are_listed_over_all_data_sets(board: Leaderboard) -> None:
     text = render(board)
     overview = text[text.index("Which differences hold") : text.index("</section>")]
@@ -410,27 +290,6 @@ def test_differences_that_hold_are_listed_over_all_data_sets(board: Leaderboard)
     assert overview.count("<tr data-trainer") == len(found) > 0
     last = [cell.split("</td>")[0] for cell in overview.rsplit("<tr data-trainer", 1)[1].split("<td")[1:3]]
     assert [cell.split(">")[1] for cell in last] == ["unet", "nnunet"]
-
-
-def test_a_lead_that_is_certain_but_small_is_called_small() -> None:
-    close = rank(experiment({"a": 0.9, "b": 0.896}, n_cases=200, noise=0.001), resamples=300)
-    assert close.sets[0].analysis.pairs[0].significant
-    assert "measurable but small: the interval lies within ±0.01" in render(close)
-    assert "b, within the margin" not in render(close) and "a better, within the margin" in render(close)
-    far = rank(experiment({"a": 0.9, "b": 0.8}, n_cases=200, noise=0.001), resamples=300)
-    assert "measurable but small" not in render(far) and "within the margin" not in render(far)
-
-
-def test_scores_made_elsewhere_are_said_to_be() -> None:
-    made = [
-        replace(r, status="foreign", reason="read from x.csv", cost=Cost(), configuration="unknown")
-        for r in experiment({"a": 0.9, "b": 0.8})
-    ]
-    text = render(rank(made, resamples=200))
-    assert "made elsewhere: read from x.csv" in text
-    assert "of each case and structure was made elsewhere (read from x.csv)" in text
-    # Columns that nobody has anything in are not there.
-    assert ">Parameters</th>" not in text and '<span class="sub">unknown' not in text
 
 
 @pytest.mark.slow

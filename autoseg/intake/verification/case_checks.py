@@ -48,8 +48,8 @@ class CaseCheck:
         findings: about this case alone.
         labels: the label values in it; None if they could not be read.
         stored: along which axes its first image is stored; None where that is not known.
-        spacing: of its first image.
-        ranges: of each channel the least and the largest value.
+        spacing: spacing of the case's first image.
+        ranges: least and largest value of each channel.
         contents: a hash of the voxels of each image file, to find duplicates.
     """
 

@@ -33,7 +33,7 @@ def check_together(dataset: Dataset, checks: Sequence[CaseCheck]) -> Iterator[Fi
 
     Args:
         dataset: whose cases these are.
-        checks: of each case, in their order.
+        checks: the checks of each case, in their order.
     """
     yield from _check_orientation(dataset.cases, checks)
     yield from _check_spacing(dataset.cases, checks)
