@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoseg import plugins
-from autoseg.architectures import Topology, build_network
+from autoseg.architectures import build_network
 from autoseg.errors import AutosegError, UsageError
+from autoseg.planner.topology import REFERENCE_PATCH, reference_topology
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Sizes are listed for one channel, two classes and a patch as nnU-Net plans it for isotropic data.
-REFERENCE_PATCH = {2: (256, 256), 3: (128, 128, 128)}
 REFERENCE_CHANNELS, REFERENCE_CLASSES = 1, 2
 REFERENCE = (
     f"Millions of parameters, and MB in float32, with {REFERENCE_CHANNELS} channel and "
@@ -112,17 +112,6 @@ def document(family: str) -> dict[str, Any]:
             "patch_size": patches,
         }
     return found
-
-
-def reference_topology(dimensions: int) -> Topology:
-    """Patch and strides for which sizes are listed."""
-    stages = 6 if dimensions == 3 else 7
-    return Topology(
-        REFERENCE_PATCH[dimensions],
-        (1.0,) * dimensions,
-        ((1,) * dimensions, *((2,) * dimensions,) * (stages - 1)),
-        ((3,) * dimensions,) * stages,
-    )
 
 
 def _architecture(name: str) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from autoseg.errors import PlanError, UsageError
 from autoseg.pipeline.prepare import Prepared
 from autoseg.pipeline.settings import Settings
 from autoseg.planner.explain.report import suitability
-from autoseg.planner.networks import Hardware
+from autoseg.planner.networks import Hardware, network_facts
 from autoseg.planner.plan import Plan
 from autoseg.planner.suitability import Suitability
+from autoseg.planner.trainer_facts import TrainerFacts, facts
 from autoseg.system.device import find_device
 
 if TYPE_CHECKING:
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Trainers whose encoder takes the published ImageNet weights.
-IMAGENET = frozenset(
-    ("resnet34_mlp", "mobilenetv2_unet", "resnet50_unet", "unetplusplus", "deeplabv3", "deeplabv3plus")
-)
+
+def _known_trainers() -> dict[str, TrainerFacts]:
+    """What each trainer says of itself; what is installed and broken is named and left out."""
+    found = {}
+    for name in plugins.available("trainers"):
+        try:
+            found[name] = facts(name)
+        except UsageError as problem:
+            log.warning("%s is left out. %s", name, problem)
+    return found
 
 
 def suitable(prepared: Prepared, settings: Settings, device: str, folds: int) -> Suitability:
@@ -39,15 +46,22 @@ def suitable(prepared: Prepared, settings: Settings, device: str, folds: int) ->
     """
     import torch
 
+    from autoseg.tailoring.network_facts import measure
+
+    known = _known_trainers()
+    imagenet = settings.init == "imagenet"
+    # One that came later than the table, or from elsewhere, and says what it is for.
+    measured = {name: measure(name) for name in known if known[name].auto and name not in network_facts()}
     situation, found = suitability(
         prepared.plan,
         prepared.fingerprint,
         Hardware.assumed(device, settings.memory_gb, torch.get_num_threads()),
         settings.budget_s,
         max(folds, 1),
-        plugins.available("trainers"),
-        IMAGENET if settings.init == "imagenet" else frozenset(),
+        list(known),
+        frozenset(name for name, each in known.items() if each.pretrained_encoder and imagenet),
         settings.configuration,
+        measured,
     )
     dimension = situation.dimension
     log.info("%s (%s): %s", dimension.value, dimension.confidence, dimension.decision.rule)

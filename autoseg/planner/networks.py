@@ -1,8 +1,9 @@
 """What a planner has to know of each trainer's network, without building it.
 
-The numbers stand in ``plans/presets/trainers.json``; ``benchmarks/trainer_facts.py`` computes them from the
-networks themselves, and a test compares the two. A trainer of one's own is not in the table: it
-can be requested by name, and is never chosen automatically.
+What a trainer says of itself is read from its file. The numbers of its network stand in
+``plans/presets/trainers.json``; ``benchmarks/trainer_facts.py`` computes them from the networks themselves,
+and a test compares the two. Those of a trainer that is not in the table are measured when they are needed
+(`autoseg.tailoring.network_facts`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from importlib import resources
 from typing import Any
 
 from autoseg.planner.budget import NARROWEST
+from autoseg.planner.trainer_facts import TrainerFacts, facts
 
 # A training step is a forward pass and a backward pass, which multiplies twice as often.
 PASSES_PER_STEP = 3
@@ -28,9 +30,6 @@ PUBLISHED_WIDTH = 32
 CORE_SPEED = 1.2e11
 GAIN_OF_A_CORE = 0.5
 GPU_SPEED = 1e13
-# Of networks whose operations keep a processor from its pace, measured beside the others on one core:
-# depthwise convolutions, and many short branches.
-PACE = {"mednext": 0.35, "deepmrseg": 0.5}
 
 
 @dataclass(frozen=True)
@@ -38,33 +37,48 @@ class NetworkFacts:
     """A trainer's network at the reference patch (256x256, 128x128x128; one channel, two labels).
 
     Attributes:
-        name: the trainer's name.
-        dimensions: the dimensions that it can train in.
-        preferred_dimension: dimension of the documented system, or None.
-        documented: whether it is one of the five documented systems.
-        adaptive_width: whether a budget may make it narrower.
-        smallest_batch: the smallest batch that its normalisation bears.
-        moments: values that the optimiser keeps for each weight.
-        parameters: number of weights, by dimension.
+        name: the trainer's.
+        trainer: what the trainer says of itself.
+        parameters: by dimension.
         macs_per_voxel: multiply-accumulates of a forward pass, by dimension.
         bytes_per_voxel: memory that a training step in float32 takes for each voxel of a batch.
     """
 
     name: str
-    dimensions: tuple[int, ...]
-    preferred_dimension: int | None
-    documented: bool
-    adaptive_width: bool
-    smallest_batch: int
-    moments: int
+    trainer: TrainerFacts
     parameters: Mapping[int, int]
     macs_per_voxel: Mapping[int, float]
     bytes_per_voxel: Mapping[int, float]
 
     @property
+    def dimensions(self) -> tuple[int, ...]:
+        """The dimensions that it can train in."""
+        return self.trainer.dimensions
+
+    @property
+    def preferred_dimension(self) -> int | None:
+        """Of the documented system, or None."""
+        return self.trainer.preferred_dimension
+
+    @property
+    def adaptive_width(self) -> bool:
+        """Whether a budget may make it narrower."""
+        return self.trainer.adaptive_width
+
+    @property
+    def smallest_batch(self) -> int:
+        """The smallest batch that its normalisation bears."""
+        return self.trainer.smallest_batch
+
+    @property
+    def moments(self) -> int:
+        """Values that the optimiser keeps for each weight."""
+        return self.trainer.moments
+
+    @property
     def pace(self) -> float:
         """How fast its multiply-accumulates go, as a part of a plain U-Net's speed."""
-        return next((part for name, part in PACE.items() if self.name.startswith(name)), 1.0)
+        return self.trainer.pace
 
     def step_macs(self, dimensions: int, voxels: float, narrowest: bool = False) -> float:
         """Multiply-accumulates of a training step on that many voxels.
@@ -81,13 +95,12 @@ class NetworkFacts:
 
     @classmethod
     def from_json(cls, name: str, entry: Mapping[str, Any]) -> NetworkFacts:
-        """Read an entry of the table."""
-        by_dimension = ("parameters", "macs_per_voxel", "bytes_per_voxel")
-        rest = {key: value for key, value in entry.items() if key not in by_dimension}
+        """What a trainer says, with the numbers of an entry of the table."""
         numbers: dict[str, Any] = {
-            key: {int(n): value for n, value in entry[key].items()} for key in by_dimension
+            key: {int(n): value for n, value in entry[key].items()}
+            for key in ("parameters", "macs_per_voxel", "bytes_per_voxel")
         }
-        return cls(name=name, **{**rest, "dimensions": tuple(entry["dimensions"])}, **numbers)
+        return cls(name, facts(name), **numbers)
 
 
 @functools.cache

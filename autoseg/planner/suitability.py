@@ -28,38 +28,8 @@ LARGEST_SHARE = 1 / 3
 MOST_SLICEWISE = 2
 _SOURCE = "autoseg's choice, from published results and measured speeds; the order is untested"
 
-# Networks that differ in size alone: one of each kind is enough, the smallest first.
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "ResEnc": ("nnunet_resenc_m", "nnunet_resenc_l", "nnunet_resenc_xl"),
-    "MedNeXt": (
-        "mednext_s",
-        "mednext_b",
-        "mednext_m",
-        "mednext_l",
-        "mednext_s_k5",
-        "mednext_b_k5",
-        "mednext_m_k5",
-        "mednext_l_k5",
-    ),
-    "DeepLab": ("deeplabv3plus", "deeplabv3"),
-    "2D U-Net baselines": ("unetplusplus", "unet"),
-}
-# First those that were made for such data, then general ones, from strong to weak.
-ORDER_2D = (
-    "nnunet",
-    "resnet34_mlp",
-    "mobilenetv2_unet",
-    "deeplabv3plus",
-    "resnet50_unet",
-    "unetplusplus",
-    "nnunet_resenc_m",
-    "deepmrseg",
-)
-# Systems for slices of volumes: of the brain first where the images are MR.
-SLICEWISE_MR = ("deepmrseg", "resnet34_mlp", "resnet50_unet")
-SLICEWISE_CT = ("resnet34_mlp", "resnet50_unet")
-ENCODER_UNETS = ("mobilenetv2_unet", "resnet34_mlp", "resnet50_unet")
-ORDER_3D = ("nnunet", "nnunet_resenc_m", "brainunet", "mednext_s")
+
+Facts = Mapping[str, NetworkFacts]
 
 
 @dataclass(frozen=True)
@@ -86,7 +56,9 @@ class Suitability:
     decision: Decision
 
 
-def suitable_trainers(situation: Situation, names: Sequence[str] | None = None) -> Suitability:
+def suitable_trainers(
+    situation: Situation, names: Sequence[str] | None = None, measured: Facts | None = None
+) -> Suitability:
     """Choose trainers for a situation.
 
     Args:
@@ -96,29 +68,29 @@ def suitable_trainers(situation: Situation, names: Sequence[str] | None = None) 
     Returns:
         At least one trainer: nnU-Net, whose width follows the time.
     """
-    facts = network_facts()
+    facts = {**network_facts(), **(measured or {})}
     known = [name for name in (names or facts) if name in facts]
-    left = {name: reason for name in known for reason in _against(facts[name], situation)[:1]}
-    order = [name for name in _order(situation) if name in known and name not in left]
-    taken, crowded = _as_many_as_learn(order, situation)
+    left = {name: reason for name in known for reason in _against(facts[name], situation, facts)[:1]}
+    order = [name for name in _order(situation, facts) if name in known and name not in left]
+    taken, crowded = _as_many_as_learn(order, situation, facts)
     verdicts = []
     for name in names or facts:
         if name in taken:
             reason = _for(facts[name], situation)
         elif name in known:
-            reason = left.get(name) or crowded.get(name) or _kin(name, taken) or "others come first"
+            reason = left.get(name) or crowded.get(name) or _kin(name, taken, facts) or "others come first"
         else:
-            reason = "its network is not in the planner's table; ask for it by name"
+            reason = "it does not say what it is for (Trainer.auto); ask for it by name"
         verdicts.append(Verdict(name, name in taken, reason))
     return Suitability(tuple(taken), tuple(verdicts), _decision(taken, verdicts, situation))
 
 
-def _against(facts: NetworkFacts, situation: Situation) -> list[str]:
+def _against(facts: NetworkFacts, situation: Situation, others: Facts) -> list[str]:
     """Why a trainer cannot or should not be trained; empty if nothing speaks against it."""
-    return list(_objections(facts, situation)) if facts.name != ALWAYS else []
+    return list(_objections(facts, situation, others)) if facts.name != ALWAYS else []
 
 
-def _objections(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
+def _objections(facts: NetworkFacts, situation: Situation, others: Facts) -> Iterator[str]:
     cases, dimensions = situation.data.cases, situation.dimensions_of(facts)
     decided = f"{situation.dimensions}D was decided"
     if dimensions not in facts.dimensions:
@@ -126,8 +98,8 @@ def _objections(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
         return
     if facts.preferred_dimension not in (None, dimensions):
         yield f"the documented system is {facts.preferred_dimension}D, and {decided}"
-    if dimensions == 2 and facts.name in KINDS["MedNeXt"]:
-        yield f"MedNeXt was published for 3D, and {decided}"
+    if dimensions == 2 and _is_for_volumes(facts, others):
+        yield f"{facts.trainer.kind or facts.name} was published for 3D, and {decided}"
     parameters = situation.parameters(facts)
     if situation.tiny and parameters > LARGE_NETWORK:
         voxels = math.prod(situation.configuration.median_shape)
@@ -135,6 +107,26 @@ def _objections(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
     if cases < FEW_CASES and parameters > SMALL_NETWORK and facts.name not in situation.pretrained:
         yield f"few cases ({cases}) for {parameters / 1e6:.0f} million parameters from random weights"
     yield from _resources(facts, situation)
+
+
+def _is_for_volumes(facts: NetworkFacts, others: Facts) -> bool:
+    """Whether a trainer, or the one of its kind that is chosen by itself, is chosen for volumes alone."""
+    chosen = facts.trainer.auto or next(
+        (each.trainer.auto for each in others.values() if _alike(facts, each) and each.trainer.auto), {}
+    )
+    return "3d" in chosen and "2d" not in chosen
+
+
+def _alike(one: NetworkFacts, other: NetworkFacts) -> bool:
+    return bool(one.trainer.kind) and one.trainer.kind == other.trainer.kind
+
+
+def _ranked(facts: Facts, situation: str) -> list[str]:
+    """The trainers that are chosen in a situation, by their ranks there."""
+    ranks = {
+        name: each.trainer.auto[situation] for name, each in facts.items() if situation in each.trainer.auto
+    }
+    return sorted(ranks, key=lambda name: (ranks[name], name))
 
 
 def _resources(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
@@ -158,10 +150,9 @@ def _resources(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
         yield f"{parameters / 1e6:.0f} million parameters on a CPU, and {allowed} {whole} steps"
 
 
-def _order(situation: Situation) -> list[str]:
+def _order(situation: Situation, facts: Facts) -> list[str]:
     """Those that may be chosen, most suitable first."""
-    facts = network_facts()
-    order = list(ORDER_2D if situation.dimensions == 2 else ORDER_3D)
+    order = _ranked(facts, f"{situation.dimensions}d")
     if situation.data.cases < FEW_CASES:
         # Transfer first, then small networks; nnU-Net stays where it is.
         dimensions = situation.dimensions
@@ -169,10 +160,10 @@ def _order(situation: Situation) -> list[str]:
             order[1:], key=lambda n: (n not in situation.pretrained, facts[n].parameters.get(dimensions, 0))
         )
     if situation.dimensions == 3:
-        slicewise = SLICEWISE_CT if situation.data.has_ct else SLICEWISE_MR
+        slicewise = _ranked(facts, "slices_ct" if situation.data.has_ct else "slices_mr")
         return order + [n for n in slicewise if situation.dimensions_of(facts[n]) == 2][:MOST_SLICEWISE]
     if _is_picture(situation):
-        first = [name for name in order if name in ENCODER_UNETS]
+        first = [name for name in order if "pictures" in facts[name].trainer.auto]
         order = [order[0], *first, *(name for name in order[1:] if name not in first)]
     return order
 
@@ -181,9 +172,10 @@ def _is_picture(situation: Situation) -> bool:
     return situation.data.natural and situation.dimensions == 2
 
 
-def _as_many_as_learn(order: Sequence[str], situation: Situation) -> tuple[list[str], dict[str, str]]:
+def _as_many_as_learn(
+    order: Sequence[str], situation: Situation, facts: Facts
+) -> tuple[list[str], dict[str, str]]:
     """Trainers in order as long as each, with its share of the budget, still gets its steps."""
-    facts = network_facts()
     taken: list[str] = []
     crowded: dict[str, str] = {}
     for name in order:
@@ -209,10 +201,10 @@ def _for(facts: NetworkFacts, situation: Situation) -> str:
         reasons.append("the reference, whose width and batch follow the time")
     if facts.name in situation.pretrained and situation.data.cases < FEW_CASES:
         reasons.append(f"pretrained, which helps with few cases ({situation.data.cases})")
-    if facts.documented:
+    if facts.trainer.documented:
         doubt = ", and whether 2D or 3D is in doubt" if dimensions != situation.dimensions else ""
         reasons.append(f"a documented system for {dimensions}D{doubt}")
-    if _is_picture(situation) and facts.name in ENCODER_UNETS:
+    if _is_picture(situation) and "pictures" in facts.trainer.auto:
         reasons.append("its encoder is one for pictures")
     if not reasons:
         size = f"{facts.parameters[dimensions] / 1e6:.1f} million parameters"
@@ -224,14 +216,16 @@ def _for(facts: NetworkFacts, situation: Situation) -> str:
     return "; ".join(reasons)
 
 
-def _kin(name: str, taken: Sequence[str]) -> str | None:
-    for kind, members in KINDS.items():
-        others = [each for each in members if each in taken]
-        if name in members and others:
-            return f"{others[0]} is taken of the same kind ({kind})"
-        if name in members:
-            return f"of {kind} only {members[0]} is chosen by itself; ask for others by name"
-    return None
+def _kin(name: str, taken: Sequence[str], facts: Facts) -> str | None:
+    """Why one of several networks that differ in size alone is left."""
+    kind = facts[name].trainer.kind
+    if not kind:
+        return None
+    members = [each for each in facts if facts[each].trainer.kind == kind]
+    if others := [each for each in members if each in taken and each != name]:
+        return f"{others[0]} is taken of the same kind ({kind})"
+    chosen = [each for each in members if facts[each].trainer.auto]
+    return f"of {kind} only {chosen[0]} is chosen by itself; ask for others by name" if chosen else None
 
 
 def _decision(taken: Sequence[str], verdicts: Sequence[Verdict], situation: Situation) -> Decision:

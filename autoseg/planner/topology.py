@@ -15,6 +15,9 @@ from autoseg.planner.plan import Configuration
 # Axes are pooled together while their spacings are within this factor; kernels span 3 voxels from there on.
 WITHIN = 2
 
+# A patch as nnU-Net plans it for isotropic data, at which sizes of networks are given.
+REFERENCE_PATCH = {2: (256, 256), 3: (128, 128, 128)}
+
 
 def pooled(spacing: Sequence[float], size: Sequence[float], shortest_edge: int) -> Topology:
     """The topology for a patch of about `size`.
@@ -79,4 +82,15 @@ def topology_of(configuration: Configuration) -> Topology:
         configuration.spacing,
         tuple(kwargs["strides"]),
         tuple(kwargs["kernel_sizes"]),
+    )
+
+
+def reference_topology(dimensions: int) -> Topology:
+    """Patch and strides for which sizes are listed."""
+    stages = 6 if dimensions == 3 else 7
+    return Topology(
+        REFERENCE_PATCH[dimensions],
+        (1.0,) * dimensions,
+        ((1,) * dimensions, *((2,) * dimensions,) * (stages - 1)),
+        ((3,) * dimensions,) * stages,
     )

@@ -57,11 +57,13 @@ def class_attributes(path: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def docstring(path: Path, name: str) -> str:
-    """The first line of a class's docstring."""
+def own_attributes(path: Path, name: str) -> dict[str, Any]:
+    """Attributes with a literal value that a class sets itself."""
     node = _classes(_tree(path)).get(name)
-    text = ast.get_docstring(node) if node is not None else None
-    return (text or "").partition("\n")[0]
+    found: dict[str, Any] = {}
+    for statement in node.body if node is not None else ():
+        found.update(_assigned(statement))
+    return found
 
 
 def _tree(path: Path) -> ast.Module:

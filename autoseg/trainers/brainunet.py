@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from autoseg.augmentation import brainunet_transforms
 from autoseg.losses.losses import SegmentationLoss, TverskyLoss
 from autoseg.training.trainer import Trainer
@@ -25,6 +28,7 @@ class brainunet(Trainer):
     documented = True
     normalization = "percentile"
     paper = "Sidume et al., arXiv 2509.09469 (2025)"
+    auto: ClassVar[Mapping[str, int]] = {"3d": 30}
 
     optimizer_name = "adamw"
     learning_rate = 1e-3

@@ -15,3 +15,4 @@ class deeplabv3(resnet34_mlp):
     dimensions = (2,)
     documented = False
     paper = "Chen et al., 2017, arXiv 1706.05587"
+    kind = "DeepLab"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from autoseg.trainers.resnet34_mlp import resnet34_mlp
 
 
@@ -15,3 +18,5 @@ class deeplabv3plus(resnet34_mlp):
     dimensions = (2,)
     documented = False
     paper = "Chen et al., ECCV 2018, arXiv 1802.02611"
+    kind = "DeepLab"
+    auto: ClassVar[Mapping[str, int]] = {"2d": 40}

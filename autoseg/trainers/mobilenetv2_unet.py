@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from autoseg.augmentation import fetal_head_transforms
 from autoseg.losses.losses import DiceCrossEntropyLoss, SegmentationLoss
@@ -24,6 +25,8 @@ class mobilenetv2_unet(Trainer):
     preferred_dimension = 2
     documented = True
     paper = "Wang et al., arXiv 2407.20086 (2024)"
+    pretrained_encoder = True
+    auto: ClassVar[Mapping[str, int]] = {"2d": 30, "pictures": 30}
     smallest_batch = 8
 
     optimizer_name = "adam"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -28,6 +28,7 @@ class nnunet(Trainer):
     adaptive_width = True
     has_stock = True
     paper = "Isensee et al., Nature Methods 18:203 (2021)"
+    auto: ClassVar[Mapping[str, int]] = {"2d": 10, "3d": 10}
 
     def initialize(self) -> None:
         """Build network, optimiser and loss, from the run's seed."""

@@ -13,3 +13,4 @@ class nnunet_resenc_l(nnunet):
 
     planned_architecture = "nnunet_resenc"
     paper = "Isensee et al., MICCAI 2024, arXiv 2404.09556"
+    kind = "ResEnc"

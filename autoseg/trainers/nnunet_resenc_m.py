@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from autoseg.trainers.nnunet import nnunet
 
 
@@ -13,3 +16,5 @@ class nnunet_resenc_m(nnunet):
 
     planned_architecture = "nnunet_resenc"
     paper = "Isensee et al., MICCAI 2024, arXiv 2404.09556"
+    kind = "ResEnc"
+    auto: ClassVar[Mapping[str, int]] = {"2d": 70, "3d": 20}

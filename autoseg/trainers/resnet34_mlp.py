@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from autoseg.augmentation import resnet34_mlp_transforms
 from autoseg.training.trainer import Trainer
 
@@ -18,6 +21,8 @@ class resnet34_mlp(Trainer):
     preferred_dimension = 2
     documented = True
     paper = "arXiv 2606.01293 (2026)"
+    pretrained_encoder = True
+    auto: ClassVar[Mapping[str, int]] = {"2d": 20, "pictures": 20, "slices_mr": 20, "slices_ct": 10}
     smallest_batch = 8
 
     optimizer_name = "adamw"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from autoseg.augmentation import affine_transforms
 from autoseg.losses.losses import DiceBinaryCrossEntropyLoss, SegmentationLoss
 from autoseg.training.trainer import Trainer
@@ -22,6 +25,8 @@ class resnet50_unet(Trainer):
     preferred_dimension = 2
     documented = True
     paper = "Patel et al., CCHMC poster"
+    pretrained_encoder = True
+    auto: ClassVar[Mapping[str, int]] = {"2d": 50, "pictures": 50, "slices_mr": 30, "slices_ct": 20}
     smallest_batch = 8
 
     optimizer_name = "adam"

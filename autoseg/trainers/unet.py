@@ -15,3 +15,5 @@ class unet(resnet34_mlp):
     dimensions = (2,)
     documented = False
     paper = "Ronneberger et al., MICCAI 2015, arXiv 1505.04597"
+    kind = "2D U-Net baselines"
+    pretrained_encoder = False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from autoseg.trainers.resnet34_mlp import resnet34_mlp
 
 
@@ -15,3 +18,5 @@ class unetplusplus(resnet34_mlp):
     dimensions = (2,)
     documented = False
     paper = "Zhou et al., DLMIA 2018, arXiv 1807.10165"
+    kind = "2D U-Net baselines"
+    auto: ClassVar[Mapping[str, int]] = {"2d": 60}

@@ -42,6 +42,7 @@ from autoseg.training.optimizer import make_optimizer
 from autoseg.training.schedule import EpochSchedule, WatchedTraining, schedule_factor
 from autoseg.training.step_count import StepCount
 from autoseg.training.stock_normalization import make_known
+from autoseg.training.trainer_contract import check_trainer
 from autoseg.workspace import GROUPS_FILE
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,13 @@ class Trainer(
         normalization: scheme of the intensities: ``nnunet`` as planned, or ``percentile``; a user may choose
             too.
         paper: where the system is described.
+        smallest_batch: the smallest batch that its normalisation bears.
+        kind: a name that trainers share whose networks differ in size alone; `auto` takes one of a kind.
+        pace: how fast its multiply-accumulates go on a CPU, as a part of a plain U-Net's speed.
+        pretrained_encoder: whether ``--init imagenet`` has weights for its encoder.
+        auto: where ``--trainers auto`` may choose it, and with which rank, the lowest first: ``2d``, ``3d``,
+            ``pictures`` (photographs and the like), ``slices_mr`` and ``slices_ct`` (slices of volumes whose
+            dimension is in doubt). A trainer that is derived from another has to say it anew.
         learning_rate: at the start, after `warmup` (a part of the training, 0 to 1).
         entropy_warmup: part of the training over which a cross-entropy beside a Tversky loss fades out.
         schedule: how the learning rate falls: ``poly`` (power 0.9), ``cosine`` or ``plateau``, which goes by
@@ -97,6 +105,10 @@ class Trainer(
     normalization: ClassVar[Literal["nnunet", "percentile"]] = "nnunet"
     paper: ClassVar[str] = ""
     smallest_batch: ClassVar[int] = 2
+    kind: ClassVar[str] = ""
+    pace: ClassVar[float] = 1.0
+    pretrained_encoder: ClassVar[bool] = False
+    auto: ClassVar[Mapping[str, int]] = {}
     has_stock: ClassVar[bool] = False
 
     optimizer_name: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -122,6 +134,10 @@ class Trainer(
     orientations: int = 1
 
     my_init_kwargs: dict[str, Any]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        check_trainer(cls)
 
     def __init__(
         self,

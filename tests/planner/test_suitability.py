@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from cases import fingerprint, planned
 
 from autoseg import plugins
+from autoseg.architectures import build_network
+from autoseg.cli import catalogue
 from autoseg.data.fingerprint import Fingerprint
+from autoseg.errors import UsageError
+from autoseg.pipeline import trainer_choice
+from autoseg.pipeline.settings import Settings
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import choose_dimension
 from autoseg.planner.networks import Hardware, network_facts
 from autoseg.planner.situation import Situation
 from autoseg.planner.suitability import FEW_CASES, MOST_TRAINERS, Suitability, suitable_trainers
+from autoseg.planner.topology import reference_topology
+from autoseg.planner.trainer_facts import facts
+from autoseg.tailoring.network_facts import numbers_of
 
 ROOT = Path(__file__).parents[2]
 VOLUME = fingerprint((128, 160, 128), (1.0, 1.0, 1.0), cases=60)
@@ -147,16 +157,86 @@ def script(name: str) -> ModuleType:
 
 
 def test_the_table_has_every_trainer() -> None:
-    assert set(network_facts()) == set(plugins.available("trainers"))
+    """Not a duty: one that is not in it is measured, which takes a moment each time."""
+    assert set(network_facts()) == set(plugins.built_in("trainers"))
 
 
 @pytest.mark.parametrize("name", ["nnunet", "brainunet", "resnet34_mlp", "mednext_s", "deeplabv3"])
 def test_the_table_says_what_the_networks_are(name: str) -> None:
     table = json.loads((ROOT / "plans" / "presets" / "trainers.json").read_text())["trainers"]
-    assert json.loads(json.dumps(script("trainer_facts").facts(name))) == table[name]
+    assert json.loads(json.dumps(numbers_of(name))) == table[name]
 
 
 @pytest.mark.slow
 def test_the_whole_table_says_what_the_networks_are() -> None:
     facts = script("trainer_facts")
     assert json.loads(json.dumps(facts.table())) == json.loads(facts.TABLE.read_text())
+
+
+@pytest.mark.parametrize("name", plugins.built_in("trainers"))
+def test_what_is_read_from_a_file_is_what_its_class_says(name: str) -> None:
+    known, trainer = facts(name), plugins.trainer_class(name)
+    for item in dataclasses.fields(known):
+        if item.name not in ("name", "auto"):
+            assert getattr(known, item.name) == getattr(trainer, item.name), item.name
+    assert dict(known.auto) == vars(trainer).get("auto", {})
+    weights = catalogue._imagenet(trainer.architecture or trainer.planned_architecture)
+    assert trainer.pretrained_encoder == (weights is not None)
+
+
+OUTSIDE = """
+from typing import ClassVar
+from autoseg.training import Trainer
+
+class swift(Trainer):
+    architecture = "unet"
+    architecture_options: ClassVar = {"width": 8}
+    dimensions = (2,)
+    auto: ClassVar = {AUTO}
+"""
+
+
+@pytest.mark.parametrize("auto", ["{'2d': 15}", "{}"])
+def test_a_trainer_that_says_what_it_is_for_is_chosen_without_a_list(auto: str, install: Any) -> None:
+    """One file, here of another package: read, measured, ranked second."""
+    points = {"swift": "outside_swift:swift", "broken": "no_such_module"}
+    install({"outside_swift": OUTSIDE.replace("{AUTO}", auto)}, {"autoseg.trainers": points})
+    prepared: Any = SimpleNamespace(plan=planned(PICTURE), fingerprint=PICTURE)
+    found = trainer_choice.suitable(prepared, Settings(), "cuda", 1)
+    assert "broken" not in found.names
+    if auto == "{}":
+        assert "swift" not in found.names and "Trainer.auto" in reason(found, "swift")
+        return
+    assert found.names[:2] == ("nnunet", "swift")
+    network = build_network("unet", 1, 2, reference_topology(2), width=8)
+    assert numbers_of("swift")["parameters"]["2"] == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("dimensions = (2, 4)", r"dimensions is \(2, 4\); expected"),
+        ("preferred_dimension = 3\n    dimensions = (2,)", "preferred_dimension is 3"),
+        ("architecture = 'unte'", "no architecture 'unte'. Did you mean 'unet'"),
+        ("architecture = 'gone.py'", "which is not there"),
+        ("optimizer_name = 'lion'", "optimizer_name is 'lion'; expected sgd, adam or adamw"),
+        ("auto = {'4d': 1}", "auto is .*expected ranks"),
+        ("learning_rat = 0.1", "sets learning_rat, which nothing reads. Did you mean 'learning_rate'"),
+    ],
+)
+def test_what_is_wrong_with_a_trainer_is_said_when_it_is_read(
+    tmp_path: Path, body: str, message: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"from autoseg.training import Trainer\n\nclass mine(Trainer):\n    {body}\n")
+    with pytest.raises(UsageError, match=message):
+        plugins.trainer_class(str(file))
+
+
+def test_a_network_beside_a_trainer_is_found_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("x = 1\n")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from autoseg.training import Trainer\n\nclass mine(Trainer):\n    architecture = 'net.py'\n"
+    )
+    assert plugins.trainer_class(str(file)).architecture == str(tmp_path / "net.py")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import asked_dimension, choose_dimension
 from autoseg.planner.explain.explain import Explanation, explain, to_json, to_markdown
-from autoseg.planner.networks import Hardware
+from autoseg.planner.networks import Hardware, NetworkFacts
 from autoseg.planner.situation import Situation
 from autoseg.planner.suitability import Suitability, suitable_trainers
 from autoseg.system.files import write_json, write_text
@@ -30,6 +30,7 @@ def suitability(
     names: Sequence[str] | None = None,
     pretrained: frozenset[str] = frozenset(),
     configuration: str = "auto",
+    measured: Mapping[str, NetworkFacts] | None = None,
 ) -> tuple[Situation, Suitability]:
     """The dimension and the trainers for a data set.
 
@@ -42,6 +43,7 @@ def suitability(
         names: the trainers to choose from; all in the table if None.
         pretrained: trainers whose encoder has pretrained weights at hand.
         configuration: the requested one; ``auto``: the data decide.
+        measured: facts of trainers that are not in the planner's table.
 
     Raises:
         PlanError: if there is no such configuration.
@@ -53,7 +55,7 @@ def suitability(
     else:
         choice = asked_dimension(base, configuration)
     situation = Situation(data, choice, base, hardware, budget_s, runs_each, pretrained)
-    return situation, suitable_trainers(situation, names)
+    return situation, suitable_trainers(situation, names, measured)
 
 
 def explained(
