@@ -9,9 +9,10 @@ Where there are none, the run fails.
 from __future__ import annotations
 
 import logging
+import time
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +36,19 @@ class FiniteTraining:
     Attributes:
         count: number of steps of this start.
         broken_off: why the training ended before its time, in words; empty: it did not.
+        keeping_share: part of the time that keeping good weights may take.
     """
 
     count: StepCount
     broken_off: str = ""
+    keeping_share: ClassVar[float] = 0.01
     _left_out_before: int = 0
     # Of the weights that the training started with; None: an older checkpoint does not say.
     _first_weights: int | None = None
     _good: tuple[int, dict[str, Tensor]] | None = None
     _told: bool = False
+    _keep_from: float = 0.0
+    _left_out_kept: int = 0
     _since_look: int = 0
     _steps_taken: int = 0
     _overflows: Tensor | None = None
@@ -58,7 +63,7 @@ class FiniteTraining:
         super().on_train_start()  # type: ignore[misc]
         if self._first_weights is None and self.steps_done == 0:
             self._first_weights = self._weights_sum()
-        self._keep_good()
+        self._keep_now_and_then()
         if self.grad_scaler is not None:
             self.optimizer.register_step_pre_hook(self._count_taken)
 
@@ -102,7 +107,7 @@ class FiniteTraining:
         self._judge_scaler()
         self._since_look, self._steps_taken, self._overflows = 0, 0, None
         if not self.broken_off:
-            self._keep_good()
+            self._keep_now_and_then()
 
     def _judge(self, loss: float) -> None:
         if self.count.left_out and not self._told:
@@ -141,6 +146,15 @@ class FiniteTraining:
         for parameter in self._bare_network().parameters():
             found = zlib.crc32(parameter.detach().float().cpu().contiguous().numpy().data.cast("B"), found)
         return found
+
+    def _keep_now_and_then(self) -> None:
+        """Keep the weights if the last time is long enough ago, or a step since then was not finite."""
+        began = time.monotonic()
+        if began < self._keep_from and self.left_out == self._left_out_kept:
+            return
+        self._keep_good()
+        now = time.monotonic()
+        self._keep_from, self._left_out_kept = now + (now - began) / self.keeping_share, self.left_out
 
     def _keep_good(self) -> None:
         """Keep the weights, where they are finite; where only statistics are not, take the kept ones back."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from bare_trainers import batch_for
@@ -61,6 +63,7 @@ def made(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> Callable
         monkeypatch.setattr(nnUNetTrainer, "on_train_start", start)
         monkeypatch.setattr(budgeted_loop, "Clock", StepClock)
         monkeypatch.setattr(StepClock, "trainer", trainer)
+        monkeypatch.setattr(type(trainer), "keeping_share", math.inf)
         monkeypatch.setattr(trainer.logger, "plot_progress_png", lambda _: None)
         return trainer
 
@@ -162,8 +165,14 @@ def test_one_bad_step_is_left_out_and_the_training_goes_on(
     assert are_finite(final(trainer).values())
 
 
+def still(_: Any) -> dict[str, Any]:
+    """A step that changes no weight."""
+    return {"loss": np.float32(0.5), "taken": True}
+
+
 def test_weights_that_never_move_are_no_result(made: Callable[..., Any]) -> None:
-    trainer = made(learning_rate=0.0)
+    trainer = made()
+    trainer.optimiser_step = still
     with pytest.raises(RunError, match="its weights never moved in 12 steps"):
         trainer.run_training()
     assert not (Path(trainer.output_folder) / "checkpoint_final.pth").exists()
@@ -176,11 +185,13 @@ def test_no_step_is_no_result(made: Callable[..., Any]) -> None:
 
 
 def test_a_restart_remembers_what_it_started_from(made: Callable[..., Any]) -> None:
-    first = made(learning_rate=0.0)
+    first = made()
+    first.optimiser_step = still
     first.on_train_start()
     first.train_step(batch_for(first))
     first.save_for_resuming()
-    second = made(learning_rate=0.0)
+    second = made()
+    second.optimiser_step = still
     second.load_checkpoint(str(Path(first.output_folder) / "checkpoint_latest.pth"))
     with pytest.raises(RunError, match="never moved"):
         second.run_training()
@@ -250,3 +261,17 @@ def test_one_output_has_weight_one(make_trainer: MakeTrainer) -> None:
     expected = many.loss.weight_factors
     weigh_one_output(many.loss)
     assert many.loss.weight_factors == expected
+
+
+def test_good_weights_are_kept_seldom_unless_a_step_was_bad(
+    made: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = made()
+    trainer.on_train_start()
+    monkeypatch.setattr(type(trainer), "keeping_share", 1e-9)
+    trainer._keep_from, kept = 0.0, []
+    monkeypatch.setattr(trainer, "_keep_good", lambda: kept.append(trainer.left_out))
+    for finite in (True, True, False, True):
+        trainer.count.add(finite)
+        trainer.look_at_steps()
+    assert kept == [0, 1], "once for the time, once for the bad step"
