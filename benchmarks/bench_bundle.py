@@ -203,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--light", type=Path, required=True, help="the light environment's Python")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=60)
     given = parser.parse_args()
     where = machine(packages=("torch", "nnunetv2", "onnx", "onnxruntime"))
     with tempfile.TemporaryDirectory() as work:
@@ -211,7 +211,7 @@ def main() -> None:
         for row in rows(given.data, given.light, given.steps, Path(work)):
             print(row, flush=True)
             found.append(row)
-    write_results("bundle", where, found, text(found, given.steps))
+            write_results("bundle", where, found, text(found, given.steps))
 
 
 if __name__ == "__main__":
