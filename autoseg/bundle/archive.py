@@ -112,6 +112,11 @@ class Bundle:
         )
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a path is meant as a bundle: a zip, or a folder with a manifest."""
+    return (path.is_file() and path.suffix.lower() == ".zip") or (path / MANIFEST).is_file()
+
+
 def manifest_of(folder: Path) -> dict[str, Any]:
     """The manifest of a folder that is to become a bundle."""
     files = {

@@ -49,12 +49,13 @@ def find_cases(source: Path, file_ending: str, channels: int) -> dict[str, tuple
             f"{source} has no images named CASE_0000{file_ending}. Give the folder that holds them."
         )
     for name, files in found.items():
-        if sorted(files) != list(range(channels)):
+        # One file may hold several channels; which there are is seen when it is read.
+        if sorted(files) not in ([0], list(range(channels))):
             raise DataError(
                 f"The case {name} has the channels {sorted(files)}; the model takes {channels}, from 0 on. "
                 f"Complete it, or take it out of {source}."
             )
-    return {name: tuple(files[n] for n in range(channels)) for name, files in found.items()}
+    return {name: tuple(files[n] for n in sorted(files)) for name, files in found.items()}
 
 
 def read_case(paths: Sequence[Path], reader: str) -> Image:

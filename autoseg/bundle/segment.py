@@ -74,10 +74,11 @@ class Segmenter:
         if len(raw.array) != len(wanted):
             raise DataError(f"The case has {len(raw.array)} channels; the model takes {', '.join(wanted)}.")
         turn = turned_as_learnt(raw, self.description.orientation)
-        segmentation = self._segment(raw if turn is None else turn.image)
+        segmentation = self.segment_image(raw if turn is None else turn.image)
         return segmentation if turn is None else turn.back.apply(segmentation)
 
-    def _segment(self, raw: Image) -> Labelled:
+    def segment_image(self, raw: Image) -> Labelled:
+        """The same of an image that is stored as the model's are."""
         labels, members = self.description.labels, self.description.members
         if len(members) > 1:
             total: Floats | None = None

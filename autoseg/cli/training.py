@@ -249,7 +249,8 @@ def pretrain_command(
 @app.command("predict")
 def predict_command(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A run's folder: trainer__plan__configuration.")
+        Path,
+        typer.Argument(metavar="MODEL", help="A run's folder: trainer__plan__configuration; or a bundle."),
     ],
     source: Annotated[
         Path, typer.Argument(metavar="INPUT", help="A folder of images, channels as _0000, ...")

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoseg.bundle.archive import is_bundle
 from autoseg.data.dataset import load_dataset
 from autoseg.data.folds import Fold, chosen_folds
+from autoseg.errors import UsageError
 from autoseg.pipeline.prepare import fingerprinted, planned, prepare
 from autoseg.pipeline.settings import Settings
 from autoseg.planner.plan import Plan
@@ -18,7 +20,7 @@ from autoseg.system.device import find_device
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
-    from autoseg.inference.predict import Predicted
+    from autoseg.inference.predict import Predicted, Predictor
     from autoseg.run import Checkpoint
     from autoseg.training.pretraining.masked import Pretrained
 
@@ -126,26 +128,46 @@ def predict_folder(
 ) -> Predicted:
     """Segment every case of a folder with all trained folds of a model, or of several together.
 
-    Files of the folder that cannot be predicted are left out and named; a segmentation that is in the output
-    already is retained only if the same model and options made it of the same images.
+    A bundle predicts by itself, on the processor and without torch. Files of the folder that cannot be
+    predicted are left out and named; a segmentation that is in the output already is retained only if the
+    same model and options made it of the same images.
 
     Raises:
         DataError: if the folder holds no case that the model takes.
         RunError: if a model is not complete, or a segmentation would be replaced that was not made here.
-        UsageError: if the models are of different labels or channels.
+        UsageError: if the models are of different labels or channels, or a bundle is to join others.
     """
-    from autoseg.inference.ensemble import load_ensemble, member_folders
     from autoseg.inference.inputs import inputs_of
     from autoseg.inference.predict import predict_cases
 
-    loaded = load_ensemble([model, *more], find_device(device), mirroring, step_size)
+    loaded, hashes = _loaded((model, *more), device, mirroring, step_size)
     about = loaded.dataset_json
     channels = about.get("channel_names", about.get("modality", {}))
     inputs = inputs_of(source, about["file_ending"], [str(name) for name in channels.values()])
-    members = [member for folder in (model, *more) for member in member_folders(folder)]
-    maker = {"models": list(map(model_hash, members)), "mirroring": mirroring, "step_size": step_size}
+    maker = {"models": hashes, "mirroring": mirroring, "step_size": step_size}
     done = predict_cases(loaded, inputs.cases, output, maker=maker, overwrite=overwrite)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
+
+
+def _loaded(
+    models: Sequence[Path], device: str, mirroring: bool, step_size: float
+) -> tuple[Predictor, list[str]]:
+    """A bundle, or an ensemble of all members of all models, and the hashes of what predicts."""
+    bundles = [path for path in models if is_bundle(path)]
+    if bundles and len(models) > 1:
+        raise UsageError(f"{bundles[0]} is a bundle, which predicts by itself. Give no --model beside it.")
+    if bundles:
+        from autoseg.inference.bundled import BundledModel
+
+        if device not in ("auto", "cpu"):
+            raise UsageError(f"A bundle predicts on the processor, not on {device!r}. Leave --device out.")
+        bundled = BundledModel.load(bundles[0], mirroring, step_size)
+        return bundled, [bundled.hash]
+    from autoseg.inference.ensemble import load_ensemble, member_folders
+
+    loaded = load_ensemble(models, find_device(device), mirroring, step_size)
+    members = [member for folder in models for member in member_folders(folder)]
+    return loaded, list(map(model_hash, members))
 
 
 def model_hash(folder: Path) -> str:

@@ -149,7 +149,7 @@ def test_what_is_no_description_is_refused(content: Any) -> None:
     ("names", "channels", "said"),
     [
         ([], 1, "no images named CASE_0000.nii.gz"),
-        (["a_0000.nii.gz"], 2, "case a has the channels"),
+        (["a_0000.nii.gz", "a_0002.nii.gz"], 2, "case a has the channels"),
         (["a_0001.nii.gz"], 1, "case a has the channels"),
     ],
 )

@@ -24,6 +24,7 @@ from autoseg.export import export_bundle
 from autoseg.export.onnx_network import write_network
 from autoseg.export.runner import modules
 from autoseg.inference.ensemble import load_ensemble
+from autoseg.pipeline.single_stages import predict_folder
 from autoseg.planner.configuration import PERCENTILE
 from autoseg.system.files import read_json
 
@@ -94,6 +95,24 @@ def test_the_program_is_made_of_the_tested_modules(tmp_path: Path) -> None:
     card = (bundle / "card.md").read_text()
     for title in ("Intended use", "Data", "Scores", "Known failures", "Cost", "Licence"):
         assert f"## {title}" in card
+
+
+def test_predict_takes_a_bundle(tmp_path: Path) -> None:
+    model = model_folder(tmp_path, "unet", "2d", REGIONS)
+    bundle = export_bundle(model, tmp_path / "bundle.zip")
+    write_volume(tmp_path / "images" / "a_0000.nii.gz", (3, 60, 50))
+    images, options = tmp_path / "images", {"device": "cpu", "mirroring": False, "step_size": 0.8}
+    ours = predict_folder(model, images, tmp_path / "ours", **options)
+    bundled = predict_folder(bundle, images, tmp_path / "bundled", **options)
+    first, second = (sitk.ReadImage(str(done.files[0])) for done in (ours, bundled))
+    assert np.mean(sitk.GetArrayFromImage(first) == sitk.GetArrayFromImage(second)) >= 0.999
+    assert first.GetDirection() == second.GetDirection() and first.GetOrigin() == second.GetOrigin()
+    # The same bundle and options would make the same again.
+    assert predict_folder(bundle, images, tmp_path / "bundled", **options).retained == bundled.files
+    with pytest.raises(UsageError, match="predicts by itself"):
+        predict_folder(model, images, tmp_path / "both", device="cpu", more=[bundle])
+    with pytest.raises(UsageError, match="on the processor"):
+        predict_folder(bundle, images, tmp_path / "gpu", device="cuda")
 
 
 @pytest.mark.slow
