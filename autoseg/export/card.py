@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from autoseg.bundle.description import Description
+from autoseg.data.formats import WITHOUT_SPACING
 from autoseg.leaderboard.quantities import quantity
 from autoseg.leaderboard.records.files import FILE_NAME, Record, load_records
 
 _TO_FILL = "*To be filled in by whoever gives this model away.*"
 _WORST = 5
+# What a reader of a card looks for; the run's record has all.
+_SHOWN = ("dice", "iou", "sensitivity", "precision", "nsd", "hd95", "assd", "lesion_f1")
 
 
 def write_card(path: Path, description: Description, dataset_json: Mapping[str, Any], model: Path) -> None:
@@ -59,8 +62,9 @@ def _data(description: Description, dataset_json: Mapping[str, Any]) -> Iterator
     yield ""
     count = dataset_json.get("numTraining", "an unknown number of")
     yield f"- Data set: {description.about['dataset']}, {count} cases"
+    flat = description.reader == WITHOUT_SPACING  # pictures have pixels, no millimetres
     for name, key in (("Median spacing (mm)", "spacing"), ("Median shape (voxels)", "shape")):
-        if fingerprint.get(key):
+        if fingerprint.get(key) and not (flat and key == "spacing"):
             yield f"- {name}: {' x '.join(f'{value:g}' for value in fingerprint[key])}"
     for number, channel in enumerate(description.channels):
         found = member.plan.intensities.get(str(number), {})
@@ -84,10 +88,10 @@ def _scores(records: Sequence[Record]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for record in scored:
         for metric, found in record.quality.items():
-            if found.value is None:
+            if found.value is None or metric not in _SHOWN:
                 continue
             interval = "" if found.interval is None else f"{found.interval[0]:.4g} to {found.interval[1]:.4g}"
-            name = quantity(metric).label
+            name = quantity(metric).title
             yield f"| {record.fold} | {found.n_cases} | {name} | {found.value:.4g} | {interval} |"
 
 
@@ -154,6 +158,7 @@ def _use(description: Description) -> Iterator[str]:
     yield ""
     yield "`pip install onnxruntime numpy scipy SimpleITK`, then `python run.py INPUT OUTPUT`. INPUT is a"
     yield f"folder with {files} for each case ({', '.join(description.channels)}). Segmentations lie on the"
-    yield "images' grids;"
+    yield "images' grids."
+    yield ""
     labels = ", ".join(f"{label} {name}" for name, label in description.labels.names.items())
-    yield f"labels: {labels}."
+    yield f"Labels: {labels}."
