@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 import torch
+from scipy.ndimage import zoom
 
 from autoseg import nnunet, plugins
 from autoseg.data.fingerprint import Fingerprint
@@ -150,13 +151,10 @@ def write_volume(
     path: Path, shape: tuple[int, int, int] = (26, 35, 30), spacing: Sequence[float] = (0.9, 1.1, 1.3)
 ) -> Path:
     """A smooth volume with a border of zeros and a hole, turned in the world. `spacing` is (x, y, z)."""
-    random = np.random.default_rng(len(path.name))
-    coarse = sitk.GetImageFromArray(random.normal(60, 30, [max(2, n // 3) for n in shape]).astype(np.float32))
-    fine = sitk.Resample(coarse, [n * 3 for n in coarse.GetSize()], sitk.Transform(), sitk.sitkLinear)
-    array = np.zeros(shape, np.float32)
-    smooth = sitk.GetArrayFromImage(sitk.Resample(coarse, fine, sitk.Transform(), sitk.sitkBSpline))
-    inner = tuple(slice(2, n - 3) for n in shape)
-    array[inner] = np.resize(smooth, [n - 5 for n in shape])
+    inner = [n - 5 for n in shape]
+    coarse = np.random.default_rng(len(path.name)).normal(60, 30, [max(2, n // 3) for n in inner])
+    factors = [n / old for n, old in zip(inner, coarse.shape, strict=True)]
+    array = np.pad(zoom(coarse, factors, order=1), [(2, 3)] * 3)
     array[tuple(slice(n // 2, n // 2 + 2) for n in shape)] = 0
     image = sitk.GetImageFromArray(np.round(array).astype(np.int16))
     image.SetSpacing(spacing)

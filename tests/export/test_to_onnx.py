@@ -30,6 +30,22 @@ from autoseg.system.files import read_json
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+# A trainer for each network, and for the larger kernel of MedNeXt.
+ONE_OF_EACH = (
+    "nnunet",
+    "nnunet_resenc_m",
+    "brainunet",
+    "resnet34_mlp",
+    "deepmrseg",
+    "mobilenetv2_unet",
+    "resnet50_unet",
+    "mednext_s",
+    "mednext_s_k5",
+    "unet",
+    "unetplusplus",
+    "deeplabv3",
+    "deeplabv3plus",
+)
 # Blocks what a bundle must do without, and says what was loaded all the same.
 ALONE = """
 import sys, runpy
@@ -49,6 +65,14 @@ def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model of regions, and its bundle."""
+    home = tmp_path_factory.mktemp("exported")
+    model = model_folder(home, "resnet34_mlp", "2d", REGIONS)
+    return model, export_bundle(model, home / "bundle")
+
+
 def compare(model: Path, bundle: Path, images: list[Path]) -> float:
     """The share of voxels with equal labels, of a model and of its bundle."""
     predicting, segmenter = load_ensemble([model], torch.device("cpu")), Segmenter.load(bundle, threads=1)
@@ -58,9 +82,8 @@ def compare(model: Path, bundle: Path, images: list[Path]) -> float:
     return float(np.mean(ours == bundled))
 
 
-def test_a_bundle_segments_by_itself(tmp_path: Path) -> None:
-    model = model_folder(tmp_path, "resnet34_mlp", "2d", folds=(0,))
-    bundle = export_bundle(model, tmp_path / "bundle")
+def test_a_bundle_segments_by_itself(tmp_path: Path, exported: tuple[Path, Path]) -> None:
+    model, bundle = exported
     image = write_volume(tmp_path / "images" / "a_0000.nii.gz", (8, 60, 50))
     line = [sys.executable, "-c", ALONE, bundle / "run.py", tmp_path / "images", tmp_path / "out"]
     done = subprocess.run(list(map(str, line)), cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -81,8 +104,8 @@ def test_a_bundle_segments_by_itself(tmp_path: Path) -> None:
     } - {"manifest.json"}
 
 
-def test_the_program_is_made_of_the_tested_modules(tmp_path: Path) -> None:
-    bundle = export_bundle(model_folder(tmp_path, "unet", "2d"), tmp_path / "bundle")
+def test_the_program_is_made_of_the_tested_modules(exported: tuple[Path, Path]) -> None:
+    bundle = exported[1]
     found = {path for path in (bundle / "runner").rglob("*.py") if path.name != "__init__.py"}
     assert found == {bundle / "runner" / Path(*name.split(".")).with_suffix(".py") for name in modules()}
     for name, source in modules().items():
@@ -97,9 +120,8 @@ def test_the_program_is_made_of_the_tested_modules(tmp_path: Path) -> None:
         assert f"## {title}" in card
 
 
-def test_predict_takes_a_bundle(tmp_path: Path) -> None:
-    model = model_folder(tmp_path, "unet", "2d", REGIONS)
-    bundle = export_bundle(model, tmp_path / "bundle.zip")
+def test_predict_takes_a_bundle(tmp_path: Path, exported: tuple[Path, Path]) -> None:
+    model, bundle = exported
     write_volume(tmp_path / "images" / "a_0000.nii.gz", (8, 60, 50))
     images, options = tmp_path / "images", {"device": "cpu", "mirroring": False, "step_size": 0.8}
     ours = predict_folder(model, images, tmp_path / "ours", **options)
@@ -115,9 +137,19 @@ def test_predict_takes_a_bundle(tmp_path: Path) -> None:
         predict_folder(bundle, images, tmp_path / "gpu", device="cuda")
 
 
+def test_every_network_is_exported_below() -> None:
+    def network(trainer: str) -> str:
+        kind = plugins.trainer_class(trainer)
+        return str(kind.architecture or kind.planned_architecture)
+
+    assert {network(name) for name in plugins.available("trainers")} == {
+        network(name) for name in ONE_OF_EACH
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
-@pytest.mark.parametrize("trainer", plugins.available("trainers"))
+@pytest.mark.parametrize("trainer", ONE_OF_EACH)
 def test_every_network_is_the_same_in_onnx(tmp_path: Path, trainer: str, configuration: str) -> None:
     if int(configuration[0]) not in plugins.trainer_class(trainer).dimensions:
         pytest.skip(f"{trainer} is not for {configuration}")
