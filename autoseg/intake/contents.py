@@ -40,7 +40,9 @@ def write_content(content: Content, target: Path, link: bool = False) -> str:
     if _as_it_is(content, target):
         return _placed(content.source, target, link)
     try:
-        plain = not content.codes and content.onto is None and content.turned is None
+        plain = (
+            not content.codes and not content.structures and content.onto is None and content.turned is None
+        )
         if plain and ending in _NIFTI and ending_of(target) in _NIFTI:
             pack(_bytes(content), target)
         elif content.slices or ending in MEDICAL:
@@ -104,7 +106,7 @@ def read_itk_image(content: Content) -> Any:
 
 def _as_it_is(content: Content, target: Path) -> bool:
     changed = content.volume is not None or content.slices or content.codes or content.mode
-    changed = changed or content.turned is not None or content.united
+    changed = changed or content.turned is not None or content.united or content.structures
     if changed or content.onto is not None or content.orientation is not None:
         return False
     return ending_of(content.source) == ending_of(target)
@@ -133,6 +135,8 @@ def _how(content: Content, target: Path) -> str:
         said.append(f"resampled onto {content.onto.source.name}")
     if content.turned is not None:
         said.append("turned")
+    if content.structures:
+        said.append("united from files of single structures")
     if content.united:
         said.append(f"{1 + len(content.united)} masks united")
     if content.mode:
@@ -152,7 +156,7 @@ def _bytes(content: Content) -> bytes:
 def _write_medical(content: Content, target: Path) -> None:
     import SimpleITK as sitk
 
-    image = read_itk_image(content)
+    image = _painted(content) if content.structures else read_itk_image(content)
     if content.codes:
         recoded = sitk.GetImageFromArray(_recoded(sitk.GetArrayFromImage(image), content))
         recoded.CopyInformation(image)
@@ -162,6 +166,27 @@ def _write_medical(content: Content, target: Path) -> None:
     if content.onto is not None:
         image = resampled(image, read_itk_image(content.onto))
     sitk.WriteImage(image, str(target), True)
+
+
+def _painted(content: Content) -> Any:
+    """One label from masks of single structures, which have one shape and do not overlap."""
+    import SimpleITK as sitk
+
+    first = sitk.ReadImage(str(content.source))
+    kind = np.uint8 if max(value for _, value in content.structures) < 255 else np.uint16
+    whole = np.zeros(first.GetSize()[::-1], kind)
+    for path, value in content.structures:
+        mask = np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))) != 0
+        if mask.shape != whole.shape:
+            raise ImageError(path, f"has another shape than {content.source.name}", "Write all masks alike.")
+        if (whole[mask] != 0).any():
+            other = next(p.name for p, v in content.structures if v == whole[mask].max())
+            reason = f"and {other} overlap in {int(np.count_nonzero(whole[mask]))} voxels"
+            raise ImageError(path, reason, "A voxel has one label: decide which, or make regions of them.")
+        whole[mask] = value
+    painted = sitk.GetImageFromArray(whole)
+    painted.CopyInformation(first)
+    return painted
 
 
 def _turned(image: Any, content: Content) -> Any:

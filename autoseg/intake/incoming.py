@@ -77,6 +77,7 @@ class Content:
         codes: pairs of label values, in the file and in the data set; not empty: the label is rewritten.
         onto: resampled onto the grid of this file.
         turned: permuted and flipped, without loss, to be stored as this file is.
+        structures: masks of single structures, each with the label that its voxels get.
         united: further masks of the same picture, which are united with this one.
         orientation: which position in the header holds.
         mode: the mode that a picture is converted to, as Pillow calls it.
@@ -91,6 +92,7 @@ class Content:
     mode: str = ""
     turned: Content | None = None
     united: tuple[Path, ...] = ()
+    structures: tuple[tuple[Path, int], ...] = ()
 
 
 @dataclass(frozen=True)

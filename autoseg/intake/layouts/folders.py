@@ -55,6 +55,7 @@ MASKS = (
 TESTS = ("test", "testing", "imagests", "labelsts")
 _MARK = r"mask|masks|seg|segmentation|label|labels|gt|annotation|groundtruth|ground_truth|manual|msk"
 _SUFFIX = re.compile(rf"(.+?)[_. -]+(?:{_MARK})(?:[_. -]?(\d+))?", re.IGNORECASE)
+_IMAGE_WORDS = ("volume", "image", "img", "scan", "ct", "mr", "case")
 # More volumes than these are a time series or directions of diffusion, no channels.
 _MOST_CHANNELS = 8
 # Folders of few images each, and no fewer folders than these, are patients or exams.
@@ -230,6 +231,9 @@ def _keys(file: _File) -> Iterator[_Key]:
         if match[2]:
             yield from ((file.part, f"{match[1]}{mark}{match[2]}") for mark in "_- .")
         yield file.part, match[1]
+    # volume-0.nii and segmentation-0.nii: each is named after what it is.
+    if file.name != stem:
+        yield from ((file.part, f"{word}{mark}{file.name}") for word in _IMAGE_WORDS for mark in "-_")
 
 
 def _images(files: Sequence[_File], masks: Container[_Key]) -> dict[_Key, list[Path]]:
