@@ -224,7 +224,7 @@ def _voxel_size(images: Image) -> tuple[float, str]:
         return 1.0, "pixels"
     if images.array.shape[1] == 1 and images.spacing[0] >= 999 * max(images.spacing[1:]):
         return float(np.prod(images.spacing[1:])), "mm^2"
-    return float(np.prod(images.spacing)), "mm^3"
+    return float(np.prod(images.spacing)) * images.unit_mm**3, "mm^3"
 
 
 def _class_sizes(dataset: Dataset, found: Sequence[_CaseFacts]) -> dict[str, Any]:

@@ -7,12 +7,14 @@ import logging
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autoseg.data.image import Array, Image, ImageError
+from autoseg.data.length_units import mm_of, stated_unit, write_unit
 from autoseg.data.tiff_spacing import stated_spacing
 from autoseg.system.files import atomic_path, read_json, write_json
 
@@ -27,7 +29,12 @@ TIFF_ENDINGS = (".tif", ".tiff")
 def read_itk(path: Path, segmentation: bool) -> Image:
     header = itk_header(path)
     array, replaced = _itk_voxels(path, header)
-    return _itk_image(path, array, header, replaced)
+    image = _itk_image(path, array, header, replaced)
+    unit = stated_unit(path)
+    if unit != "mm":
+        image.properties["sitk_stuff"]["unit"] = unit
+        image = replace(image, unit_mm=mm_of(unit))
+    return image
 
 
 def read_itk_reoriented(path: Path, segmentation: bool) -> Image:
@@ -173,6 +180,8 @@ def write_itk(segmentation: Array, path: Path, properties: Mapping[str, Any]) ->
         image = sitk.DICOMOrient(image, stuff["original_orientation"])
     with atomic_path(path) as temporary:
         sitk.WriteImage(image, str(temporary), True)
+        if "unit" in stuff:
+            write_unit(temporary, stuff["unit"])
 
 
 # NIfTI with nibabel.
@@ -186,16 +195,18 @@ def read_nibabel(path: Path, segmentation: bool, reorient: bool = False) -> Imag
     if nifti.ndim != 3:
         raise ImageError(path, f"has {nifti.ndim} dimensions", "nibabel's readers take 3D images only.")
     stuff = {"original_affine": nifti.affine}
+    unit = nifti.header.get_xyzt_units()[0]
     if reorient:
         nifti = nifti.as_reoriented(io_orientation(nifti.affine))
         stuff["reoriented_affine"] = nifti.affine
     spacing = [float(zoom) for zoom in nifti.header.get_zooms()[::-1]]
     # float64 is what nnU-Net scales in; a segmentation keeps the type of the file.
     array = np.array(nifti.dataobj) if segmentation else np.asarray(nifti.dataobj, dtype=np.float64)
+    if mm_of(unit) != 1:
+        stuff["unit"] = unit
     properties = {"nibabel_stuff": stuff, "spacing": spacing}
-    return Image(
-        array.transpose(2, 1, 0)[None], _three(spacing), properties, {"affine": stuff["original_affine"]}
-    )
+    world = {"affine": stuff["original_affine"]}
+    return Image(array.transpose(2, 1, 0)[None], _three(spacing), properties, world, unit_mm=mm_of(unit))
 
 
 def read_nibabel_reoriented(path: Path, segmentation: bool) -> Image:
@@ -212,6 +223,8 @@ def write_nibabel(segmentation: Array, path: Path, properties: Mapping[str, Any]
     if "reoriented_affine" in stuff:
         back = ornt_transform(axcodes2ornt("RAS"), io_orientation(stuff["original_affine"]))
         nifti = nifti.as_reoriented(back)
+    if "unit" in stuff:
+        nifti.header.set_xyzt_units(stuff["unit"])
     with atomic_path(path) as temporary:
         nibabel.save(nifti, temporary)
 

@@ -30,6 +30,8 @@ class Image:
             affine). Empty for formats without it.
         replaced: how many voxels of the file were NaN or infinite and have been read as 0.
         rounded: how far a label's values were from the whole numbers that they have been rounded to, at most.
+        unit_mm: how many mm the unit of `spacing` has by the file; nnU-Net, and what is planned and
+            preprocessed, take the numbers as they stand there. See `autoseg.data.length_units`.
     """
 
     array: Array
@@ -38,6 +40,7 @@ class Image:
     world: Mapping[str, Array] = field(default_factory=dict)
     replaced: int = 0
     rounded: float = 0.0
+    unit_mm: float = 1.0
 
 
 class ImageError(DataError):

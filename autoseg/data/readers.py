@@ -187,7 +187,14 @@ def stack(images: Sequence[Image], paths: Sequence[Path]) -> Image:
     # A float64 beyond float32 becomes infinite, here as in nnU-Net; verify reports it.
     with np.errstate(over="ignore", invalid="ignore"):
         array = np.concatenate([image.array for image in images], dtype=np.float32, casting="unsafe")
-    return Image(array, first.spacing, first.properties, first.world, sum(i.replaced for i in images))
+    return Image(
+        array,
+        first.spacing,
+        first.properties,
+        first.world,
+        sum(i.replaced for i in images),
+        unit_mm=first.unit_mm,
+    )
 
 
 def reader_for(file_ending: str, override: str | None = None, example: Path | None = None) -> Reader:

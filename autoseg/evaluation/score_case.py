@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.data.dataset import Labels
+from autoseg.data.length_units import in_mm
 from autoseg.data.readers import Image, describe_grid, placed_differently, read_segmentation, reader_for
 from autoseg.data.world import Turn
 from autoseg.errors import DataError
@@ -80,11 +81,11 @@ def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> Sc
         DataError: if a file cannot be read, or the grids differ.
     """
     reader = _reader(pair.reference, rules)
-    reference = read_segmentation(pair.reference, reader)
+    reference = in_mm(read_segmentation(pair.reference, reader))
     prediction, displaced, turn = None, False, None
     if pair.prediction is not None:
         other = _reader(pair.prediction, rules)
-        prediction = read_segmentation(pair.prediction, other)
+        prediction = in_mm(read_segmentation(pair.prediction, other))
         prediction = replace(prediction, array=mapped(prediction.array, rules.mapping))
         if not rules.by_voxels:
             prediction, turn = laid_onto(pair, prediction, reference)

@@ -105,9 +105,10 @@ def read_itk_image(content: Content) -> Any:
 
 
 def _as_it_is(content: Content, target: Path) -> bool:
-    changed = content.volume is not None or content.slices or content.codes or content.mode
-    changed = changed or content.turned is not None or content.united or content.structures
-    if changed or content.onto is not None or content.orientation is not None:
+    changed = content.volume is not None or any(
+        (content.slices, content.codes, content.mode, content.united, content.structures)
+    )
+    if changed or content.turned is not None or content.onto is not None or content.orientation is not None:
         return False
     return ending_of(content.source) == ending_of(target)
 

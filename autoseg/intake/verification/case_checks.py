@@ -49,6 +49,7 @@ class CaseCheck:
         labels: the label values in it; None if they could not be read.
         stored: along which axes its first image is stored; None where that is not known.
         spacing: spacing of the case's first image.
+        unit_mm: how many mm the unit of that spacing has.
         ranges: least and largest value of each channel.
         contents: a hash of the voxels of each image file, to find duplicates.
     """
@@ -59,6 +60,7 @@ class CaseCheck:
     stored: Directions | None = None
     spacing: tuple[float, ...] | None = None
     ranges: tuple[tuple[float, float], ...] = ()
+    unit_mm: float = 1.0
 
 
 def read_case(dataset: Dataset, case: Case) -> tuple[dict[Path, Image], Image | None, list[Finding]]:
@@ -132,6 +134,7 @@ def check_case(dataset: Dataset, case: Case, images: Mapping[Path, Image], label
         contents={str(path): _content(image.array) for path, image in images.items()},
         stored=None if first is None else directions_of(first),
         spacing=None if first is None else first.spacing,
+        unit_mm=1.0 if first is None else first.unit_mm,
         ranges=tuple(extremes for found in ranges.values() for extremes in found),
     )
 

@@ -37,6 +37,7 @@ def check_together(dataset: Dataset, checks: Sequence[CaseCheck]) -> Iterator[Fi
     """
     yield from _check_orientation(dataset.cases, checks)
     yield from _check_spacing(dataset.cases, checks)
+    yield from _check_units(dataset.cases, checks)
     yield from _check_channel_names(dataset, checks)
     if not any(case.group for case in dataset.cases):
         yield from _check_visits(dataset)
@@ -104,6 +105,19 @@ def _check_spacing(cases: Sequence[Case], checks: Sequence[CaseCheck]) -> Iterat
             message = f"Its voxels have {sizes} mm (z, y, x), those of the other cases {others}."
             remedy = "If its header is in another unit (metres, micrometres), write millimetres."
             yield error("spacing_outlier", message, remedy, case=case.identifier, file=case.images[0])
+
+
+def _check_units(cases: Sequence[Case], checks: Sequence[CaseCheck]) -> Iterator[Finding]:
+    other = [(case, check.unit_mm) for case, check in zip(cases, checks, strict=True) if check.unit_mm != 1]
+    if other:
+        case, factor = other[0]
+        message = (
+            f"{len(other)} of {len(cases)} cases state their lengths in units of {factor:g} mm. Plans take "
+            f"the numbers as they stand, as nnU-Net's do; scores are in mm."
+        )
+        remedy = "Nothing, if all cases have that unit; else write all in mm."
+        severity = warning if len(other) == len(cases) else error
+        yield severity("other_unit", message, remedy, case=case.identifier, file=case.images[0])
 
 
 def _check_channel_names(dataset: Dataset, checks: Sequence[CaseCheck]) -> Iterator[Finding]:
