@@ -149,9 +149,11 @@ def _planned(prepared: Any, trainer: str, memory_gb: float) -> Any:
     from autoseg.tailoring.request import Request
     from autoseg.tailoring.tailored_plan import tailor
     from autoseg.tailoring.trainer_spec import Choice
+    from autoseg.tailoring.variant import Variant
 
     dataset, fingerprint, home = prepared
-    plan = tailor(dataset, fingerprint, Choice(trainer), Request(torch.device("cpu"), memory_gb=memory_gb))
+    request = Request(torch.device("cpu"), memory_gb=memory_gb)
+    plan = tailor(Variant(dataset, fingerprint, Choice(trainer), request))
     (configuration,) = plan.configurations.values()
     preprocess_dataset(dataset, plan, configuration, home / configuration.data_identifier, 2)
     return plan

@@ -38,6 +38,7 @@ from autoseg.preprocessing.dataset import link_references
 from autoseg.system.files import atomic_path, read_json, write_json
 from autoseg.tailoring.request import Request, plan_name
 from autoseg.tailoring.trainer_spec import Choice, Start
+from autoseg.tailoring.variant import Variant
 from autoseg.transfer.weight_files import read_weights
 from autoseg.workspace import Workspace
 
@@ -106,7 +107,7 @@ class _Walk:
         home = workspace.preprocessed_of(FETAL)
         link_references(self.prepared.dataset, home / "gt_segmentations")
         base = self._choice("random", "all")
-        self.base = plan_for(*self._facts, base, self._request(0), workspace)
+        self.base = plan_for(Variant(*self._facts, base, self._request(0)), workspace)
 
     @property
     def _facts(self) -> tuple[Any, Fingerprint]:

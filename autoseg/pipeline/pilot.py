@@ -31,6 +31,7 @@ from autoseg.tailoring.choose_configuration import trained_configuration
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.tailored_plan import dimension_of
 from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import Variant
 from autoseg.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -115,10 +116,9 @@ def objection(
         request: with the seconds of each run.
         workspace: where the walk's files lie.
     """
-    data = prepared.dataset, prepared.fingerprint
     for each in _requests(contenders, request):
         try:
-            plan = plan_for(*data, Choice(TRAINER), each, workspace)
+            plan = plan_for(Variant(prepared.dataset, prepared.fingerprint, Choice(TRAINER), each), workspace)
         except PlanError as problem:
             return str(problem)
         (budget,) = (decision for decision in plan.decisions if decision.name == "budget")

@@ -38,11 +38,13 @@ def fitted(root: Path, workspace: Workspace, settings: Settings, trainer: str) -
     from autoseg.pipeline.settings import request_of, started
     from autoseg.pipeline.trial import plan_for
     from autoseg.tailoring.trainer_spec import Choice
+    from autoseg.tailoring.variant import Variant
 
     choice = started(Choice.parse(trainer), settings)
     dataset = load_dataset(root, settings.groups)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
-    plan = plan_for(dataset, fingerprint, choice, request_of(settings, settings.budget_s), workspace)
+    request = request_of(settings, settings.budget_s)
+    plan = plan_for(Variant(dataset, fingerprint, choice, request), workspace)
     return plan, workspace.plan_of(dataset.name, plan.name)
 
 
@@ -93,6 +95,7 @@ def pretrain_one(
     from autoseg.pipeline.settings import request_of
     from autoseg.pipeline.trial import plan_for
     from autoseg.tailoring.trainer_spec import Choice
+    from autoseg.tailoring.variant import Variant
     from autoseg.training.pretraining.masked import Pretraining, pretrain
     from autoseg.training.pretraining.unlabelled import images_of, preprocess_pool
 
@@ -100,7 +103,7 @@ def pretrain_one(
     prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
     more = [load_dataset(workspace.find_raw(each), groups=False) for each in others]
     dataset, request = prepared.dataset, request_of(settings, settings.budget_s)
-    plan = plan_for(dataset, prepared.fingerprint, choice, request, workspace)
+    plan = plan_for(Variant(dataset, prepared.fingerprint, choice, request), workspace)
     configuration = plan.trained_configuration()
     training = None if fold == "all" else chosen_folds(prepared.folds, [int(fold)])[0].training
     folder = workspace.cases_of(dataset.name, f"{configuration.data_identifier}_images")

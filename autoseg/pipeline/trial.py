@@ -12,8 +12,6 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoseg.data.dataset import Dataset
-from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanError
 from autoseg.evaluation.requested import Measures, measures_of
 from autoseg.evaluation.scoring import Evaluation, evaluate
@@ -24,9 +22,9 @@ from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import preprocess_dataset
 from autoseg.run import Checkpoint, Run
 from autoseg.tailoring.fit_to_resources import too_few_steps
-from autoseg.tailoring.request import Request, plan_name, raced
-from autoseg.tailoring.tailored_plan import member_requests, tailor_members
-from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.request import raced
+from autoseg.tailoring.tailored_plan import member_variants, tailor_members
+from autoseg.tailoring.variant import Variant
 from autoseg.training.training_run import train
 from autoseg.workspace import Workspace
 
@@ -87,36 +85,31 @@ def train_trial(trial: Trial, workspace: Workspace, workers: int | None = None) 
     return last if len(members) == 1 else Checkpoint(row, row.ensemble, last.epoch)
 
 
-def plan_for(
-    dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request, workspace: Workspace
-) -> Plan:
-    """A trainer's plan, or of an ensemble the first member's."""
-    return plans_for(dataset, fingerprint, choice, request, workspace)[0]
+def plan_for(variant: Variant, workspace: Workspace) -> Plan:
+    """A variant's plan, or of an ensemble the first member's."""
+    return plans_for(variant, workspace)[0]
 
 
-def plans_for(
-    dataset: Dataset, fingerprint: Fingerprint, choice: Choice, request: Request, workspace: Workspace
-) -> tuple[Plan, ...]:
-    """A trainer's plans, one for each member: made once for all folds, then from disk.
+def plans_for(variant: Variant, workspace: Workspace) -> tuple[Plan, ...]:
+    """A variant's plans, one for each member: made once for all folds, then from disk.
 
     So a measured choice stays.
 
     Raises:
         PlanError: if the trainer cannot train on the data.
     """
-    requests = member_requests(dataset, fingerprint, choice, request)
-    for requested in ((request,), requests):
-        paths = [workspace.plan_of(dataset.name, plan_name(choice, each, fingerprint)) for each in requested]
+    name = variant.dataset.name
+    for members in ((variant,), member_variants(variant)):
+        paths = [workspace.plan_of(name, each.plan_name) for each in members]
         if all(path.is_file() for path in paths):
             return tuple(Plan.load(path) for path in paths)
-    if request.race is not None:
-        plain = dataclasses.replace(request, race=None)
-        found = plans_for(dataset, fingerprint, choice, plain, workspace)
-        plans = tuple(_raced(plan, raced(request)) for plan in found)
+    if variant.request.race is not None:
+        plain = variant.with_request(dataclasses.replace(variant.request, race=None))
+        plans = tuple(_raced(plan, raced(variant.request)) for plan in plans_for(plain, workspace))
     else:
-        plans = tailor_members(dataset, fingerprint, choice, request)
+        plans = tailor_members(variant)
     for plan in plans:
-        plan.save(workspace.plan_of(dataset.name, plan.name))
+        plan.save(workspace.plan_of(name, plan.name))
     return plans
 
 
@@ -130,7 +123,7 @@ def _raced(plan: Plan, suffix: str) -> Plan:
 
 def members_of(trial: Trial, workspace: Workspace) -> tuple[Member, ...]:
     """The trainings that a trial consists of."""
-    plans = plans_for(trial.dataset, trial.fingerprint, trial.choice, trial.request, workspace)
+    plans = plans_for(trial.variant, workspace)
     return tuple(
         Member(_run(trial, plan.name, plan.trained_configuration().name, workspace), plan) for plan in plans
     )
@@ -140,8 +133,7 @@ def row_of(trial: Trial, members: Sequence[Member], workspace: Workspace) -> Run
     """Where the trial's predictions and record go: its only run's folder, or one for the ensemble."""
     if len(members) == 1:
         return members[0].run
-    name = plan_name(trial.choice, trial.request, trial.fingerprint)
-    return _run(trial, name, members[0].run.configuration, workspace)
+    return _run(trial, trial.variant.plan_name, members[0].run.configuration, workspace)
 
 
 def _run(trial: Trial, plan: str, configuration: str, workspace: Workspace) -> Run:

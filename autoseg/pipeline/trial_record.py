@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from autoseg.leaderboard.records.collapse import marked
 from autoseg.leaderboard.records.files import Cost, Record
 from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.planner.plan import Plan
-from autoseg.plugins import trainer_class
 from autoseg.run import Run, sha256_of
 from autoseg.system.device import device_name
 from autoseg.system.files import digest, read_json
 from autoseg.tailoring.request import Request
-from autoseg.tailoring.trainer_spec import Choice, Start
+from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import Variant
 from autoseg.workspace import Workspace
 
 # Costs of the members of an ensemble that add up.
@@ -37,7 +38,16 @@ _SUMS = ("parameters", "trainable_parameters", "checkpoint_mb", "flops_per_patch
 
 @dataclass(frozen=True)
 class Trial:
-    """What is trained on what."""
+    """One trainer on one fold, with one seed.
+
+    Attributes:
+        dataset: what is trained on.
+        fingerprint: the fingerprint of the same data set.
+        folds: all of them, for the record.
+        choice: the trainer spec.
+        fold: the one that is trained.
+        request: device, memory, time and seed.
+    """
 
     dataset: Dataset
     fingerprint: Fingerprint
@@ -45,6 +55,11 @@ class Trial:
     choice: Choice
     fold: Fold
     request: Request
+
+    @cached_property
+    def variant(self) -> Variant:
+        """The same without its fold: trainer class, base plan and configuration, each found out once."""
+        return Variant(self.dataset, self.fingerprint, self.choice, self.request)
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,7 @@ def with_data_warnings(record: Record, workspace: Workspace) -> Record:
 
 def training_cases(trial: Trial) -> tuple[str, ...]:
     """The cases that a trial trains on: the fold's, or where few are requested, those that its seed draws."""
-    few = Start.of(trial.choice).cases
+    few = trial.variant.start.cases
     if few is None:
         return trial.fold.training
     return subset(trial.fold.training, trial.dataset.groups, few, trial.request.seed)
@@ -109,7 +124,7 @@ def changes_of(trial: Trial, members: Sequence[Member]) -> tuple[str, ...]:
     count = " to ".join(str(number) for number in dict.fromkeys((kept[0], kept[-1])))
     wanted = members[0].plan.require_training().hyperparameters.best_checkpoints
     if wanted is None:
-        wanted = trainer_class(trial.choice.name).best_checkpoints
+        wanted = trial.variant.trainer.best_checkpoints
     fewer = [f"best checkpoints {wanted} -> {count}"] if kept != [wanted] else []
     return (*fewer, *_changes_of_members(members, costs))
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from autoseg.architectures import Topology, class_path, network_kwargs, requires_import
-from autoseg.data.dataset import Dataset
-from autoseg.data.fingerprint import Fingerprint
 from autoseg.errors import PlanError
 from autoseg.planner.budget import (
     ENOUGH_STEPS,
@@ -34,9 +32,10 @@ from autoseg.tailoring.base_plan import base_plan
 from autoseg.tailoring.memory.calibration import cache_file, calibrate
 from autoseg.tailoring.memory.trainer_memory import memory_of, within_memory
 from autoseg.tailoring.network import build
-from autoseg.tailoring.request import Request
+from autoseg.tailoring.options import is_stock
 from autoseg.tailoring.step_time import StepTime, probe_batches, step_seconds
 from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import Variant
 
 if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
@@ -66,23 +65,23 @@ class _Start:
 
 @dataclass
 class Fitting:
-    """One request on its way from the published system to what fits."""
+    """A variant on its way from the published system to what fits.
 
-    dataset: Dataset
-    fingerprint: Fingerprint
-    choice: Choice
-    request: Request
-    trainer: type[Trainer]
-    options: Mapping[str, Any]
+    Attributes:
+        variant: what is planned.
+        name: the configuration that is trained.
+        published: the shape of the published system.
+    """
+
+    variant: Variant
     name: str
     published: Shape
-    stock: bool = False
     _starts: dict[float, _Start] = field(default_factory=dict)
 
     @property
     def moved(self) -> bool:
         """Whether the plan is another model's, of which only the batch may change."""
-        return "plan_from" in self.choice.options
+        return "plan_from" in self.variant.choice.options
 
     def plan(self, shape: Shape) -> Plan:
         """The plan of a shape, with the one configuration that is trained, and why it fits the memory."""
@@ -94,23 +93,30 @@ class Fitting:
     def _at(self, coarsening: float) -> _Start:
         """What a shape of that spacing starts from: nnU-Net's plan and, within the memory, its topology."""
         if coarsening not in self._starts:
-            plan = base_plan(self.dataset, self.fingerprint, self.choice, self.request, coarsening)
+            plan = self.variant.base if coarsening == 1.0 else base_plan(self.variant, coarsening)
             self._starts[coarsening] = self._within_memory(plan)
         return self._starts[coarsening]
 
     def _within_memory(self, plan: Plan) -> _Start:
         planned = plan.configurations[self.name]
-        if self.moved or self.stock:
+        if self.moved or is_stock(self.variant.choice):
             return _Start(plan, planned, None)
         topology = topology_of(planned)
-        if self.request.memory_gb is None:
+        if self.variant.request.memory_gb is None:
             return _Start(plan, planned, topology)
-        device = self.request.device
+        device = self.variant.request.device
         calibration = calibrate(cache_file(), device.type)
         memory = memory_of(
-            self.trainer, self.dataset, self.fingerprint, plan, planned, device, calibration, self._options()
+            self.variant.trainer,
+            self.variant.dataset,
+            self.variant.fingerprint,
+            plan,
+            planned,
+            device,
+            calibration,
+            self._options(),
         )
-        fitted, batch, decision = within_memory(memory, planned, topology, self.request.memory_gb)
+        fitted, batch, decision = within_memory(memory, planned, topology, self.variant.request.memory_gb)
         planned = dataclasses.replace(planned, patch_size=fitted.patch_size, batch_size=batch)
         return _Start(plan, planned, fitted, (decision,))
 
@@ -137,16 +143,16 @@ class Fitting:
 
     def _options(self, width: int | None = None) -> dict[str, Any]:
         """Options of the network."""
-        options = {**self.trainer.architecture_options, **self.options}
+        options = {**self.variant.trainer.architecture_options, **self.variant.network_options}
         return options if width is None else {**options, "width": width}
 
     def _architecture(self, start: _Start, topology: Topology | None, width: int | None) -> ArchitectureSpec:
         planned = start.plan.configurations[self.name]
         options = self._options(width)
-        as_planned = self.trainer.architecture is None and not options
+        as_planned = self.variant.trainer.architecture is None and not options
         if topology is None or (as_planned and topology.patch_size == planned.patch_size):
             return planned.architecture
-        name = self.trainer.architecture or self.trainer.planned_architecture
+        name = self.variant.trainer.architecture or self.variant.trainer.planned_architecture
         kwargs = network_kwargs(name, topology, **options)
         return ArchitectureSpec(class_path(name), kwargs, requires_import(name))
 
@@ -187,7 +193,7 @@ class Fitting:
             structure = 0.0
         elif self.name == "3d_lowres":
             structure = 0.0  # low resolution is coarse already, and a coarser grid may have none
-        smallest = self.trainer.smallest_batch
+        smallest = self.variant.trainer.smallest_batch
         offers = shapes(
             self.published, smallest, structure, lambda s: bearable_batch(smallest, self._patch(s))
         )
@@ -209,7 +215,7 @@ class Fitting:
     def _smallest(self) -> Structure | None:
         """The smallest structure, its axes in the plan's order; None where it is not known."""
         plan = self._at(1.0).plan
-        found = smallest_structure(self.fingerprint, 2 if min(plan.original_median_shape) == 1 else 3)
+        found = smallest_structure(self.variant.fingerprint, 2 if min(plan.original_median_shape) == 1 else 3)
         return None if found is None else found.turned(plan.transpose)
 
     def _structure_width(self) -> float:
@@ -237,7 +243,7 @@ class Fitting:
 
     def _refuse(self, steps: int, step_s: float, run_seconds: float) -> None:
         if steps < LEAST_STEPS:
-            problem = _what_the_time_allows(str(self.choice), steps, step_s, run_seconds)
+            problem = _what_the_time_allows(str(self.variant.choice), steps, step_s, run_seconds)
             raise PlanError(
                 f"{problem}. Give a larger budget, fewer trainers or folds, or a smaller network."
             )
@@ -246,11 +252,11 @@ class Fitting:
         if self.moved:
             return f"at least {ENOUGH_STEPS} steps: the batch shrinks; all else is the other model's"
         kept = ", then the width" if self.published.width else " (the network keeps its documented size)"
-        below = self.trainer.smallest_batch > SMALLEST_BATCH
+        below = self.variant.trainer.smallest_batch > SMALLEST_BATCH
         return (
             f"at least {ENOUGH_STEPS} steps: first the batch shrinks{kept}; below {FEWEST_STEPS} steps the "
             f"spacing grows while the smallest structure stays wider than {NARROWEST_STRUCTURE:g} voxels"
-            + (f", then the batch below {self.trainer.smallest_batch}" if below else "")
+            + (f", then the batch below {self.variant.trainer.smallest_batch}" if below else "")
             + ", and at last the patch shrinks while it can hold that structure; spacing and patch stay "
             "where voxels take less than half of a step"
         )
@@ -264,13 +270,17 @@ class Fitting:
         rows = configuration.architecture.kwargs.get("strides", [configuration.patch_size])
         strides = divisors(topology) if topology else [math.prod(c) for c in zip(*rows, strict=True)]
         plan = dataclasses.replace(self._at(1.0).plan, configurations={self.name: configuration})
-        network = build(self.trainer, plan, self.name, self.dataset).to(self.request.device).train()
-        dtype = autocast_dtype(self.request.device)
-        channels = len(self.dataset.channels)
+        network = (
+            build(self.variant.trainer, plan, self.name, self.variant.dataset)
+            .to(self.variant.request.device)
+            .train()
+        )
+        dtype = autocast_dtype(self.variant.request.device)
+        channels = len(self.variant.dataset.channels)
         probes = probe_batches(configuration.patch_size, configuration.batch_size, strides)
         measured = {
             batch * math.prod(patch): step_seconds(
-                network, (batch, channels, *patch), self.request.device, dtype
+                network, (batch, channels, *patch), self.variant.request.device, dtype
             )
             for batch, patch in probes
         }

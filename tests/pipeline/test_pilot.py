@@ -18,6 +18,7 @@ from autoseg.planner.dimension import DimensionChoice
 from autoseg.planner.plan import Decision
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import Variant
 from autoseg.workspace import Workspace
 
 FOLDS = tuple(Fold(n, (f"t{n}",), (f"v{n}",)) for n in range(5))
@@ -124,8 +125,8 @@ def test_a_pilot_too_short_to_tell_does_not_happen(
 ) -> None:
     shape = dataclasses.asdict(Shape(2, 8, 1.0))
 
-    def plan_for(*asked: Any) -> Any:
-        short = asked[3].configuration == "2d"
+    def plan_for(variant: Variant, _: Workspace) -> Any:
+        short = variant.request.configuration == "2d"
         value, inputs = {**shape, **(changed if short else {})}, {"predicted_steps": steps if short else 2000}
         return SimpleNamespace(decisions=(Decision("budget", value, "", inputs, "us"),))
 

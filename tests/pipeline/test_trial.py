@@ -24,6 +24,7 @@ from autoseg.tailoring.memory.footprint import MemoryCalibration
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.tailored_plan import tailor
 from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import Variant
 from autoseg.training.training_run import LARGEST_CHECKPOINTS_SHARE, checkpoints_that_fit
 from autoseg.workspace import Workspace
 
@@ -50,7 +51,7 @@ def plans(
     data: Data, workspace: Path, trainer: str = "deepmrseg", run_seconds: float | None = None
 ) -> tuple[Plan, ...]:
     request = Request(torch.device("cpu"), run_seconds=run_seconds)
-    return plans_for(*data, Choice.parse(trainer), request, Workspace.locate(workspace))
+    return plans_for(Variant(*data, Choice.parse(trainer), request), Workspace.locate(workspace))
 
 
 def test_three_orientations_share_a_budget_and_a_name(
@@ -121,7 +122,7 @@ def test_what_is_trained_is_what_the_memory_was_counted_for(
     monkeypatch.setattr(fitting, "calibrate", lambda *_: calibration)
     dataset, fingerprint = data[dimensions]
     request = Request(torch.device("cpu"), memory_gb=2.2)
-    plan = tailor(dataset, fingerprint, Choice(trainer), request)
+    plan = tailor(Variant(dataset, fingerprint, Choice(trainer), request))
     (configuration,) = plan.configurations.values()
     (fit,) = (each for each in plan.decisions if each.name == f"{configuration.name}.memory_fit")
     assert fit.value["patch_size"] == list(configuration.patch_size)
@@ -161,7 +162,7 @@ def test_seeds_of_one_plan_are_one_row(
         step_s["value"] *= 1.01  # what is measured on the way differs, and is not the plan
         request = Request(torch.device("cpu"), run_seconds=900, seed=seed)
         choice = Choice.parse(f"resnet34_mlp{options}")
-        found += plans_for(*data[3], choice, request, Workspace.locate(tmp_path))
+        found += plans_for(Variant(*data[3], choice, request), Workspace.locate(tmp_path))
     assert len({plan.name for plan in found}) == 3
     assert plan_content(found[0]) == plan_content(found[1])
     assert plan_content(found[0]) != plan_content(found[2])

@@ -20,8 +20,9 @@ from autoseg.system.files import write_json
 from autoseg.tailoring import fit_to_resources as fitting
 from autoseg.tailoring.plan_of_model import keeps_normalization, move_plan, moved_words, plan_of_model
 from autoseg.tailoring.request import Request, plan_name
-from autoseg.tailoring.tailored_plan import member_requests, tailor
+from autoseg.tailoring.tailored_plan import member_variants, tailor
 from autoseg.tailoring.trainer_spec import Choice, Start
+from autoseg.tailoring.variant import Variant
 
 Data = tuple[Dataset, Fingerprint]
 BRAINUNET = "autoseg.architectures.brainunet.BrainUNet"
@@ -37,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Data]:
 def model(folder: Path, data: Data, trainer: str = "brainunet:width=8", **about: Any) -> Path:
     """A model's folder as a training leaves it, with weights that nobody asks about."""
     choice = Choice.parse(trainer)
-    plan = dataclasses.replace(tailor(*data, choice, Request(torch.device("cpu"))), **about)
+    plan = dataclasses.replace(tailor(Variant(*data, choice, Request(torch.device("cpu")))), **about)
     (name,) = plan.configurations
     place = folder / f"{choice.name}__{plan.name}__{name}"
     plan.save(place / "plans.json")
@@ -79,7 +80,7 @@ def test_all_that_shapes_the_network_and_its_images_is_the_models(
 ) -> None:
     place = model(tmp_path, data[3])
     before = Plan.load(place / "plans.json").configuration("3d_fullres")
-    moved = tailor(*data[3], Choice.parse(f"brainunet:init={place}:plan_from=init"), at())
+    moved = tailor(Variant(*data[3], Choice.parse(f"brainunet:init={place}:plan_from=init"), at()))
     after = moved.configuration("3d_fullres")
     own = {"data_identifier", "next_stage"}
     fields = [item.name for item in dataclasses.fields(after) if item.name not in own]
@@ -98,7 +99,7 @@ def test_stock_nnunet_reads_it(data: dict[int, Data], tmp_path: Path) -> None:
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     place = model(tmp_path, data[3])
-    moved = tailor(*data[3], Choice.parse(f"brainunet:plan_from={place}"), at())
+    moved = tailor(Variant(*data[3], Choice.parse(f"brainunet:plan_from={place}"), at()))
     moved.save(tmp_path / "moved.json")
     manager = PlansManager(str(tmp_path / "moved.json"))
     stock = manager.get_configuration("3d_fullres")
@@ -114,7 +115,7 @@ def test_two_arms_of_one_experiment_share_their_images_and_no_name(
 ) -> None:
     place = model(tmp_path, data[3])
     texts = (f"brainunet:init={place}:plan_from=init", f"brainunet:plan_from={place}", "brainunet:width=8")
-    tuned, scratch, plain = (tailor(*data[3], Choice.parse(text), at()) for text in texts)
+    tuned, scratch, plain = (tailor(Variant(*data[3], Choice.parse(text), at())) for text in texts)
     folders = [each.configuration("3d_fullres").data_identifier for each in (tuned, scratch, plain)]
     assert folders[0] == folders[1] != folders[2]
     assert len({tuned.name, scratch.name, plain.name}) == 3
@@ -129,12 +130,12 @@ def test_only_the_batch_gives_way_to_a_budget(
     before = dataclasses.replace(document.configuration("3d_fullres"), batch_size=8)
     dataclasses.replace(document, configurations={"3d_fullres": before}).save(place / "plans.json")
     monkeypatch.setattr(fitting, "step_seconds", lambda *_: 5.0)
-    moved = tailor(*data[3], Choice.parse(f"nnunet:plan_from={place}"), at(60.0))
+    moved = tailor(Variant(*data[3], Choice.parse(f"nnunet:plan_from={place}"), at(60.0)))
     after = moved.configuration("3d_fullres")
     assert after.batch_size == 2
     assert (after.patch_size, after.spacing) == (before.patch_size, before.spacing)
     assert after.architecture == before.architecture
-    own = tailor(*data[3], Choice("nnunet"), at(60.0)).configuration("3d_fullres")
+    own = tailor(Variant(*data[3], Choice("nnunet"), at(60.0))).configuration("3d_fullres")
     assert own.architecture != before.architecture  # what a budget does where it may
 
 
@@ -149,9 +150,9 @@ def test_another_number_of_channels_keeps_the_data_sets_normalisation(
         use_mask_for_norm=(False,) * 4,
     )
     dataclasses.replace(document, configurations={"3d_fullres": four}).save(place / "plans.json")
-    moved = tailor(*data[3], Choice.parse(f"brainunet:plan_from={place}"), at())
+    moved = tailor(Variant(*data[3], Choice.parse(f"brainunet:plan_from={place}"), at()))
     (scheme,) = moved.configuration("3d_fullres").normalization
-    own = tailor(*data[3], Choice("brainunet"), at())
+    own = tailor(Variant(*data[3], Choice("brainunet"), at()))
     assert (scheme,) == own.configuration("3d_fullres").normalization != ("NoNormalization",)
     assert moved.intensities == own.intensities and not keeps_normalization(moved)
     assert moved_words(moved)[0].endswith("normalisation its own: 4 channels there, 1 here")
@@ -176,15 +177,19 @@ def test_axes_and_reader_are_the_data_sets(data: dict[int, Data], tmp_path: Path
 def test_what_does_not_fit_is_refused(data: dict[int, Data], tmp_path: Path) -> None:
     volumes, pictures = model(tmp_path / "3", data[3]), model(tmp_path / "2", data[2], "resnet34_mlp")
     with pytest.raises(PlanError, match="model of volumes"):
-        tailor(*data[2], Choice.parse(f"brainunet:plan_from={volumes}"), at())
+        tailor(Variant(*data[2], Choice.parse(f"brainunet:plan_from={volumes}"), at()))
     with pytest.raises(PlanError, match="only one of the two knows millimetres"):
-        tailor(*data[3], Choice.parse(f"resnet34_mlp:plan_from={pictures}"), at())
+        tailor(Variant(*data[3], Choice.parse(f"resnet34_mlp:plan_from={pictures}"), at()))
     with pytest.raises(PlanError, match="this trainer has"):
-        tailor(*data[3], Choice.parse(f"mednext_s:plan_from={volumes}"), at())
+        tailor(Variant(*data[3], Choice.parse(f"mednext_s:plan_from={volumes}"), at()))
     with pytest.raises(UsageError, match="width, normalization cannot be chosen"):
-        tailor(*data[3], Choice.parse(f"brainunet:plan_from={volumes}:width=4:normalization=nnunet"), at())
+        tailor(
+            Variant(
+                *data[3], Choice.parse(f"brainunet:plan_from={volumes}:width=4:normalization=nnunet"), at()
+            )
+        )
     with pytest.raises(UsageError, match="init is random"):
-        tailor(*data[3], Choice.parse("brainunet:plan_from=init"), at())
+        tailor(Variant(*data[3], Choice.parse("brainunet:plan_from=init"), at()))
 
 
 def test_a_network_without_strides_and_three_orientations_are_moved_too(
@@ -194,8 +199,8 @@ def test_a_network_without_strides_and_three_orientations_are_moved_too(
     for trainer in ("unetplusplus", "deepmrseg"):
         place = model(tmp_path, data[2], trainer)
         choice = Choice.parse(f"{trainer}:plan_from={place}")
-        (request,) = member_requests(*data[2], choice, at(60.0))
-        moved = tailor(*data[2], choice, request)
+        (variant,) = member_variants(Variant(*data[2], choice, at(60.0)))
+        moved = tailor(variant)
         assert moved.configuration("2d").architecture == plan_of_model(place).configuration.architecture
 
 

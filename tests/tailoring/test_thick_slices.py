@@ -19,6 +19,7 @@ from autoseg.tailoring import fit_to_resources as fitting
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.tailored_plan import tailor
 from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import Variant
 
 # Seconds for a million voxels of a step at the published width, on one slow core in float32.
 SLOW = 40.0
@@ -47,7 +48,7 @@ def fitted(hearts: tuple[Dataset, Fingerprint], seconds: float, monkeypatch: pyt
 
     monkeypatch.setattr(fitting.Fitting, "_measure", measured)
     request = Request(torch.device("cpu"), run_seconds=seconds, configuration="3d_fullres")
-    return tailor(*hearts, Choice("nnunet"), request)
+    return tailor(Variant(*hearts, Choice("nnunet"), request))
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from autoseg.preprocessing.dataset import preprocess_case
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.tailored_plan import tailor
 from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import Variant
 from autoseg.training.stock_normalization import RegisteringName, make_known
 from autoseg.workspace import Workspace
 
@@ -85,7 +86,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
 
 
 def plan_of(dataset: Dataset, fingerprint: Fingerprint, text: str) -> Plan:
-    return tailor(dataset, fingerprint, Choice.parse(text), REQUEST)
+    return tailor(Variant(dataset, fingerprint, Choice.parse(text), REQUEST))
 
 
 def schemes(plan: Plan) -> tuple[str, ...]:

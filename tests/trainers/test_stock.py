@@ -24,6 +24,7 @@ from autoseg.tailoring.options import is_stock
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.tailored_plan import tailor
 from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import Variant
 
 MakeTrainer = Callable[..., Any]
 
@@ -79,7 +80,7 @@ def test_a_budget_leaves_the_published_plan_as_it_is(tmp_path: Path) -> None:
     dataset = load_dataset(volumes)
     fingerprint = extract_fingerprint(dataset, workers=1)
     request = Request(torch.device("cpu"), run_seconds=20.0)
-    plan = tailor(dataset, fingerprint, Choice.parse("nnunet:stock=true"), request)
+    plan = tailor(Variant(dataset, fingerprint, Choice.parse("nnunet:stock=true"), request))
     published = plan_experiment(dataset, fingerprint).configuration("3d_fullres")
     assert plan.configurations == {"3d_fullres": published}
     training = plan.require_training()

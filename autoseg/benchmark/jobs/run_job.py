@@ -177,12 +177,13 @@ class _Work:
         """The plan, or of an ensemble the plans; the device is the one that all later stages are of."""
         from autoseg.pipeline.trial import plans_for
         from autoseg.system.device import find_device
+        from autoseg.tailoring.variant import Variant
 
         use_cores(self.job.resources.cpus)
         dataset, device = self.dataset(), find_device(self.cell.device)
         fingerprint = prepare.fingerprinted(dataset, self.workspace, self.workers)
         choice, request = choice_of(self.cell), request_of(self.cell, device)
-        plans = plans_for(dataset, fingerprint, choice, request, self.workspace)
+        plans = plans_for(Variant(dataset, fingerprint, choice, request), self.workspace)
         names = {plan.name: plan.trained_configuration().name for plan in plans}
         return {"plans": names, "device": str(device)}
 
