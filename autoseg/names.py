@@ -28,7 +28,7 @@ def name_problem(name: str) -> str | None:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        return "is no valid text"
+        return "is not valid text"
     if size > LONGEST_BYTES:
         return f"has {size} bytes"
     if "/" in name or "\\" in name:

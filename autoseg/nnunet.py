@@ -62,7 +62,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     types are allowed, nothing else.
 
     Raises:
-        RunError: if the file is missing, is no checkpoint, or holds other objects.
+        RunError: if the file is missing, is not a checkpoint, or holds other objects.
     """
     import pickle
 
@@ -82,5 +82,5 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as problem:
         raise RunError(f"{path} cannot be read as a checkpoint: {problem}") from None
     if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
-        raise RunError(f"{path} is no checkpoint of autoseg or nnU-Net: it has no network_weights.")
+        raise RunError(f"{path} is not a checkpoint of autoseg or nnU-Net: it has no network_weights.")
     return checkpoint

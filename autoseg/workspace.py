@@ -80,7 +80,7 @@ class Workspace:
             )
         if path.is_dir():
             raise UsageError(
-                f"{path} is no raw data set: it has no dataset.json. Give the folder that holds "
+                f"{path} is not a raw data set: it has no dataset.json. Give the folder that holds "
                 f"dataset.json, imagesTr and labelsTr."
             )
         raise UsageError(

@@ -59,7 +59,7 @@ def test_a_data_set_is_found_by_name_and_id(workspace: Workspace, asked: str) ->
 def test_a_data_set_is_found_by_path(workspace: Workspace, tmp_path: Path) -> None:
     outside = tmp_path / "MyData"
     outside.mkdir()
-    with pytest.raises(UsageError, match="no raw data set"):
+    with pytest.raises(UsageError, match="not a raw data set"):
         workspace.find_raw(outside)
     (outside / "dataset.json").write_text("{}")
     assert workspace.find_raw(outside) == outside

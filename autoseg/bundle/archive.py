@@ -31,7 +31,7 @@ _BLOCK = 2**20
 
 
 class BundleError(RunError):
-    """A bundle cannot be used: it is no bundle, or it is not what was written."""
+    """A bundle cannot be used: it is not a bundle, or it is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class Bundle:
             raise BundleError(f"There is no bundle {path}. Check the path.")
         sizes = dict(_listed(path))
         if MANIFEST not in sizes:
-            raise BundleError(f"{path} is no bundle: it has no {MANIFEST}. Give what `autoseg export` wrote.")
+            raise BundleError(
+                f"{path} is not a bundle: it has no {MANIFEST}. Give what `autoseg export` wrote."
+            )
         bundle = cls(path, _entries(path, sizes.pop(MANIFEST)))
         bundle._compare(sizes)
         for name in bundle.entries:
@@ -136,7 +138,7 @@ def _entries(path: Path, size: int) -> dict[str, Entry]:
     """What the manifest says.
 
     Raises:
-        BundleError: if it is no manifest, of another version, or asks for too much.
+        BundleError: if it is not a manifest, of another version, or asks for too much.
     """
     if size > _LARGEST_DOCUMENT:
         raise BundleError(f"The manifest of {path} has {size} bytes, more than {_LARGEST_DOCUMENT}.")
@@ -197,7 +199,7 @@ def _in_zip(path: Path) -> Iterator[tuple[str, int]]:
         with zipfile.ZipFile(path) as archive:
             listed = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as problem:
-        raise BundleError(f"{path} is no bundle: no zip that can be read ({problem}).") from None
+        raise BundleError(f"{path} is not a bundle: no zip that can be read ({problem}).") from None
     for info in listed:
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1:
@@ -215,7 +217,9 @@ def _in_zip(path: Path) -> Iterator[tuple[str, int]]:
 def _check_name(path: Path, name: str) -> None:
     """Refuse what could lead out of a bundle on any system."""
     if set(name.split("/")) & {"", ".", ".."} or set(name) & set("\\:\0"):
-        raise BundleError(f"{path} names the file {name!r}, which is no path within a bundle. Do not use it.")
+        raise BundleError(
+            f"{path} names the file {name!r}, which is not a path within a bundle. Do not use it."
+        )
 
 
 def _opened(path: Path, name: str) -> IO[bytes]:

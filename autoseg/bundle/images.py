@@ -87,7 +87,7 @@ def _natural(path: Path) -> Image:
     import SimpleITK as sitk
 
     if not path.is_file():
-        raise ImageError(path, "is no file")
+        raise ImageError(path, "is not a file")
     try:
         array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError as problem:

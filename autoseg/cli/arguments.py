@@ -75,4 +75,4 @@ def parse_fold(text: str) -> int | str:
     """
     if text == "all" or text.isdigit():
         return text if text == "all" else int(text)
-    raise UsageError(f"{text!r} is no fold. Write an index such as 0, or all.")
+    raise UsageError(f"{text!r} is not a fold. Write an index such as 0, or all.")

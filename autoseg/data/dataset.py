@@ -125,7 +125,7 @@ def load_dataset(root: Path, groups: Path | Literal[False] | None = None) -> Dat
         DatasetJsonError: if dataset.json is wrong; it lists all that is.
         GroupsError: if the groups cannot be read or leave out a case.
         DataError: if dataset.json is missing or no JSON, if no reader knows its files, if there are no cases,
-            or the name of a case is no name of a file.
+            or the name of a case is not a name of a file.
     """
     root = Path(root).absolute()
     path = root / "dataset.json"

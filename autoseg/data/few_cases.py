@@ -33,7 +33,7 @@ def parse_cases(text: str) -> Size:
     try:
         _check(size)
     except UsageError:
-        raise UsageError(f"{text!r} is no number of cases. Write 20, or 10%.") from None
+        raise UsageError(f"{text!r} is not a number of cases. Write 20, or 10%.") from None
     return size
 
 

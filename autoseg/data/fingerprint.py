@@ -102,7 +102,7 @@ class Fingerprint:
         """Read a fingerprint.
 
         Raises:
-            DataError: if the file is missing, is no JSON or is no fingerprint.
+            DataError: if the file is missing, is not JSON or is not a fingerprint.
         """
         return cls.from_json(read_json(path))
 

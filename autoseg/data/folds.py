@@ -142,7 +142,7 @@ def folds_from_json(content: Any) -> tuple[Fold, ...]:
     """Folds from the content of nnU-Net's splits_final.json, which may have been written by hand.
 
     Raises:
-        DataError: if it is no list of {"train": [...], "val": [...]}. A case on both sides of a fold is
+        DataError: if it is not a list of {"train": [...], "val": [...]}. A case on both sides of a fold is
             only logged, since nnU-Net allows it.
     """
     if not isinstance(content, list) or not content or not all(_is_split(split) for split in content):

@@ -140,7 +140,7 @@ def read_file(path: Path, reader: str, segmentation: bool = False) -> Image:
         ImageError: if there is no such file or it cannot be read, whatever the library underneath says.
     """
     if not path.is_file():
-        raise ImageError(path, "is no file", "Restore it, or take its case out of the data set.")
+        raise ImageError(path, "is not a file", "Restore it, or take its case out of the data set.")
     chosen = _reader(reader)
     try:
         image = chosen.read(path, segmentation)

@@ -132,7 +132,7 @@ def _rgb(colour: str) -> Array:
 
 
 def _outline(inside: Array, width: int) -> Array:
-    """The outermost pixels of an area, `width` deep; the picture's edge is no outline."""
+    """The outermost pixels of an area, `width` deep; the picture's edge is not an outline."""
     eroded = inside.copy()
     for _ in range(width):
         padded = np.pad(eroded, 1, constant_values=True)

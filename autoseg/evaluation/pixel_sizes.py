@@ -49,7 +49,7 @@ def read_pixel_sizes(table: Path, column: str) -> dict[str, float]:
         column: the one with the size in mm.
 
     Raises:
-        UsageError: if a column is missing or a size is no positive number.
+        UsageError: if a column is missing or a size is not a positive number.
     """
     columns, lines = read_table(table, UsageError)
     if not {"case", column} <= set(columns):
@@ -63,5 +63,5 @@ def _size(text: str, table: Path) -> float:
     except ValueError:
         size = 0.0
     if not 0 < size < float("inf"):
-        raise UsageError(f"{text!r} in {table} is no pixel size. Give mm, greater than 0.")
+        raise UsageError(f"{text!r} in {table} is not a pixel size. Give mm, greater than 0.")
     return size

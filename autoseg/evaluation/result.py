@@ -88,7 +88,7 @@ class Evaluation:
 
         Returns:
             ``structures``: by structure and metric, the mean over cases. ``overall``: by metric, the mean of
-            these means; the background is no structure. ``case``: means of metrics of whole cases.
+            these means; the background is not a structure. ``case``: means of metrics of whole cases.
             ``status``: by structure, how many cases had which status. `pooled_dice` is the Dice of all
             cases' voxels together, a metric of its own that large cases dominate.
         """
@@ -142,7 +142,9 @@ class Evaluation:
                 unmatched=tuple(document["unmatched"]),
             )
         except (KeyError, TypeError, IndexError) as problem:
-            raise DataError(f"This is no evaluation: {problem!r}. Evaluate the predictions again.") from None
+            raise DataError(
+                f"This is not an evaluation: {problem!r}. Evaluate the predictions again."
+            ) from None
 
     def save(self, path: Path) -> None:
         """Write the evaluation, one score a line, whole or not at all."""
@@ -156,7 +158,7 @@ class Evaluation:
         """Read an evaluation.
 
         Raises:
-            DataError: if the file is missing or is no evaluation.
+            DataError: if the file is missing or is not an evaluation.
         """
         found = cls.from_json(read_json(path))
         declare(found.settings.get("own_metrics", {}))

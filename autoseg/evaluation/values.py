@@ -84,7 +84,7 @@ def refuse_unknown(labels: Labels, found: Sequence[Unknown], cases: int) -> None
         f"The labels are {declared}."
     )
     if labels.ignore in values:
-        raise DataError(f"{message} The ignore label is no prediction: write what the model says there.")
+        raise DataError(f"{message} The ignore label is not a prediction: write what the model says there.")
     if references:
         raise DataError(f"{message} Name the labels as the files have them, or import the data set anew.")
     raise DataError(f"{message} {_offer(labels, values, found)}")

@@ -152,7 +152,7 @@ def predict_validation(
 
     Args:
         row: whose folder the predictions go to.
-        members: the trained runs; of a row that is no ensemble, the row alone.
+        members: the trained runs; of a row that is not an ensemble, the row alone.
         workspace: where the preprocessed cases lie.
         device: where to compute.
         cases: held out.

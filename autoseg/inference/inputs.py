@@ -105,7 +105,9 @@ def _why(path: Path, ending: str) -> str:
         return f"has no channel in its name. Rename it to {right}."
     if own == ending:
         return f"ends in {path.name[-len(own) :]}, not {ending}. Rename it to {right}."
-    return f"is no {ending} file, which the model reads. Convert it to {right}, or take it out of the folder."
+    return (
+        f"is not a {ending} file, which the model reads. Convert it to {right}, or take it out of the folder."
+    )
 
 
 def _ending(name: str) -> str:

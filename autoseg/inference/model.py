@@ -149,7 +149,7 @@ def load_model(
         as_trained: leave the networks as they are, not prepared for a processor.
 
     Raises:
-        RunError: if a checkpoint is missing or is no model of autoseg or nnU-Net.
+        RunError: if a checkpoint is missing or is not a model of autoseg or nnU-Net.
     """
 
     dataset_json = read_json(folder / "dataset.json", RunError)

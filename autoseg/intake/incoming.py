@@ -174,7 +174,7 @@ class Incoming:
 
 
 def ending_of(path: Path) -> str:
-    """The image ending of a file, lower case; empty if it is no image."""
+    """The image ending of a file, lower case; empty if it is not an image."""
     name = path.name.lower()
     return next((ending for ending in (*MEDICAL, *PICTURES) if name.endswith(ending)), "")
 
@@ -188,7 +188,7 @@ def files_below(folder: Path) -> Iterator[Path]:
     """All files of a folder and those in it, sorted; without hidden ones and debris of archives.
 
     macOS writes a ``._name`` beside each file on foreign disks, with an image's ending and no image in it.
-    Links to folders are followed once; what is no file (a pipe, a link to nothing) is left out.
+    Links to folders are followed once; what is not a file (a pipe, a link to nothing) is left out.
     """
     yield from (path for path in _entries_below(folder) if path.is_file())
 

@@ -213,6 +213,8 @@ def parse_labels(text: str) -> dict[str, int]:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         match = re.fullmatch(r"([^=]+)=(\d+)", part)
         if not match or match[1].strip() in found or int(match[2]) in found.values():
-            raise UsageError(f"{part!r} is no name and value of a label. Write liver=1,tumour=2, each once.")
+            raise UsageError(
+                f"{part!r} is not a name and value of a label. Write liver=1,tumour=2, each once."
+            )
         found[match[1].strip()] = int(match[2])
     return {name: value for name, value in found.items() if value}

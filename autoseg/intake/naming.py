@@ -15,10 +15,10 @@ def full_name(name: str, workspace: Workspace) -> str:
     """The folder's name: as given with its number, that of an earlier import, or with the next free number.
 
     Raises:
-        UsageError: for a name that is no file name, or a number that another data set has.
+        UsageError: for a name that is not a file name, or a number that another data set has.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
-        raise UsageError(f"{name!r} is no name of a data set. Use letters, digits, - and _: Hippocampus.")
+        raise UsageError(f"{name!r} is not a name of a data set. Use letters, digits, - and _: Hippocampus.")
     folders = (workspace.raw, workspace.preprocessed, workspace.results)
     taken = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
     numbers = {int(match[1]): each for each in sorted(taken) if (match := re.match(r"Dataset(\d+)_", each))}
@@ -30,7 +30,7 @@ def full_name(name: str, workspace: Workspace) -> str:
             )
         return name
     if name.startswith("Dataset"):
-        raise UsageError(f"{name!r} is no name of a data set. Write Dataset101_Name, or only Name.")
+        raise UsageError(f"{name!r} is not a name of a data set. Write Dataset101_Name, or only Name.")
     for other in sorted(taken):
         if re.fullmatch(rf"Dataset\d+_{re.escape(name)}", other) and (workspace.raw / other).is_dir():
             return other

@@ -121,7 +121,7 @@ def cut_volume(content: bytes, index: int, path: Path) -> bytes:
     """
     header = _header(content)
     if header is None:
-        raise ImageError(path, "is no NIfTI-1 file", "Convert it to NIfTI-1, one file per channel.")
+        raise ImageError(path, "is not a NIfTI-1 file", "Convert it to NIfTI-1, one file per channel.")
     start = header.offset + index * header.volume_bytes
     if len(content) < start + header.volume_bytes:
         raise ImageError(path, f"is truncated: its volume {index} is not whole")

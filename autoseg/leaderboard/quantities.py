@@ -136,7 +136,7 @@ def ranked_quantity(name: str) -> Quantity:
     found = quantity(name)
     if not found.ranked:
         choices = ", ".join(metric.name for metric in METRICS.values() if metric.ranked)
-        why = "is shown, but never ranked by" if known(name) else "is no metric"
+        why = "is shown, but never ranked by" if known(name) else "is not a metric"
         raise UsageError(f"{name!r} {why}. Rank by one of {choices}.")
     return found
 

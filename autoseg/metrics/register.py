@@ -19,7 +19,7 @@ Group = Literal[
 Needs = Literal["nothing", "2d", "3d", "probabilities", "all structures", "all cases"]
 Formula = TypeVar("Formula", bound=Callable[..., float | None])
 
-# The worst distance is no number but the diagonal of the image at hand.
+# The worst distance is not a number but the diagonal of the image at hand.
 DIAGONAL: Literal["image diagonal"] = "image diagonal"
 
 
@@ -166,7 +166,7 @@ def declare(found: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _unknown(_: Any) -> float | None:
-    raise UsageError("The formula of this metric is not at hand. Name the file that it is in.")
+    raise UsageError("The formula of this metric is not known here. Name the file that it is in.")
 
 
 def known(name: str) -> Metric | None:

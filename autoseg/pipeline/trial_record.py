@@ -76,7 +76,7 @@ def record_of(trial: Trial, row: Run, members: Sequence[Member], evaluation: Eva
     Args:
         trial: what was trained on what.
         row: the run whose folder holds the predictions and what predicting took.
-        members: the trained runs; of a row that is no ensemble, the row alone.
+        members: the trained runs; of a row that is not an ensemble, the row alone.
         evaluation: scores of the predictions.
     """
     weights = [path for member in members for path in member.run.predicting_checkpoints]

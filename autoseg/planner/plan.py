@@ -208,7 +208,7 @@ class Plan:
         """Read a plans document.
 
         Raises:
-            PlanError: if the file is missing, is no JSON or is no plan.
+            PlanError: if the file is missing, is not JSON or is not a plan.
         """
         return cls.from_json(read_json(path, PlanError))
 

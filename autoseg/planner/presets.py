@@ -129,7 +129,7 @@ def find_preset(name: str) -> Preset:
 
     Raises:
         UsageError: if there is none of that name.
-        PlanError: if the file is no preset.
+        PlanError: if the file is not a preset.
     """
     if name in PRESETS:
         return PRESETS[name]

@@ -69,7 +69,7 @@ def axis_order(target: Floats, transpose: bool | Sequence[int] = True) -> tuple[
         transpose: True for that rule, False to leave the axes as they are, or the order itself.
 
     Raises:
-        PlanError: if a given order is no order of three axes.
+        PlanError: if a given order is not an order of three axes.
     """
     order: tuple[int, ...]
     if isinstance(transpose, Sequence):

@@ -147,8 +147,9 @@ def _is_one(family: Family, found: type[Any]) -> bool:
 def _checked(family: Family, found: type[Any], name: str) -> type[Any]:
     if not _is_one(family, found):
         shelf = FAMILIES[family]
+        article = "an" if shelf.one[0] in "aeiou" else "a"
         raise UsageError(
-            f"{name}: the class {found.__name__} is no {shelf.one}. Derive it from {shelf.public}."
+            f"{name}: the class {found.__name__} is not {article} {shelf.one}. Derive it from {shelf.public}."
         )
     return found
 

@@ -80,7 +80,7 @@ def _parsed(path: Path, _changed: int, _size: int) -> ast.Module:
         return ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError) as problem:
         line = f", line {problem.lineno}" if isinstance(problem, SyntaxError) and problem.lineno else ""
-        raise UsageError(f"{path}{line}: this is no Python ({problem}). Correct the file.") from None
+        raise UsageError(f"{path}{line}: this is not Python ({problem}). Correct the file.") from None
 
 
 def _classes(tree: ast.Module) -> dict[str, ast.ClassDef]:

@@ -22,7 +22,7 @@ def parse_duration(text: str | None) -> float | None:
     elif parts and "".join(number + unit for number, unit in parts) == text:
         seconds = sum(float(number) * {"s": 1, "m": 60, "h": 3600}[unit] for number, unit in parts)
     else:
-        raise UsageError(f"{text!r} is no duration. Write 90s, 30m, 2h or 1h30m.")
+        raise UsageError(f"{text!r} is not a duration. Write 90s, 30m, 2h or 1h30m.")
     if seconds <= 0:
         raise UsageError(f"The budget {text!r} is nothing. Give a time above zero, such as 10m.")
     return seconds
@@ -42,5 +42,5 @@ def parse_memory(text: str | None) -> float | None:
     except ValueError:
         value = 0.0
     if value <= 0:
-        raise UsageError(f"{text!r} is no amount of memory. Write 8GB.")
+        raise UsageError(f"{text!r} is not an amount of memory. Write 8GB.")
     return value

@@ -16,7 +16,7 @@ _MOST_DIGITS: Final = 400
 
 
 class DocumentError(ValueError):
-    """A text is no document that can be read; the message says what is wrong."""
+    """A text is not a document that can be read; the message says what is wrong."""
 
 
 def parse_json(text: str | bytes, finite: bool = True) -> Any:
@@ -27,7 +27,7 @@ def parse_json(text: str | bytes, finite: bool = True) -> Any:
         finite: refuse NaN and infinities, which JSON does not have. nnU-Net writes them into its summaries.
 
     Raises:
-        DocumentError: if it is no JSON, too large, nested too deeply, or holds a number without a value.
+        DocumentError: if it is not JSON, too large, nested too deeply, or holds a number without a value.
     """
     if len(text) > LARGEST_BYTES:
         raise DocumentError(f"it has {len(text) / 2**20:.0f} MiB, more than {LARGEST_BYTES // 2**20}")
@@ -35,7 +35,7 @@ def parse_json(text: str | bytes, finite: bool = True) -> Any:
         try:
             text = text.decode("utf-8-sig")
         except UnicodeDecodeError as problem:
-            raise DocumentError(f"it is no text in UTF-8: {problem}") from None
+            raise DocumentError(f"it is not text in UTF-8: {problem}") from None
     try:
         value = json.loads(
             text,

@@ -77,7 +77,7 @@ def read_json(path: Path, error: type[AutosegError] = DataError, finite: bool = 
         finite: refuse NaN and infinities.
 
     Raises:
-        AutosegError: one of the given class, if the file is missing, cannot be opened or is no JSON.
+        AutosegError: one of the given class, if the file is missing, cannot be opened or is not JSON.
     """
     try:
         if path.stat().st_size > LARGEST_BYTES:

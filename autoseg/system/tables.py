@@ -42,7 +42,7 @@ def read_table(
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not a text file in UTF-8: {problem}. Save it as CSV in UTF-8.") from None
     if "\0" in text:
-        raise error(f"{path} holds a NUL character: it is no table. Save it as CSV in UTF-8.")
+        raise error(f"{path} holds a NUL character: it is not a table. Save it as CSV in UTF-8.")
     head = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
     try:

@@ -129,7 +129,7 @@ def require_trainer(name: str) -> None:
     known = plugins.available("trainers")
     if name not in known and not (name.endswith(".py") and Path(name).is_file()):
         raise UsageError(
-            f"{name!r} is no trainer.{nearest(name, known)} Choose from {', '.join(known)}, "
+            f"{name!r} is not a trainer.{nearest(name, known)} Choose from {', '.join(known)}, "
             f"or give the path of a Python file."
         )
 
@@ -176,7 +176,7 @@ _cached_network_kinds = functools.cache(_network_kinds)
 def _check_stock(name: str, options: Mapping[str, Any]) -> None:
     if not plugins.trainer_class(name).has_stock:
         raise UsageError(
-            f"{name}:stock=true: {name} is no trainer of nnU-Net, so it has no stock training. "
+            f"{name}:stock=true: {name} is not a trainer of nnU-Net, so it has no stock training. "
             f"Choose nnunet:stock=true, or leave the option out."
         )
     if others := [key for key in options if key != "stock"]:

@@ -112,7 +112,7 @@ class Start:
         Raises:
             PlanError: if there is no plan where `plan_from` says.
             RunError: if there are no weights where `init` says.
-            UsageError: for an unknown strategy, or what is no number of cases.
+            UsageError: for an unknown strategy, or what is not a number of cases.
         """
         options = choice.options
         init = Initialisation.parse(str(options.get("init", RANDOM)))

@@ -65,7 +65,7 @@ class BestCheckpoints:
         """Start the list, or go on with that of an interrupted training.
 
         Raises:
-            UsageError: if `best_checkpoints` is no number of checkpoints.
+            UsageError: if `best_checkpoints` is not a number of checkpoints.
         """
         if not isinstance(self.best_checkpoints, int) or self.best_checkpoints < 0:
             raise UsageError(f"best_checkpoints is {self.best_checkpoints!r}; expected 0, 1, 2, ...")

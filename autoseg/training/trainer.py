@@ -379,7 +379,7 @@ class Trainer(
         """Load a checkpoint and go on from the step and the time that it had come to.
 
         Raises:
-            RunError: if the file is no checkpoint.
+            RunError: if the file is not a checkpoint.
         """
         given = filename_or_checkpoint
         checkpoint = read_checkpoint(Path(given)) if isinstance(given, str) else given

@@ -94,7 +94,7 @@ def test_sizes_are_read(text: str, size: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "0%", "101%", "half", "1.5", "nan%", "%"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no number of cases"):
+    with pytest.raises(UsageError, match="is not a number of cases"):
         parse_cases(text)
 
 

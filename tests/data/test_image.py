@@ -133,7 +133,7 @@ def test_an_error_survives_the_way_between_processes(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone_0000\.nii\.gz is no file"):
+    with pytest.raises(DataError, match=r"gone_0000\.nii\.gz is not a file"):
         read_images([tmp_path / "gone_0000.nii.gz"], "SimpleITKIO")
 
 

@@ -112,7 +112,7 @@ def test_the_ignore_label_is_no_prediction_unless_the_reference_has_it_there(
     labels = Labels({"background": 0, "left": 1, "ignore": 2}, ignore=2)
     assert evaluate(folders[0], references=folders[1], labels=labels, workers=1).mean("dice") == 1
     save(folders[1] / "a.nii.gz", (truth() == 1).astype(np.uint8))
-    with pytest.raises(DataError, match=r"1 of 2 predictions.*ignore label is no prediction"):
+    with pytest.raises(DataError, match=r"1 of 2 predictions.*ignore label is not a prediction"):
         evaluate(folders[0], references=folders[1], labels=labels, workers=1)
 
 

@@ -252,7 +252,7 @@ def test_lengths_are_millimetres_with_pixel_sizes(flat: tuple[Path, Path], tmp_p
     with pytest.raises(UsageError, match="It needs"):
         read_pixel_sizes(table, "size")
     table.write_text("case,pixel_mm\nscan0,-1\n")
-    with pytest.raises(UsageError, match="no pixel size"):
+    with pytest.raises(UsageError, match="not a pixel size"):
         read_pixel_sizes(table, "pixel_mm")
 
 
@@ -285,7 +285,7 @@ def test_an_evaluation_survives_the_disk(folders: tuple[Path, Path], tmp_path: P
         "raw",
         "status",
     ]
-    with pytest.raises(DataError, match="no evaluation"):
+    with pytest.raises(DataError, match="not an evaluation"):
         Evaluation.from_json({"format": 1})
     with pytest.raises(DataError, match="format 99"):
         Evaluation.from_json({"format": 99})

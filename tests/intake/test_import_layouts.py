@@ -108,7 +108,7 @@ def test_names_get_the_next_free_number_and_numbers_stay_unique(tmp_path: Path, 
     with pytest.raises(UsageError, match="that of Dataset105_Two"):
         bring(source, name="Dataset105_Four")
     for wrong in ("../x", "Dataset1_x", "a b"):
-        with pytest.raises(UsageError, match="no name of a data set"):
+        with pytest.raises(UsageError, match="not a name of a data set"):
             bring(source, name=wrong)
 
 

@@ -142,7 +142,7 @@ def test_real_channels_on_different_grids(tmp_path: Path, shared_data: SharedDat
     declare(
         root, channel_names={"0": "ADC", "1": "FLAIR"}, labels={"background": 0, "lesion": 1}, numTraining=1
     )
-    # Rounding in the label's direction is no finding; nor is its data type, uint16.
+    # Rounding in the label's direction is not a finding; nor is its data type, uint16.
     found = only(verify(root))
     assert (found.severity, found.code, found.case) == ("error", "shape_mismatch", "s9")
     assert found.file == str(root / "imagesTr" / "s9_0001.nii.gz")

@@ -76,7 +76,7 @@ def test_a_long_table_without_trainers_takes_the_given_name(tmp_path: Path) -> N
         ("r.csv", "id,liver_dice\na,91\n", "line 2: dice: 91, expected 0 to 1"),
         ("r.csv", "id,liver_dice\na,0.9\na,0.8\n", "line 3: case 'a'.*twice"),
         ("r.csv", "", "no line of scores"),
-        ("r.xlsx", "x", "no file of scores"),
+        ("r.xlsx", "x", "not a file of scores"),
         ("summary.json", "{}", "no metric_per_case"),
         ("summary.json", "[", "not valid JSON"),
     ],

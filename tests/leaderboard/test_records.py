@@ -58,7 +58,7 @@ def _broken(change: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{", "no JSON"),
+        ("{", "not JSON"),
         ("[1]", "one JSON object"),
         ('{"schema": 1, "run_id": NaN}', "NaN is not a number"),
         (_broken({"schema": 99}), "record schema 99, this version reads 1"),

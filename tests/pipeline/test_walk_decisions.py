@@ -71,7 +71,7 @@ def test_the_budget_is_shared_by_those_that_can_run(
 
 def test_a_training_that_a_trainer_does_not_have_is_refused_at_once() -> None:
     prepared: Any = SimpleNamespace(plan=VOLUMES)
-    with pytest.raises(UsageError, match="no trainer of nnU-Net"):
+    with pytest.raises(UsageError, match="not a trainer of nnU-Net"):
         pipeline.choose_trainers(("nnunet", "brainunet:stock=true"), prepared)
     chosen = pipeline.choose_trainers(("nnunet", "nnunet:stock=true"), prepared)
     assert [str(choice) for choice in chosen] == ["nnunet", "nnunet:stock=True"]

@@ -179,7 +179,7 @@ def test_a_suite_finds_it_beside_its_own_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("x = 1\n", r"mine.py has no trainer. Write a class named mine"),
-        ("def broken(:\n", r"mine.py, line 1: this is no Python"),
+        ("def broken(:\n", r"mine.py, line 1: this is not Python"),
         (
             "from autoseg.training import Trainer\nclass a(Trainer): ...\nclass b(Trainer): ...\n",
             "classes a, b",
@@ -190,7 +190,7 @@ def test_a_suite_finds_it_beside_its_own_file(tmp_path: Path) -> None:
         ),
         (
             "from os import PathLike\nclass mine(PathLike): ...\n",
-            "mine is no trainer. Derive it from autoseg",
+            "mine is not a trainer. Derive it from autoseg",
         ),
         (
             "import nothing_there\nclass mine: ...\n",

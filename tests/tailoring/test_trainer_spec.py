@@ -70,7 +70,7 @@ def test_values_have_the_types_of_their_options_and_the_text_reads_back(
         ("finetune=ft_nothing", "no fine-tuning strategy 'ft_nothing'"),
         ("finetune=ft_decoder+frozen_norm", "has no value"),
         ("finetune=ft_decoder+frozen=eval", "no option 'frozen'"),
-        ("cases=none", "'none' is no number of cases"),
+        ("cases=none", "'none' is not a number of cases"),
         ("stock=true:width=8", "leave out width"),
     ],
 )
@@ -92,7 +92,7 @@ def test_all_wrong_values_are_named_at_once_with_the_next_step() -> None:
 
 
 def test_an_unknown_trainer_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(UsageError, match=r"'nnunte' is no trainer. Did you mean 'nnunet'\?"):
+    with pytest.raises(UsageError, match=r"'nnunte' is not a trainer. Did you mean 'nnunet'\?"):
         Choice.parse("nnunte:epochs=3")
 
 

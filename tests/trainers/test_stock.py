@@ -58,7 +58,7 @@ def test_the_schedule_follows_the_steps_and_not_the_clock(make_trainer: MakeTrai
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ("brainunet:stock=true", "no trainer of nnU-Net"),
+        ("brainunet:stock=true", "not a trainer of nnU-Net"),
         ("nnunet:stock=true:width=8", "leave out width"),
         ("nnunet:stock=1", "true or false"),
     ],

@@ -202,7 +202,7 @@ def _trainer_texts(value: Any) -> Any:
 def _trainers_of(item: Any) -> Sequence[str]:
     if isinstance(item, Mapping):
         if len(item) != 1 or not isinstance(next(iter(item.values())), Mapping):
-            raise ValueError(f"{item!r} is no trainer with options. Write deepmrseg: {{down_kernel: 2}}.")
+            raise ValueError(f"{item!r} is not a trainer with options. Write deepmrseg: {{down_kernel: 2}}.")
         ((name, options),) = item.items()
         item = ":".join([str(name), *(f"{key}={_option(key, setting)}" for key, setting in options.items())])
     text = str(item)
@@ -213,7 +213,7 @@ def _trainers_of(item: Any) -> Sequence[str]:
     # Where a file lies depends on where the suite does: whoever reads that looks whether it is there.
     if name not in known and not name.endswith(".py"):
         raise ValueError(
-            f"{name!r} is no trainer.{nearest(name, known)} "
+            f"{name!r} is not a trainer.{nearest(name, known)} "
             f"Choose from {', '.join(known)}, one of the groups {', '.join(GROUPS)}, or the path of "
             f"a Python file."
         )
@@ -227,7 +227,7 @@ def _trainers_of(item: Any) -> Sequence[str]:
 
 def _option(key: Any, value: Any) -> str:
     if not isinstance(value, str | int | float) or ":" in str(value):
-        raise ValueError(f"the option {key}: {value!r} is no number, truth value or word.")
+        raise ValueError(f"the option {key}: {value!r} is not a number, truth value or word.")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

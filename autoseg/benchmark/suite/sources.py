@@ -24,7 +24,7 @@ def _layout(name: str) -> str:
     known = ("auto", *plugins.available("layouts"))
     if name not in known and not name.endswith(".py"):
         raise ValueError(
-            f"{name!r} is no layout. Choose from {', '.join(known)}, or give the path of a Python file."
+            f"{name!r} is not a layout. Choose from {', '.join(known)}, or give the path of a Python file."
         )
     return name
 

@@ -43,7 +43,7 @@ def load_suite(source: Path | str, datasets: Sequence[str] = ()) -> Suite:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is no text in UTF-8. Give a YAML file.") from None
+        raise UsageError(f"{path} is not text in UTF-8. Give a YAML file.") from None
     suite = parse_suite(text, path)
     if not datasets:
         return suite

@@ -50,7 +50,7 @@ def read_document(text: str, name: str) -> Document:
     """Parse YAML without running anything that it may ask for.
 
     Raises:
-        UsageError: for what is no YAML, or a key that is there twice; with file and line.
+        UsageError: for what is not YAML, or a key that is there twice; with file and line.
     """
     loader = yaml.SafeLoader(text)
     reader = _Reader(loader, name)
@@ -61,10 +61,10 @@ def read_document(text: str, name: str) -> Document:
         mark = problem.problem_mark or problem.context_mark
         line = mark.line + 1 if mark else 1
         raise UsageError(
-            f"{name}, line {line}: this is no YAML: {problem.problem}. Correct this line."
+            f"{name}, line {line}: this is not YAML: {problem.problem}. Correct this line."
         ) from None
     except yaml.YAMLError as problem:
-        raise UsageError(f"{name} is no YAML: {problem}. Give a text file in UTF-8.") from None
+        raise UsageError(f"{name} is not YAML: {problem}. Give a text file in UTF-8.") from None
     finally:
         loader.dispose()
     return Document(name, content, reader.lines)

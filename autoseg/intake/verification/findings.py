@@ -126,7 +126,7 @@ class VerifyReport:
         try:
             return cls(document["cases"], tuple(Finding(**finding) for finding in document["findings"]))
         except (KeyError, TypeError) as problem:
-            raise DataError(f"This is no report of a verification: {problem}. Verify again.") from None
+            raise DataError(f"This is not a report of a verification: {problem}. Verify again.") from None
 
 
 def _line(code: str, found: Sequence[Finding]) -> str:

@@ -110,7 +110,7 @@ def _verdict(report: VerifyReport) -> str:
     )
     counted = words[0].upper() + words[1:]
     if errors:
-        return f"{counted} Training is not possible, or means nothing, before the errors are mended."
+        return f"{counted} Training is not possible, or means nothing, before the errors are corrected."
     if warnings:
         return f"{counted} Training can start; read the warnings first; they may be intended."
     return f"{counted} Nothing stands in the way of training."

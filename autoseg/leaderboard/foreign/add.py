@@ -89,8 +89,8 @@ def add_records(
     if kind == ".json":
         return _from_json(addition, raw)
     raise DataError(
-        f"{path} is no file of scores. Give a table (.csv, .tsv), records (.jsonl), nnU-Net's summary.json, "
-        f"or a folder of predictions."
+        f"{path} is not a file of scores. Give a table (.csv, .tsv), records (.jsonl), nnU-Net's "
+        f"summary.json, or a folder of predictions."
     )
 
 

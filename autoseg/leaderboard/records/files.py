@@ -58,7 +58,8 @@ def load_records(*places: Path) -> tuple[Record, ...]:
         places: a JSON-lines file, or a folder in which every ``record.jsonl`` below is read.
 
     Raises:
-        DataError: if a place does not exist or a line is no record; the message names file, line and field.
+        DataError: if a place does not exist or a line is not a record; the message names file, line
+            and field.
     """
     records: list[Record] = []
     for place in places:
@@ -96,7 +97,7 @@ def _parse(line: str, where: str, path: Path) -> Record:
     try:
         content = parse_json(line)
     except DocumentError as problem:
-        raise DataError(f"{where}: this is no JSON ({problem}). Write the record again.") from None
+        raise DataError(f"{where}: this is not JSON ({problem}). Write the record again.") from None
     if not isinstance(content, dict):
         raise DataError(f"{where}: expected one JSON object, found {line[:40]!r}.")
     schema = content.pop("schema", None)
