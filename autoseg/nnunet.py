@@ -41,7 +41,7 @@ def stock_network(plans: dict[str, Any], configuration: str, dataset_json: dict[
     Args:
         plans: nnU-Net's document.
         configuration: one of its configurations.
-        dataset_json: for channels and labels.
+        dataset_json: content of dataset.json; its channels and labels are read.
     """
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels

@@ -109,7 +109,7 @@ class SliceCropTransform(BasicTransform):  # type: ignore[misc]
     """Cut the first axis to a length about its centre: what a transform within slices leaves to do.
 
     Args:
-        length: in voxels; a shorter input stays as it is.
+        length: the crop's length in voxels; a shorter input stays as it is.
     """
 
     def __init__(self, length: int) -> None:

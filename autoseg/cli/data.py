@@ -208,7 +208,7 @@ class _Made:
         base: nnU-Net's, with all configurations.
         fingerprint: the data set's fingerprint.
         path: where the plan was written; None: nowhere.
-        dataset: with its images; None without.
+        dataset: the data set with its images; None without.
     """
 
     plan: Plan

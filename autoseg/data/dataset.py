@@ -67,7 +67,7 @@ class Dataset:
         channels: the channels' names in order.
         labels: labels or regions.
         cases: the annotated cases (imagesTr and labelsTr, or the lists in dataset.json).
-        file_ending: with the dot.
+        file_ending: the ending of its images and labels, with the dot.
         reader: nnU-Net's name of the reader.
         dataset_json: dataset.json as it is on disk.
     """

@@ -86,7 +86,7 @@ def turned_as_learnt(image: Image, summary: Mapping[str, Any]) -> Turned | None:
     """An image turned as those of a data set are stored.
 
     Args:
-        image: to be predicted.
+        image: the image to predict.
         summary: `summary_of` the data set.
 
     Returns:

@@ -26,7 +26,7 @@ def unite(datasets: Sequence[Dataset], raw: Path, left_out: Collection[str] = ()
     """Generate the raw data set of all annotated cases; the same again changes nothing.
 
     Args:
-        datasets: with the same channels and the same labels.
+        datasets: data sets with the same channels and the same labels.
         raw: the workspace's raw folder.
         left_out: cases of the first data set that are not to be learnt from.
 

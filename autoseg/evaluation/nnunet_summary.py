@@ -29,8 +29,8 @@ def nnunet_summary(
 
     Args:
         structures: labels of each structure by name.
-        counts: by case and structure, the voxels: tp, fp, fn, tn.
-        files: by case, reference and prediction.
+        counts: voxels by case and structure: tp, fp, fn, tn.
+        files: reference and prediction, by case.
 
     Raises:
         UsageError: if voxel counts are missing.

@@ -17,7 +17,7 @@ def metric_names(texts: Sequence[str], folder: Path | None = None) -> tuple[str,
     Args:
         texts: names, ids of definitions, names of installed plug-ins, or paths of Python files; a plug-in
             stands for all the metrics that it registers.
-        folder: that paths may be relative to, beside the current folder.
+        folder: a folder that paths may be relative to, beside the current one.
 
     Raises:
         UsageError: for an unknown name, or a plug-in that registers no metric.

@@ -40,7 +40,7 @@ class Evaluation:
         cases: all that were to be predicted.
         missing: those of them without a prediction; they have the worst scores.
         settings: what was computed and how: structures, definitions, tolerances, unit of lengths.
-        files: by case, reference and prediction; None where it is missing.
+        files: reference and prediction, by case; None where a prediction is missing.
         unmatched: predictions that no reference belongs to.
     """
 

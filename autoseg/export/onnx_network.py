@@ -36,7 +36,7 @@ def write_network(network: nn.Module, channels: int, patch_size: Sequence[int], 
     """Write a network as one ONNX file, and compare both on random images.
 
     Args:
-        network: on the CPU, in evaluation mode.
+        network: the network, on the CPU and in evaluation mode.
         channels: number of channels of the image.
         patch_size: voxels; fixed in the file.
         path: the file to write.

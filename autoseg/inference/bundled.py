@@ -22,7 +22,7 @@ class BundledModel:
     """A bundle for `predict_cases`.
 
     Attributes:
-        path: of the bundle.
+        path: the bundle.
         segmenter: its networks, loaded.
     """
 

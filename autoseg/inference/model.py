@@ -143,7 +143,7 @@ def load_model(
 
     Args:
         folder: the model's folder.
-        folds: that predict together.
+        folds: the folds that predict together.
         device: where to compute.
         mirroring: whether to average over mirrored copies where the checkpoint allows it.
         as_trained: leave the networks as they are, not prepared for a processor.

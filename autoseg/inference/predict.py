@@ -71,7 +71,7 @@ def predict_cases(
 
     Args:
         model: see `load_model`, and `load_ensemble` for several.
-        cases: with images in the channel order of the model's data set.
+        cases: cases whose images are in the channel order of the model's data set.
         output: folder; created if need be.
         maker: the model's hash and the options, by which a segmentation that is there is known to be what
             would be made again; None: every case is predicted.

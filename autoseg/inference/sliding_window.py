@@ -37,7 +37,7 @@ def predict_logits(network: nn.Module, image: Tensor, patch_size: Sequence[int],
     """Predict one preprocessed case as a whole.
 
     Args:
-        network: in evaluation mode. Of several outputs the first counts.
+        network: the network in evaluation mode. Of several outputs the first counts.
         image: (c, z, y, x).
         patch_size: size of the network's input; two axes predict slice by slice.
         **options: as of `predict_slabs`.
@@ -66,7 +66,7 @@ def predict_slabs(
     """Predict one preprocessed case in slabs along z, so that the logits of a large one are never all there.
 
     Args:
-        networks: in evaluation mode, on `device`; the logits are their mean.
+        networks: the networks in evaluation mode, on `device`; the logits are their mean.
         image: (c, z, y, x).
         patch_size: size of the networks' input; two axes predict slice by slice.
         step_size: distance between tiles as a fraction of the patch, above 0, at most 1.
@@ -77,7 +77,7 @@ def predict_slabs(
         dtype: data type of the computation (autocast). None is nnU-Net's choice: float16 on CUDA, the
             network's own elsewhere.
         result_dtype: data type of the sum over tiles. float16, as in nnU-Net, halves the memory.
-        slab_bytes: that the sum may take, if the tiles that overlap do not take more; None for all at once.
+        slab_bytes: most bytes that the sum takes, unless overlapping tiles need more; None: all at once.
 
     Yields:
         Logits (heads, some slices, y, x), in main memory, one slab after the other. Each is overwritten when

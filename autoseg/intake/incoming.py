@@ -113,9 +113,9 @@ class Incoming:
         channels: names in order; a picture in colour has three in one file.
         labels: as dataset.json has them.
         file_ending: the ending of all files that are written.
-        cases: for imagesTr and labelsTr.
-        tests: for imagesTs and labelsTs.
-        unlabelled: for imagesUn.
+        cases: what goes to imagesTr and labelsTr.
+        tests: what goes to imagesTs and labelsTs.
+        unlabelled: what goes to imagesUn.
         about: further entries of dataset.json.
         extras: further files by their place in the raw folder.
         texts: contents of further small files by their place there.

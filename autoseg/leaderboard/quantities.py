@@ -36,7 +36,7 @@ class Quantity:
 
     Attributes:
         name: as in an evaluation.
-        label: for readers.
+        label: the name that readers see.
         unit: empty for fractions.
         higher_is_better: None where neither direction is better.
         best: the value of a case in which nothing was there and nothing was predicted.

@@ -34,7 +34,7 @@ def pretrain_with_labels(
 
     Args:
         sources: names, ids or raw folders.
-        trainer: with options.
+        trainer: the trainer spec.
         fold: fold of the first data set, or ``all``.
         workspace: where everything goes.
         settings: settings of the training; without epochs, a budget.

@@ -98,7 +98,7 @@ def pair_candidates(
     A pair whose models cannot be loaded any more is left out with a warning.
 
     Args:
-        dataset: with references.
+        dataset: the data set with its references.
         workspace: where runs and preprocessed cases lie.
         singles: models with one record a fold.
         cases: the order of the scores.

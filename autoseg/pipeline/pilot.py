@@ -113,7 +113,7 @@ def objection(
     Args:
         prepared: the data set.
         contenders: configurations.
-        request: with the seconds of each run.
+        request: settings of a run, with its seconds.
         workspace: where the walk's files lie.
     """
     for each in _requests(contenders, request):
@@ -161,7 +161,7 @@ def race_dimensions(
         prepared: the data set.
         rules: what was decided, in doubt.
         contenders: two configurations, the one decided on first.
-        fold: to train on and to compare on.
+        fold: the fold to train on and to compare on.
         request: device, memory and seed, with the seconds of the run that is decided on.
         lengths: seconds of a dimension's first training and of its second.
         workspace: where the walk's files lie.
@@ -221,7 +221,7 @@ def lead_after(leads: Sequence[float], lengths: Sequence[float], seconds: float)
     Leads were seen to close by less and less with each doubling, so that this favours what catches up.
 
     Args:
-        leads: after two trainings.
+        leads: leads after two trainings, in Dice.
         lengths: seconds of these two trainings.
         seconds: the time for which the lead is estimated.
     """

@@ -71,7 +71,8 @@ def bearable_batch(smallest_batch: int, patch: Sequence[int]) -> int:
     """The batch that a trainer's normalisation still bears where time is short.
 
     Args:
-        smallest_batch: that the trainer asks for; above `SMALLEST_BATCH` where it normalises over the batch.
+        smallest_batch: the smallest batch that the trainer needs; above `SMALLEST_BATCH` where it normalises
+            over the batch.
         patch: voxels along each axis.
     """
     if smallest_batch <= SMALLEST_BATCH:
@@ -90,7 +91,7 @@ def shapes(
 
     Args:
         published: batch and width of the plan.
-        smallest_batch: that the trainer asks for.
+        smallest_batch: the smallest batch that the trainer needs.
         structure_width: width of the smallest structure, in voxels of the plan's spacing.
         bearable: the smallest batch that the normalisation bears at a shape's patch; None: `smallest_batch`.
     """

@@ -25,7 +25,7 @@ class DataFacts:
     """A data set at the plan's target spacing, axes in the plan's order.
 
     Attributes:
-        cases: with a reference.
+        cases: number of cases with a reference.
         channels: number of channels of an image.
         shape: median, voxels, three axes; a 2D image has one slice.
         spacing: mm; of a 2D image's first axis without meaning.

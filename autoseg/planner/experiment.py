@@ -48,7 +48,7 @@ def plan_experiment(
         transpose: whether the coarsest axis is moved to the front; or the order of the axes, for slices along
             another one. An order that nnU-Net would not choose gets preprocessed folders of its own.
         plan_name: nnU-Net's name for the preset if None.
-        dataset_name: for a dataset.json; its ``name`` if None.
+        dataset_name: the name to use with a dataset.json; its ``name`` if None.
         preprocessor: nnU-Net's preprocessor class.
 
     Raises:

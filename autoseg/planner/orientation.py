@@ -17,7 +17,7 @@ def slicing_axes(plan: Plan, configuration: str, wanted: int, requested: bool = 
     """The array axes to cut slices along, the plan's own first.
 
     Args:
-        plan: with all configurations that the data allow.
+        plan: a plan with all configurations that the data allow.
         configuration: the one that is trained.
         wanted: number of orientations, 1 to 3.
         requested: whether a user wants them, whatever the spacing.

@@ -118,7 +118,7 @@ def shrunk(topology: Topology, median_shape: Sequence[float], voxels: float) -> 
     Args:
         topology: the topology of the planned patch.
         median_shape: median shape of the resampled cases, voxels per axis.
-        voxels: that the patch may have; it keeps `SHORTEST_EDGE` along each axis all the same.
+        voxels: most voxels of the patch; it stays at `SHORTEST_EDGE` or more along each axis all the same.
     """
     edge = min(SHORTEST_EDGE, *topology.patch_size)
     while math.prod(now := topology.patch_size) > voxels:

@@ -70,7 +70,8 @@ class Situation:
         Args:
             facts: facts about the trainer.
             seconds: time for training.
-            shrunk: on the smallest patch that is worth a row of its own, instead of the planned one.
+            shrunk: whether it trains on the smallest patch that is worth a row of its own, not on the planned
+                one.
         """
         voxels = self._voxels(facts, shrunk)
         macs = facts.step_macs(self.dimensions_of(facts), voxels, narrowest=True) / facts.pace

@@ -32,8 +32,8 @@ class TrainingSpec:
     Attributes:
         trainer: the name of its class; empty: not known.
         trainer_file: where that class is found, if it is a file of somebody's own.
-        options: that a user gave the trainer.
-        hyperparameters: in place of the trainer's own.
+        options: the options that a user gave the trainer.
+        hyperparameters: hyper-parameters that replace the trainer's own.
         seed: seed of initialisation, sampling and augmentation.
         init: first weights, the fields of `autoseg.transfer.initialisation.Initialisation`; None: random.
         init_is_trained_model: whether these are the weights of a whole segmentation network. It is stored,

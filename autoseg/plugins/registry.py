@@ -194,7 +194,7 @@ def trainer_of_plan(name: str, file: PluginFile | None, used_by: str) -> type[An
 
     Args:
         name: the class's name.
-        file: that the plan names; None: the trainer is built in or installed.
+        file: the file that the plan names; None: the trainer is built in or installed.
         used_by: who needs it, for messages.
 
     Raises:

@@ -41,7 +41,7 @@ def preprocess_case(
         segmentation: the label, if there is one.
         plan: the plan.
         configuration: one of the plan's.
-        dataset_json: for labels, regions and the ignore label.
+        dataset_json: content of dataset.json; labels, regions and the ignore label are read.
 
     Returns:
         The image (c, z, y, x), float32; the segmentation (1, z, y, x) with -1 outside the nonzero region

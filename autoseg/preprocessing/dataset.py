@@ -105,7 +105,7 @@ def preprocess_configurations(
     Args:
         dataset: the raw data set.
         plan: the plan.
-        folders: by configuration; configurations may share one, as a cascade's stages do.
+        folders: the folder of each configuration; several may share one, as a cascade's stages do.
         workers: processes; as many as there are processors if None. Each holds one case.
 
     Raises:

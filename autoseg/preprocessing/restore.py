@@ -46,9 +46,9 @@ def restore_slabs(
             more when the next is requested.
         shape: (z, y, x) of all together.
         properties: what preprocessing left about the case.
-        plan: for the transposition.
-        configuration: for spacing and resampling.
-        labels: for regions, and the size of the result's type.
+        plan: the plan; its transposition is read.
+        configuration: the configuration; spacing and resampling are read.
+        labels: the labels: regions, and the size of the result's type, follow from them.
 
     Returns:
         (z, y, x) of the raw image, uint8, or uint16 for 255 labels and more.
@@ -96,8 +96,8 @@ def restore_probabilities(
     Args:
         probabilities: (heads, z, y, x), on the configuration's grid.
         properties: what preprocessing left about the case.
-        plan: for the transposition.
-        configuration: for spacing and resampling.
+        plan: the plan; its transposition is read.
+        configuration: the configuration; spacing and resampling are read.
         total: (heads, z, y, x) of the raw image, float32; added to in place.
 
     Returns:

@@ -140,7 +140,7 @@ def paper_calculation(
 
     Args:
         datasets, trainers: size of the benchmark.
-        cases: with out-of-fold predictions on each data set, all folds together.
+        cases: number of cases with out-of-fold predictions on each data set, all folds together.
         folds: runs of each trainer on each data set.
         hours: length of one whole run.
         rules: rules of the race; what it frees is saved.

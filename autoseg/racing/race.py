@@ -133,7 +133,7 @@ class Rung:
     """One look at the field.
 
     Attributes:
-        stretch: that led to it.
+        stretch: the stretch of training that led to it.
         leader: the best mean; empty if nobody came here.
         verdicts: by trainer.
         seen: by trainer.

@@ -37,7 +37,7 @@ class Verdict:
         predicted: `behind` at the end, if it goes on gaining as since the last rung.
         drop: whether it stops.
         tied: whether it stops although it is not clearly behind: it is not expected to come out ahead.
-        reason: in a sentence.
+        reason: the reason in a sentence.
         capped: whether the race's cap decided: it stops for nothing else, or goes on for time is left.
     """
 
@@ -82,7 +82,7 @@ def judge(
     """Who leads, and who is clearly behind.
 
     Args:
-        scores: by trainer, shape (cases,); the same cases for all.
+        scores: scores of each trainer, shape (cases,); the same cases for all.
         earlier: the same at the rung before, for how fast each closes the gap.
         look: how to judge.
 

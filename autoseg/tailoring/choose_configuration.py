@@ -18,7 +18,7 @@ def choose_configuration(
     """The configuration that a trainer takes, with the reason.
 
     Args:
-        plan: with all configurations.
+        plan: a plan with all configurations.
         trainer: its class; a documented system has a dimension of its own.
         requested: ``auto`` or a name.
         dimension: what was decided from the data; None: 3D where there are volumes.

@@ -19,7 +19,7 @@ def measure(name: str) -> NetworkFacts:
     """What the planner has to know of a trainer that is not in its table.
 
     Args:
-        name: of the trainer.
+        name: the trainer's name.
     """
     return NetworkFacts.from_json(name, numbers_of(name))
 

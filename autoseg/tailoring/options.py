@@ -34,7 +34,7 @@ def check_taken_up(choice: Choice, options: Mapping[str, Any]) -> None:
     """Refuse options that a plan taken over from a model has decided already.
 
     Args:
-        choice: with ``plan_from``.
+        choice: a trainer spec with ``plan_from``.
         options: the trainer spec's options for the network.
 
     Raises:

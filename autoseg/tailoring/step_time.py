@@ -60,7 +60,7 @@ def step_seconds(
     """Seconds of one training step (forward, backward, update) on random data.
 
     Args:
-        network: on the device, in training mode; on a CPU it is made ready as a trainer makes it.
+        network: the network on the device, in training mode; on a CPU it is made ready as a trainer makes it.
         shape: shape of a batch: samples, channels, spatial axes.
         device: the device to measure on.
         dtype: data type of autocast; None: float32.

@@ -79,7 +79,7 @@ def count_steps(steps: int, chosen: Hyperparameters) -> Chosen:
     """Make a training as long as `steps`; a short one is not mirrored, in training and at prediction.
 
     Args:
-        steps: in all; rounded down to a multiple of the number of epochs where it is larger than that.
+        steps: steps of the whole training; rounded down to a multiple of the epochs where there are more.
         chosen: the hyper-parameters so far. Mirroring stays as a user set it.
     """
     epochs = min(EPOCHS, steps)

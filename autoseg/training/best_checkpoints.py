@@ -27,8 +27,8 @@ class Kept:
 
     Attributes:
         loss: mean over the validation patches.
-        epoch: that they are from.
-        weights: in main memory; None once they are in a file.
+        epoch: the epoch that they are from.
+        weights: the weights in main memory; None once they are in a file.
         file: its name.
     """
 

@@ -24,7 +24,7 @@ def write_cost(run: Run, trainer: Trainer, spent_before: float, seconds: float) 
 
     Args:
         run: whose folder it goes to.
-        trainer: after its training.
+        trainer: the trainer after its training.
         spent_before: seconds of earlier starts of the same run.
         seconds: seconds of this start.
     """

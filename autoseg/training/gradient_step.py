@@ -17,7 +17,7 @@ def take_step(
 
     Args:
         optimizer: the optimiser of the parameters.
-        parameters: with their gradients.
+        parameters: the parameters with their gradients.
         largest_gradient: norm of all gradients together to which they are clipped.
 
     Returns:

@@ -19,7 +19,7 @@ class Strategy:
     """Which parts are trained.
 
     Attributes:
-        meaning: in words.
+        meaning: its meaning in words.
         encoder: whether the encoder is trained.
         blocks: how many decoder blocks: from the bottleneck on, or, if negative, up to full resolution;
             None: all of them.

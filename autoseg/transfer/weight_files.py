@@ -37,7 +37,7 @@ class WeightFile:
     Attributes:
         path: the file's path.
         sha256: SHA-256 of its content.
-        tensors: by name, without what wrappers put in front.
+        tensors: the tensors by name, without what wrappers put in front.
     """
 
     path: Path

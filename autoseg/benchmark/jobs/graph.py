@@ -46,7 +46,7 @@ class Job:
     Attributes:
         id: a name that no other job of the benchmark has, fit for files and job arrays.
         stage: what is done.
-        dataset: on which data set; empty for the leaderboard.
+        dataset: the data set that it works on; empty for the leaderboard.
         needs: ids of jobs that come before.
         outputs: files that it leaves, relative to the workspace's folders (``results/...``) or, its outcome,
             to the benchmark's folder.

@@ -26,7 +26,8 @@ class Finding:
     Attributes:
         case: the case's identifier; None where it concerns the data set as a whole.
         file: the file to look at; None where there is no single one.
-        severity: with an error training is not possible or means nothing; a warning may be intended.
+        severity: ``error``: training is not possible or gives no valid model; ``warning``: it may be
+            intended.
         code: one word for each kind of finding, for programs.
         message: what was found and what was expected.
         remedy: what to do.

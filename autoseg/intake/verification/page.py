@@ -30,7 +30,7 @@ class Kind:
     """All findings of one kind.
 
     Attributes:
-        code: for programs.
+        code: the finding's name for programs.
         severity: error or warning.
         findings: those that are listed.
         count: how many there are.
@@ -70,8 +70,8 @@ def write_data_page(
         path: the HTML file to write.
         name: the data set's name.
         report: what was found.
-        dataset: for pictures and facts; None if dataset.json cannot be read.
-        fingerprint: for facts; None where errors forbid one.
+        dataset: the source of pictures and facts; None if dataset.json cannot be read.
+        fingerprint: the source of more facts; None where errors forbid one.
     """
     write_text(path, render(name, report, dataset, fingerprint))
     return path

@@ -66,7 +66,7 @@ class RaceTold:
     """A race on the page.
 
     Attributes:
-        dataset: on which it was run.
+        dataset: the data set on which it was run.
         winner: the best at the end.
         run_s: wall clock of a run at its full time.
         spent_s: wall clock of training and prediction of all runs.

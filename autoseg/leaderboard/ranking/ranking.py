@@ -128,7 +128,7 @@ def rank(
 
     Args:
         records: records of any data sets.
-        metric: to rank by.
+        metric: the metric to rank by.
         structure: one structure; None: the mean over structures within each case.
         folds: use these only; with folds that all rows have, rows become comparable.
         margin: differences below it are equivalent, in the metric's unit; None: 0.01 for overlaps, 0.5 mm for

@@ -21,7 +21,7 @@ class Row:
         tied_with_best: the adjusted test does not tell it from the set's best; None where there is no rank.
         dataset, trainer, configuration: what was trained; `trainer` with its options.
         name: what the page calls it: the trainer, and whatever tells it from another row.
-        folds, seeds: that have scores.
+        folds, seeds: folds and seeds that have scores.
         status, reason: see `Record`.
         comparable_set: rows with the same number may be compared; 1 is the data set's first.
         n_cases, n_missing, n_empty: cases, cases without a prediction, cases with a rightly empty structure.

@@ -135,7 +135,7 @@ def to_markdown(plan: Plan, explanations: Sequence[Explanation], picture: str | 
     """The explanations as a page.
 
     Args:
-        plan: that they are of.
+        plan: the plan that they explain.
         explanations: see `explain`.
         picture: path of a picture of the patch, as seen from the page.
     """

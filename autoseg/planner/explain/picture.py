@@ -54,7 +54,7 @@ def draw_plan(dataset: Dataset, fingerprint: Fingerprint, plan: Plan, path: Path
     image its only one. Patches are centred on the foreground and as large as they are on the case.
 
     Args:
-        dataset: with its images.
+        dataset: the data set with its images.
         fingerprint: the fingerprint of the same data set.
         plan: its configurations are drawn, but for a cascade's second stage.
         path: the picture to write.

@@ -64,7 +64,7 @@ def explained(
     """All decisions of a plan, those on dimension and trainers first.
 
     Args:
-        plan: to be explained; can be fitted to one trainer.
+        plan: the plan to explain; can be fitted to one trainer.
         base: nnU-Net's, with all its configurations.
         fingerprint: the fingerprint of the same data set.
         hardware: where it will train.
@@ -93,9 +93,9 @@ def write_report(
 
     Args:
         path: the page to write; JSON and PNG take its name.
-        plan: that is explained.
+        plan: the plan to explain.
         explanations: see `explained`.
-        dataset: with its images; None: no picture.
+        dataset: the data set with its images; None: no picture.
         fingerprint: the fingerprint of the same data set; None: no picture.
 
     Returns:

@@ -88,7 +88,7 @@ def largest_patch_batch(
         estimate: footprint of a patch and batch; called few times, as it may take a second.
         spacing: mm per axis.
         median_shape: median shape of the resampled cases, voxels.
-        memory_gb: that training may take, all in all.
+        memory_gb: most memory that training may take, all in all.
         constraints: limits that the network and the data set set.
         shortest_edge: voxels that the coarsest feature maps keep.
 

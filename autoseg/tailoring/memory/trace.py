@@ -32,7 +32,7 @@ class Traced:
 
     Attributes:
         parameters: weights, with the buffers of normalisation layers.
-        kept: by the end of the forward pass, for the backward pass.
+        kept: what the backward pass needs, at the end of the forward pass.
         step_bytes: largest sum of everything alive during the step, but for weights and optimiser; the
             gradients of the weights are in it as far as they are there by then.
         gradients: gradients of all weights.

@@ -96,7 +96,7 @@ def within_memory(
         memory: what the trainer takes.
         planned: nnU-Net's configuration.
         topology: the topology of that configuration.
-        memory_gb: that training may take, all in all.
+        memory_gb: most memory that training may take, all in all.
 
     Raises:
         PlanError: if not even the smallest patch fits; the message says what it takes.

@@ -79,8 +79,8 @@ class Pretrained:
 
     Attributes:
         path: the checkpoint.
-        steps: that were made.
-        seconds: that they took.
+        steps: number of steps that were made.
+        seconds: time that they took.
         first_loss: masked loss at the beginning, averaged over a tenth of the steps.
         last_loss: likewise at the end.
         tensors: parameters in the checkpoint.
