@@ -18,7 +18,8 @@ from typing import Any
 
 from autoseg.data.dataset import load_dataset
 from autoseg.data.groups import GroupsError, read_groups
-from autoseg.errors import UsageError
+from autoseg.data.image import ImageError
+from autoseg.errors import DataError, UsageError
 from autoseg.intake.contents import write_content
 from autoseg.intake.grids import on_one_grid
 from autoseg.intake.incoming import Content, Incoming, Request, broken_links_below, files_below, some
@@ -121,13 +122,7 @@ def import_dataset(
         if layout == "auto":
             layout, why = recognise(source)
             log.info("%s is of the layout %s: %s", source, layout, why)
-        found = layout_named(layout, request).read(source, request)
-        found = replace(found, layout=Path(layout).stem)
-        if broken := [path.relative_to(source) for path in broken_links_below(source)]:
-            note = (
-                f"{len(broken)} links point to nothing and are left out: {some(broken)}. Fetch what you need."
-            )
-            found = replace(found, notes=(*found.notes, note))
+        found = replace(_read(layout, source, request), layout=Path(layout).stem)
         incoming = on_one_grid(_grouped(found, request), request)
         origin = {
             "source": str(source),
@@ -183,6 +178,19 @@ def _state(source: Path) -> list[list[Any]]:
         status = path.stat()
         found.append([str(path.relative_to(source)), status.st_size, status.st_mtime_ns])
     return [[str(source)], *found]
+
+
+def _read(layout: str, source: Path, request: Request) -> Incoming:
+    """What a layout finds, with a word on links to files that are not there."""
+    broken = [path.relative_to(source) for path in broken_links_below(source)]
+    note = f"{len(broken)} links point to nothing and are left out: {some(broken)}. Fetch what you need."
+    try:
+        found = layout_named(layout, request).read(source, request)
+    except DataError as problem:
+        if broken and not isinstance(problem, ImageError):
+            raise DataError(f"{problem} {note}") from problem
+        raise
+    return replace(found, notes=(*found.notes, note)) if broken else found
 
 
 def _grouped(incoming: Incoming, request: Request) -> Incoming:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autoseg.data.image import ImageError
+from autoseg.data.image import Array, ImageError
 from autoseg.data.readers import ALMOST_WHOLE
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.contents import label_array
@@ -48,11 +48,13 @@ class FoundValues:
         values: whole numbers.
         rounded: whether they were whole but for rounding.
         palette: the colours that a picture shows them in.
+        at_border: of a picture with two values, the share of its border that is not 0.
     """
 
     values: frozenset[int]
     rounded: bool
     palette: Palette
+    at_border: float = 0.0
 
 
 def values_of(
@@ -87,7 +89,14 @@ def _values_in(job: tuple[Content, bool]) -> FoundValues:
             content.source, "holds values that are no whole numbers", "Resample labels by nearest neighbour."
         )
     values = frozenset(counts)
-    return FoundValues(values, rounded, palette_of(content.source, values))
+    return FoundValues(values, rounded, palette_of(content.source, values), _at_border(array, values))
+
+
+def _at_border(array: Array, values: frozenset[int]) -> float:
+    if array.ndim != 2 or len(values) != 2:
+        return 0.0
+    border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
+    return float(np.mean(border != 0))
 
 
 def coding_of(
@@ -188,6 +197,13 @@ def with_labels(incoming: Incoming, request: Request, known: Mapping[int, str] |
 
     changed = incoming.with_contents(lambda content: content, recoded)
     notes = (*incoming.notes, *coding.notes)
+    full = sum(one.at_border > 0.95 for one in read.values())
+    if full > 0.8 * len(read):
+        notes = (
+            *notes,
+            f"{full} of {len(read)} masks have their label all along the border, as where foreground and "
+            f"background are exchanged. If the object is 0 and all else is not, invert the masks.",
+        )
     if rounded := sum(one.rounded for one in read.values()):
         notes = (*notes, f"{rounded} labels are whole numbers but for rounding; they are written as such.")
     return replace(changed, labels=coding.labels, notes=notes)

@@ -279,3 +279,23 @@ def test_loops_pipes_and_links_to_nothing(tmp_path: Path) -> None:
     done = bring(tmp_path / "s")
     assert done.cases == 3
     assert any("1 links point to nothing and are left out: images/gone.png" in note for note in done.notes)
+
+
+def test_a_needed_file_behind_a_broken_link_is_told(tmp_path: Path) -> None:
+    picture(tmp_path / "s" / "images" / "p0.png", grey(0, square()))
+    (tmp_path / "s" / "masks").mkdir()
+    (tmp_path / "s" / "masks" / "p0.png").symlink_to("annex/p0.png")
+    picture(tmp_path / "s" / "masks" / "q.png", square())
+    with pytest.raises(DataError, match=r"1 links point to nothing and are left out: masks/p0\.png"):
+        bring(tmp_path / "s")
+
+
+def test_masks_that_may_be_inverted_are_told(tmp_path: Path) -> None:
+    pairs(tmp_path / "s")
+    assert not any("exchanged" in note for note in bring(tmp_path / "s").notes)
+    for path in (tmp_path / "s" / "masks").iterdir():
+        picture(path, 255 - np.asarray(Image.open(path)))
+    done = import_dataset(
+        tmp_path / "s", Workspace.locate(tmp_path / "w"), "Made", request=Request(workers=1)
+    )
+    assert any("3 of 3 masks have their label all along the border" in note for note in done.notes)
