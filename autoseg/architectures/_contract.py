@@ -51,7 +51,7 @@ def problems_of(architecture: str) -> list[str]:
     for axes in dimensions:
         for check in (_shapes, _supervision, _parts, _address):
             try:
-                found.update(dict.fromkeys(f"{axes}D: {told}" for told in check(architecture, axes)))
+                found.update(dict.fromkeys(f"{axes}D: {message}" for message in check(architecture, axes)))
             except Exception as problem:  # whatever a network raises is what is wrong with it
                 found[f"{axes}D: building or running it ends with {type(problem).__name__}: {problem}"] = None
     return list(found)

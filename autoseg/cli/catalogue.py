@@ -48,7 +48,7 @@ def entries(family: str) -> list[dict[str, Any]]:
         "engines": _engine,
     }
     if family in tellers:
-        return list(_told(family, tellers[family]))  # type: ignore[arg-type]  # one of them
+        return list(_entries(family, tellers[family]))  # type: ignore[arg-type]  # one of them
     raise UsageError(f"There is no list of {family!r}. Choose {', '.join(plugins.FAMILIES)}.")
 
 
@@ -62,7 +62,7 @@ def _engine(name: str) -> dict[str, Any]:
     return {"name": name, "about": engine.about(), "needs": engine.needs}
 
 
-def _told(family: plugins.Family, tell: Callable[[str], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _entries(family: plugins.Family, tell: Callable[[str], dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Each of a family, and where it comes from; what is installed and broken is named and left out."""
     for name, origin in sorted(plugins.origins(family).items()):
         try:

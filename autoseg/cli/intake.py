@@ -81,7 +81,7 @@ def import_command(
     if as_json:
         print_json(done.to_json())
     else:
-        typer.echo(_told(done, workspace))
+        typer.echo(_summary(done, workspace))
 
 
 def _own(given: list[str]) -> dict[str, str]:
@@ -93,7 +93,7 @@ def _own(given: list[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in given)}
 
 
-def _told(done: Imported, workspace: Path | None) -> str:
+def _summary(done: Imported, workspace: Path | None) -> str:
     parts = [f"{done.cases} cases"]
     parts += [f"{done.tests} test cases"] if done.tests else []
     parts += [f"{done.unlabelled} without a label"] if done.unlabelled else []

@@ -26,7 +26,7 @@ SAMPLES = 100_000_000
 PERCENTILES = (0.5, 50.0, 99.5)
 
 _BLOCK = 1 << 17  # indices drawn at once: they stay in the cache
-_REMEMBERED = 1 << 22  # random numbers kept from case to case
+_REMEMBERED = 1 << 22  # random numbers retained from case to case
 _LEAF = 1 << 17  # values added up at once
 _STRIDE = 1021  # one value in so many shows about where a percentile lies
 

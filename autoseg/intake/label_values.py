@@ -130,14 +130,14 @@ def coding_of(
     for value in used:
         labels[called.get(value) or _invented(value, used)] = codes[value]
     same = all(old == new for old, new in codes.items())
-    return Coding(labels, () if same else tuple(codes.items()), _told(codes, same, called, labels))
+    return Coding(labels, () if same else tuple(codes.items()), _notes(codes, same, called, labels))
 
 
 def _invented(value: int, used: Sequence[int]) -> str:
     return "foreground" if len(used) == 1 else f"label_{value}"
 
 
-def _told(
+def _notes(
     codes: Mapping[int, int], same: bool, called: Mapping[int, str], labels: Mapping[str, int]
 ) -> tuple[str, ...]:
     notes = []

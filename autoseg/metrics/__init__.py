@@ -80,7 +80,7 @@ COUNTS = ("tp", "fp", "fn", "tn")
 # What metrics of the whole case are listed under.
 ALL_STRUCTURES = "(all)"
 
-# Head circumference is measured unasked where a 2D structure has one of these names.
+# Head circumference is measured without a request where a 2D structure has one of these names.
 HEADS = ("head", "fetal head", "fetal_head", "skull")
 
 

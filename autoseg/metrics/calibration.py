@@ -11,7 +11,7 @@ Bools = NDArray[np.bool_]
 Probabilities = NDArray[np.floating]
 
 # Far from a structure every probability is near 0 and every model well calibrated: only this much around
-# the reference is looked at. Pixels where an image has no physical size.
+# the reference is evaluated. Pixels where an image has no physical size.
 MARGIN_MM = 10.0
 BINS = 15
 ROC_BINS = 4096

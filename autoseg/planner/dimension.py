@@ -111,7 +111,7 @@ def choose_dimension(
     return DimensionChoice(Decision("dimension", value, rule, shared, source), alternatives, confidence)
 
 
-def asked_dimension(plan: Plan, name: str) -> DimensionChoice:
+def requested_dimension(plan: Plan, name: str) -> DimensionChoice:
     """A user's choice, which leaves nothing to decide.
 
     Raises:

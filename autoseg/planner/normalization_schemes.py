@@ -40,7 +40,7 @@ def normalization(
     masked = tuple(cropped and scheme == DEFAULT_SCHEME for scheme in schemes)
     decision = Decision(
         "normalization",
-        _told(schemes, masked),
+        _scheme_words(schemes, masked),
         f"by the channel's name (ct, noNorm, rescale_to_0_1, rgb_to_0_1, else z-score of each image); "
         f"z-scores inside the nonzero region if the crop leaves less than {MASK_BELOW:.0%} of the voxels",
         {"channels": names, "left_by_crop": fingerprint.relative_size_after_crop},
@@ -81,7 +81,7 @@ def with_percentiles(plan: Plan, channels: Sequence[str], requested: bool) -> Pl
     any_of_them = next(iter(configurations.values()))
     decision = Decision(
         "normalization",
-        _told(any_of_them.normalization, any_of_them.use_mask_for_norm),
+        _scheme_words(any_of_them.normalization, any_of_them.use_mask_for_norm),
         "each image is clipped to the 0.5 and 99.5 percentiles of its nonzero region and z-scored within it; "
         "a channel whose name stands for another scheme keeps that"
         + ("" if requested else ", and CT nnU-Net's"),
@@ -108,7 +108,7 @@ def _clipped(configuration: Configuration, taken: Sequence[int]) -> Configuratio
     )
 
 
-def _told(schemes: Iterable[str], masked: Iterable[bool]) -> list[str]:
+def _scheme_words(schemes: Iterable[str], masked: Iterable[bool]) -> list[str]:
     """A scheme for each channel, in words."""
     return [
         f"{scheme}{' inside nonzero' if inside else ''}"

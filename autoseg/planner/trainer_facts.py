@@ -16,7 +16,7 @@ from typing import Any
 from autoseg import plugins
 from autoseg.plugins.source import class_attributes, own_attributes, trainer_in
 
-# What `auto` can be asked for: data of slices and of volumes, photographs and the like, and slices of
+# What `auto` can choose for: data of slices and of volumes, photographs and the like, and slices of
 # volumes whose dimension is in doubt, in MR and in CT.
 SITUATIONS = ("2d", "3d", "pictures", "slices_mr", "slices_ct")
 

@@ -115,7 +115,7 @@ def _imported(file: PluginFile) -> ModuleType:
             del sys.modules[name]
         else:
             sys.modules[name] = before
-        raise UsageError(f"{file.path}{_place(problem, file.path)} {_told(problem)}") from problem
+        raise UsageError(f"{file.path}{_place(problem, file.path)} {_in_words(problem)}") from problem
     return module
 
 
@@ -130,7 +130,7 @@ def _place(problem: Exception, path: Path) -> str:
     return ":" if line is None else f", line {line}:"
 
 
-def _told(problem: Exception) -> str:
+def _in_words(problem: Exception) -> str:
     if isinstance(problem, AutosegError):
         return str(problem)
     return f"importing it ended with {type(problem).__name__}: {problem}. Correct the file."

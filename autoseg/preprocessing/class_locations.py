@@ -13,7 +13,7 @@ from autoseg.data.dataset import Labels, Region
 Array = NDArray[Any]
 
 _SEED = 1234
-_LEAST = 10_000  # voxels that are kept of a class, if it has as many
+_LEAST = 10_000  # voxels that are retained of a class, if it has as many
 _SHARE = 0.01  # and at least this part of a large one
 
 

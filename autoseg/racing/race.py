@@ -20,7 +20,7 @@ from typing import Literal
 from autoseg.errors import UsageError
 from autoseg.leaderboard.statistics import Floats
 from autoseg.racing.cap import affordable, capped
-from autoseg.racing.verdict import ALPHA, FEWEST_CASES, MARGIN, Looked, Verdict, judge
+from autoseg.racing.verdict import ALPHA, FEWEST_CASES, MARGIN, LookRules, Verdict, judge
 
 log = logging.getLogger(__name__)
 
@@ -281,7 +281,7 @@ def _judged(
     # At the end there may be more cases, and no pace is needed.
     paced = bool(before) and not stretch.last
     earlier = {name: each.scores for name, each in before[-1].seen.items()} if paced else None
-    look = Looked(
+    look = LookRules(
         margin=rules.margin,
         alpha=rules.alpha,
         # At the last look, whoever is to catch up later has to have begun to.

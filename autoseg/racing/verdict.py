@@ -52,7 +52,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Looked:
+class LookRules:
     """How a rung is judged.
 
     Attributes:
@@ -77,7 +77,7 @@ class Looked:
 
 
 def judge(
-    scores: Mapping[str, Floats], earlier: Mapping[str, Floats] | None = None, look: Looked | None = None
+    scores: Mapping[str, Floats], earlier: Mapping[str, Floats] | None = None, look: LookRules | None = None
 ) -> tuple[str, dict[str, Verdict]]:
     """Who leads, and who is clearly behind.
 
@@ -89,7 +89,7 @@ def judge(
     Returns:
         The leader, and a verdict for everyone.
     """
-    look = look or Looked()
+    look = look or LookRules()
     names = list(scores)
     table = np.stack([_per_unit(scores[name], look.groups) for name in names])
     means = table.mean(axis=1)
@@ -112,7 +112,7 @@ def judge(
     return names[leader], {name: found[name] for name in names}
 
 
-def _decided(known: Verdict, is_steep: bool, units: int, look: Looked) -> Verdict:
+def _decided(known: Verdict, is_steep: bool, units: int, look: LookRules) -> Verdict:
     gap = f"{known.behind:.3f} Dice behind (at least {known.at_least:.3f}, p = {known.p:.2g})"
     clearly = known.p < look.alpha and known.at_least > look.margin
     if units < FEWEST_CASES:

@@ -135,7 +135,7 @@ def _use_one_thread() -> None:
 
 
 def _leave(signal_number: int, frame: FrameType | None) -> None:
-    """Told to end because another worker died: the case at hand is not to blame."""
+    """Ended because another worker died: the case at hand is not to blame."""
     if _place is not None:
         _place[0].array[_place[1]] = _DONE
     os._exit(128 + signal_number)

@@ -53,7 +53,7 @@ class BestCheckpoints:
     state; ``best_checkpoints.json`` lists them, best first. A file is written before the list names it, and
     removed after, so that the list on disk is always whole.
 
-    ``checkpoint_final.pth``, which stock prediction reads unasked, gets the single best weights, not the
+    ``checkpoint_final.pth``, which stock prediction reads by default, gets the single best weights, not the
     last: with one checkpoint, stock and autoseg predict the same.
     """
 

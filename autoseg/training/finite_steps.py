@@ -46,7 +46,7 @@ class FiniteTraining:
     # Of the weights that the training started with; None: an older checkpoint does not say.
     _first_weights: int | None = None
     _good: tuple[int, dict[str, Tensor]] | None = None
-    _told: bool = False
+    _warned: bool = False
     _keep_from: float = 0.0
     _left_out_kept: int = 0
     _since_look: int = 0
@@ -110,8 +110,8 @@ class FiniteTraining:
             self._keep_now_and_then()
 
     def _judge(self, loss: float) -> None:
-        if self.count.left_out and not self._told:
-            self._told = True
+        if self.count.left_out and not self._warned:
+            self._warned = True
             what = "the loss is" if loss != loss or abs(loss) == float("inf") else "the gradients are"
             self._warn(
                 f"step {self.steps_done}: {what} not finite, so the step is left out. "
@@ -141,7 +141,7 @@ class FiniteTraining:
         log.warning("%s: %s.", type(self).__name__, words)
 
     def _weights_sum(self) -> int:
-        """A checksum of all parameters, without statistics of normalisation layers, which move unasked."""
+        """A checksum of all parameters, without the running statistics of normalisation layers."""
         found = 0
         for parameter in self._bare_network().parameters():
             found = zlib.crc32(parameter.detach().float().cpu().contiguous().numpy().data.cast("B"), found)

@@ -93,8 +93,10 @@ def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None
     limits = MemoryLimits(workspace.memory_limits_of(run.dataset), run.trainer, device)
     plan, spent = limits.applied(plan, run.configuration), 0.0
     while True:
-        told = changes(planned.configuration(run.configuration), plan.configuration(run.configuration))
-        outcome = _attempt(run, workspace, device, leg, plan, spent, told)
+        memory_changes = changes(
+            planned.configuration(run.configuration), plan.configuration(run.configuration)
+        )
+        outcome = _attempt(run, workspace, device, leg, plan, spent, memory_changes)
         if isinstance(outcome, Checkpoint):
             return outcome
         # Only here, where no traceback holds the tensors any more, is their memory free.
@@ -112,7 +114,7 @@ def _attempt(
     leg: Leg | None,
     plan: Plan,
     spent: float,
-    told: list[str],
+    memory_changes: list[str],
 ) -> Checkpoint | float:
     """Train with the steps of a plan to the end; gives the seconds spent so far if memory runs out."""
     began = time.monotonic()
@@ -120,7 +122,7 @@ def _attempt(
     with _standard_output_to_log():
         trainer = _build(run, workspace, device, plan)
         spent_before = trainer.elapsed_s = max(trainer.elapsed_s, spent)
-        trainer.leg, trainer.memory_changes = leg, told
+        trainer.leg, trainer.memory_changes = leg, memory_changes
         with _stop_on_signal(trainer):
             try:
                 _set_budget(trainer, run, workspace, began, leg)

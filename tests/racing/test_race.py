@@ -17,7 +17,7 @@ from autoseg.leaderboard.statistics import Floats
 from autoseg.racing.paper import Trainers, draw_curves, look_at, paper_calculation
 from autoseg.racing.race import Look, Race, Rules, Rung, Seen, Stretch, next_stretch, run_race
 from autoseg.racing.state import RaceFile
-from autoseg.racing.verdict import MARGIN, Looked, Verdict, judge
+from autoseg.racing.verdict import MARGIN, LookRules, Verdict, judge
 
 
 def scores(mean: float, cases: int = 40, seed: int = 0, own: float = 0.02) -> Floats:
@@ -34,7 +34,7 @@ def still(**means: float) -> dict[str, Floats]:
 
 def test_only_what_is_clearly_behind_is_dropped() -> None:
     now = still(best=0.85, close=0.848, within=0.843, behind=0.80, far=0.50)
-    leader, verdicts = judge(now, now, Looked(still=1))
+    leader, verdicts = judge(now, now, LookRules(still=1))
     assert leader == "best"
     assert [name for name, verdict in verdicts.items() if verdict.drop] == ["behind", "far"]
     assert verdicts["behind"].behind == pytest.approx(0.05)
@@ -51,11 +51,11 @@ def test_the_leader_is_never_dropped_and_a_lone_trainer_leads() -> None:
 def test_one_that_is_catching_up_is_kept_and_one_that_is_not_is_dropped() -> None:
     before = still(best=0.80, riser=0.60, idler=0.70)
     now = still(best=0.82, riser=0.72, idler=0.72)
-    _, verdicts = judge(now, before, Looked(still=2))
+    _, verdicts = judge(now, before, LookRules(still=2))
     assert not verdicts["riser"].drop and "catch up" in verdicts["riser"].reason
     assert verdicts["idler"].drop
     # At the end there is no time left to catch up in.
-    assert judge(now, before, Looked(still=0))[1]["riser"].drop
+    assert judge(now, before, LookRules(still=0))[1]["riser"].drop
 
 
 def test_few_cases_cannot_tell() -> None:
@@ -71,7 +71,7 @@ def test_groups_are_the_units() -> None:
     now = {"best": best, "rival": best - np.abs(shift)}
     # A hundred cases seem to tell them apart; five groups do not.
     assert judge(now)[1]["rival"].drop
-    assert not judge(now, look=Looked(groups=groups))[1]["rival"].drop
+    assert not judge(now, look=LookRules(groups=groups))[1]["rival"].drop
 
 
 @settings(max_examples=60, deadline=None)
@@ -131,7 +131,7 @@ def test_the_tied_stop_only_where_asked_and_only_at_the_last_look() -> None:
 
 def test_one_in_its_steep_part_is_not_judged_before_the_last_look() -> None:
     now = still(best=0.85, steep=0.40, near=0.75)
-    _, verdicts = judge(now, look=Looked(steep=0.8))
+    _, verdicts = judge(now, look=LookRules(steep=0.8))
     assert not verdicts["steep"].drop and "steep part" in verdicts["steep"].reason
     assert verdicts["near"].drop
     race = run_race(["a", "b"], flat({"a": 0.85, "b": 0.3}), 1000.0)

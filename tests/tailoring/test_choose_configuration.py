@@ -8,7 +8,7 @@ from bare_trainers import ABOUT, fingerprint_of
 
 from autoseg.errors import PlanError
 from autoseg.planner import plan_experiment
-from autoseg.planner.dimension import DimensionChoice, asked_dimension
+from autoseg.planner.dimension import DimensionChoice, requested_dimension
 from autoseg.planner.plan import Plan
 from autoseg.tailoring.choose_configuration import choose_configuration
 from autoseg.tailoring.request import Request
@@ -37,7 +37,7 @@ class only_2d(Trainer):
 
 
 def decided(name: str, plan: Plan = VOLUMES) -> DimensionChoice:
-    return asked_dimension(plan, name)
+    return requested_dimension(plan, name)
 
 
 def test_the_data_decide_for_whom_has_no_dimension_of_its_own() -> None:

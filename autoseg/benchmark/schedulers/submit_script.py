@@ -26,7 +26,7 @@ NOTICE_S = 300
 ONE_TO_ONE: tuple[Stage, ...] = ("verify", "fingerprint", "plan", "predict", "evaluate")
 
 JOB_SCRIPT = """#!/bin/bash
-# One task of an array: FILE holds the ids, {index} counts them. Told to stop, it saves and is queued again.
+# One task of an array: FILE holds the ids, {index} counts them. It saves and queues again on a signal.
 stopped=0
 {command} benchmark-job {jobs} "${index}" --of "$1" --quiet &
 child=$!

@@ -161,7 +161,7 @@ def status_table(status: Status) -> RenderableType:
         taken = sum(each.seconds for each in group)
         dice = f"{sum(scores) / len(scores):.3f}" if scores else ""
         table.add_row(
-            dataset, name, str(len(group)), _told(group), dice, duration(taken) if taken >= 1 else ""
+            dataset, name, str(len(group)), _state_words(group), dice, duration(taken) if taken >= 1 else ""
         )
     reasons = dict.fromkeys(
         f"{each.cell.dataset}, {each.cell.name}: {each.word} at {each.stage}. {each.reason}"
@@ -186,7 +186,7 @@ def by_row(cells: Sequence[CellStatus]) -> dict[tuple[str, str], list[CellStatus
     return rows
 
 
-def _told(group: Sequence[CellStatus]) -> str:
+def _state_words(group: Sequence[CellStatus]) -> str:
     words = list(dict.fromkeys(each.word for each in group))
     if len(words) == 1 and words[0] in ("done", "impossible", "collapsed"):
         return words[0]

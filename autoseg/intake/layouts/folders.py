@@ -298,10 +298,10 @@ def _volumes(paths: Sequence[Path]) -> int:
         found.setdefault(1 if header is None else header.volumes, path)
     if len(found) == 1 and next(iter(found)) <= _MOST_CHANNELS:
         return next(iter(found))
-    told = ", ".join(f"{path} has {count}" for count, path in sorted(found.items())[-2:])
+    listed = ", ".join(f"{path} has {count}" for count, path in sorted(found.items())[-2:])
     raise DataError(
-        f"Images have 4 dimensions, and their volumes cannot be channels: {told}. Write the volumes that are "
-        f"to be learnt from as 3D files, the same for each case."
+        f"Images have 4 dimensions, and their volumes cannot be channels: {listed}. Write the volumes to "
+        f"learn from as 3D files, the same for each case."
     )
 
 

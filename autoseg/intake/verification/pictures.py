@@ -50,7 +50,7 @@ def shots_of(dataset: Dataset, report: VerifyReport, fingerprint: Fingerprint | 
         if finding.case is not None:
             by_case.setdefault(finding.case, []).append(finding)
     worst = sorted(by_case, key=lambda name: [-count for count in _counted(by_case[name])])
-    titles = {name: _told(by_case[name]) for name in worst}
+    titles = {name: _title(by_case[name]) for name in worst}
     for title, name in _extremes(fingerprint):
         titles[name] = f"{titles[name]}; {title[0].lower()}{title[1:]}" if name in titles else title
     known = {case.identifier: case for case in dataset.cases}
@@ -63,7 +63,7 @@ def _counted(findings: Sequence[Finding]) -> tuple[int, int]:
     return errors, len(findings) - errors
 
 
-def _told(findings: Sequence[Finding]) -> str:
+def _title(findings: Sequence[Finding]) -> str:
     counts = Counter(finding.code.replace("_", " ") for finding in findings)
     listed = ", ".join(f"{code} ({count} times)" if count > 1 else code for code, count in counts.items())
     return listed[0].upper() + listed[1:]

@@ -14,7 +14,7 @@ from autoseg.drawing import axes
 from autoseg.drawing.html import stylesheet, templates, unescaped
 from autoseg.leaderboard.page import wording
 from autoseg.leaderboard.page.overview import decided, overview
-from autoseg.leaderboard.page.race_section import RaceTold, races_of
+from autoseg.leaderboard.page.race_section import RaceReport, races_of
 from autoseg.leaderboard.page.view import Line, View, wanted_views
 from autoseg.leaderboard.quantities import quantity
 from autoseg.leaderboard.ranking.ranking import Leaderboard, RankedSet
@@ -75,7 +75,7 @@ class Section:
     overlays: tuple[Overlay, ...]
     overlay_rule: str
     by_structure: ByStructure | None
-    races: tuple[RaceTold, ...]
+    races: tuple[RaceReport, ...]
     definitions: tuple[tuple[str, str], ...]
     fingerprint: str
     split: str

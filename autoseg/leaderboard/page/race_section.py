@@ -62,7 +62,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class RaceTold:
+class RaceReport:
     """A race on the page.
 
     Attributes:
@@ -84,7 +84,7 @@ class RaceTold:
     looks: tuple[Look, ...]
 
 
-def races_of(records: Iterable[Record]) -> tuple[RaceTold, ...]:
+def races_of(records: Iterable[Record]) -> tuple[RaceReport, ...]:
     """The races that records come from, each once.
 
     Args:
@@ -106,7 +106,7 @@ def _file_of(record: Record) -> Path | None:
     return next((path for folder in folders if (path := folder / "races" / key / FILE_NAME).is_file()), None)
 
 
-def _read(path: Path, members: Sequence[Record]) -> RaceTold | None:
+def _read(path: Path, members: Sequence[Record]) -> RaceReport | None:
     """The race of a file; None for a file of another version."""
     try:
         content = read_json(path)
@@ -118,7 +118,7 @@ def _read(path: Path, members: Sequence[Record]) -> RaceTold | None:
             for entry in content["looks"]
         )
         last = content["looks"][-1]["leader"]
-        return RaceTold(
+        return RaceReport(
             content["dataset"],
             last,
             content["run_s"],

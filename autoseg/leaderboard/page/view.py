@@ -176,11 +176,11 @@ class View:
         pair = analysis.pair(a.index, b.index)
         kind = analysis.verdict(pair)
         short = self.signed(pair.mean) if len(self.lines) <= _MANY_ROWS else ""
-        told = self._words(kind, pair)
+        words = self._words(kind, pair)
         words = (
             f"{a.row.name} minus {b.row.name}: {self.signed(pair.mean)} "
             f"[{self.signed(pair.interval.low)}, {self.signed(pair.interval.high)}], "
-            f"p after Holm {p_words(pair.p_holm)}: {told}"
+            f"p after Holm {p_words(pair.p_holm)}: {words}"
             f"{', within the margin' if kind in 'ab' and analysis.negligible(pair) else ''}"
         )
         return Cell({"a": "better", "b": "worse"}.get(kind, kind), _SYMBOLS[kind], short, words)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.planner.data_facts import DataFacts
-from autoseg.planner.dimension import asked_dimension, choose_dimension
+from autoseg.planner.dimension import choose_dimension, requested_dimension
 from autoseg.planner.explain.explain import Explanation, explain, to_json, to_markdown
 from autoseg.planner.networks import Hardware, NetworkFacts
 from autoseg.planner.situation import Situation
@@ -53,7 +53,7 @@ def suitability(
     if configuration == "auto":
         choice = choose_dimension(base, data, hardware, seconds)
     else:
-        choice = asked_dimension(base, configuration)
+        choice = requested_dimension(base, configuration)
     situation = Situation(data, choice, base, hardware, budget_s, runs_each, pretrained)
     return situation, suitable_trainers(situation, names, measured)
 
