@@ -11,6 +11,7 @@ from .leaderboard import load_records as load_records
 from .leaderboard import rank as rank
 from .pipeline import Settings as Settings
 from .pipeline import plan_and_train as plan_and_train
+from .pipeline import select_model as select_model
 from .planner import Plan as Plan
 from .planner import plan_experiment as plan_experiment
 from .preprocessing import preprocess_dataset as preprocess_dataset

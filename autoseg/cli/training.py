@@ -306,17 +306,27 @@ def predict_command(
 
 @app.command("demo")
 def demo_command(
-    budget: Budget = "3m",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of every training; as many as it takes to learn if not given.")
+    ] = None,
     workspace: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo_workspace"),
     quiet: Quiet = False,
 ) -> None:
-    """Generate two small data sets and walk both to a leaderboard, in a few CPU minutes.
+    """Generate two small data sets, walk both to a leaderboard, and segment a new case of each.
+
+    It counts steps on one thread: the same numbers come out however busy the machine is.
 
     Example: `autoseg demo`
     """
     from autoseg.pipeline.demo import run_demo
 
     start(quiet)
-    leaderboard, page = run_demo(workspace_at(workspace), parse_duration(budget) or 180.0)
-    print_leaderboard(leaderboard)
-    typer.echo(f"\nThe page: {page}")
+    demo = run_demo(workspace_at(workspace), steps)
+    print_leaderboard(demo.leaderboard)
+    typer.echo(f"\nThe page: {demo.page}")
+    for selection in demo.selections:
+        typer.echo(f"Selected for {selection.dataset}: {selection.chosen.name}")
+    typer.echo(f"A new case of each, segmented by it: {demo.picture}")
+    # The commands stand by themselves, unwrapped, to be copied.
+    commands = "\n  ".join(demo.next_commands)
+    typer.echo(f"\nNext, on data of your own (dataset.json, imagesTr, labelsTr):\n  {commands}")

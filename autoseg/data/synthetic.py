@@ -20,10 +20,14 @@ from autoseg.system.files import atomic_path, read_json, write_json, write_text
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
-MR_SHAPE, MR_SPACING = (24, 56, 56), (2.0, 1.0, 1.0)
-US_SHAPE = (160, 200)
+MR_SHAPE, MR_SPACING = (16, 40, 40), (2.0, 1.0, 1.0)
+US_SHAPE = (96, 120)
+# Length of a pixel's side, in the units that the probe and the head are drawn in.
+US_PITCH = 5 / 3
 # Raised when the same seed gives other pictures than before.
-VERSION = 1
+VERSION = 2
+# The index of a case that is in no data set.
+NEW_CASE = 100_000
 
 
 def make_demo(folder: Path, seed: int = 0, cases: tuple[int, int] = (20, 24)) -> tuple[Path, Path]:
@@ -68,18 +72,39 @@ def _make(root: Path, content: Mapping[str, Any], write: Callable[[Path, int, in
     write_json(path, content)
 
 
+def make_new_cases(folder: Path, seed: int = 0) -> tuple[tuple[Path, Path], tuple[Path, Path]]:
+    """Generate one more volume and one more picture, which are in no data set.
+
+    Args:
+        folder: where they are made; what is there is written again.
+        seed: of the data sets that they go with.
+
+    Returns:
+        For the volume and for the picture a folder of images and a folder of labels.
+    """
+    places = [(folder / kind / "images", folder / kind / "labels") for kind in ("volume", "picture")]
+    _write_volume(*places[0], "mr_new", np.random.default_rng([seed, 901, NEW_CASE]))
+    rngs = np.random.default_rng([seed, 902, NEW_CASE]), np.random.default_rng([seed, 902, NEW_CASE, 1])
+    _write_picture(*places[1], "us_new", *rngs)
+    return places[0], places[1]
+
+
 def _write_volumes(root: Path, seed: int, number: int) -> None:
+    for index in range(number):
+        rng = np.random.default_rng([seed, 901, index])
+        _write_volume(root / "imagesTr", root / "labelsTr", f"mr_{index:03d}", rng)
+
+
+def _write_volume(images: Path, labels: Path, name: str, rng: np.random.Generator) -> None:
     import SimpleITK as sitk
 
     stuff = {"spacing": MR_SPACING[::-1], "origin": (0.0, 0.0, 0.0), "direction": tuple(np.eye(3).ravel())}
-    for index in range(number):
-        image, label = mr_phantom(np.random.default_rng([seed, 901, index]))
-        itk = sitk.GetImageFromArray(image)
-        itk.SetSpacing(stuff["spacing"])
-        with atomic_path(root / "imagesTr" / f"mr_{index:03d}_0000.nii.gz") as path:
-            sitk.WriteImage(itk, str(path), True)
-        path = root / "labelsTr" / f"mr_{index:03d}.nii.gz"
-        write_segmentation(label, path, {"sitk_stuff": stuff}, "SimpleITKIO")
+    image, label = mr_phantom(rng)
+    itk = sitk.GetImageFromArray(image)
+    itk.SetSpacing(stuff["spacing"])
+    with atomic_path(images / f"{name}_0000.nii.gz") as path:
+        sitk.WriteImage(itk, str(path), True)
+    write_segmentation(label, labels / f"{name}.nii.gz", {"sitk_stuff": stuff}, "SimpleITKIO")
 
 
 def _write_pictures(root: Path, seed: int, number: int) -> None:
@@ -87,13 +112,18 @@ def _write_pictures(root: Path, seed: int, number: int) -> None:
     for index in range(number):
         exam, view = divmod(index, 2)
         name = f"us_{exam:03d}_{'ab'[view]}"
-        image, label = ultrasound_phantom(
-            np.random.default_rng([seed, 902, exam]), np.random.default_rng([seed, 902, exam, 1 + view])
-        )
-        write_segmentation(image[None], root / "imagesTr" / f"{name}_0000.png", {}, "NaturalImage2DIO")
-        write_segmentation(label[None], root / "labelsTr" / f"{name}.png", {}, "NaturalImage2DIO")
+        rngs = np.random.default_rng([seed, 902, exam]), np.random.default_rng([seed, 902, exam, 1 + view])
+        _write_picture(root / "imagesTr", root / "labelsTr", name, *rngs)
         rows.append(f"{name},exam_{exam:03d}")
     write_text(root / "groups.csv", "\n".join(rows) + "\n")
+
+
+def _write_picture(
+    images: Path, labels: Path, name: str, exam: np.random.Generator, view: np.random.Generator
+) -> None:
+    image, label = ultrasound_phantom(exam, view)
+    write_segmentation(image[None], images / f"{name}_0000.png", {}, "NaturalImage2DIO")
+    write_segmentation(label[None], labels / f"{name}.png", {}, "NaturalImage2DIO")
 
 
 # Volumes: a bent tube of two parts in a piece of brain.
@@ -103,7 +133,7 @@ def mr_phantom(rng: np.random.Generator) -> tuple[NDArray[np.int16], Bytes]:
     """One volume and its label: a thick head (1) that goes over into a thin body (2).
 
     Returns:
-        image (24, 56, 56) with a spacing of 2 x 1 x 1 mm, and label of the same shape.
+        image (16, 40, 40) with a spacing of 2 x 1 x 1 mm, and label of the same shape.
     """
     grid = np.indices(MR_SHAPE, float) * np.reshape(MR_SPACING, (3, 1, 1, 1))
     grid -= grid.mean((1, 2, 3), keepdims=True)
@@ -115,8 +145,8 @@ def mr_phantom(rng: np.random.Generator) -> tuple[NDArray[np.int16], Bytes]:
 
     image = _tissue(warped, depth, rng)
     inside, is_head = _soft(depth / 0.7), _soft((split - along) * 25)
-    image += inside * (is_head * rng.normal(103, 3) + (1 - is_head) * rng.normal(74, 3) - image)
-    image *= np.exp(_smooth_noise(rng, MR_SHAPE, (8.0, 16.0, 16.0), 0.12))
+    image += inside * (is_head * rng.normal(98, 3) + (1 - is_head) * rng.normal(66, 3) - image)
+    image *= np.exp(_smooth_noise(rng, MR_SHAPE, (8.0, 16.0, 16.0), 0.06))
     # Magnitude of a complex signal with Gaussian noise: a Rician distribution.
     noise = rng.normal(0, 8.0, (2, *MR_SHAPE))
     image = np.hypot(image + noise[0], noise[1]) * rng.lognormal(1.0, 0.5)
@@ -126,10 +156,10 @@ def mr_phantom(rng: np.random.Generator) -> tuple[NDArray[np.int16], Bytes]:
 def _tube(grid: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """How deep each voxel lies in the tube (mm, negative outside), and where along it (0 to 1)."""
     t = np.linspace(0, 1, 48)
-    bend, length = rng.uniform(5, 11), rng.uniform(30, 38)
+    bend, length = rng.uniform(4, 9), rng.uniform(26, 32)
     line = np.stack([4 * bend * (t - 0.5) ** 2 - bend / 2, length * (t - 0.5), bend * np.sin(2.5 * t)])
-    line = _rotation(rng, 0.35) @ line + rng.normal(0, 2.0, (3, 1))
-    radius = np.interp(t, [0, 0.12, 0.4, 1], [4.8, 7.4, 5.6, 3.4]) * rng.uniform(0.88, 1.12)
+    line = _rotation(rng, 0.35) @ line + rng.normal(0, 1.5, (3, 1))
+    radius = np.interp(t, [0, 0.12, 0.4, 1], [5.2, 7.8, 6.2, 4.4]) * rng.uniform(0.88, 1.12)
     points = grid.reshape(3, -1).T
     # |a - b|^2 = a^2 + b^2 - 2ab: one matrix product instead of all differences.
     squared = (points**2).sum(1)[:, None] + (line**2).sum(0) - 2 * points @ line
@@ -138,18 +168,18 @@ def _tube(grid: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def _tissue(grid: Floats, depth: Floats, rng: np.random.Generator) -> Floats:
-    """White matter with folds of grey matter, ventricles, and blobs as bright as what is labelled."""
+    """White matter with folds of grey matter, and ventricles, darker than all that is labelled."""
     white = _soft(2.2 * _smooth_noise(rng, MR_SHAPE, (2.0, 4.0, 4.0), 1.0) + 1.0)
     # A sheath of white matter lies around the tube, with gaps where only its shape tells the border.
     gaps = _soft(3 * _smooth_noise(rng, MR_SHAPE, (3.0, 6.0, 6.0), 1.0) + 2.0)
     white = np.maximum(white, gaps * np.exp(-((depth / 3.0) ** 2)))
-    image = 118 + 34 * white
-    for brightness in (38.0, 38.0, 103.0, 74.0):
-        radii = rng.uniform(3.0, 7.0, 3)
-        centre = rng.uniform(-0.5, 0.5, 3) * (44, 50, 50)
+    image = 128 + 30 * white
+    for _ in range(10):
+        radii = rng.uniform(4.0, 7.0, 3)
+        centre = rng.uniform(-0.5, 0.5, 3) * (28, 36, 36)
         turned = np.tensordot(_rotation(rng, 1.5), grid - centre[:, None, None, None], 1)
         inner = 1 - np.sqrt(((turned / radii[:, None, None, None]) ** 2).sum(0))
-        image += _soft(inner * radii.mean() / 0.7) * (brightness - image)
+        image += _soft(inner * radii.mean() / 0.7) * (30 - image)
     return image
 
 
@@ -173,7 +203,7 @@ def ultrasound_phantom(exam: np.random.Generator, view: np.random.Generator) -> 
         view: draws what differs, the position of the head and the speckle.
 
     Returns:
-        image and label (160, 200).
+        image and label (96, 120).
     """
     from scipy.ndimage import map_coordinates
 
@@ -188,7 +218,7 @@ def ultrasound_phantom(exam: np.random.Generator, view: np.random.Generator) -> 
     speckle = _speckle(echo.shape, view, noise)
     fan = np.clip(gain * (0.5 + 0.29 * np.log10(np.maximum(echo * speckle, 1e-4))), 0, 1)
 
-    rows, columns = np.indices(US_SHAPE, float)
+    rows, columns = np.indices(US_SHAPE, float) * US_PITCH
     away = np.stack([rows - apex[0], columns - apex[1]])
     depth, angle = np.hypot(*away), np.arctan2(away[1], away[0])
     position = [depth - depths[0], (angle - angles[0]) / (angles[1] - angles[0])]

@@ -22,7 +22,7 @@ from autoseg.planner.plan import Configuration, Plan
 from autoseg.preprocessing.dataset import preprocess_case
 from autoseg.preprocessing.restore import restore_slabs
 from autoseg.run import predicting_checkpoints
-from autoseg.system.device import autocast_dtype
+from autoseg.system.device import autocast_dtype, find_device
 from autoseg.system.files import read_json
 
 
@@ -131,9 +131,9 @@ def _mean(parts: Iterator[torch.Tensor]) -> torch.Tensor:
 
 
 def load_model(
-    folder: Path,
-    folds: Sequence[int | str],
-    device: torch.device,
+    folder: Path | str,
+    folds: Sequence[int | str] | None = None,
+    device: torch.device | str = "auto",
     mirroring: bool = True,
     as_trained: bool = False,
 ) -> Model:
@@ -143,20 +143,21 @@ def load_model(
 
     Args:
         folder: the model's folder.
-        folds: the folds that predict together.
-        device: where to compute.
+        folds: the folds that predict together; None: all whose training has ended.
+        device: where to compute; ``auto`` takes a GPU where there is one.
         mirroring: whether to average over mirrored copies where the checkpoint allows it.
         as_trained: leave the networks as they are, not prepared for a processor.
 
     Raises:
         RunError: if a checkpoint is missing or is not a model of autoseg or nnU-Net.
+        UsageError: if the device is not there.
     """
-
+    folder, device = Path(folder), find_device(device) if isinstance(device, str) else device
     dataset_json = read_json(folder / "dataset.json", RunError)
     document = read_json(folder / "plans.json", RunError)
     plan, manager = Plan.from_json(document), nnunet.plans_manager(document)
     networks, axes, trainer, name = [], (), "", ""
-    paths = [predicting_checkpoints(folder / f"fold_{fold}") for fold in folds]
+    paths = [predicting_checkpoints(folder / f"fold_{fold}") for fold in folds or trained_folds(folder)]
     for path in (path for several in paths for path in several):
         checkpoint = nnunet.read_checkpoint(path)
         trainer, name = checkpoint["trainer_name"], checkpoint["init_args"]["configuration"]

@@ -17,7 +17,7 @@ from autoseg.data.image import finite
 from autoseg.data.orientation import turned_as_learnt
 from autoseg.errors import DataError
 from autoseg.inference.history import History
-from autoseg.inference.inputs import LeftOut
+from autoseg.inference.inputs import LeftOut, inputs_of
 from autoseg.system import progress
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,8 @@ class Predicted:
 
 def predict_cases(
     model: Predictor,
-    cases: Sequence[Case],
-    output: Path,
+    cases: Sequence[Case] | Path | str,
+    output: Path | str,
     *,
     maker: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -71,21 +71,25 @@ def predict_cases(
 
     Args:
         model: see `load_model`, and `load_ensemble` for several.
-        cases: cases whose images are in the channel order of the model's data set.
+        cases: cases whose images are in the channel order of the model's data set; or their folder.
         output: folder; created if need be.
         maker: the model's hash and the options, by which a segmentation that is there is known to be what
             would be made again; None: every case is predicted.
         overwrite: predict all again, and replace whatever is there.
 
     Raises:
+        DataError: if the folder holds no case that the model takes.
         RunError: if a segmentation would be replaced that was not made here, before any is predicted.
     """
-    ending = model.dataset_json["file_ending"]
+    ending, output = model.dataset_json["file_ending"], Path(output)
+    files, retained, left_out = [], [], []
+    if isinstance(cases, (str, Path)):
+        inputs = inputs_of(Path(cases), ending, _channels_of(model))
+        cases, left_out = inputs.cases, [*inputs.left_out]
     targets = {case.identifier: output / f"{case.identifier}{ending}" for case in cases}
     history = History(output, maker or {})
     if not overwrite:
         history.refuse_foreign(list(targets.values()))
-    files, retained, left_out = [], [], []
     turned: Counter[str] = Counter()
     with progress.stage("Predict", total=len(cases)) as advance:
         for case in cases:
@@ -108,11 +112,11 @@ def predict_cases(
 def _predict(model: Predictor, case: Case, target: Path) -> str:
     """Predict one case; in letters how the file is stored, where it had to be turned."""
     raw = finite(images.read_images(case.images, model.reader), case.images)
-    channels = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
+    channels = _channels_of(model)
     if len(raw.array) != len(channels):
         raise DataError(
             f"{case.images[0]} has {len(raw.array)} channels, but the model takes {len(channels)} "
-            f"({', '.join(map(str, channels.values()))}). Write a 4D image as one file for each channel."
+            f"({', '.join(channels)}). Write a 4D image as one file for each channel."
         )
     beside = case.images[0].with_name(f"{case.identifier}.json")
     if model.reader == "Tiff3DIO" and raw.spacing == (1.0, 1.0, 1.0) and not beside.is_file():
@@ -128,6 +132,11 @@ def _predict(model: Predictor, case: Case, target: Path) -> str:
         segmentation = turn.back.apply(segmentation)
     images.write_segmentation(segmentation, target, raw.properties, model.reader)
     return "" if turn is None else turn.code
+
+
+def _channels_of(model: Predictor) -> list[str]:
+    names = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
+    return [str(name) for name in names.values()]
 
 
 def _left_out(case: Case, problem: DataError) -> LeftOut:

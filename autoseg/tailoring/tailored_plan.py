@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -127,7 +128,8 @@ def _fitted_shape(fitting: Fitting) -> tuple[Shape, list[Decision]]:
     if variant.request.seconds is not None:
         return fitting.fit(variant.request.seconds)
     if variant.request.small:
-        return small_shape(published, variant.trainer.smallest_batch), []
+        patch = variant.configuration[0].patch_size
+        return small_shape(published, variant.trainer.smallest_batch, math.prod(patch)), []
     return published, []
 
 

@@ -71,8 +71,10 @@ def optimiser_words(trainer: type[Trainer], chosen: Hyperparameters) -> list[str
 # A look at the validation patches and a lower learning rate after each tenth of the training.
 EPOCHS = 10
 
-# Of the planned patch's voxels; less would hold no structure of a small volume.
+# Of the planned patch's voxels, but never fewer than the second number: 16 x 32 x 32 or 128 x 128 voxels, in
+# which a structure is seen with what lies around it.
 SMALL_PATCH = 1 / 8
+LEAST_VOXELS = 16_384
 
 
 def count_steps(steps: int, chosen: Hyperparameters) -> Chosen:
@@ -90,15 +92,17 @@ def count_steps(steps: int, chosen: Hyperparameters) -> Chosen:
     return chosen, [found, *mirroring]
 
 
-def small_shape(published: Shape, smallest_batch: int) -> Shape:
+def small_shape(published: Shape, smallest_batch: int, voxels: int) -> Shape:
     """A small batch, width and patch, whatever is measured: for a look at the whole path in minutes.
 
     Args:
         published: batch and width of the plan.
         smallest_batch: what the trainer's normalisation bears.
+        voxels: of the planned patch.
     """
     width = None if published.width is None else min(NARROWEST, published.width)
-    return Shape(min(smallest_batch, published.batch_size), width, 1.0, SMALL_PATCH)
+    share = min(1.0, max(SMALL_PATCH, LEAST_VOXELS / voxels))
+    return Shape(min(smallest_batch, published.batch_size), width, 1.0, share)
 
 
 def step_changes(trainer: type[Trainer], steps: int | None) -> list[str]:

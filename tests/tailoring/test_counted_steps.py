@@ -27,6 +27,12 @@ def test_a_short_training_is_not_mirrored_unless_a_user_says_so() -> None:
 
 
 def test_a_small_shape_is_never_larger_than_the_published_one() -> None:
-    assert small_shape(Shape(9, 32, 1.0), 2) == Shape(2, 8, 1.0, 1 / 8)
-    assert small_shape(Shape(2, None, 1.0), 8) == Shape(2, None, 1.0, 1 / 8)
-    assert small_shape(Shape(4, 4, 1.0), 2).width == 4
+    large = 512 * 512
+    assert small_shape(Shape(9, 32, 1.0), 2, large) == Shape(2, 8, 1.0, 1 / 8)
+    assert small_shape(Shape(2, None, 1.0), 8, large) == Shape(2, None, 1.0, 1 / 8)
+    assert small_shape(Shape(4, 4, 1.0), 2, large).width == 4
+
+
+def test_a_small_patch_holds_a_structure_with_what_lies_around_it() -> None:
+    assert small_shape(Shape(2, 32, 1.0), 2, 4 * 16_384).patch_share == 1 / 4
+    assert small_shape(Shape(2, 32, 1.0), 2, 96 * 128).patch_share == 1.0
