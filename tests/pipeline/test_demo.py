@@ -205,4 +205,4 @@ def test_the_demo_learns(tmp_path: Path) -> None:
     assert found["Dataset901_DemoMR", "nnunet"] > 0.85
     assert found["Dataset901_DemoMR", "brainunet"] > 0.75
     assert found["Dataset902_DemoUltrasound", "nnunet"] > 0.95
-    assert found["Dataset902_DemoUltrasound", "mobilenetv2_unet"] > 0.95
+    assert found["Dataset902_DemoUltrasound", "resnet34_mlp"] > 0.95
