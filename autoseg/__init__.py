@@ -4,10 +4,15 @@ The public names stand in ``__init__.pyi``. Each is imported when it is first us
 costs nothing. Every folder names what is public of it in the same way.
 """
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import lazy_loader
 
-__version__ = version("autoseg")
+# What pip calls it: PyPI's `autoseg` is another program, with the same command word.
+DISTRIBUTION = "autoseg-medical"
+try:
+    __version__ = version(DISTRIBUTION)
+except PackageNotFoundError:  # run from its source, not installed
+    __version__ = "unknown"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["__version__"]

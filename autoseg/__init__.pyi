@@ -22,4 +22,5 @@ from .training import train as train
 from .transfer import FineTunePolicy as FineTunePolicy
 from .workspace import Workspace as Workspace
 
+DISTRIBUTION: str
 __version__: str

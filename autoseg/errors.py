@@ -17,6 +17,8 @@ Callers catch the level they care about::
 
 from __future__ import annotations
 
+from autoseg import DISTRIBUTION
+
 
 class AutosegError(Exception):
     """Base of all errors that a user can do something about.
@@ -56,5 +58,5 @@ class MissingDependency(AutosegError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}. Install it: pip install 'autoseg[{extra}]'"
+            f"{purpose} needs the package {package!r}. Install it: pip install '{DISTRIBUTION}[{extra}]'"
         )

@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from autoseg import __version__
+
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 
@@ -35,7 +37,8 @@ def machine(device: str = "cpu", packages: tuple[str, ...] = ()) -> dict[str, An
         "load_average_at_start": round(os.getloadavg()[0], 2),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("autoseg", "numpy", *packages)},
+            **{name: version(name) for name in ("numpy", *packages)},
+            "autoseg": __version__,
         },
     }
 

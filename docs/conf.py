@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version as installed_version
 from pathlib import Path
+
+import autoseg
 
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 project = "autoseg"
 author = "The autoseg developers"
 copyright = "The autoseg developers"
-release = installed_version("autoseg")
+release = autoseg.__version__
 
 extensions = [
     "myst_parser",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -87,10 +88,17 @@ def test_plugins_are_found_by_file_name_and_by_path(tmp_path: Path) -> None:
         plugins.find("architectures", "no_such_network")
 
 
+def test_the_distribution_is_not_the_other_autoseg() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["name"] == autoseg.DISTRIBUTION != "autoseg"
+    assert list(project["scripts"]) == ["autoseg"]
+    assert autoseg.__version__ in (project["version"], "unknown")  # unknown where it is not installed
+
+
 def test_errors_are_one_family_with_exit_statuses() -> None:
     assert UsageError("x").exit_status == 2
     assert DataError("x").exit_status == 1
-    assert "pip install 'autoseg[cluster]'" in str(
+    assert "pip install 'autoseg-medical[cluster]'" in str(
         MissingDependency("snakemake", "cluster", "The cluster engine")
     )
     assert issubclass(MissingDependency, AutosegError)

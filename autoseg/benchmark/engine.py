@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from autoseg import plugins
+from autoseg import DISTRIBUTION, plugins
 from autoseg.benchmark.jobs.board import JobState
 from autoseg.benchmark.jobs.graph import Graph
 from autoseg.errors import UsageError
 
 AUTOSEG = (sys.executable, "-m", "autoseg")
-EXTRA = "autoseg[cluster]"
+EXTRA = f"{DISTRIBUTION}[cluster]"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import platform
 import sys
 import tempfile
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import typer
+
+from autoseg import __version__
 
 # sysexits.h: an error of the program itself, not of its input.
 UNEXPECTED = 70
@@ -53,13 +54,9 @@ def system_words(error: OSError) -> str:
 
 
 def _logged(error: BaseException) -> str:
-    try:
-        release = version("autoseg")
-    except PackageNotFoundError:
-        release = "unknown"
     text = "".join(
         [
-            f"autoseg {release}, Python {platform.python_version()}, {platform.platform()}\n",
+            f"autoseg {__version__}, Python {platform.python_version()}, {platform.platform()}\n",
             f"command: {' '.join(sys.argv[1:])}\n\n",
             *traceback.format_exception(error),
         ]

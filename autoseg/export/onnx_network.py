@@ -45,7 +45,7 @@ def write_network(network: nn.Module, channels: int, patch_size: Sequence[int], 
         The largest difference of the logits, as a part of their spread.
 
     Raises:
-        MissingDependency: without the packages of ``autoseg[onnx]``.
+        MissingDependency: without the packages of ``autoseg-medical[onnx]``.
         RunError: if the network cannot be written as ONNX, or gives something else there.
     """
     check_packages()
@@ -74,7 +74,7 @@ def write_network(network: nn.Module, channels: int, patch_size: Sequence[int], 
 
 
 def check_packages() -> None:
-    """Make sure that the packages of ``autoseg[onnx]`` are there.
+    """Make sure that the packages of ``autoseg-medical[onnx]`` are there.
 
     Raises:
         MissingDependency: naming the first one that is not.

@@ -10,12 +10,12 @@ import logging
 import tempfile
 import zipfile
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from autoseg import __version__
 from autoseg.bundle.archive import MANIFEST, MODEL, manifest_of
 from autoseg.bundle.description import READERS, Description, Member
 from autoseg.data.dataset import labels_from_json
@@ -44,7 +44,7 @@ def export_bundle(model: Path, output: Path) -> Path:
         `output`.
 
     Raises:
-        MissingDependency: without the packages of ``autoseg[onnx]``.
+        MissingDependency: without the packages of ``autoseg-medical[onnx]``.
         RunError: if the model is not complete, reads images that a bundle cannot read, or gives something
             else in onnxruntime.
         UsageError: if the output is there already.
@@ -120,7 +120,7 @@ def _description(source: Path, model: Model, members: tuple[Member, ...], worst:
         "trainer": model.trainer,
         "configuration": model.configuration.name,
         "plan": model.plan.name,
-        "version": version("autoseg"),
+        "version": __version__,
         "exported": datetime.now(UTC).date().isoformat(),
         "difference_to_torch": float(f"{worst:.3g}"),
         "fingerprint": {

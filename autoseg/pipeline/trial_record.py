@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autoseg import __version__
 from autoseg.data.dataset import Dataset
 from autoseg.data.few_cases import subset
 from autoseg.data.fingerprint import Fingerprint
@@ -226,8 +227,7 @@ def _device_in_words(trial: Trial) -> str:
 
 def code_version() -> tuple[str, bool | None]:
     """autoseg's version with the commit where it runs from a checkout, and whether that has changes."""
-    version = importlib.metadata.version("autoseg")
-    root = Path(__file__).parents[2]
+    version, root = __version__, Path(__file__).parents[2]
     if not (root / ".git").exists():
         return version, None
     try:

@@ -94,7 +94,7 @@ def test_the_other_families() -> None:
     assert all(row["name"] in shown("architectures", rows, 80) for row in rows)
     assert "dice" in shown("metrics", catalogue.entries("metrics"), 80)
     assert "reference" not in catalogue.document("metrics")
-    assert "autoseg[cluster]" in shown("engines", catalogue.entries("engines"), 120)
+    assert "autoseg-medical[cluster]" in shown("engines", catalogue.entries("engines"), 120)
     assert set(catalogue.document("engines")) == {"engines"}
     with pytest.raises(UsageError, match="Choose trainers, architectures, metrics, layouts, engines"):
         catalogue.entries("colours")

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoseg import __version__
 from autoseg.errors import AutosegError
 from autoseg.system.device import autocast_dtype, model_name
 from autoseg.system.files import read_json, write_json
@@ -61,7 +62,8 @@ def calibrate(path: Path, device: str = "cpu") -> MemoryCalibration:
     # A home that many machines share has one such file, and processors differ in the kernels they run.
     key = f"{device} {platform.machine()} {model_name(device)} python {platform.python_version()}"
     key += f" {autocast_dtype(torch.device(device)) or torch.float32}"
-    key += "".join(f" {name} {importlib.metadata.version(name)}" for name in ("autoseg", "torch", "nnunetv2"))
+    key += "".join(f" {name} {importlib.metadata.version(name)}" for name in ("torch", "nnunetv2"))
+    key += f" autoseg {__version__}"
     stored = _stored(path)
     if key in stored:
         return MemoryCalibration.from_json(stored[key])
