@@ -53,6 +53,13 @@ def test_help_lists_the_walk() -> None:
         assert command in done.stdout
 
 
+def test_the_version_is_printed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "autoseg", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"autoseg {autoseg.__version__}\n"
+
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "value.json"
     write_json(path, {"a": 1})
