@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import lazy_loader
 
-# What pip calls it: PyPI's `autoseg` is another program, with the same command word.
-DISTRIBUTION = "autoseg-medical"
+from autoseg.errors import DISTRIBUTION
+
 try:
     __version__ = version(DISTRIBUTION)
 except PackageNotFoundError:  # run from its source, not installed

@@ -22,5 +22,4 @@ from .training import train as train
 from .transfer import FineTunePolicy as FineTunePolicy
 from .workspace import Workspace as Workspace
 
-DISTRIBUTION: str
 __version__: str

@@ -17,7 +17,8 @@ Callers catch the level they care about::
 
 from __future__ import annotations
 
-from autoseg import DISTRIBUTION
+# What pip calls autoseg: PyPI's `autoseg` is another program, with the same command word.
+DISTRIBUTION = "autoseg-medical"
 
 
 class AutosegError(Exception):

@@ -11,7 +11,7 @@ import pytest
 
 import autoseg
 from autoseg import plugins
-from autoseg.errors import AutosegError, DataError, MissingDependency, UsageError
+from autoseg.errors import DISTRIBUTION, AutosegError, DataError, MissingDependency, UsageError
 from autoseg.system.files import atomic_path, digest, read_json, write_json
 
 HEAVY = ("torch", "nnunetv2", "skimage", "matplotlib", "monai")
@@ -97,7 +97,7 @@ def test_plugins_are_found_by_file_name_and_by_path(tmp_path: Path) -> None:
 
 def test_the_distribution_is_not_the_other_autoseg() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    assert project["name"] == autoseg.DISTRIBUTION != "autoseg"
+    assert project["name"] == DISTRIBUTION != "autoseg"
     assert list(project["scripts"]) == ["autoseg"]
     assert autoseg.__version__ in (project["version"], "unknown")  # unknown where it is not installed
 

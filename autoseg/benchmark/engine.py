@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from autoseg import DISTRIBUTION, plugins
+from autoseg import plugins
 from autoseg.benchmark.jobs.board import JobState
 from autoseg.benchmark.jobs.graph import Graph
-from autoseg.errors import UsageError
+from autoseg.errors import DISTRIBUTION, UsageError
 
 AUTOSEG = (sys.executable, "-m", "autoseg")
 EXTRA = f"{DISTRIBUTION}[cluster]"
