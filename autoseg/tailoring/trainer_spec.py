@@ -61,10 +61,12 @@ class Choice:
 
     @property
     def identity(self) -> str:
-        """The name with, of a trainer that is a file, its content: what makes two trainers the same."""
+        """The name with, of what are files, their contents: what makes two trainers the same."""
         if not self.name.endswith(".py"):
             return self.name
-        return f"{self.trainer}@{plugins.PluginFile.of(self.name).sha256}"
+        network = plugins.trainer_class(self.name).architecture or ""
+        files = [self.name, *([network] if network.endswith(".py") else [])]
+        return "@".join([self.trainer, *(plugins.PluginFile.of(file).sha256 for file in files)])
 
     @property
     def row_options(self) -> dict[str, Any]:
