@@ -259,6 +259,17 @@ def _natural_array(path: Path) -> Array:
     return array
 
 
+def deep_colours(path: Path) -> str:
+    """What a PNG holds in 16 bits that readers of pictures give in 8, in words; empty for any other file."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[24] != 16:
+        return ""
+    return {2: "a picture in colours", 4: "grey with transparency", 6: "in colours with transparency"}.get(
+        head[25], ""
+    )
+
+
 def write_natural(segmentation: Array, path: Path, properties: Mapping[str, Any]) -> None:
     with atomic_path(path) as temporary:
         if path.suffix.lower() in TIFF_ENDINGS:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoseg.data.formats import itk_geometry, itk_header, unreadable
+from autoseg.data.formats import deep_colours, itk_geometry, itk_header, unreadable
 from autoseg.data.image import ImageError
 from autoseg.errors import DataError
 from autoseg.intake.grid import Grid
@@ -38,6 +38,12 @@ def grid_of(content: Content) -> Grid:
     try:
         with Image.open(content.source) as picture:
             _refuse_turned_picture(content.source, picture)
+            if lost := deep_colours(content.source):
+                raise ImageError(
+                    content.source,
+                    f"is {lost} of 16 bits, and would be read with 8",
+                    "Write grey values of 16 bits without transparency, or colours of 8 bits.",
+                )
             return Grid(picture.size, (1.0, 1.0))
     except OSError as problem:
         raise ImageError(content.source, f"cannot be read as a picture ({problem})") from problem

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.data.dataset import Case
+from autoseg.data.formats import deep_colours
 from autoseg.data.image import ImageError
 from autoseg.intake.nifti_bytes import CONTRADICTION_VOXELS, NiftiHeader, read_header
 from autoseg.intake.verification.findings import Finding, error, warning
@@ -18,7 +19,9 @@ _AXES = ("columns", "rows", "slices")
 
 
 def check_header(case: Case, path: Path) -> Iterator[Finding]:
-    """Check a NIfTI file's header; of other files nothing is said, and of one that cannot be unpacked."""
+    """Check the header of a NIfTI or PNG file; others, and those that cannot be unpacked, pass."""
+    if path.suffix.lower() == ".png" and path.is_file():
+        yield from _check_png(case, path)
     if not path.name.lower().endswith((".nii", ".nii.gz")) or not path.is_file():
         return
     try:
@@ -34,6 +37,14 @@ def check_header(case: Case, path: Path) -> Iterator[Finding]:
         *_scaling(header),
     ):
         yield severity(code, message, remedy, case=case.identifier, file=path)
+
+
+def _check_png(case: Case, path: Path) -> Iterator[Finding]:
+    if lost := deep_colours(path):
+        message = f"It is {lost} of 16 bits; it is read with 8, and the other half is lost."
+        remedy = "Write grey values of 16 bits without transparency, or colours of 8 bits."
+        severity = error if path == case.label else warning
+        yield severity("depth_lost", message, remedy, case=case.identifier, file=path)
 
 
 def _spacing(header: NiftiHeader) -> _Found:
