@@ -35,10 +35,17 @@ from autoseg.workspace import Workspace
 
 Row = dict[str, Any]
 TRAINED, PREDICTED, STARTS = 24, 5, 3
-SETS = {
-    "Dataset018_FetalHead": ("2d", ("nnunet", "resnet34_mlp", "mobilenetv2_unet", "resnet50_unet")),
-    "Dataset004_Hippocampus": ("3d_fullres", ("nnunet", "brainunet", "deepmrseg")),
-}
+FETAL_HEAD, HIPPOCAMPUS = "Dataset018_FetalHead", "Dataset004_Hippocampus"
+CONFIGURATION = {FETAL_HEAD: "2d", HIPPOCAMPUS: "3d_fullres"}
+MODELS = (
+    (FETAL_HEAD, "nnunet"),
+    (HIPPOCAMPUS, "nnunet"),
+    (FETAL_HEAD, "resnet34_mlp"),
+    (HIPPOCAMPUS, "brainunet"),
+    (FETAL_HEAD, "mobilenetv2_unet"),
+    (FETAL_HEAD, "resnet50_unet"),
+    (FETAL_HEAD, "deepmrseg:orientations=1"),
+)
 IN_FLOAT32 = """
 import sys
 from pathlib import Path
@@ -106,12 +113,14 @@ def equal(one: Path, other: Path) -> tuple[float, float]:
 def rows(data: Path, light: Path, steps: int, work: Path) -> Iterator[Row]:
     """One model after the other: trained, exported, and predicting."""
     workspace = Workspace.locate(work / "workspace")
-    for name, (configuration, trainers) in SETS.items():
-        raw, images = some_cases(data / name, work)
+    places = {name: some_cases(data / name, work) for name in CONFIGURATION}
+    for name, trainer in MODELS:
+        raw, images = places[name]
+        configuration = CONFIGURATION[name]
         settings = Settings(steps=steps, small=True, device="cpu", workers=1, configuration=configuration)
-        for trainer in trainers:
-            model = train_one(raw, trainer, 0, workspace, settings).run.model_folder
-            yield {"dataset": name, "trainer": trainer, **measured(model, images, light, work / model.name)}
+        model = train_one(raw, trainer, 0, workspace, settings).run.model_folder
+        folder = work / f"{name}_{model.name}"
+        yield {"dataset": name, "trainer": trainer, **measured(model, images, light, folder)}
 
 
 def measured(model: Path, images: Path, light: Path, work: Path) -> Row:
