@@ -9,7 +9,7 @@ from typing import Any
 from autoseg.bundle.archive import FORMAT, VERSION, BundleError
 from autoseg.data.labels import Labels, Region
 from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
-from autoseg.planner.plan import Plan
+from autoseg.preprocessing.axes import Axes
 
 # Readers that a bundle has, all of them SimpleITK's.
 READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NaturalImage2DIO", "NibabelIO")
@@ -20,7 +20,7 @@ class Member:
     """One model of a bundle: preprocessing, sliding window and networks.
 
     Attributes:
-        plan: for the order of the axes and the intensities; nothing else of it is set.
+        plan: the part of it that gives the order of the axes and the intensities.
         configuration: for grid, normalisation, resampling and patch.
         step_size: step of the sliding window, in patches.
         mirror_axes: axes of the patch over whose mirrored copies predictions are averaged.
@@ -28,7 +28,7 @@ class Member:
         averages_probabilities: whether the mean over the networks is of probabilities, not of logits.
     """
 
-    plan: Plan
+    plan: Axes
     configuration: Configuration
     step_size: float
     mirror_axes: tuple[int, ...]
@@ -62,7 +62,7 @@ class Member:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], reader: str) -> Member:
+    def from_json(cls, content: Mapping[str, Any]) -> Member:
         """Read what `to_json` wrote; KeyError, TypeError or ValueError if it is something else."""
         before, window = content["preprocessing"], content["window"]
         channels = before["normalization"]
@@ -92,7 +92,7 @@ class Member:
             resampling=dict(before["resampling"]),
         )
         intensities = {str(n): dict(each["intensities"]) for n, each in enumerate(channels)}
-        plan = Plan("", "", transpose, (), (), reader, {}, intensities, "")
+        plan = Axes(transpose, intensities)
         return cls(plan, configuration, step_size, mirrored, networks, content["mean_of"] == "probabilities")
 
 
@@ -170,7 +170,7 @@ class Description:
                 file_ending=str(content["file_ending"]),
                 reader=reader,
                 labels=_labels(content["labels"]),
-                members=tuple(Member.from_json(each, reader) for each in content["members"]),
+                members=tuple(Member.from_json(each) for each in content["members"]),
                 orientation=dict(content["orientation"]),
                 about=dict(content["about"]),
             )

@@ -25,7 +25,7 @@ from autoseg.export.onnx_network import check_packages, write_network
 from autoseg.export.runner import write_runner
 from autoseg.inference.ensemble import Ensemble, member_folders
 from autoseg.inference.model import Model, load_model, trained_folds
-from autoseg.planner.plan import Plan
+from autoseg.preprocessing.axes import Axes
 from autoseg.preprocessing.case import check_plan
 from autoseg.system import progress
 from autoseg.system.files import atomic_folder, atomic_path, write_json
@@ -101,7 +101,7 @@ def _write(source: Path, models: list[Model], folder: Path) -> None:
 def _member(model: Model, networks: list[str]) -> Member:
     channels = [str(number) for number in range(len(model.configuration.normalization))]
     intensities = {channel: dict(model.plan.intensities.get(channel, {})) for channel in channels}
-    plan = Plan("", "", model.plan.transpose, (), (), model.reader, {}, intensities, "")
+    plan = Axes(model.plan.transpose, intensities)
     return Member(
         plan,
         model.configuration,

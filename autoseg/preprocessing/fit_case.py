@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from autoseg.data.geometry import crop_to_nonzero
 from autoseg.data.readers import Image
 from autoseg.errors import DataError
-from autoseg.planner.plan import Configuration, Plan
+from autoseg.planner.configuration import Configuration
+from autoseg.preprocessing.axes import PlannedAxes
 from autoseg.preprocessing.normalization import normalize
 from autoseg.preprocessing.resample import resample_channel, resampled_shape, separate_axis
 from autoseg.preprocessing.resample_labels import resample_labels
@@ -36,7 +37,7 @@ class CroppedCase:
     properties: dict[str, Any]
 
 
-def crop_case(images: Image, segmentation: Image | None, plan: Plan) -> CroppedCase:
+def crop_case(images: Image, segmentation: Image | None, plan: PlannedAxes) -> CroppedCase:
     """Transpose a case as the plan says and crop it to its nonzero region; arrays are views where possible.
 
     Raises:
@@ -62,7 +63,7 @@ def crop_case(images: Image, segmentation: Image | None, plan: Plan) -> CroppedC
 
 
 def fit_case(
-    cropped: CroppedCase, plan: Plan, configuration: Configuration
+    cropped: CroppedCase, plan: PlannedAxes, configuration: Configuration
 ) -> tuple[NDArray[np.float32], Array]:
     """Normalise, then resample: a resampled nonzero region would no longer be that of the image.
 

@@ -19,7 +19,7 @@ from autoseg.data.geometry import box_of, paste, slices
 from autoseg.data.labels import Labels
 from autoseg.errors import PlanError
 from autoseg.planner.configuration import Configuration
-from autoseg.planner.plan import Plan
+from autoseg.preprocessing.axes import PlannedAxes
 from autoseg.preprocessing.resample import coordinates, separate_axis
 
 Array = NDArray[Any]
@@ -32,7 +32,7 @@ def restore_slabs(
     slabs: Iterable[Array],
     shape: Sequence[int],
     properties: Mapping[str, Any],
-    plan: Plan,
+    plan: PlannedAxes,
     configuration: Configuration,
     labels: Labels,
 ) -> Array:
@@ -84,7 +84,7 @@ def restore_slabs(
 def restore_probabilities(
     probabilities: Array,
     properties: Mapping[str, Any],
-    plan: Plan,
+    plan: PlannedAxes,
     configuration: Configuration,
     total: Floats | None = None,
 ) -> Floats:
@@ -181,7 +181,7 @@ def resampling_axis(length: int, new_length: int, nearest: bool) -> Axis:
 
 
 def _axes(
-    shape: Sequence[int], properties: Mapping[str, Any], plan: Plan, configuration: Configuration
+    shape: Sequence[int], properties: Mapping[str, Any], plan: PlannedAxes, configuration: Configuration
 ) -> tuple[Axis, ...]:
     new_shape = properties["shape_after_cropping_and_before_resampling"]
     spacing = [float(properties["spacing"][axis]) for axis in plan.transpose]

@@ -100,12 +100,12 @@ def test_a_pipe_is_not_waited_for(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../out", "/out", "a/../../out", "a\\..\\out", "C:out", "a//b", "./a"])
 def test_paths_that_lead_out_are_refused(folder: Path, name: str) -> None:
-    with pytest.raises(BundleError, match="no path within a bundle"):
+    with pytest.raises(BundleError, match="path within a bundle"):
         Bundle.open(packed(folder, **{name: b"x"}))
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"][name] = manifest["files"].pop("card.md")
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match="no path within a bundle"):
+    with pytest.raises(BundleError, match="path within a bundle"):
         Bundle.open(folder)
 
 

@@ -21,8 +21,6 @@ from autoseg.data import readers
 from autoseg.data.labels import Labels
 from autoseg.errors import DataError
 from autoseg.inference.sliding_window import predict_logits
-from autoseg.planner.configuration import Configuration
-from autoseg.planner.plan import Plan
 
 
 def test_it_loads_nothing_that_a_bundle_does_without() -> None:
@@ -98,8 +96,7 @@ def description() -> dict[str, Any]:
         "networks": ["networks/a.onnx"],
         "mean_of": "logits",
     }
-    member = Member.from_json(content, "SimpleITKIO")
-    assert isinstance(member.plan, Plan) and isinstance(member.configuration, Configuration)
+    member = Member.from_json(content)
     labels = Labels({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
     document = Description("m", ("MR",), ".nii.gz", "SimpleITKIO", labels, (member,)).to_json()
     assert document["members"] == [content]

@@ -41,7 +41,7 @@ def description() -> Description:
         "fingerprint": {"spacing": [2.0, 0.5, 0.5], "shape": [10, 64, 48.5]},
     }
     labels = Labels({"background": 0, "head": 1, "body": 2})
-    member = Member.from_json(content, "SimpleITKIO")
+    member = Member.from_json(content)
     return Description("small", ("T1",), ".nii.gz", "SimpleITKIO", labels, (member,), {}, about)
 
 

@@ -22,7 +22,7 @@ from autoseg.bundle.segment import Segmenter
 from autoseg.errors import MissingDependency, RunError, UsageError
 from autoseg.export import export_bundle
 from autoseg.export.onnx_network import write_network
-from autoseg.export.runner import modules
+from autoseg.export.runner import modules, write_runner
 from autoseg.inference.ensemble import load_ensemble
 from autoseg.pipeline.single_stages import predict_folder
 from autoseg.planner.configuration import PERCENTILE
@@ -118,6 +118,18 @@ def test_the_program_is_made_of_the_tested_modules(exported: tuple[Path, Path]) 
     card = (bundle / "card.md").read_text()
     for title in ("Intended use", "Data", "Scores", "Known failures", "Cost", "Licence"):
         assert f"## {title}" in card
+
+
+def test_the_program_is_whole(tmp_path: Path) -> None:
+    write_runner(tmp_path)
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import autoseg.bundle.__main__ as m; print(m.__file__)"
+    )
+    blocked = ALONE.replace('runpy.run_path(sys.argv[0], run_name="__main__")', "") + script
+    line = [sys.executable, "-c", blocked, "", str(tmp_path / "runner")]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path)
 
 
 def test_predict_takes_a_bundle(tmp_path: Path, exported: tuple[Path, Path]) -> None:
