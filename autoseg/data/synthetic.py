@@ -25,7 +25,7 @@ US_SHAPE = (96, 120)
 # Length of a pixel's side, in the units that the probe and the head are drawn in.
 US_PITCH = 5 / 3
 # Raised when the same seed gives other pictures than before.
-VERSION = 2
+VERSION = 3
 # The index of a case that is in no data set.
 NEW_CASE = 100_000
 
@@ -148,7 +148,7 @@ def mr_phantom(rng: np.random.Generator) -> tuple[NDArray[np.int16], Bytes]:
     image += inside * (is_head * rng.normal(98, 3) + (1 - is_head) * rng.normal(66, 3) - image)
     image *= np.exp(_smooth_noise(rng, MR_SHAPE, (8.0, 16.0, 16.0), 0.06))
     # Magnitude of a complex signal with Gaussian noise: a Rician distribution.
-    noise = rng.normal(0, 8.0, (2, *MR_SHAPE))
+    noise = rng.normal(0, 6.0, (2, *MR_SHAPE))
     image = np.hypot(image + noise[0], noise[1]) * rng.lognormal(1.0, 0.5)
     return np.rint(image).astype(np.int16), label
 
@@ -179,7 +179,7 @@ def _tissue(grid: Floats, depth: Floats, rng: np.random.Generator) -> Floats:
         centre = rng.uniform(-0.5, 0.5, 3) * (28, 36, 36)
         turned = np.tensordot(_rotation(rng, 1.5), grid - centre[:, None, None, None], 1)
         inner = 1 - np.sqrt(((turned / radii[:, None, None, None]) ** 2).sum(0))
-        image += _soft(inner * radii.mean() / 0.7) * (30 - image)
+        image += _soft(inner * radii.mean() / 0.3) * (30 - image)
     return image
 
 
