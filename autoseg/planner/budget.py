@@ -111,24 +111,31 @@ def shapes(
 
 
 def choose(
-    offers: Sequence[tuple[Shape, int]], seconds_of: Callable[[Shape], float], train_seconds: float
+    offers: Sequence[tuple[Shape, int]],
+    seconds_of: Callable[[Shape], float],
+    train_seconds: float | Callable[[Shape], float],
 ) -> tuple[Shape, int]:
-    """The first shape that gets as many steps as it asks for, or the cheapest of all.
+    """The first shape that gets as many steps as it asks for, or the one that gets most.
 
     Args:
         offers: see `shapes`.
         seconds_of: time of one step.
-        train_seconds: time for training.
+        train_seconds: time for training, or what a shape leaves for it.
 
     Returns:
         The shape and the number of steps that it will get.
     """
+
+    def steps_of(shape: Shape) -> float:
+        seconds = train_seconds(shape) if callable(train_seconds) else train_seconds
+        return seconds / seconds_of(shape)
+
     for shape, wanted in offers:
-        steps = int(train_seconds / seconds_of(shape))
+        steps = int(steps_of(shape))
         if steps >= wanted:
             return shape, steps
-    cheapest = min((shape for shape, _ in offers), key=seconds_of)
-    return cheapest, int(train_seconds / seconds_of(cheapest))
+    longest = max((shape for shape, _ in offers), key=steps_of)
+    return longest, int(steps_of(longest))
 
 
 def structure_width(voxels: float, dimensions: int) -> float:

@@ -33,7 +33,8 @@ from autoseg.tailoring.memory.calibration import cache_file, calibrate
 from autoseg.tailoring.memory.trainer_memory import memory_of, within_memory
 from autoseg.tailoring.network import build
 from autoseg.tailoring.options import is_stock
-from autoseg.tailoring.step_time import StepTime, probe_batches, step_seconds
+from autoseg.tailoring.prediction_cost import PredictionCost, prediction_cost, windows_per_case
+from autoseg.tailoring.step_time import StepTime, forward_seconds, probe_batches, step_seconds
 from autoseg.tailoring.trainer_spec import Choice
 from autoseg.tailoring.variant import Variant
 
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 WIDTH_EXPONENT = 1.55
 # Of a run's share, what start-up, log and final prediction may take; the clock decides in the end.
 TRAINING_SHARE = 0.85
+# Of a run's share, what start-up, log and the writing of checkpoint and predictions take beside prediction.
+CLOSING_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,9 @@ class Fitting:
     name: str
     published: Shape
     _starts: dict[float, _Start] = field(default_factory=dict)
+    _windows: dict[tuple[float, tuple[int, ...]], float] = field(default_factory=dict)
+    # Of a forward pass at the published width; measured with the step.
+    _forward: StepTime = field(default_factory=lambda: StepTime(0.0, 0.0))
 
     @property
     def moved(self) -> bool:
@@ -165,27 +171,58 @@ class Fitting:
         measured, probe = self._measure()
         line = StepTime.through(measured)
         width = self._structure_width()
-        train_seconds = run_seconds * TRAINING_SHARE
 
         def seconds_of(shape: Shape) -> float:
-            seconds = line.seconds(self._voxels(shape))
-            if shape.width and self.published.width:
-                seconds *= (shape.width / self.published.width) ** WIDTH_EXPONENT
-            return seconds
+            return line.seconds(self._voxels(shape)) * self._width_factor(shape)
 
-        shape, steps = choose(self._offers(width, line), seconds_of, train_seconds)
-        self._refuse(steps, seconds_of(shape), run_seconds)
+        def train_seconds(shape: Shape) -> float:
+            left = run_seconds * (1 - CLOSING_SHARE) - self.prediction(shape, run_seconds).seconds
+            return min(run_seconds * TRAINING_SHARE, max(left, 0.0))
+
+        def least_run_seconds(shape: Shape) -> float:
+            trained = FEWEST_STEPS * seconds_of(shape)
+            both = trained + self.prediction(shape, run_seconds).seconds
+            return max(trained / TRAINING_SHARE, both / (1 - CLOSING_SHARE))
+
+        offers = self._offers(width, line)
+        shape, steps = choose(offers, seconds_of, train_seconds)
+        predicting = self.prediction(shape, run_seconds)
+        enough = min(least_run_seconds(each) for each, _ in offers)
+        self._refuse(steps, seconds_of(shape), run_seconds, enough)
         inputs = {
-            "train_seconds": round(train_seconds, 1),
+            "train_seconds": round(train_seconds(shape), 1),
+            "prediction_seconds": round(predicting.seconds, 1),
+            "windows": round(predicting.windows),
+            "mirrored_copies": predicting.copies,
             "measured_step_s": {str(voxels): round(seconds, 4) for voxels, seconds in measured.items()},
             "measured_on": probe,
             "fixed_step_s": round(line.fixed, 4),
             "predicted_step_s": round(seconds_of(shape), 4),
             "predicted_steps": steps,
+            "least_run_seconds": round(enough, 1),
             "published": dataclasses.asdict(self.published),
             "smallest_structure_voxels": round(width, 1),
         }
         return shape, [Decision("budget", dataclasses.asdict(shape), self._rule(), inputs, SOURCE)]
+
+    def _width_factor(self, shape: Shape) -> float:
+        """What a narrower network saves, as a factor on the time of the published width."""
+        if not shape.width or not self.published.width:
+            return 1.0
+        return float((shape.width / self.published.width) ** WIDTH_EXPONENT)
+
+    def prediction(self, shape: Shape, run_seconds: float) -> PredictionCost:
+        """What predicting the held-out cases takes with a shape."""
+        start, patch = self._at(shape.coarsening), self._patch(shape)
+        if (shape.coarsening, patch) not in self._windows:
+            configuration = dataclasses.replace(start.configuration, patch_size=patch)
+            self._windows[shape.coarsening, patch] = windows_per_case(
+                configuration, start.plan, self.variant.fingerprint
+            )
+        factor = self._width_factor(shape)
+        forward = StepTime(factor * self._forward.fixed, factor * self._forward.per_voxel)
+        windows, cases = self._windows[shape.coarsening, patch], len(self.variant.fingerprint.spacings)
+        return prediction_cost(windows, cases, patch, forward, self.variant.request.device.type, run_seconds)
 
     def _offers(self, structure: float, line: StepTime) -> list[tuple[Shape, int]]:
         """What may be chosen, from the published shape to the cheapest."""
@@ -241,9 +278,9 @@ class Fitting:
     def _batch(self, shape: Shape) -> int:
         return min(shape.batch_size, self._at(shape.coarsening).configuration.batch_size)
 
-    def _refuse(self, steps: int, step_s: float, run_seconds: float) -> None:
+    def _refuse(self, steps: int, step_s: float, run_seconds: float, enough_s: float) -> None:
         if steps < LEAST_STEPS:
-            problem = _what_the_time_allows(str(self.variant.choice), steps, step_s, run_seconds)
+            problem = _what_the_time_allows(str(self.variant.choice), steps, step_s, run_seconds, enough_s)
             raise PlanError(
                 f"{problem}. Give a larger budget, fewer trainers or folds, or a smaller network."
             )
@@ -254,7 +291,8 @@ class Fitting:
         kept = ", then the width" if self.published.width else " (the network keeps its documented size)"
         below = self.variant.trainer.smallest_batch > SMALLEST_BATCH
         return (
-            f"at least {ENOUGH_STEPS} steps: first the batch shrinks{kept}; below {FEWEST_STEPS} steps the "
+            f"at least {ENOUGH_STEPS} steps in what predicting the held-out cases leaves: first the batch "
+            f"shrinks{kept}; below {FEWEST_STEPS} steps the "
             f"spacing grows while the smallest structure stays wider than {NARROWEST_STRUCTURE:g} voxels"
             + (f", then the batch below {self.variant.trainer.smallest_batch}" if below else "")
             + ", and at last the patch shrinks while it can hold that structure; spacing and patch stay "
@@ -284,6 +322,13 @@ class Fitting:
             )
             for batch, patch in probes
         }
+        forward = {
+            batch * math.prod(patch): forward_seconds(
+                network, (batch, channels, *patch), self.variant.request.device, dtype
+            )
+            for batch, patch in probes
+        }
+        self._forward = StepTime.through(forward)
         on = {"batches": [[batch, *patch] for batch, patch in probes]}
         return measured, {**on, "precision": str(dtype or torch.float32).removeprefix("torch.")}
 
@@ -306,13 +351,15 @@ def too_few_steps(plan: Plan, choice: Choice) -> str | None:
     run_s = plan.require_training().run_s
     if steps is None or steps >= FEWEST_STEPS or run_s is None:
         return None
-    (step_s,) = (each.inputs["predicted_step_s"] for each in plan.decisions if each.name == "budget")
-    return _what_the_time_allows(str(choice), steps, step_s, run_s)
+    (inputs,) = (each.inputs for each in plan.decisions if each.name == "budget")
+    step_s = inputs["predicted_step_s"]
+    # A plan from before prediction was counted does not say.
+    enough_s = inputs.get("least_run_seconds", FEWEST_STEPS * step_s / TRAINING_SHARE)
+    return _what_the_time_allows(str(choice), steps, step_s, run_s, enough_s)
 
 
-def _what_the_time_allows(choice: str, steps: int, step_s: float, run_seconds: float) -> str:
-    enough = FEWEST_STEPS * step_s / TRAINING_SHARE
+def _what_the_time_allows(choice: str, steps: int, step_s: float, run_s: float, enough_s: float) -> str:
     return (
-        f"{run_seconds:.0f} s allow {choice} about {steps} steps of {step_s:.2g} s, its smallest; "
-        f"{enough / 60:.1f} min a run ({FEWEST_STEPS} steps) is the least that makes sense"
+        f"{run_s:.0f} s allow {choice} about {steps} steps of {step_s:.2g} s beside the prediction of the "
+        f"held-out cases; {enough_s / 60:.1f} min a run ({FEWEST_STEPS} steps) is the least that makes sense"
     )

@@ -87,6 +87,33 @@ def step_seconds(
     return min(times[1:])
 
 
+def forward_seconds(
+    network: nn.Module, shape: Sequence[int], device: torch.device, dtype: torch.dtype | None
+) -> float:
+    """Seconds of one forward pass without gradients, as prediction makes it, on random data.
+
+    Args:
+        network: as `step_seconds` leaves it; it is in training mode again afterwards.
+        shape: shape of a batch: samples, channels, spatial axes.
+        device: the device to measure on.
+        dtype: data type of autocast; None: float32.
+    """
+    data = torch.randn(tuple(shape), device=device)
+    if device.type == "cpu":
+        data = data.to(memory_format=channels_last(data.ndim - 2))
+    times = []
+    network.eval()
+    with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        for _ in range(2):
+            began = time.perf_counter()
+            network(data)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - began)
+    network.train()
+    return min(times)
+
+
 # Two measured steps say no more than that: noise must not make voxels free.
 MOST_FIXED = 0.9
 

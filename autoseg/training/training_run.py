@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 CLOSING_SECONDS = 3.0
 # Mirrored prediction is left out where it would take more than this part of a run's time.
 LARGEST_MIRRORING_SHARE = 0.12
+# What is left for training at least, of a run whose prediction takes nearly all of its time.
+LEAST_TRAINING_SHARE = 0.02
+# Part of a run's time that its prediction takes at most where its training is to be worth something.
+PREDICTION_SHARE = 0.5
 # As many of the best checkpoints predict as fit into this part of a run's time, at least one.
 LARGEST_CHECKPOINTS_SHARE = 0.2
 
@@ -197,7 +201,9 @@ def _set_budget(
     mirrored = plain * 2 ** len(trainer.inference_allowed_mirroring_axes or ())
     trainer.mirrored_prediction = trainer.mirroring and mirrored <= LARGEST_MIRRORING_SHARE * total
     reserved = once + (mirrored if trainer.mirrored_prediction else plain)
-    trainer.budget_s = max(total - reserved - CLOSING_SECONDS - (time.monotonic() - began), 0.1 * total)
+    _refuse_prediction(run, reserved, total)
+    left = total - reserved - CLOSING_SECONDS - (time.monotonic() - began)
+    trainer.budget_s = max(left, LEAST_TRAINING_SHARE * total)
     log.info(
         "%s: %.0f s for training, %.0f s for predicting the fold%s.",
         run.name,
@@ -205,6 +211,20 @@ def _set_budget(
         reserved,
         "" if trainer.mirrored_prediction else " (without mirrored copies)",
     )
+
+
+def _refuse_prediction(run: Run, seconds: float, total: float) -> None:
+    """Refuse a run whose time its prediction alone would pass: it could neither train nor end in time.
+
+    Raises:
+        RunError: in that case; the message says how much would be enough.
+    """
+    if seconds > (1 - LEAST_TRAINING_SHARE) * total:
+        raise RunError(
+            f"Predicting the held-out cases alone would take {seconds:.0f} s of the {total:.0f} s of "
+            f"{run.name}. Give a budget of at least {seconds / PREDICTION_SHARE / 60:.1f} min a run, fewer "
+            f"trainers or folds, or a smaller network."
+        )
 
 
 def checkpoints_that_fit(wanted: int, seconds: float, total: float) -> int:

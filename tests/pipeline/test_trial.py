@@ -44,6 +44,7 @@ def step_s(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds that a measured step takes, whatever the machine does."""
     measured = {"value": 1e-4}
     monkeypatch.setattr(fitting, "step_seconds", lambda *_: measured["value"])
+    monkeypatch.setattr(fitting, "forward_seconds", lambda *_: 1e-6)
     return measured
 
 

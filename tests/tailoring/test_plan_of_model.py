@@ -130,6 +130,7 @@ def test_only_the_batch_gives_way_to_a_budget(
     before = dataclasses.replace(document.configuration("3d_fullres"), batch_size=8)
     dataclasses.replace(document, configurations={"3d_fullres": before}).save(place / "plans.json")
     monkeypatch.setattr(fitting, "step_seconds", lambda *_: 5.0)
+    monkeypatch.setattr(fitting, "forward_seconds", lambda *_: 1e-6)
     moved = tailor(Variant(*data[3], Choice.parse(f"nnunet:plan_from={place}"), at(60.0)))
     after = moved.configuration("3d_fullres")
     assert after.batch_size == 2
@@ -196,6 +197,7 @@ def test_a_network_without_strides_and_three_orientations_are_moved_too(
     data: dict[int, Data], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fitting, "step_seconds", lambda *_: 1e-4)
+    monkeypatch.setattr(fitting, "forward_seconds", lambda *_: 1e-6)
     for trainer in ("unetplusplus", "deepmrseg"):
         place = model(tmp_path, data[2], trainer)
         choice = Choice.parse(f"{trainer}:plan_from={place}")

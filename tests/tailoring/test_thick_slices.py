@@ -17,6 +17,7 @@ from autoseg.planner.plan import Plan
 from autoseg.planner.topology import pooled
 from autoseg.tailoring import fit_to_resources as fitting
 from autoseg.tailoring.request import Request
+from autoseg.tailoring.step_time import StepTime
 from autoseg.tailoring.tailored_plan import tailor
 from autoseg.tailoring.trainer_spec import Choice
 from autoseg.tailoring.variant import Variant
@@ -44,6 +45,7 @@ def hearts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Fingerpri
 def fitted(hearts: tuple[Dataset, Fingerprint], seconds: float, monkeypatch: pytest.MonkeyPatch) -> Plan:
     def measured(self: Any) -> tuple[dict[int, float], dict[str, Any]]:
         voxels = self._voxels(self.published)
+        self._forward = StepTime(0.0, SLOW / 3e6)
         return {voxels: SLOW * voxels / 1e6}, {}
 
     monkeypatch.setattr(fitting.Fitting, "_measure", measured)
@@ -78,3 +80,26 @@ def test_slices_that_cannot_give_way_keep_no_axis_from_it() -> None:
     after = shrunk(before, (10, 256, 224), math.prod(before.patch_size) / 16)
     assert math.prod(after.patch_size) <= math.prod(before.patch_size) / 16
     assert min(after.patch_size) >= 8
+
+
+@pytest.mark.parametrize(
+    ("seconds", "patch", "windows"), [(180.0, (8, 64, 64), 1344), (360.0, (8, 96, 80), 800)]
+)
+def test_the_windows_of_many_cases_are_taken_off_the_training(
+    hearts: tuple[Dataset, Fingerprint],
+    seconds: float,
+    patch: tuple[int, ...],
+    windows: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset, found = hearts
+    many = dataclasses.replace(
+        found, spacings=found.spacings[:1] * 80, shapes_after_crop=found.shapes_after_crop[:1] * 80
+    )
+    plan = fitted((dataset, many), seconds, monkeypatch)
+    inputs = next(each.inputs for each in plan.decisions if each.name == "budget")
+    assert plan.configuration("3d_fullres").patch_size == patch
+    assert (inputs["windows"], inputs["mirrored_copies"]) == (windows, 1)
+    assert inputs["train_seconds"] + inputs["prediction_seconds"] == pytest.approx(0.95 * seconds, abs=0.2)
+    assert inputs["train_seconds"] < 0.75 * seconds
+    assert inputs["predicted_steps"] == int(inputs["train_seconds"] / inputs["predicted_step_s"])

@@ -125,6 +125,7 @@ def test_a_training_goes_on_with_smaller_steps_and_says_so(
 
     # Planned as on a fast machine, whatever else this one does meanwhile.
     monkeypatch.setattr(fitting, "step_seconds", lambda *_: 1e-4)
+    monkeypatch.setattr(fitting, "forward_seconds", lambda *_: 1e-6)
     root = make_demo(tmp_path / "raw", cases=(4, 8))[1]
     workspace = Workspace.locate(tmp_path / "workspace")
     for name, value in workspace.environment().items():

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from autoseg.errors import RunError
 from autoseg.planner.training_spec import TrainingSpec
 from autoseg.run import Run
 from autoseg.workspace import Workspace
@@ -75,3 +76,28 @@ def test_time_is_set_aside_for_mirrored_copies_or_there_are_none(
     module._set_budget(trainer, run, workspace, began=50.0)
     assert trainer.mirrored_prediction is mirrored
     assert trainer.budget_s == pytest.approx(100.0 - reserved - 0.5 - module.CLOSING_SECONDS)
+
+
+@pytest.mark.parametrize(("plain", "trained"), [(60.0, 36.5), (96.0, 2.0)])
+def test_a_long_prediction_takes_its_time_from_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: float, trained: float
+) -> None:
+    """A tenth of the time was trained at least: runs of 180 s took 222 and 298 s."""
+    workspace = Workspace.locate(tmp_path)
+    run = Run("Dataset001_Made", "plan", "2d", "unet", 0, 0, workspace.results)
+    trainer = Planned()
+    monkeypatch.setattr(module, "prediction_seconds", lambda *_: (plain, 0.5))
+    monkeypatch.setattr(module.time, "monotonic", lambda: 50.0)
+    module._set_budget(trainer, run, workspace, began=50.0)
+    assert trainer.budget_s == pytest.approx(trained)
+    assert trainer.budget_s + plain <= 100.0
+
+
+def test_a_prediction_that_alone_passes_the_budget_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace.locate(tmp_path)
+    run = Run("Dataset001_Made", "plan", "2d", "unet", 0, 0, workspace.results)
+    monkeypatch.setattr(module, "prediction_seconds", lambda *_: (120.0, 0.0))
+    with pytest.raises(RunError, match=r"take 120 s of the 100 s .* at least 4\.0 min a run"):
+        module._set_budget(Planned(), run, workspace, began=module.time.monotonic())
