@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import io
 import logging
+import re
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,8 @@ from _machine import machine, write_results
 from PIL import Image
 
 Attempt = tuple[str, str, Callable[[], tuple[str, str]]]
+# Where a library was built says nothing to anybody.
+_LIBRARY = re.compile(r"/tmp/\S*")
 # The interpreter of the generators; some of them need packages that the product does not.
 GENERATING: list[str] = []
 # Situations that take a training, which this does not do.
@@ -69,7 +72,7 @@ def main() -> None:
                 wanted = VALUE_WANTED.get(number, ())
                 if one.verdict == "refused" and (wanted is None or variant in wanted):
                     one = replace(one, verdict="dead end")
-                found.append(replace(one, words=one.words.replace(f"{out}/", "")))
+                found.append(replace(one, words=_LIBRARY.sub("...", one.words.replace(f"{out}/", ""))))
                 print(
                     f"{number:4} {variant:22} {tried:9} {one.verdict:8} {found[-1].words[:100]}", flush=True
                 )
