@@ -105,5 +105,15 @@ def _rank(prepared: Prepared, records: Sequence[Record], workspace: Workspace) -
 
     leaderboard = rank(records)
     page = workspace.page_of(prepared.dataset.name)
-    draw_page(leaderboard, page, [prepared.dataset])
+    earlier = earlier_records(records, workspace.results_of(prepared.dataset.name))
+    draw_page(rank([*records, *earlier]) if earlier else leaderboard, page, [prepared.dataset])
     return Outcome(leaderboard, page, tuple(records))
+
+
+def earlier_records(records: Sequence[Record], results: Path) -> tuple[Record, ...]:
+    """Records of runs that earlier calls left in a data set's results: the page goes on showing them."""
+    from autoseg.leaderboard.records.files import load_records
+
+    now = {record.run_id for record in records}
+    there = load_records(results) if results.is_dir() else ()
+    return tuple(record for record in there if record.run_id not in now)

@@ -88,3 +88,14 @@ def test_auto_takes_what_suits_and_says_why(caplog: pytest.LogCaptureFixture) ->
     flat = Settings(budget_s=7200.0, device="cpu", configuration="2d")
     names = {choice.name for choice in pipeline.choose_trainers(("auto",), prepared, flat, 1)}
     assert {"nnunet", "resnet34_mlp"} <= names and "brainunet" not in names
+
+
+def test_the_page_goes_on_showing_what_earlier_calls_left(tmp_path: Path) -> None:
+    from autoseg.leaderboard.records.files import Record, write_record
+
+    old, again = (Record(f"Dataset001_Small/{name}", "Dataset001_Small", name, "2d", 0) for name in "ab")
+    for record in (old, again):
+        write_record(tmp_path / record.trainer / "fold_0" / "record.jsonl", record)
+    assert pipeline.earlier_records([again], tmp_path) == (old,)
+    assert pipeline.earlier_records([old, again], tmp_path) == ()
+    assert pipeline.earlier_records([again], tmp_path / "nowhere") == ()
