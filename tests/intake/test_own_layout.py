@@ -105,7 +105,7 @@ def test_an_installed_one_is_recognised_by_itself(clinic: Path, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--from", "clinics"), "no layout named 'clinics'. Choose one of bids, dicom, folders, msd, nnunet"),
+        (("--from", "clinics"), "no layout named 'clinics'. Choose one of bids"),
         (("--from", "bids", "--option", "organ=a"), "layout bids has no option 'organ'. Its options: none"),
         (("--option", "organ"), "--option 'organ' has no value"),
         (("--from", "gone.py"), "no file gone.py"),

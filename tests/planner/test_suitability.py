@@ -156,9 +156,10 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def test_the_table_has_every_trainer() -> None:
-    """Not a duty: one that is not in it is measured, which takes a moment each time."""
-    assert set(network_facts()) == set(plugins.built_in("trainers"))
+def test_the_table_has_trainers_that_there_are() -> None:
+    """Nothing in it is stale. One that is not in it is measured, which takes a moment each time."""
+    assert {"nnunet", "brainunet", "mednext_l_k5"} <= set(network_facts())
+    assert set(network_facts()) <= set(plugins.built_in("trainers"))
 
 
 @pytest.mark.parametrize("name", ["nnunet", "brainunet", "resnet34_mlp", "mednext_s", "deeplabv3"])
@@ -170,7 +171,8 @@ def test_the_table_says_what_the_networks_are(name: str) -> None:
 @pytest.mark.slow
 def test_the_whole_table_says_what_the_networks_are() -> None:
     facts = script("trainer_facts")
-    assert json.loads(json.dumps(facts.table())) == json.loads(facts.TABLE.read_text())
+    stored, found = json.loads(facts.TABLE.read_text())["trainers"], facts.table()["trainers"]
+    assert stored == json.loads(json.dumps({name: found[name] for name in stored}))
 
 
 @pytest.mark.parametrize("name", plugins.built_in("trainers"))
