@@ -39,6 +39,7 @@ from autoseg.training.gradient_step import take_step
 from autoseg.training.loaders import HeldDataset, loaders
 from autoseg.training.named_network import named_network
 from autoseg.training.optimizer import make_optimizer
+from autoseg.training.resume import resume
 from autoseg.training.schedule import EpochSchedule, WatchedTraining, schedule_factor
 from autoseg.training.step_count import StepCount
 from autoseg.training.stock_normalization import make_known
@@ -385,20 +386,4 @@ class Trainer(
         checkpoint = read_checkpoint(Path(given)) if isinstance(given, str) else given
         if not self.was_initialized:
             self.initialize()
-        weights = {key.removeprefix("module."): value for key, value in checkpoint["network_weights"].items()}
-        self._bare_network().load_state_dict(weights)
-        self.optimizer.load_state_dict(checkpoint["optimizer_state"])
-        if self.grad_scaler is not None and checkpoint["grad_scaler_state"] is not None:
-            self.grad_scaler.load_state_dict(checkpoint["grad_scaler_state"])
-        self.logger.load_checkpoint(checkpoint["logging"])
-        self.my_init_kwargs = dict(checkpoint["init_args"])
-        self.current_epoch = checkpoint["current_epoch"]
-        self._best_ema = checkpoint["_best_ema"]
-        self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
-        # Taken out, for it can hold weights, and nnU-Net writes these arguments to its debug file.
-        state = self.my_init_kwargs.pop("autoseg", {})
-        self.elapsed_s = float(state.get("elapsed_s", 0.0))
-        self.steps_done = int(state.get("steps", 0))
-        self.load_steps(state)
-        if self.plateau is not None and "plateau" in state:
-            self.plateau.load(state["plateau"])
+        resume(self, checkpoint)
