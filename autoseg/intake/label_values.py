@@ -48,7 +48,7 @@ class FoundValues:
         values: whole numbers.
         rounded: whether they were whole but for rounding.
         palette: the colours that a picture shows them in.
-        at_border: of a picture with two values, the share of its border that is not 0.
+        at_border: share of the border that is not 0, where a picture has two values.
     """
 
     values: frozenset[int]
