@@ -77,7 +77,7 @@ def make_new_cases(folder: Path, seed: int = 0) -> tuple[tuple[Path, Path], tupl
 
     Args:
         folder: where they are made; what is there is written again.
-        seed: of the data sets that they go with.
+        seed: the seed of the data sets that they go with.
 
     Returns:
         For the volume and for the picture a folder of images and a folder of labels.

@@ -41,7 +41,7 @@ class Demo:
     """What the demo ends with.
 
     Attributes:
-        leaderboard: of both data sets.
+        leaderboard: the leaderboard of both data sets.
         page: the same as a page.
         selections: the model of each data set that is selected.
         picture: the new cases with their predictions, a PNG.
@@ -68,7 +68,7 @@ def run_demo(workspace: Workspace, steps: int | None = None) -> Demo:
 
     Args:
         workspace: where everything goes; what an earlier demo finished is not done again.
-        steps: of every training; None: as many as it takes to learn.
+        steps: length of every training; None: as many as it takes to learn.
 
     Raises:
         DataError: if the workspace holds another data set of that name.

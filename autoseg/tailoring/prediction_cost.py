@@ -28,10 +28,10 @@ class PredictionCost:
     """What a fold's prediction takes with a configuration.
 
     Attributes:
-        windows: of all held-out cases, one copy each.
+        windows: number of windows of all held-out cases, one copy each.
         cases: that are held out.
-        seconds: of all, with mirrored copies where they fit.
-        copies: of each window that go through the network.
+        seconds: time for all of them, with mirrored copies where they fit.
+        copies: number of copies of each window that go through the network.
     """
 
     windows: float
@@ -73,12 +73,12 @@ def prediction_cost(
     """What predicting takes, mirrored as a run would do it.
 
     Args:
-        windows: of one case.
-        cases: of the whole data set.
+        windows: number of windows of one case.
+        cases: number of cases of the whole data set.
         patch: voxels along each axis.
         forward: seconds of a forward pass by voxels.
         device: ``cpu``, ``cuda`` or ``mps``.
-        budget_s: of the run, of which mirrored copies may take a part.
+        budget_s: seconds of the run, of which mirrored copies may take a part.
     """
     held_out = math.ceil(cases / FOLDS)
     voxels = math.prod(patch)

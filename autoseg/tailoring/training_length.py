@@ -98,7 +98,7 @@ def small_shape(published: Shape, smallest_batch: int, voxels: int) -> Shape:
     Args:
         published: batch and width of the plan.
         smallest_batch: what the trainer's normalisation bears.
-        voxels: of the planned patch.
+        voxels: voxels of the planned patch.
     """
     width = None if published.width is None else min(NARROWEST, published.width)
     share = min(1.0, max(SMALL_PATCH, LEAST_VOXELS / voxels))
