@@ -62,7 +62,7 @@ def _one(folder: Path, place: Path, device: str) -> dict[str, Any]:
     prepared = prepare(folder, workspace, Settings(device=device))
     seconds = SECONDS[folder.name]
     # Of a walk whose pilot takes a tenth, this is what is left.
-    request = Request(torch.device(device), run_seconds=18 * seconds)
+    request = Request(torch.device(device), run_s=18 * seconds)
     rules = dimension_of(prepared.plan, prepared.fingerprint, request)
     fold = pilot_fold(prepared.folds, prepared.folds[:1])
     lengths = [part * seconds for part in PARTS]
@@ -71,7 +71,7 @@ def _one(folder: Path, place: Path, device: str) -> dict[str, Any]:
         "dataset": folder.name,
         "phantoms": PHANTOMS[folder.name],
         "seconds_each": lengths,
-        "seconds_after": request.run_seconds,
+        "seconds_after": request.run_s,
         "rules": rules.value,
         "confidence": rules.confidence,
         "fold": fold.index,

@@ -95,7 +95,7 @@ def _walk(name: str, seed: int, trainers: Sequence[str], options: argparse.Names
     settings = Settings(
         trainers=tuple(trainers),
         folds=(0,),
-        budget_s=options.seconds * len(trainers),
+        total_s=options.seconds * len(trainers),
         device=options.device,
         seed=seed,
     )

@@ -95,7 +95,7 @@ def _cells(root: Path, workspace: Workspace, seed: int, options: argparse.Namesp
     settings = Settings(
         trainers=TRAINERS,
         folds=(0,),
-        budget_s=options.seconds * len(TRAINERS),
+        total_s=options.seconds * len(TRAINERS),
         device="cpu",
         seed=seed,
     )

@@ -114,7 +114,7 @@ class _Walk:
         return self.prepared.dataset, self.prepared.fingerprint
 
     def _request(self, seed: int, seconds: float | None = None) -> Request:
-        return Request(torch.device("cpu"), run_seconds=seconds or self.options.seconds, seed=seed)
+        return Request(torch.device("cpu"), run_s=seconds or self.options.seconds, seed=seed)
 
     def _choice(self, source: str, strategy: str) -> Choice:
         given: dict[str, Any] = {"learning_rate": self.options.learning_rate}
@@ -174,7 +174,7 @@ class _Walk:
         if source == "fetal":
             self._same_size(Choice(TRAINER), self._request(0, seconds))
         log.info("Pre-training on %s, %.0f s.", dataset, seconds)
-        settings = Settings(budget_s=seconds, device="cpu", workers=1)
+        settings = Settings(total_s=seconds, device="cpu", workers=1)
         done = pretrain_one(self.data / dataset, TRAINER, fold, self.workspace, settings)
         facts = {key: value for key, value in dataclasses.asdict(done).items() if key != "path"}
         return {"dataset": dataset, **facts, "file": str(done.path.relative_to(self.workspace.results))}
@@ -188,7 +188,7 @@ def _like(base: Plan, choice: Choice, request: Request, name: str) -> Plan:
         common,
         options=dict(choice.options),
         seed=request.seed,
-        run_s=request.seconds,
+        run_s=request.member_s,
         changes=(*common.changes, *start.words),
     )
     return dataclasses.replace(base, name=name, training=start.applied(training))

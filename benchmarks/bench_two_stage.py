@@ -93,7 +93,7 @@ def _options() -> argparse.Namespace:
 
 def _first_stage(workspace: Workspace, options: argparse.Namespace) -> Path:
     """The folder of the model that is trained on all of half A."""
-    settings = Settings(budget_s=options.first_minutes * 60, device=options.device, workers=1)
+    settings = Settings(total_s=options.first_minutes * 60, device=options.device, workers=1)
     trainer = ":".join(filter(None, [options.trainer, options.network]))
     return train_one(HALVES[0], trainer, "all", workspace, settings).run.model_folder
 
@@ -113,7 +113,7 @@ def _second_stage(model: Path, workspace: Workspace, options: argparse.Namespace
     found = []
     for seed, size in itertools.product(_numbers(options.seeds), _numbers(options.sizes)):
         for arm, choice in _rows(model, options.trainer, size).items():
-            request = Request(torch.device(options.device), run_seconds=options.minutes * 60, seed=seed)
+            request = Request(torch.device(options.device), run_s=options.minutes * 60, seed=seed)
             trial = Trial(ready.dataset, ready.fingerprint, ready.folds, choice, ready.folds[0], request)
             began = time.monotonic()
             record = run_trial(trial, workspace, workers=1)

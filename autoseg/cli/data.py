@@ -280,7 +280,7 @@ def _plans(
         return [_Made(plan, plan, found) for plan in plans]
     if dataset is None:
         raise UsageError("Give a DATASET, or --fingerprint FILE and --dataset-json FILE.")
-    settings = Settings(memory_gb=memory_gb, workers=workers, device=device, budget_s=parse_duration(budget))
+    settings = Settings(memory_gb=memory_gb, workers=workers, device=device, total_s=parse_duration(budget))
     root = place.find_raw(dataset)
     if trainers:
         made = [fitted(root, place, settings, trainer) for trainer in trainers]

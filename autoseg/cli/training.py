@@ -92,7 +92,7 @@ def plan_and_train_command(
     settings = Settings(
         trainers=tuple(filter(None, trainers.split(","))),
         folds=parse_folds(folds),
-        budget_s=parse_duration(budget),
+        total_s=parse_duration(budget),
         epochs=epochs,
         steps=steps,
         small=small,
@@ -163,7 +163,7 @@ def train_command(
 
     start(quiet)
     settings = Settings(
-        budget_s=parse_duration(budget),
+        total_s=parse_duration(budget),
         epochs=epochs,
         steps=steps,
         small=small,
@@ -227,7 +227,7 @@ def pretrain_command(
 
     start(quiet)
     settings = Settings(
-        budget_s=parse_duration(budget),
+        total_s=parse_duration(budget),
         device=device,
         seed=seed,
         configuration=configuration,

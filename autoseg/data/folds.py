@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 SEED = 12345
 NUMBER = 5
 # Of a fold's training cases, what watches a training that chooses by its validation loss.
-WATCHING_SHARE = 0.125
+WATCHING_FRACTION = 0.125
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def watching_cases(
         seed: fixes the draw.
 
     Returns:
-        The cases to train on and those to watch, about `WATCHING_SHARE` of all and at least one group;
+        The cases to train on and those to watch, about `WATCHING_FRACTION` of all and at least one group;
         of a single group, the same cases twice, for there is nothing to set apart.
     """
     each = members(sorted(training), groups)
@@ -95,7 +95,7 @@ def watching_cases(
         return tuple(sorted(training)), tuple(sorted(training))
     watching = set[str]()
     for index in _shuffled(len(each), seed):
-        if len(watching) + len(each[index]) <= WATCHING_SHARE * len(training):
+        if len(watching) + len(each[index]) <= WATCHING_FRACTION * len(training):
             watching.update(each[index])
     watching = watching or set(each[int(np.argmin([len(group) for group in each]))])
     rest = tuple(case for case in sorted(training) if case not in watching)

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 TRAINER = "nnunet"
 # Of the time there is, and seconds for each dimension: below the least nothing is learnt that could tell.
-SHARE, LEAST_S, MOST_S = 0.1, 120.0, 900.0
+FRACTION, LEAST_S, MOST_S = 0.1, 120.0, 900.0
 # Of a dimension's seconds, those of its first training and of its second.
 PARTS = (1 / 3, 2 / 3)
 ALPHA = 0.05
@@ -54,7 +54,7 @@ def with_pilot(
     trained: Sequence[Fold],
     choices: Sequence[Choice],
     request: Request,
-    budget_s: float | None,
+    total_s: float | None,
     workspace: Workspace,
     workers: int | None = None,
 ) -> Request:
@@ -65,12 +65,12 @@ def with_pilot(
         trained: the folds that will be reported.
         choices: the trainers; none is piloted for those with a dimension of their own.
         request: settings of a run, with its part of the budget.
-        budget_s: seconds for all runs together.
+        total_s: seconds for all runs together.
         workspace: where the walk's files lie.
         workers: processes for preprocessing.
     """
-    lengths = pilot_seconds(budget_s)
-    if lengths is None or budget_s is None or request.run_seconds is None:
+    lengths = pilot_seconds(total_s)
+    if lengths is None or total_s is None or request.run_s is None:
         return request
     if request.configuration != "auto" or not any(map(follows_the_data, choices)):
         return request
@@ -78,12 +78,12 @@ def with_pilot(
     contenders = tuple(dict.fromkeys(map(trained_configuration, rules.contenders)))
     if len(contenders) < 2:
         return request
-    reason = objection(prepared, contenders, dataclasses.replace(request, run_seconds=lengths[-1]), workspace)
+    reason = objection(prepared, contenders, dataclasses.replace(request, run_s=lengths[-1]), workspace)
     if reason is not None:
         log.info("2D or 3D is in doubt, but no pilot is run: %s", reason)
         return request
-    left = request.run_seconds * (1 - len(contenders) * sum(lengths) / budget_s)
-    rest = dataclasses.replace(request, run_seconds=left)
+    left = request.run_s * (1 - len(contenders) * sum(lengths) / total_s)
+    rest = dataclasses.replace(request, run_s=left)
     fold = pilot_fold(prepared.folds, trained)
     found = race_dimensions(prepared, rules, contenders, fold, rest, lengths, workspace, workers)
     return dataclasses.replace(rest, dimension=found)
@@ -95,11 +95,11 @@ def follows_the_data(choice: Choice) -> bool:
     return trainer.preferred_dimension is None and "plan_from" not in choice.options
 
 
-def pilot_seconds(budget_s: float | None) -> tuple[float, ...] | None:
+def pilot_seconds(total_s: float | None) -> tuple[float, ...] | None:
     """Wall clock of each training of a dimension; None where a pilot is not worth its time."""
-    if budget_s is None:
+    if total_s is None:
         return None
-    each = min(MOST_S, SHARE * budget_s / 2)
+    each = min(MOST_S, FRACTION * total_s / 2)
     return tuple(part * each for part in PARTS) if each >= LEAST_S else None
 
 
@@ -123,7 +123,7 @@ def objection(
             return str(problem)
         (budget,) = (decision for decision in plan.decisions if decision.name == "budget")
         steps = budget.inputs["predicted_steps"]
-        fact = f"{each.configuration} would make {steps} steps in {request.run_seconds:g} s"
+        fact = f"{each.configuration} would make {steps} steps in {request.run_s:g} s"
         if steps < FEWEST_STEPS:
             return f"{fact}; {FEWEST_STEPS} are needed at least"
         if (budget.value["coarsening"], budget.value["patch_share"]) != (1.0, 1.0):
@@ -172,7 +172,7 @@ def race_dimensions(
     place = dataclasses.replace(workspace, results=home)
     records = []
     for length in lengths:
-        for each in _requests(contenders, dataclasses.replace(request, run_seconds=length)):
+        for each in _requests(contenders, dataclasses.replace(request, run_s=length)):
             trial = Trial(prepared.dataset, prepared.fingerprint, prepared.folds, Choice(TRAINER), fold, each)
             records.append(run(trial, place, workers))
     found = _judged(rules, contenders, records, fold, request, lengths)
@@ -199,8 +199,8 @@ def _judged(
     )
     leads = (theirs - ours).mean(axis=1)
     p = float(wilcoxon((theirs - ours)[-1:])[0])
-    assert request.run_seconds is not None
-    at_the_end = lead_after(leads, lengths, request.run_seconds)
+    assert request.run_s is not None
+    at_the_end = lead_after(leads, lengths, request.run_s)
     inputs |= {
         "pilot_dice": {name: each.mean(axis=1).tolist() for name, each in ((chosen, ours), (other, theirs))},
         "p": p,

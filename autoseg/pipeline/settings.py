@@ -21,7 +21,7 @@ class Settings:
     Attributes:
         trainers: names with options, or one of the groups ``auto``, ``documented``, ``baselines``, ``all``.
         folds: indices, or None for all.
-        budget_s: wall clock for all runs together, from the first training step to the predictions.
+        total_s: wall clock for all runs together, from the first training step to the predictions.
         epochs: instead of a budget.
         steps: length of each training, instead of a budget or epochs: the same on every machine.
         accept: findings of the verification that are intended, names of `WAIVABLE`.
@@ -40,7 +40,7 @@ class Settings:
 
     trainers: tuple[str, ...] = ("auto",)
     folds: tuple[int, ...] | None = None
-    budget_s: float | None = None
+    total_s: float | None = None
     epochs: int | None = None
     device: str = "auto"
     memory_gb: float | None = None
@@ -57,7 +57,7 @@ class Settings:
     accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        lengths = {"--budget": self.budget_s, "--epochs": self.epochs, "--steps": self.steps}
+        lengths = {"--budget": self.total_s, "--epochs": self.epochs, "--steps": self.steps}
         given = [option for option, value in lengths.items() if value is not None]
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} exclude each other: each says how long. Give one.")
@@ -80,7 +80,7 @@ def started(choice: Choice, settings: Settings) -> Choice:
     )
 
 
-def request_of(settings: Settings, run_seconds: float | None) -> Request:
+def request_of(settings: Settings, run_s: float | None) -> Request:
     """What each run has to keep to, with so many seconds of wall clock; None: epochs decide."""
     # Imported here: settings are read before anything needs torch.
     from autoseg.system.device import find_device
@@ -89,7 +89,7 @@ def request_of(settings: Settings, run_seconds: float | None) -> Request:
     return Request(
         find_device(settings.device),
         settings.memory_gb,
-        run_seconds,
+        run_s,
         settings.epochs,
         settings.configuration,
         settings.seed,

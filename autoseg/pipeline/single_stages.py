@@ -43,7 +43,7 @@ def fitted(root: Path, workspace: Workspace, settings: Settings, trainer: str) -
     choice = started(Choice.parse(trainer), settings)
     dataset = load_dataset(root, settings.groups)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
-    request = request_of(settings, settings.budget_s)
+    request = request_of(settings, settings.total_s)
     plan = plan_for(Variant(dataset, fingerprint, choice, request), workspace)
     return plan, workspace.plan_of(dataset.name, plan.name)
 
@@ -69,7 +69,7 @@ def train_one(
     else:
         (chosen,) = chosen_folds(prepared.folds, [int(fold)])
     link_references(prepared.dataset, workspace.references_of(prepared.dataset.name))
-    request = request_of(settings, settings.budget_s)
+    request = request_of(settings, settings.total_s)
     trial = Trial(prepared.dataset, prepared.fingerprint, prepared.folds, choice, chosen, request)
     return train_trial(trial, workspace, settings.workers)
 
@@ -102,7 +102,7 @@ def pretrain_one(
     choice = Choice.parse(trainer)
     prepared = prepare(workspace.find_raw(source), workspace, settings, all_cases=fold == "all")
     more = [load_dataset(workspace.find_raw(each), groups=False) for each in others]
-    dataset, request = prepared.dataset, request_of(settings, settings.budget_s)
+    dataset, request = prepared.dataset, request_of(settings, settings.total_s)
     plan = plan_for(Variant(dataset, prepared.fingerprint, choice, request), workspace)
     configuration = plan.trained_configuration()
     training = None if fold == "all" else chosen_folds(prepared.folds, [int(fold)])[0].training
@@ -114,7 +114,7 @@ def pretrain_one(
         dataset.name, f"{choice.trainer}__{plan.name}__{configuration.name}", seen
     )
     plan.save(output.parents[1] / "plans.json")
-    how = Pretraining(seconds=settings.budget_s, seed=settings.seed)
+    how = Pretraining(seconds=settings.total_s, seed=settings.seed)
     return pretrain(folder, plan, configuration.name, choice.name, output, how, request.device, list(names))
 
 

@@ -56,7 +56,7 @@ def suitable(prepared: Prepared, settings: Settings, device: str, folds: int) ->
         prepared.plan,
         prepared.fingerprint,
         Hardware.assumed(device, settings.memory_gb, torch.get_num_threads()),
-        settings.budget_s,
+        settings.total_s,
         max(folds, 1),
         list(known),
         frozenset(name for name, each in known.items() if each.pretrained_encoder and imagenet),

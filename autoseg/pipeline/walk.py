@@ -81,10 +81,10 @@ def _train_and_rank(
 
     # A trainer that cannot train on these data takes no time from those that can.
     runs = len(folds) * sum(is_runnable(choice, prepared.plan, settings.configuration) for choice in choices)
-    share = None if settings.budget_s is None else settings.budget_s / max(runs, 1)
+    run_s = None if settings.total_s is None else settings.total_s / max(runs, 1)
     link_references(prepared.dataset, workspace.references_of(prepared.dataset.name))
-    request, budget_s = request_of(settings, share), settings.budget_s
-    request = with_pilot(prepared, folds, choices, request, budget_s, workspace, settings.workers)
+    request, total_s = request_of(settings, run_s), settings.total_s
+    request = with_pilot(prepared, folds, choices, request, total_s, workspace, settings.workers)
     trials = [
         Trial(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, request)
         for choice in choices

@@ -113,21 +113,21 @@ def shapes(
 def choose(
     offers: Sequence[tuple[Shape, int]],
     seconds_of: Callable[[Shape], float],
-    train_seconds: float | Callable[[Shape], float],
+    train_s: float | Callable[[Shape], float],
 ) -> tuple[Shape, int]:
     """The first shape that gets as many steps as it asks for, or the one that gets most.
 
     Args:
         offers: see `shapes`.
         seconds_of: time of one step.
-        train_seconds: time for training, or what a shape leaves for it.
+        train_s: time for training, or what a shape leaves for it.
 
     Returns:
         The shape and the number of steps that it will get.
     """
 
     def steps_of(shape: Shape) -> float:
-        seconds = train_seconds(shape) if callable(train_seconds) else train_seconds
+        seconds = train_s(shape) if callable(train_s) else train_s
         return seconds / seconds_of(shape)
 
     for shape, wanted in offers:

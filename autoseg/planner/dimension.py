@@ -81,7 +81,7 @@ class DimensionChoice:
 
 
 def choose_dimension(
-    plan: Plan, data: DataFacts, hardware: Hardware | None = None, run_seconds: float | None = None
+    plan: Plan, data: DataFacts, hardware: Hardware | None = None, run_s: float | None = None
 ) -> DimensionChoice:
     """Decide between the configurations of a plan.
 
@@ -89,9 +89,9 @@ def choose_dimension(
         plan: nnU-Net's, with all its configurations.
         data: facts about the same data set.
         hardware: where it will train; None: time decides nothing.
-        run_seconds: wall clock of one run; None: as long as it takes.
+        run_s: wall clock of one run; None: as long as it takes.
     """
-    question = _Question(plan, data, hardware, run_seconds)
+    question = _Question(plan, data, hardware, run_s)
     value, confidence, rule, source, inputs = question.in_time(next(question.rules()))
     others = [name for name in plan.configurations if name != value]
     tight = "steps_in_3d" in inputs
@@ -127,7 +127,7 @@ class _Question:
     plan: Plan
     data: DataFacts
     hardware: Hardware | None
-    run_seconds: float | None
+    run_s: float | None
 
     def rules(self) -> Iterator[Fired]:
         """The rules in order; the first that says something decides."""
@@ -295,11 +295,11 @@ class _Question:
     def _most_steps(self, name: str, share: float = 1.0) -> int | None:
         """Steps of the cheapest network and batch, on a share of the patch; None where the time is open."""
         each = self.plan.configurations.get(name)
-        if each is None or self.hardware is None or self.run_seconds is None:
+        if each is None or self.hardware is None or self.run_s is None:
             return None
         voxels = min(SMALLEST_BATCH, each.batch_size) * math.prod(each.patch_size) * share
         macs = network_facts()[YARDSTICK].step_macs(each.dimensions, voxels, narrowest=True)
-        return self.hardware.steps(macs, self.run_seconds)
+        return self.hardware.steps(macs, self.run_s)
 
 
 def _closeness(value: str, name: str) -> int:

@@ -34,7 +34,7 @@ class Situation:
         dimension: what was decided for it.
         plan: nnU-Net's, with all its configurations.
         hardware: where it will train.
-        budget_s: wall clock of all runs together; None: as long as it takes.
+        total_s: wall clock of all runs together; None: as long as it takes.
         runs_each: runs of every trainer: folds times seeds.
         pretrained: trainers whose encoder has pretrained weights at hand.
     """
@@ -43,7 +43,7 @@ class Situation:
     dimension: DimensionChoice
     plan: Plan
     hardware: Hardware
-    budget_s: float | None = None
+    total_s: float | None = None
     runs_each: int = 1
     pretrained: frozenset[str] = frozenset()
 
@@ -80,7 +80,7 @@ class Situation:
     def parameters(self, facts: NetworkFacts) -> float:
         """Of a trainer's network; under a budget, of the narrowest that it may become."""
         count = facts.parameters[self.dimensions_of(facts)]
-        narrowed = facts.adaptive_width and self.budget_s is not None
+        narrowed = facts.adaptive_width and self.total_s is not None
         return count * (NARROWEST / PUBLISHED_WIDTH) ** 2 if narrowed else count
 
     def memory_gb(self, facts: NetworkFacts) -> float:

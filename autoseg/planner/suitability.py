@@ -135,12 +135,12 @@ def _resources(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
     if hardware.memory_gb is not None and needed > hardware.memory_gb:
         yield f"it takes {needed:.1f} GB with the smallest batch and patch, of {hardware.memory_gb:g} GB"
     large = hardware.kind == "cpu" and parameters > LARGE_NETWORK
-    if situation.budget_s is None:
+    if situation.total_s is None:
         if large:
             yield f"{parameters / 1e6:.0f} million parameters without a budget on a CPU"
         return
     # nnU-Net is always there, so that nothing ever has more than half.
-    run = situation.budget_s / situation.runs_each
+    run = situation.total_s / situation.runs_each
     share = max(run * LARGEST_SHARE, min(run / 2, SHORTEST_RUN_S))
     steps, whole = situation.steps(facts, share), situation.steps(facts, share, shrunk=False)
     allowed = f"{share:.0f} s of the budget allow"
@@ -182,8 +182,8 @@ def _as_many_as_learn(
         trial = [*taken, name]
         if len(trial) > MOST_TRAINERS:
             crowded[name] = f"{MOST_TRAINERS} others come first"
-        elif taken and situation.budget_s is not None:
-            share = situation.budget_s / (len(trial) * situation.runs_each)
+        elif taken and situation.total_s is not None:
+            share = situation.total_s / (len(trial) * situation.runs_each)
             steps = {each: situation.steps(facts[each], share) for each in trial if each != ALWAYS}
             slowest = min(steps, key=lambda each: steps[each])
             if share < SHORTEST_RUN_S or steps[slowest] < FEWEST_STEPS:
@@ -208,10 +208,10 @@ def _for(facts: NetworkFacts, situation: Situation) -> str:
         reasons.append("its encoder is one for pictures")
     if not reasons:
         size = f"{facts.parameters[dimensions] / 1e6:.1f} million parameters"
-        narrowed = facts.adaptive_width and situation.budget_s is not None
+        narrowed = facts.adaptive_width and situation.total_s is not None
         reasons.append(f"a general network of {size}" + (", narrower to fit the time" if narrowed else ""))
-    if situation.budget_s is not None:
-        steps = situation.steps(facts, situation.budget_s / situation.runs_each)
+    if situation.total_s is not None:
+        steps = situation.steps(facts, situation.total_s / situation.runs_each)
         reasons.append(f"alone it would get up to {steps} steps")
     return "; ".join(reasons)
 
@@ -235,7 +235,7 @@ def _decision(taken: Sequence[str], verdicts: Sequence[Verdict], situation: Situ
         "device": situation.hardware.kind,
         "macs_per_second": situation.hardware.macs_per_second,
         "memory_gb": situation.hardware.memory_gb,
-        "budget_s": situation.budget_s,
+        "budget_s": situation.total_s,
         "runs_each": situation.runs_each,
         "verdicts": [asdict(each) for each in verdicts],
     }

@@ -92,7 +92,7 @@ class Contestant:
         leg = Leg(stretch.from_s, stretch.until_s, stretch.run_s, place)
         began = time.monotonic()
         for member in members:
-            own, whole = member.plan.require_training().run_s, trial.request.run_seconds
+            own, whole = member.plan.require_training().run_s, trial.request.run_s
             # A race is by the clock; a member of an ensemble has its fraction of the row's time.
             fraction = 1.0 if own is None or whole is None else own / whole
             train(member.run, self.workspace, trial.request.device, leg.scaled(fraction))

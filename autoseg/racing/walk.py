@@ -65,7 +65,7 @@ def race_trials(
         KeyboardInterrupt: after an interrupt; everything finished so far stays.
         UsageError: if runs have no budget.
     """
-    if None in (times := {trial.request.run_seconds for trial in trials}) or len(times) > 1:
+    if None in (times := {trial.request.run_s for trial in trials}) or len(times) > 1:
         raise UsageError("A race is run against the clock: give all its runs one budget, and no epochs.")
     file = RaceFile.of(workspace.results_of(trials[0].dataset.name), _about(trials, rules))
     trials = [_marked(trial, file.key) for trial in trials]
@@ -97,7 +97,7 @@ def race_trials(
     race = run_race(
         list(able),
         look,
-        float(first[0].request.run_seconds or 0.0),
+        float(first[0].request.run_s or 0.0),
         rules,
         known=file.load(),
         report=report,
@@ -144,7 +144,7 @@ def _about(trials: Sequence[Trial], rules: Rules) -> dict[str, object]:
         list(dict.fromkeys(each.fold.index for each in trials)),
         rules,
         seeds=list(dict.fromkeys(each.request.seed for each in trials)),
-        run_s=trial.request.run_seconds,
+        run_s=trial.request.run_s,
         device=trial.request.device.type,
         memory_gb=trial.request.memory_gb,
         configuration=trial.request.configuration,

@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 # Features grow by 2^1.55 in time when they double: measured for U-Nets of width 8 to 32 in bfloat16.
 WIDTH_EXPONENT = 1.55
 # Of a run's share, what start-up, log and final prediction may take; the clock decides in the end.
-TRAINING_SHARE = 0.85
+TRAINING_FRACTION = 0.85
 # Of a run's share, what start-up, log and the writing of checkpoint and predictions take beside prediction.
-CLOSING_SHARE = 0.05
+CLOSING_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Fitting:
         kwargs = network_kwargs(name, topology, **options)
         return ArchitectureSpec(class_path(name), kwargs, requires_import(name))
 
-    def fit(self, run_seconds: float) -> tuple[Shape, list[Decision]]:
+    def fit(self, run_s: float) -> tuple[Shape, list[Decision]]:
         """Choose the shape that makes enough steps in the time there is.
 
         Raises:
@@ -175,22 +175,22 @@ class Fitting:
         def seconds_of(shape: Shape) -> float:
             return line.seconds(self._voxels(shape)) * self._width_factor(shape)
 
-        def train_seconds(shape: Shape) -> float:
-            left = run_seconds * (1 - CLOSING_SHARE) - self.prediction(shape, run_seconds).seconds
-            return min(run_seconds * TRAINING_SHARE, max(left, 0.0))
+        def train_s(shape: Shape) -> float:
+            left = run_s * (1 - CLOSING_FRACTION) - self.prediction(shape, run_s).seconds
+            return min(run_s * TRAINING_FRACTION, max(left, 0.0))
 
         def least_run_seconds(shape: Shape) -> float:
             trained = FEWEST_STEPS * seconds_of(shape)
-            both = trained + self.prediction(shape, run_seconds).seconds
-            return max(trained / TRAINING_SHARE, both / (1 - CLOSING_SHARE))
+            both = trained + self.prediction(shape, run_s).seconds
+            return max(trained / TRAINING_FRACTION, both / (1 - CLOSING_FRACTION))
 
         offers = self._offers(width, line)
-        shape, steps = choose(offers, seconds_of, train_seconds)
-        predicting = self.prediction(shape, run_seconds)
+        shape, steps = choose(offers, seconds_of, train_s)
+        predicting = self.prediction(shape, run_s)
         enough = min(least_run_seconds(each) for each, _ in offers)
-        self._refuse(steps, seconds_of(shape), run_seconds, enough)
+        self._refuse(steps, seconds_of(shape), run_s, enough)
         inputs = {
-            "train_seconds": round(train_seconds(shape), 1),
+            "train_seconds": round(train_s(shape), 1),
             "prediction_seconds": round(predicting.seconds, 1),
             "windows": round(predicting.windows),
             "mirrored_copies": predicting.copies,
@@ -211,7 +211,7 @@ class Fitting:
             return 1.0
         return float((shape.width / self.published.width) ** WIDTH_EXPONENT)
 
-    def prediction(self, shape: Shape, run_seconds: float) -> PredictionCost:
+    def prediction(self, shape: Shape, run_s: float) -> PredictionCost:
         """What predicting the held-out cases takes with a shape."""
         start, patch = self._at(shape.coarsening), self._patch(shape)
         if (shape.coarsening, patch) not in self._windows:
@@ -222,7 +222,7 @@ class Fitting:
         factor = self._width_factor(shape)
         forward = StepTime(factor * self._forward.fixed, factor * self._forward.per_voxel)
         windows, cases = self._windows[shape.coarsening, patch], len(self.variant.fingerprint.spacings)
-        return prediction_cost(windows, cases, patch, forward, self.variant.request.device.type, run_seconds)
+        return prediction_cost(windows, cases, patch, forward, self.variant.request.device.type, run_s)
 
     def _offers(self, structure: float, line: StepTime) -> list[tuple[Shape, int]]:
         """What may be chosen, from the published shape to the cheapest."""
@@ -278,9 +278,9 @@ class Fitting:
     def _batch(self, shape: Shape) -> int:
         return min(shape.batch_size, self._at(shape.coarsening).configuration.batch_size)
 
-    def _refuse(self, steps: int, step_s: float, run_seconds: float, enough_s: float) -> None:
+    def _refuse(self, steps: int, step_s: float, run_s: float, enough_s: float) -> None:
         if steps < LEAST_STEPS:
-            problem = _what_the_time_allows(str(self.variant.choice), steps, step_s, run_seconds, enough_s)
+            problem = _what_the_time_allows(str(self.variant.choice), steps, step_s, run_s, enough_s)
             raise PlanError(
                 f"{problem}. Give a larger budget, fewer trainers or folds, or a smaller network."
             )
@@ -354,7 +354,7 @@ def too_few_steps(plan: Plan, choice: Choice) -> str | None:
     (inputs,) = (each.inputs for each in plan.decisions if each.name == "budget")
     step_s = inputs["predicted_step_s"]
     # A plan from before prediction was counted does not say.
-    enough_s = inputs.get("least_run_seconds", FEWEST_STEPS * step_s / TRAINING_SHARE)
+    enough_s = inputs.get("least_run_seconds", FEWEST_STEPS * step_s / TRAINING_FRACTION)
     return _what_the_time_allows(str(choice), steps, step_s, run_s, enough_s)
 
 

@@ -16,7 +16,7 @@ from autoseg.inference.sliding_window import VOXELS_AT_ONCE
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.tailoring.step_time import StepTime
 from autoseg.training.prediction_time import SECONDS_PER_CASE, WINDOWS_OVERHEAD
-from autoseg.training.training_run import LARGEST_MIRRORING_SHARE
+from autoseg.training.training_run import LARGEST_MIRRORING_FRACTION
 
 # nnU-Net's: each of five folds holds out a fifth of the cases.
 FOLDS = 5
@@ -68,7 +68,7 @@ def _windows(shape: Sequence[float], patch: Sequence[int]) -> int:
 
 
 def prediction_cost(
-    windows: float, cases: int, patch: Sequence[int], forward: StepTime, device: str, budget_s: float
+    windows: float, cases: int, patch: Sequence[int], forward: StepTime, device: str, run_s: float
 ) -> PredictionCost:
     """What predicting takes, mirrored as a run would do it.
 
@@ -78,7 +78,7 @@ def prediction_cost(
         patch: voxels along each axis.
         forward: seconds of a forward pass by voxels.
         device: ``cpu``, ``cuda`` or ``mps``.
-        budget_s: seconds of the run, of which mirrored copies may take a part.
+        run_s: seconds of the run, of which mirrored copies may take a part.
     """
     held_out = math.ceil(cases / FOLDS)
     voxels = math.prod(patch)
@@ -86,5 +86,5 @@ def prediction_cost(
     together = max(1, min(most, math.ceil(windows)))
     plain = WINDOWS_OVERHEAD * forward.seconds(together * voxels) / together * windows * held_out
     copies = 2 ** len(patch)
-    copies = copies if copies * plain <= LARGEST_MIRRORING_SHARE * budget_s else 1
+    copies = copies if copies * plain <= LARGEST_MIRRORING_FRACTION * run_s else 1
     return PredictionCost(windows * held_out, held_out, copies * plain + SECONDS_PER_CASE * held_out, copies)

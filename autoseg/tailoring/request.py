@@ -22,12 +22,13 @@ class Request:
     Attributes:
         device: where it trains.
         memory_gb: memory target of the planner; None: the preset's.
-        run_seconds: wall clock of one run, prediction included; None: epochs decide.
+        run_s: wall clock of one run, prediction included, of an ensemble of all members together; None:
+            epochs decide.
         epochs: instead of the trainer's own; None: the trainer's.
         configuration: ``auto`` or a configuration's name.
         seed: the run's seed.
         axis: array axis that slices are cut along, for a member of an ensemble; None: the planner's choice.
-        share: part of `run_seconds`, for a member of an ensemble.
+        run_fraction: fraction of `run_s` that a member of an ensemble has.
         race: the key of the race that may stop it on the way; its plan is the one that it has otherwise.
         steps: length of the training, instead of a budget or epochs.
         small: whether network, batch and patch are small, so that a step takes a moment.
@@ -36,21 +37,21 @@ class Request:
 
     device: torch.device
     memory_gb: float | None = None
-    run_seconds: float | None = None
+    run_s: float | None = None
     epochs: int | None = None
     configuration: str = "auto"
     seed: int = 0
     axis: int | None = None
-    share: float = 1.0
+    run_fraction: float = 1.0
     race: str | None = None
     steps: int | None = None
     small: bool = False
     dimension: Decision | None = None
 
     @property
-    def seconds(self) -> float | None:
-        """Wall clock of this run alone."""
-        return None if self.run_seconds is None else self.run_seconds * self.share
+    def member_s(self) -> float | None:
+        """Wall clock of this training and its prediction: of a member of an ensemble, its fraction."""
+        return None if self.run_s is None else self.run_s * self.run_fraction
 
 
 def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str:
@@ -62,7 +63,7 @@ def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str
             "trainer": write_spec(choice.identity, own),
             "device": request.device.type,
             "memory_gb": request.memory_gb,
-            "run_seconds": request.run_seconds,
+            "run_seconds": request.run_s,
             "epochs": request.epochs,
             "configuration": request.configuration,
             "seed": request.seed,

@@ -17,7 +17,7 @@ from autoseg.planner.orientation import has_orientations, orientation_decision, 
 from autoseg.planner.plan import Configuration, Decision, Plan
 from autoseg.planner.training_spec import TrainingSpec
 from autoseg.tailoring.choose_configuration import choose_configuration
-from autoseg.tailoring.fit_to_resources import TRAINING_SHARE, Fitting, predicted_steps, published_width
+from autoseg.tailoring.fit_to_resources import TRAINING_FRACTION, Fitting, predicted_steps, published_width
 from autoseg.tailoring.options import (
     is_stock,
     normalization_of,
@@ -65,7 +65,7 @@ def member_variants(variant: Variant) -> tuple[Variant, ...]:
     axes = slicing_axes(variant.base, configuration.name, wanted, "orientations" in variant.choice.options)
     if len(axes) == 1:
         return (variant,)
-    requests = (dataclasses.replace(variant.request, axis=axis, share=1 / len(axes)) for axis in axes)
+    requests = (dataclasses.replace(variant.request, axis=axis, run_fraction=1 / len(axes)) for axis in axes)
     return tuple(map(variant.with_request, requests))
 
 
@@ -98,7 +98,7 @@ def tailor(variant: Variant) -> Plan:
         *shape_changes(planned, plan.configurations[planned.name], shape, fitting.published),
         *(["no mirroring"] if chosen.mirroring is False else []),
         *(optimiser_words(trainer, chosen) if "optimizer_name" not in choice.options else []),
-        *schedule_changes(trainer, chosen, request.seconds),
+        *schedule_changes(trainer, chosen, request.member_s),
         *step_changes(trainer, request.steps),
         *start.words,
         *rate_changes(trainer, chosen, start),
@@ -125,8 +125,8 @@ def _fitted_shape(fitting: Fitting) -> tuple[Shape, list[Decision]]:
     variant, published = fitting.variant, fitting.published
     if is_stock(variant.choice):
         return published, []
-    if variant.request.seconds is not None:
-        return fitting.fit(variant.request.seconds)
+    if variant.request.member_s is not None:
+        return fitting.fit(variant.request.member_s)
     if variant.request.small:
         patch = variant.configuration[0].patch_size
         return small_shape(published, variant.trainer.smallest_batch, math.prod(patch)), []
@@ -151,7 +151,7 @@ def _training(
     variant: Variant, chosen: Hyperparameters, changes: Sequence[str], configuration: str
 ) -> TrainingSpec:
     """What a plan says to its trainer."""
-    choice, seconds = variant.choice, variant.request.seconds
+    choice, seconds = variant.choice, variant.request.member_s
     spec = TrainingSpec(
         trainer=choice.trainer,
         # Where the trainer's class is found again, if it is a file of somebody's own.
@@ -161,7 +161,7 @@ def _training(
         seed=variant.request.seed,
         run_s=seconds,
         # Under stock nnU-Net nobody measures the prediction; this leaves time for it.
-        train_s=None if seconds is None else seconds * TRAINING_SHARE,
+        train_s=None if seconds is None else seconds * TRAINING_FRACTION,
         changes=tuple(changes),
         configuration=configuration,
     )

@@ -103,5 +103,5 @@ def dimension_of(base: Plan, fingerprint: Fingerprint, request: Request) -> Dime
     """2D or 3D for a data set, a device and the time there is."""
     cores = torch.get_num_threads() if request.device.type == "cpu" else None
     hardware = Hardware.assumed(request.device.type, request.memory_gb, cores)
-    found = choose_dimension(base, DataFacts.of(base, fingerprint), hardware, request.run_seconds)
+    found = choose_dimension(base, DataFacts.of(base, fingerprint), hardware, request.run_s)
     return found if request.dimension is None else dataclasses.replace(found, decision=request.dimension)

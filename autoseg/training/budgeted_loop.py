@@ -27,7 +27,7 @@ PARTS = 20
 # Where the validation loss steers the training: more looks, at patches that stay the same, so that two
 # looks differ by the network alone; and how much of the time they may take.
 PARTS_OF_A_PLATEAU = 40
-VALIDATION_SHARE = 0.05
+VALIDATION_FRACTION = 0.05
 MOST_VALIDATION_BATCHES = 16
 CHECKPOINT_EVERY_S = 60.0
 CHECKPOINT_EVERY_S_OF_A_LONG_RUN = 600.0
@@ -42,7 +42,7 @@ class BudgetedLoop:
     however fast the machine is. Time spent before an interruption counts.
     """
 
-    budget_s: float | None
+    train_s: float | None
     elapsed_s: float
     steps_done: int
     step_seconds: float = 0.0
@@ -64,7 +64,7 @@ class BudgetedLoop:
 
     def looks_in(self, epochs: int) -> int:
         """Looks that stand for some epochs: under a budget as many as lie in the same share of the time."""
-        if self.budget_s is None:
+        if self.train_s is None:
             return epochs
         return max(1, round(epochs * PARTS_OF_A_PLATEAU / self.epochs))
 
@@ -73,7 +73,7 @@ class BudgetedLoop:
         if self.stock:
             return self.steps_done // self.steps_per_epoch / self.epochs
         if self.leg is not None:
-            return self.leg.progress(clock.elapsed, clock.budget_s, self.warmup)
+            return self.leg.progress(clock.elapsed, clock.train_s, self.warmup)
         return clock.progress
 
     @property
@@ -85,32 +85,32 @@ class BudgetedLoop:
 
     def run_training(self) -> None:
         """Train until the budget or, without one, the number of epochs is used up."""
-        if self.budget_s is None:
+        if self.train_s is None:
             super().run_training()  # type: ignore[misc]
             return
         began = time.monotonic()
         self.on_train_start()
         # Preparing the loaders belongs to the budget: the user's clock is running.
         until_s = math.inf if self.leg is None else self.leg.until_s
-        clock = Clock(self.budget_s, self.elapsed_s + time.monotonic() - began, until_s)
+        clock = Clock(self.train_s, self.elapsed_s + time.monotonic() - began, until_s)
         if self.leg is not None and self.steps_done:
             draw_anew(cast("Trainer", self))
-        self.print_to_log_file(self._rescaling(self.budget_s))
-        with progress.stage(f"Train {type(self).__name__}", total=self.budget_s) as advance:
+        self.print_to_log_file(self._rescaling(self.train_s))
+        with progress.stage(f"Train {type(self).__name__}", total=self.train_s) as advance:
             advance(clock.elapsed)
             self._train_until(clock, advance)
         self.elapsed_s = clock.elapsed
-        self.paused = until_s < self.budget_s and not self.is_over
+        self.paused = until_s < self.train_s and not self.is_over
         if self.paused:
             self.save_for_resuming()
             settle(cast("Trainer", self))
         else:
             self.on_train_end()
 
-    def _rescaling(self, budget_s: float) -> str:
+    def _rescaling(self, train_s: float) -> str:
         if self.stock:
-            return f"stock schedule of {self.epochs} epochs, stopped after {budget_s:.0f} s of training"
-        return f"schedule of {self.epochs} epochs -> {budget_s:.0f} s of training, in {self.parts} parts"
+            return f"stock schedule of {self.epochs} epochs, stopped after {train_s:.0f} s of training"
+        return f"schedule of {self.epochs} epochs -> {train_s:.0f} s of training, in {self.parts} parts"
 
     def _train_until(self, clock: Clock, advance: Callable[..., None]) -> None:
         while not clock.over(self.step_seconds) and not self.is_over:
@@ -127,7 +127,7 @@ class BudgetedLoop:
 
     def save_now_and_then(self) -> None:
         """Save if the last time is long enough ago; seldom in a long training, whose files may be large."""
-        is_long = (self.budget_s or math.inf) > 3600
+        is_long = (self.train_s or math.inf) > 3600
         every = CHECKPOINT_EVERY_S_OF_A_LONG_RUN if is_long else CHECKPOINT_EVERY_S
         now = time.monotonic()
         if self._saved_at is None:
@@ -161,7 +161,7 @@ class BudgetedLoop:
             taken = clock.elapsed - before
             self.step_seconds = taken if self.steps_done == 1 else 0.9 * self.step_seconds + 0.1 * taken
             advance(taken, detail=f"step {self.steps_done}, loss {losses[-1]:.3f}")
-            if self.budget_s is not None and self.budget_s > 3600:  # a part of it is minutes long
+            if self.train_s is not None and self.train_s > 3600:  # a part of it is minutes long
                 self.elapsed_s = clock.elapsed
                 self.save_now_and_then()
         if losses:
@@ -171,7 +171,7 @@ class BudgetedLoop:
 
     def _goes_on(self, part: int, clock: Clock) -> bool:
         """Whether a part goes on: to its end, or until there is time again for a look."""
-        too_early = self.plateau is not None and self.validation_s > VALIDATION_SHARE * clock.elapsed
+        too_early = self.plateau is not None and self.validation_s > VALIDATION_FRACTION * clock.elapsed
         return too_early or int(clock.progress * self.parts) == part
 
     def _validated(self) -> list[Any]:
@@ -181,7 +181,7 @@ class BudgetedLoop:
         began = time.monotonic()
         if self._held_batches is None:
             self._outputs_of(*self._draw(1))
-            affordable = VALIDATION_SHARE * (self.budget_s or 0.0) / self.parts / (time.monotonic() - began)
+            affordable = VALIDATION_FRACTION * (self.train_s or 0.0) / self.parts / (time.monotonic() - began)
             self._held_batches = self._draw(min(max(int(affordable), 1), MOST_VALIDATION_BATCHES))
         outputs = [self._outputs_of(batch) for batch in self._held_batches]
         self.validation_s += time.monotonic() - began
@@ -248,8 +248,8 @@ class BudgetedLoop:
 class Clock:
     """Time used of a budget, in seconds, earlier sessions counted in, and when there is a pause."""
 
-    def __init__(self, budget_s: float, used_s: float = 0.0, until_s: float = math.inf) -> None:
-        self.budget_s = budget_s
+    def __init__(self, train_s: float, used_s: float = 0.0, until_s: float = math.inf) -> None:
+        self.train_s = train_s
         self.until_s = until_s
         self._start = time.monotonic() - used_s
 
@@ -261,12 +261,12 @@ class Clock:
     @property
     def progress(self) -> float:
         """Part of the budget used, 0 to 1."""
-        return min(1.0, self.elapsed / self.budget_s)
+        return min(1.0, self.elapsed / self.train_s)
 
     def over(self, next_step_s: float = 0.0) -> bool:
         """Whether there is no time for another step of about `next_step_s` seconds, before a pause if any.
 
         A step may pass the end by a half, which is right on average, but never by much of the budget.
         """
-        borne = min(0.5 * next_step_s, MOST_OVER * self.budget_s)
-        return self.elapsed + next_step_s - borne >= min(self.budget_s, self.until_s)
+        borne = min(0.5 * next_step_s, MOST_OVER * self.train_s)
+        return self.elapsed + next_step_s - borne >= min(self.train_s, self.until_s)

@@ -64,7 +64,7 @@ def _changes(trainer: Trainer) -> list[str]:
     found = list(trainer.memory_changes)
     if trainer.left_out:
         found.append(f"{trainer.left_out} of {trainer.steps_done} steps left out: not finite")
-    if trainer.budget_s is None:
+    if trainer.train_s is None:
         return found
     if trainer.stock:
         epochs = trainer.steps_done / trainer.steps_per_epoch
@@ -72,7 +72,7 @@ def _changes(trainer: Trainer) -> list[str]:
             f"stopped after {trainer.elapsed_s:.0f} s of training, epoch {epochs:.1f} of {trainer.epochs}"
         )
     if trainer.stopped_early:
-        found.append(f"stopped early, after {trainer.elapsed_s:.0f} of {trainer.budget_s:.0f} s of training")
+        found.append(f"stopped early, after {trainer.elapsed_s:.0f} of {trainer.train_s:.0f} s of training")
     if trainer.mirroring and not trainer.mirrored_prediction:
         found.append("predicted without mirrored copies")
     return found

@@ -36,12 +36,12 @@ class FiniteTraining:
     Attributes:
         count: number of steps of this start.
         broken_off: why the training ended before its time, in words; empty: it did not.
-        keeping_share: part of the time that keeping good weights may take.
+        keeping_fraction: part of the time that keeping good weights may take.
     """
 
     count: StepCount
     broken_off: str = ""
-    keeping_share: ClassVar[float] = 0.01
+    keeping_fraction: ClassVar[float] = 0.01
     _left_out_before: int = 0
     # Of the weights that the training started with; None: an older checkpoint does not say.
     _first_weights: int | None = None
@@ -80,12 +80,12 @@ class FiniteTraining:
         Raises:
             StoppedEarly: in nnU-Net's own loop over epochs, after a few steps that were not finite.
         """
-        if self.budget_s is None:
+        if self.train_s is None:
             self.between_steps()
         result = self.optimiser_step(batch)
         self.steps_done += 1
         self.check_step(result)
-        if self.budget_s is None and self.broken_off:
+        if self.train_s is None and self.broken_off:
             raise StoppedEarly
         return result
 
@@ -154,7 +154,7 @@ class FiniteTraining:
             return
         self._keep_good()
         now = time.monotonic()
-        self._keep_from, self._left_out_kept = now + (now - began) / self.keeping_share, self.left_out
+        self._keep_from, self._left_out_kept = now + (now - began) / self.keeping_fraction, self.left_out
 
     def _keep_good(self) -> None:
         """Keep the weights, where they are finite; where only statistics are not, take the kept ones back."""
@@ -239,7 +239,7 @@ class FiniteTraining:
 
     # What the trainer brings.
     between_steps: Callable[[], None]
-    budget_s: float | None
+    train_s: float | None
     grad_scaler: Any
     optimiser_step: Callable[[Mapping[str, Any]], dict[str, Any]]
     optimizer: Any

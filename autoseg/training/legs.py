@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
 
 # Of a leg that ends in a pause, the part in which the rate falls.
-DECAY_SHARE = 0.4
+DECAY_FRACTION = 0.4
 # Training batches that statistics of batch normalisation are taken from, and the part of a run that may take.
 SETTLING_BATCHES = 8
-SETTLING_SHARE = 0.02
+SETTLING_FRACTION = 0.02
 
 
 @dataclass(frozen=True)
@@ -48,33 +48,33 @@ class Leg:
         until_s: seconds of training at which it pauses; infinite: it goes to the end of the run.
         run_s: wall clock of the whole run, prediction included; None: the plan's.
         place: the results folder of models of this pause; None: it goes to the end.
-        decay_share: part of a leg that ends in a pause in which the rate falls.
+        decay_fraction: part of a leg that ends in a pause in which the rate falls.
     """
 
     from_s: float = 0.0
     until_s: float = math.inf
     run_s: float | None = None
     place: Path | None = None
-    decay_share: float = DECAY_SHARE
+    decay_fraction: float = DECAY_FRACTION
 
     def scaled(self, factor: float) -> Leg:
         """The same for a training that has `factor` times the seconds."""
         run_s = None if self.run_s is None else factor * self.run_s
         return replace(self, from_s=factor * self.from_s, until_s=factor * self.until_s, run_s=run_s)
 
-    def progress(self, elapsed_s: float, budget_s: float, warmup: float) -> float:
+    def progress(self, elapsed_s: float, train_s: float, warmup: float) -> float:
         """How far a schedule is that rises for `warmup` and then falls: at its height, or in its fall.
 
         Args:
             elapsed_s: seconds of training so far.
-            budget_s: seconds of the whole training.
+            train_s: seconds of the whole training.
             warmup: part of the whole training in which the rate rises.
         """
-        if elapsed_s < warmup * budget_s:
-            return elapsed_s / budget_s
-        end_s, falls_from_s = min(self.until_s, budget_s), self.from_s
-        if self.until_s < budget_s:
-            falls_from_s = end_s - self.decay_share * (end_s - self.from_s)
+        if elapsed_s < warmup * train_s:
+            return elapsed_s / train_s
+        end_s, falls_from_s = min(self.until_s, train_s), self.from_s
+        if self.until_s < train_s:
+            falls_from_s = end_s - self.decay_fraction * (end_s - self.from_s)
         fallen = (elapsed_s - falls_from_s) / max(end_s - falls_from_s, 1e-9)
         return warmup + (1 - warmup) * min(max(fallen, 0.0), 1.0)
 
@@ -108,7 +108,7 @@ def settle(trainer: Trainer) -> None:
         norm.momentum = None  # the plain mean over all batches
         norm.train()
     began, dtype = time.monotonic(), trainer.autocast_dtype
-    longest_s = math.inf if trainer.budget_s is None else SETTLING_SHARE * trainer.budget_s
+    longest_s = math.inf if trainer.train_s is None else SETTLING_FRACTION * trainer.train_s
     for number in range(SETTLING_BATCHES):
         if number >= 2 and time.monotonic() - began > longest_s:
             break

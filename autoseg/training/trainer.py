@@ -162,7 +162,7 @@ class Trainer(
         self.enable_deep_supervision = self.deep_supervision
         self.oversample_foreground_percent = self.foreground_oversampling
         self.seed = self.spec.seed
-        self.budget_s: float | None = self.spec.train_s
+        self.train_s: float | None = self.spec.train_s
         self.elapsed_s = 0.0
         self.steps_done = 0
         self.count = StepCount()
@@ -339,7 +339,7 @@ class Trainer(
 
     def _do_i_compile(self) -> bool:
         # Compiling takes a minute or more; a short budget has better uses for it.
-        return bool(super()._do_i_compile()) and (self.budget_s is None or self.budget_s > 1200)
+        return bool(super()._do_i_compile()) and (self.train_s is None or self.train_s > 1200)
 
     def print_to_log_file(
         self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True

@@ -39,13 +39,13 @@ log = logging.getLogger(__name__)
 # What remains after the last step besides prediction: writing the checkpoint and closing the log.
 CLOSING_SECONDS = 3.0
 # Mirrored prediction is left out where it would take more than this part of a run's time.
-LARGEST_MIRRORING_SHARE = 0.12
+LARGEST_MIRRORING_FRACTION = 0.12
 # What is left for training at least, of a run whose prediction takes nearly all of its time.
-LEAST_TRAINING_SHARE = 0.02
+LEAST_TRAINING_FRACTION = 0.02
 # Part of a run's time that its prediction takes at most where its training is to be worth something.
-PREDICTION_SHARE = 0.5
+PREDICTION_FRACTION = 0.5
 # As many of the best checkpoints predict as fit into this part of a run's time, at least one.
-LARGEST_CHECKPOINTS_SHARE = 0.2
+LARGEST_CHECKPOINTS_FRACTION = 0.2
 
 
 def train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None = None) -> Checkpoint:
@@ -184,10 +184,10 @@ def _set_budget(
     Where that takes too much, fewer of the best checkpoints predict, and without mirroring.
     """
     total = trainer.spec.run_s
-    if total is None or trainer.budget_s is None:
+    if total is None or trainer.train_s is None:
         return
     if leg is not None and leg.run_s is not None:
-        trainer.budget_s *= leg.run_s / total
+        trainer.train_s *= leg.run_s / total
         total = leg.run_s
     if leg is not None and leg.place is not None:
         return  # before a pause it does not matter yet what the prediction at the end will take
@@ -199,15 +199,15 @@ def _set_budget(
         trainer.best_checkpoints = checkpoints_that_fit(trainer.best_checkpoints, plain, total)
         plain *= trainer.best_checkpoints
     mirrored = plain * 2 ** len(trainer.inference_allowed_mirroring_axes or ())
-    trainer.mirrored_prediction = trainer.mirroring and mirrored <= LARGEST_MIRRORING_SHARE * total
+    trainer.mirrored_prediction = trainer.mirroring and mirrored <= LARGEST_MIRRORING_FRACTION * total
     reserved = once + (mirrored if trainer.mirrored_prediction else plain)
     _refuse_prediction(run, reserved, total)
     left = total - reserved - CLOSING_SECONDS - (time.monotonic() - began)
-    trainer.budget_s = max(left, LEAST_TRAINING_SHARE * total)
+    trainer.train_s = max(left, LEAST_TRAINING_FRACTION * total)
     log.info(
         "%s: %.0f s for training, %.0f s for predicting the fold%s.",
         run.name,
-        trainer.budget_s,
+        trainer.train_s,
         reserved,
         "" if trainer.mirrored_prediction else " (without mirrored copies)",
     )
@@ -219,11 +219,11 @@ def _refuse_prediction(run: Run, seconds: float, total: float) -> None:
     Raises:
         RunError: in that case; the message says how much would be enough.
     """
-    if seconds > (1 - LEAST_TRAINING_SHARE) * total:
+    if seconds > (1 - LEAST_TRAINING_FRACTION) * total:
         raise RunError(
             f"Predicting the held-out cases alone would take {seconds:.0f} s of the {total:.0f} s of "
-            f"{run.name}. Give a budget of at least {seconds / PREDICTION_SHARE / 60:.1f} min a run, fewer "
-            f"trainers or folds, or a smaller network."
+            f"{run.name}. Give a budget of at least {seconds / PREDICTION_FRACTION / 60:.1f} min a run, "
+            f"fewer trainers or folds, or a smaller network."
         )
 
 
@@ -235,7 +235,7 @@ def checkpoints_that_fit(wanted: int, seconds: float, total: float) -> int:
         seconds: time that one takes.
         total: seconds of the run.
     """
-    share = LARGEST_CHECKPOINTS_SHARE * total
+    share = LARGEST_CHECKPOINTS_FRACTION * total
     return next((count for count in range(wanted, 1, -1) if count * seconds <= share), 1)
 
 

@@ -167,7 +167,7 @@ def test_images_of_several_data_sets_lie_in_one_folder(volumes: list[Dataset], t
 def test_a_first_stage_of_two_data_sets_starts_a_second(volumes: list[Dataset], tmp_path: Path) -> None:
     workspace = Workspace.locate(tmp_path / "ws")
     few = Settings(epochs=1, device="cpu", workers=1)
-    short = Settings(budget_s=15.0, device="cpu", workers=1)
+    short = Settings(total_s=15.0, device="cpu", workers=1)
     roots = [each.root for each in volumes]
     steps = "steps_per_epoch=3"
     labelled = first_stage.pretrain_with_labels(roots, f"brainunet:width=4:{steps}", "all", workspace, few)

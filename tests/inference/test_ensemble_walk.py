@@ -46,7 +46,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def walk(workspace: Workspace) -> Record:
     settings = Settings(
-        trainers=("deepmrseg:orientations=3",), folds=(0,), budget_s=BUDGET_S, device="cpu", workers=1
+        trainers=("deepmrseg:orientations=3",), folds=(0,), total_s=BUDGET_S, device="cpu", workers=1
     )
     (record,) = pipeline.plan_and_train(workspace.raw / NAME, workspace, settings).records
     return record
@@ -179,7 +179,7 @@ def test_an_interrupted_training_goes_on_with_its_best_checkpoints(
 ) -> None:
     from autoseg.trainers.deepmrseg import deepmrseg
 
-    settings = Settings(budget_s=20.0, device="cpu", workers=1, seed=1)
+    settings = Settings(total_s=20.0, device="cpu", workers=1, seed=1)
     arguments = (workspace.raw / NAME, "deepmrseg:orientations=1:best_checkpoints=3", 0, workspace, settings)
     look = deepmrseg.on_validation_epoch_end
 

@@ -22,7 +22,7 @@ from autoseg.tailoring.variant import Variant
 from autoseg.workspace import Workspace
 
 FOLDS = tuple(Fold(n, (f"t{n}",), (f"v{n}",)) for n in range(5))
-REQUEST = Request(torch.device("cpu"), run_seconds=1000.0)
+REQUEST = Request(torch.device("cpu"), run_s=1000.0)
 RULES = DimensionChoice(Decision("dimension", "3d_fullres", "a rule", {"slices": 9}, "us"), (), "in doubt")
 BOTH = ("3d_fullres", "2d")
 
@@ -69,7 +69,7 @@ def test_only_what_is_told_apart_and_not_caught_up_with_overturns_the_rules(
     trained: list[Any] = []
 
     def run(trial: Any, place: Workspace, _: Any) -> Any:
-        length = (40.0, 80.0).index(trial.request.run_seconds)
+        length = (40.0, 80.0).index(trial.request.run_s)
         trained.append((trial.request.configuration, length, place.results))
         return _record(dice[trial.request.configuration, length], status)
 
@@ -101,7 +101,7 @@ def test_what_a_pilot_found_is_planned_and_its_time_is_taken_off(
     monkeypatch.setattr(pilot, "objection", lambda *_: None)
     prepared: Any = SimpleNamespace(plan=None, fingerprint=None, folds=FOLDS)
     asked = (prepared, FOLDS[:1], (Choice("nnunet"),), REQUEST, 4000.0, Workspace.locate(tmp_path))
-    assert pilot.with_pilot(*asked) == dataclasses.replace(REQUEST, dimension=found, run_seconds=900.0)
+    assert pilot.with_pilot(*asked) == dataclasses.replace(REQUEST, dimension=found, run_s=900.0)
     own = (prepared, FOLDS[:1], (Choice("brainunet"),), *asked[3:])
     assert pilot.with_pilot(*own) is REQUEST, "a documented system has its own dimension"
     sure = SimpleNamespace(contenders=("3d_cascade_fullres", "3d_fullres"))
@@ -132,7 +132,7 @@ def test_a_pilot_too_short_to_tell_does_not_happen(
 
     monkeypatch.setattr(pilot, "plan_for", plan_for)
     prepared: Any = SimpleNamespace(dataset=None, fingerprint=None)
-    request = dataclasses.replace(REQUEST, run_seconds=120.0)
+    request = dataclasses.replace(REQUEST, run_s=120.0)
     found = pilot.objection(prepared, BOTH, request, Workspace.locate(tmp_path))
     assert found is None if reason is None else reason in str(found)
 

@@ -11,8 +11,8 @@ from autoseg.pipeline.settings import Settings, request_of
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"budget_s": 60.0, "epochs": 2}, "--budget and --epochs"),
-        ({"budget_s": 60.0, "steps": 20}, "--budget and --steps"),
+        ({"total_s": 60.0, "epochs": 2}, "--budget and --epochs"),
+        ({"total_s": 60.0, "steps": 20}, "--budget and --steps"),
         ({"epochs": 2, "steps": 20}, "--epochs and --steps"),
     ],
 )
@@ -28,4 +28,4 @@ def test_small_needs_steps() -> None:
 
 def test_each_run_gets_the_steps() -> None:
     request = request_of(Settings(steps=20, small=True, device="cpu"), None)
-    assert (request.steps, request.small, request.run_seconds) == (20, True, None)
+    assert (request.steps, request.small, request.run_s) == (20, True, None)

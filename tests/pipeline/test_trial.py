@@ -25,7 +25,7 @@ from autoseg.tailoring.request import Request
 from autoseg.tailoring.tailored_plan import tailor
 from autoseg.tailoring.trainer_spec import Choice
 from autoseg.tailoring.variant import Variant
-from autoseg.training.training_run import LARGEST_CHECKPOINTS_SHARE, checkpoints_that_fit
+from autoseg.training.training_run import LARGEST_CHECKPOINTS_FRACTION, checkpoints_that_fit
 from autoseg.workspace import Workspace
 
 Data = tuple[Dataset, Fingerprint]
@@ -49,16 +49,16 @@ def step_s(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 
 def plans(
-    data: Data, workspace: Path, trainer: str = "deepmrseg", run_seconds: float | None = None
+    data: Data, workspace: Path, trainer: str = "deepmrseg", run_s: float | None = None
 ) -> tuple[Plan, ...]:
-    request = Request(torch.device("cpu"), run_seconds=run_seconds)
+    request = Request(torch.device("cpu"), run_s=run_s)
     return plans_for(Variant(*data, Choice.parse(trainer), request), Workspace.locate(workspace))
 
 
 def test_three_orientations_share_a_budget_and_a_name(
     data: dict[int, Data], step_s: dict[str, float], tmp_path: Path
 ) -> None:
-    found = plans(data[3], tmp_path, run_seconds=900)
+    found = plans(data[3], tmp_path, run_s=900)
     row = found[0].name.removesuffix("_axis0")
     assert [plan.name for plan in found] == [f"{row}_axis{axis}" for axis in range(3)]
     assert [plan.transpose[0] for plan in found] == [0, 1, 2]
@@ -67,21 +67,21 @@ def test_three_orientations_share_a_budget_and_a_name(
         assert plan.require_training().run_s == pytest.approx(300)
         assert not any("orientations" in change for change in plan.require_training().changes)
     step_s["value"] = 1e9  # from disk, nothing is measured
-    assert plans(data[3], tmp_path, run_seconds=900) == found
+    assert plans(data[3], tmp_path, run_s=900) == found
 
 
 def test_a_budget_too_short_for_three_goes_to_one(
     data: dict[int, Data], step_s: dict[str, float], tmp_path: Path
 ) -> None:
     step_s["value"] = 8.0
-    (alone,) = plans(data[3], tmp_path, run_seconds=900)
+    (alone,) = plans(data[3], tmp_path, run_s=900)
     assert alone.require_training().run_s == 900
     assert "orientations 3 -> 1" in alone.require_training().changes
     assert alone.decisions[-1].name == "orientations"
     step_s["value"] = 1e-4
-    assert plans(data[3], tmp_path, run_seconds=900) == (alone,)
+    assert plans(data[3], tmp_path, run_s=900) == (alone,)
     step_s["value"] = 8.0
-    assert len(plans(data[3], tmp_path, "deepmrseg:orientations=3", run_seconds=900)) == 3
+    assert len(plans(data[3], tmp_path, "deepmrseg:orientations=3", run_s=900)) == 3
 
 
 def test_a_budget_that_allows_no_training_is_refused_with_one_that_does(
@@ -89,7 +89,7 @@ def test_a_budget_that_allows_no_training_is_refused_with_one_that_does(
 ) -> None:
     step_s["value"] = 1e4
     with pytest.raises(PlanError, match=r"900 s allow resnet34_mlp about 0 steps .* min a run"):
-        plans(data[2], tmp_path, "resnet34_mlp", run_seconds=900)
+        plans(data[2], tmp_path, "resnet34_mlp", run_s=900)
 
 
 @pytest.mark.parametrize(("each_s", "few"), [(3.0, True), (1e-3, False)])
@@ -106,7 +106,7 @@ def test_a_training_of_hardly_any_steps_says_so_when_it_begins(
     monkeypatch.setattr(trial, "preprocess_member", lambda *_: None)
     monkeypatch.setattr(trial, "train", lambda run, *_: Checkpoint(run, run.folder, 0))
     folds = make_folds(data[2][0])
-    request = Request(torch.device("cpu"), run_seconds=900)
+    request = Request(torch.device("cpu"), run_s=900)
     asked = Trial(*data[2], folds, Choice("resnet34_mlp"), folds[0], request)
     train_trial(asked, Workspace.locate(tmp_path))
     assert ("900 s allow resnet34_mlp about" in caplog.text) is few
@@ -135,10 +135,10 @@ def test_where_three_orientations_are_refused_one_is_trained(
     data: dict[int, Data], step_s: dict[str, float], tmp_path: Path
 ) -> None:
     step_s["value"] = 60.0
-    (alone,) = plans(data[3], tmp_path, run_seconds=900)
+    (alone,) = plans(data[3], tmp_path, run_s=900)
     assert alone.require_training().run_s == 900
     with pytest.raises(PlanError, match="300 s allow"):
-        plans(data[3], tmp_path, "deepmrseg:orientations=3", run_seconds=900)
+        plans(data[3], tmp_path, "deepmrseg:orientations=3", run_s=900)
 
 
 def test_without_a_budget_and_by_option(data: dict[int, Data], tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_seeds_of_one_plan_are_one_row(
     found = []
     for seed, options in ((0, ""), (1, ""), (0, ":learning_rate=0.1")):
         step_s["value"] *= 1.01  # what is measured on the way differs, and is not the plan
-        request = Request(torch.device("cpu"), run_seconds=900, seed=seed)
+        request = Request(torch.device("cpu"), run_s=900, seed=seed)
         choice = Choice.parse(f"resnet34_mlp{options}")
         found += plans_for(Variant(*data[3], choice, request), Workspace.locate(tmp_path))
     assert len({plan.name for plan in found}) == 3
@@ -238,7 +238,7 @@ def test_costs_of_a_row_are_sums_and_the_largest_memory(data: dict[int, Data], t
 
 
 def test_as_many_checkpoints_predict_as_fit_their_share() -> None:
-    share = LARGEST_CHECKPOINTS_SHARE * 100
+    share = LARGEST_CHECKPOINTS_FRACTION * 100
     assert checkpoints_that_fit(5, share / 5, 100) == 5
     assert checkpoints_that_fit(5, share / 4.5, 100) == 4
     assert checkpoints_that_fit(5, share / 1.5, 100) == 1

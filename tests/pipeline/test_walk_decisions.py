@@ -52,7 +52,7 @@ def test_the_budget_is_shared_by_those_that_can_run(
     given: list[tuple[str, float]] = []
 
     def run(one: Any, *_: Any) -> None:
-        given.append((one.choice.name, one.request.run_seconds))
+        given.append((one.choice.name, one.request.run_s))
 
     monkeypatch.setattr(trial, "run_trial", run)
     monkeypatch.setattr(pipeline, "link_references", lambda *_: None)
@@ -62,7 +62,7 @@ def test_the_budget_is_shared_by_those_that_can_run(
     )
     choices = [Choice("nnunet"), Choice("only_3d"), Choice("unet")]
     folds: Any = ["first", "second"]
-    settings = Settings(budget_s=120.0, device="cpu")
+    settings = Settings(total_s=120.0, device="cpu")
     workspace = Workspace.locate(tmp_path)
     pipeline._train_and_rank(prepared, folds, choices, workspace, settings, pipeline.run_each)
     assert [name for name, _ in given] == ["nnunet", "nnunet", "only_3d", "only_3d", "unet", "unet"]
@@ -80,12 +80,12 @@ def test_a_training_that_a_trainer_does_not_have_is_refused_at_once() -> None:
 def test_auto_takes_what_suits_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
     prepared: Any = SimpleNamespace(plan=VOLUMES, fingerprint=fingerprint_of((40, 64, 64)))
     with caplog.at_level("INFO", logger="autoseg"):
-        chosen = pipeline.choose_trainers(("auto",), prepared, Settings(budget_s=120.0, device="cpu"), 1)
+        chosen = pipeline.choose_trainers(("auto",), prepared, Settings(total_s=120.0, device="cpu"), 1)
     assert [choice.name for choice in chosen] == ["nnunet"]
     told = [record.message for record in caplog.records]
     assert any(line.startswith("+ nnunet: ") for line in told)
     assert any(line.startswith("- deeplabv3: it trains in 2D alone") for line in told)
-    flat = Settings(budget_s=7200.0, device="cpu", configuration="2d")
+    flat = Settings(total_s=7200.0, device="cpu", configuration="2d")
     names = {choice.name for choice in pipeline.choose_trainers(("auto",), prepared, flat, 1)}
     assert {"nnunet", "resnet34_mlp"} <= names and "brainunet" not in names
 

@@ -67,8 +67,8 @@ def test_what_is_asked_for_overrides() -> None:
 
 
 def test_too_short_a_time_for_volumes_leaves_slices() -> None:
-    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_seconds=3600.0)).value == "3d_fullres"
-    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_seconds=3.0)).value == "2d"
+    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_s=3600.0)).value == "3d_fullres"
+    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_s=3.0)).value == "2d"
 
 
 def test_a_network_of_one_stage_is_refused_with_its_patch() -> None:

@@ -49,7 +49,7 @@ def model(folder: Path, data: Data, trainer: str = "brainunet:width=8", **about:
 
 
 def at(seconds: float | None = None, **asked: Any) -> Request:
-    return Request(torch.device("cpu"), run_seconds=seconds, **asked)
+    return Request(torch.device("cpu"), run_s=seconds, **asked)
 
 
 @pytest.mark.parametrize("below", ["", "fold_all", "fold_all/checkpoint_final.pth"])

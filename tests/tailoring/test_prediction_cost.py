@@ -38,7 +38,7 @@ def test_windows_are_those_of_the_grid_that_is_trained_on() -> None:
 
 def test_the_time_is_that_of_all_held_out_cases() -> None:
     forward = StepTime(fixed=0.01, per_voxel=1e-6)
-    found = prediction_cost(490, 20, (64, 56), forward, "cpu", budget_s=60.0)
+    found = prediction_cost(490, 20, (64, 56), forward, "cpu", run_s=60.0)
     assert (found.cases, found.copies, found.windows) == (4, 1, 4 * 490)
     together = 2**16 // (64 * 56)
     each = (0.01 + 1e-6 * together * 64 * 56) / together

@@ -49,7 +49,7 @@ def fitted(hearts: tuple[Dataset, Fingerprint], seconds: float, monkeypatch: pyt
         return {voxels: SLOW * voxels / 1e6}, {}
 
     monkeypatch.setattr(fitting.Fitting, "_measure", measured)
-    request = Request(torch.device("cpu"), run_seconds=seconds, configuration="3d_fullres")
+    request = Request(torch.device("cpu"), run_s=seconds, configuration="3d_fullres")
     return tailor(Variant(*hearts, Choice("nnunet"), request))
 
 

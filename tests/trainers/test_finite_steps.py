@@ -31,8 +31,8 @@ class StepClock:
 
     trainer: Any = None
 
-    def __init__(self, budget_s: float, *_: float) -> None:
-        self.budget_s = budget_s
+    def __init__(self, train_s: float, *_: float) -> None:
+        self.train_s = train_s
 
     @property
     def elapsed(self) -> float:
@@ -40,10 +40,10 @@ class StepClock:
 
     @property
     def progress(self) -> float:
-        return min(1.0, self.elapsed / self.budget_s)
+        return min(1.0, self.elapsed / self.train_s)
 
     def over(self, _: float = 0.0) -> bool:
-        return self.elapsed >= self.budget_s
+        return self.elapsed >= self.train_s
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def made(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> Callable
         monkeypatch.setattr(nnUNetTrainer, "on_train_start", start)
         monkeypatch.setattr(budgeted_loop, "Clock", StepClock)
         monkeypatch.setattr(StepClock, "trainer", trainer)
-        monkeypatch.setattr(type(trainer), "keeping_share", math.inf)
+        monkeypatch.setattr(type(trainer), "keeping_fraction", math.inf)
         monkeypatch.setattr(trainer.logger, "plot_progress_png", lambda _: None)
         return trainer
 
@@ -268,7 +268,7 @@ def test_good_weights_are_kept_seldom_unless_a_step_was_bad(
 ) -> None:
     trainer = made()
     trainer.on_train_start()
-    monkeypatch.setattr(type(trainer), "keeping_share", 1e-9)
+    monkeypatch.setattr(type(trainer), "keeping_fraction", 1e-9)
     trainer._keep_from, kept = 0.0, []
     monkeypatch.setattr(trainer, "_keep_good", lambda: kept.append(trainer.left_out))
     for finite in (True, True, False, True):

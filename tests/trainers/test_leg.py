@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from autoseg.nnunet import read_checkpoint
 from autoseg.training.budgeted_loop import Clock
-from autoseg.training.legs import DECAY_SHARE, Leg, save_rung, settle
+from autoseg.training.legs import DECAY_FRACTION, Leg, save_rung, settle
 from autoseg.training.schedule import schedule_factor
 from autoseg.workspace import Workspace
 
@@ -30,7 +30,7 @@ def test_the_rate_is_full_then_falls_before_the_pause_and_is_full_again_after_it
     assert [rate(first, second_) for second_ in (0, 3, 6)] == [1, 1, 1]
     assert rate(first, 8) == pytest.approx(0.5**0.9)
     assert rate(first, 10) == pytest.approx(0, abs=1e-6)
-    assert rate(second, 10) == 1 and rate(second, 30 - 20 * DECAY_SHARE) == pytest.approx(1)
+    assert rate(second, 10) == 1 and rate(second, 30 - 20 * DECAY_FRACTION) == pytest.approx(1)
     assert rate(second, 30) == pytest.approx(0, abs=1e-6)
 
 

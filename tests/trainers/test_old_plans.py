@@ -89,7 +89,7 @@ def test_an_old_plan_trains_resumes_and_predicts(tmp_path: Path, monkeypatch: py
 
     first = trainer()
     assert isinstance(first.optimizer, torch.optim.AdamW)
-    assert (first.schedule, first.mirroring, first.budget_s, first.seed) == ("cosine", True, 17.0, 5)
+    assert (first.schedule, first.mirroring, first.train_s, first.seed) == ("cosine", True, 17.0, 5)
     first.on_train_epoch_start()
     first.train_step(batch_for(first))
     first.steps_done = 1

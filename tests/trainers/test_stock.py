@@ -79,7 +79,7 @@ def test_a_budget_leaves_the_published_plan_as_it_is(tmp_path: Path) -> None:
     volumes, _ = make_demo(tmp_path, cases=(6, 4))
     dataset = load_dataset(volumes)
     fingerprint = extract_fingerprint(dataset, workers=1)
-    request = Request(torch.device("cpu"), run_seconds=20.0)
+    request = Request(torch.device("cpu"), run_s=20.0)
     plan = tailor(Variant(dataset, fingerprint, Choice.parse("nnunet:stock=true"), request))
     published = plan_experiment(dataset, fingerprint).configuration("3d_fullres")
     assert plan.configurations == {"3d_fullres": published}
@@ -97,7 +97,7 @@ def test_it_is_a_row_beside_plain_nnunet(tmp_path: Path) -> None:
 
     volumes, _ = make_demo(tmp_path / "raw", cases=(6, 4))
     workspace = Workspace.locate(tmp_path)
-    settings = Settings(("nnunet", "nnunet:stock=true"), (0,), budget_s=80.0, device="cpu", workers=1)
+    settings = Settings(("nnunet", "nnunet:stock=true"), (0,), total_s=80.0, device="cpu", workers=1)
     outcome = plan_and_train(volumes, workspace, settings)
     assert [record.status for record in outcome.records] == ["ok", "ok"], outcome.records[1].reason
     plain, stock = outcome.records

@@ -135,7 +135,7 @@ def test_a_training_goes_on_with_smaller_steps_and_says_so(
     home = workspace.preprocessed_of(dataset.name)
     link_references(dataset, home / "gt_segmentations")
     choice = Choice.parse("resnet34_mlp:epochs=2:steps_per_epoch=2" if budget_s is None else "resnet34_mlp")
-    trial = Trial(dataset, fingerprint, folds, choice, folds[0], Request(CPU, run_seconds=budget_s))
+    trial = Trial(dataset, fingerprint, folds, choice, folds[0], Request(CPU, run_s=budget_s))
     (member,) = members_of(trial, workspace)
     preprocess_member(trial, member, workspace, 1)
     planned = member.plan.configuration(member.run.configuration)

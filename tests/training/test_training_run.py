@@ -56,7 +56,7 @@ class Planned:
 
     def __init__(self) -> None:
         self.spec = TrainingSpec(run_s=100.0)
-        self.budget_s, self.best_checkpoints, self.mirroring, self.mirrored_prediction = 85.0, 0, True, True
+        self.train_s, self.best_checkpoints, self.mirroring, self.mirrored_prediction = 85.0, 0, True, True
         self.inference_allowed_mirroring_axes: tuple[int, ...] | None = None
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> None:
@@ -75,7 +75,7 @@ def test_time_is_set_aside_for_mirrored_copies_or_there_are_none(
     monkeypatch.setattr(module.time, "monotonic", lambda: 50.0)
     module._set_budget(trainer, run, workspace, began=50.0)
     assert trainer.mirrored_prediction is mirrored
-    assert trainer.budget_s == pytest.approx(100.0 - reserved - 0.5 - module.CLOSING_SECONDS)
+    assert trainer.train_s == pytest.approx(100.0 - reserved - 0.5 - module.CLOSING_SECONDS)
 
 
 @pytest.mark.parametrize(("plain", "trained"), [(60.0, 36.5), (96.0, 2.0)])
@@ -89,8 +89,8 @@ def test_a_long_prediction_takes_its_time_from_the_training(
     monkeypatch.setattr(module, "prediction_seconds", lambda *_: (plain, 0.5))
     monkeypatch.setattr(module.time, "monotonic", lambda: 50.0)
     module._set_budget(trainer, run, workspace, began=50.0)
-    assert trainer.budget_s == pytest.approx(trained)
-    assert trainer.budget_s + plain <= 100.0
+    assert trainer.train_s == pytest.approx(trained)
+    assert trainer.train_s + plain <= 100.0
 
 
 def test_a_prediction_that_alone_passes_the_budget_is_refused_before_training(

@@ -29,8 +29,8 @@ STEP_S = {True: 0.2, False: 20.0}
 SMALL = 0.01
 # Prediction without copies mirrored along three axes.
 UNMIRRORED = 1 / 8
-# What prediction takes of a run's budget at most; see `autoseg.tailoring.tailored_plan.TRAINING_SHARE`.
-PREDICTION_SHARE = 0.15
+# What prediction takes of a run's budget at most; see `autoseg.tailoring.tailored_plan.TRAINING_FRACTION`.
+PREDICTION_FRACTION = 0.15
 
 
 def estimate(stage: str, cell: MatrixCell | None, size: Size, resources: Resources) -> float:
@@ -55,10 +55,10 @@ def estimate(stage: str, cell: MatrixCell | None, size: Size, resources: Resourc
     on_gpu = cell.device in ("auto", "cuda") and resources.gpus > 0
     if stage == "predict":
         if cell.budget_s is not None:
-            return START_OF_RUN_S + cell.budget_s * PREDICTION_SHARE
+            return START_OF_RUN_S + cell.budget_s * PREDICTION_FRACTION
         return START_OF_RUN_S + PREDICT_S_PER_VOXEL[on_gpu] * held_out * (UNMIRRORED if cell.small else 1.0)
     if cell.budget_s is not None:
-        return START_OF_RUN_S + cell.budget_s * (1 - PREDICTION_SHARE)
+        return START_OF_RUN_S + cell.budget_s * (1 - PREDICTION_FRACTION)
     return START_OF_RUN_S + steps_of(cell) * STEP_S[on_gpu] * (SMALL if cell.small else 1.0)
 
 

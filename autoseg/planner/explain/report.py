@@ -25,7 +25,7 @@ def suitability(
     base: Plan,
     fingerprint: Fingerprint,
     hardware: Hardware,
-    budget_s: float | None = None,
+    total_s: float | None = None,
     runs_each: int = 1,
     names: Sequence[str] | None = None,
     pretrained: frozenset[str] = frozenset(),
@@ -38,7 +38,7 @@ def suitability(
         base: nnU-Net's plan, with all its configurations.
         fingerprint: the fingerprint of the same data set.
         hardware: where it will train.
-        budget_s: wall clock of all runs together; None: as long as it takes.
+        total_s: wall clock of all runs together; None: as long as it takes.
         runs_each: runs of every trainer: folds times seeds.
         names: the trainers to choose from; all in the table if None.
         pretrained: trainers whose encoder has pretrained weights at hand.
@@ -49,17 +49,17 @@ def suitability(
         PlanError: if there is no such configuration.
     """
     data = DataFacts.of(base, fingerprint)
-    seconds = None if budget_s is None else budget_s / runs_each
+    seconds = None if total_s is None else total_s / runs_each
     if configuration == "auto":
         choice = choose_dimension(base, data, hardware, seconds)
     else:
         choice = requested_dimension(base, configuration)
-    situation = Situation(data, choice, base, hardware, budget_s, runs_each, pretrained)
+    situation = Situation(data, choice, base, hardware, total_s, runs_each, pretrained)
     return situation, suitable_trainers(situation, names, measured)
 
 
 def explained(
-    plan: Plan, base: Plan, fingerprint: Fingerprint, hardware: Hardware, budget_s: float | None = None
+    plan: Plan, base: Plan, fingerprint: Fingerprint, hardware: Hardware, total_s: float | None = None
 ) -> tuple[Explanation, ...]:
     """All decisions of a plan, those on dimension and trainers first.
 
@@ -68,9 +68,9 @@ def explained(
         base: nnU-Net's, with all its configurations.
         fingerprint: the fingerprint of the same data set.
         hardware: where it will train.
-        budget_s: wall clock of all runs together.
+        total_s: wall clock of all runs together.
     """
-    situation, trainers = suitability(base, fingerprint, hardware, budget_s)
+    situation, trainers = suitability(base, fingerprint, hardware, total_s)
     decisions = {each.name: each for each in (situation.dimension.decision, trainers.decision)}
     # What a plan was really made by counts, not what it would be made by now.
     decisions |= {each.name: each for each in plan.decisions if each.name in decisions}
