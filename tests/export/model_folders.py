@@ -115,8 +115,9 @@ def _weights(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-            if len(parameter) == heads:  # what all heads share decides nothing, and hides what differs
-                parameter.sub_(parameter.mean(0, keepdim=True))
+            # What all heads share decides nothing and hides what differs; a bias decides everywhere alike.
+            if len(parameter) == heads:
+                parameter.sub_(parameter.mean(0, keepdim=True) if parameter.ndim > 1 else parameter.clone())
     weights: dict[str, torch.Tensor] = network.state_dict()
     return weights
 

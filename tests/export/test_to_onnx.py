@@ -177,7 +177,7 @@ def test_every_network_is_the_same_in_onnx(tmp_path: Path, trainer: str, configu
     "fields",
     [
         {"about": REGIONS, "folds": (0, 1), "axes": (0, 1)},
-        {"about": IGNORE, "best": 2},
+        {"about": IGNORE, "best": 2, "folds": (1,)},
         {"about": REGIONS, "best": 2, "axes": None},
         {"transpose": (2, 0, 1)},
         {"normalization_schemes": [PERCENTILE], "use_mask_for_norm": [True]},
