@@ -246,7 +246,7 @@ def test_the_same_again_changes_nothing_and_another_source_is_refused(
     assert not again.fresh and again.to_json() == {**first.to_json(), "already_there": True}
     assert state_of(first.root) == before
     (source / "images" / "hc18_000_HC.png").touch()
-    with pytest.raises(UsageError, match="has changed since"):
+    with pytest.raises(UsageError, match="have changed since"):
         import_dataset(source, workspace, "Fetal", request=ONE)
 
 
