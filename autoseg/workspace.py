@@ -13,6 +13,7 @@ from autoseg.names import RULE, script_problem, shown
 ROOT_VARIABLE = "AUTOSEG_WORKSPACE"
 DEFAULT_ROOT = "autoseg_workspace"
 GROUPS_FILE = "groups.json"
+_PLACE_FILE = "raw_folder.txt"
 
 
 def _named(root: Path) -> Path:
@@ -61,19 +62,22 @@ class Workspace:
     def find_raw(self, dataset: str | Path) -> Path:
         """The raw folder that `dataset` means: a path, a name (``Dataset004_Hippocampus``) or an id (``4``).
 
+        A name or an id is one of the workspace, or of a folder outside it that was walked here before.
+
         Raises:
             UsageError: if there is none, an id means several, or its name cannot name files and scripts.
         """
         path = Path(dataset)
         if "\0" not in str(dataset) and (path / "dataset.json").is_file():
             return _named(path.resolve())
-        there = self._raw_names()
+        folders = {**self._read_in_place(), **{name: self.raw / name for name in self._raw_names()}}
+        there = sorted(folders)
         if str(dataset).isdigit():
             matches = [name for name in there if re.match(rf"Dataset0*{int(str(dataset))}(_|$)", name)]
         else:
             matches = [name for name in there if name == str(dataset)]
         if len(matches) == 1:
-            return _named(self.raw / matches[0])
+            return _named(folders[matches[0]])
         if matches:
             raise UsageError(
                 f"The id {dataset} means several data sets: {', '.join(matches)}. Give the name."
@@ -92,6 +96,19 @@ class Workspace:
         if not self.raw.is_dir():
             return []
         return sorted(folder.name for folder in self.raw.iterdir() if (folder / "dataset.json").is_file())
+
+    def _read_in_place(self) -> dict[str, Path]:
+        """The raw folders outside the workspace that were walked here, by name, where they still are."""
+        found = {}
+        for note in sorted(self.preprocessed.glob(f"*/{_PLACE_FILE}")):
+            folder = Path(note.read_text(encoding="utf-8").strip())
+            if (folder / "dataset.json").is_file():
+                found[note.parent.name] = folder
+        return found
+
+    def place_of(self, dataset: str) -> Path:
+        """The file that says where a data set lies that is read in place."""
+        return self.preprocessed / dataset / _PLACE_FILE
 
     def preprocessed_of(self, dataset: str) -> Path:
         """The folder of a data set's fingerprint, plans, folds and preprocessed cases."""

@@ -75,3 +75,24 @@ def test_a_run_lies_where_stock_nnunet_looks(tmp_path: Path) -> None:
     expected = tmp_path / "Dataset004_Hippocampus" / "brainunet__nnUNetPlans__3d_fullres" / "fold_2"
     assert run.folder == expected
     assert run.final_checkpoint == expected / "checkpoint_final.pth"
+
+
+def test_a_data_set_that_was_read_in_place_is_found_by_name_and_id(tmp_path: Path) -> None:
+    place = Workspace.locate(tmp_path / "workspace")
+    outside = tmp_path / "data" / "Dataset018_Heads"
+    outside.mkdir(parents=True)
+    (outside / "dataset.json").write_text("{}")
+    with pytest.raises(UsageError, match="found: none"):
+        place.find_raw("Dataset018_Heads")
+    note = place.place_of("Dataset018_Heads")
+    note.parent.mkdir(parents=True)
+    note.write_text(f"{outside}\n")
+    assert place.find_raw("Dataset018_Heads") == place.find_raw("18") == outside
+    inside = place.raw / "Dataset018_Heads"
+    inside.mkdir(parents=True)
+    (inside / "dataset.json").write_text("{}")
+    assert place.find_raw("18") == inside
+    (inside / "dataset.json").unlink()
+    (outside / "dataset.json").unlink()
+    with pytest.raises(UsageError, match="found: none"):
+        place.find_raw("18")

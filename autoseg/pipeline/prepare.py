@@ -21,7 +21,7 @@ from autoseg.pipeline.settings import Settings
 from autoseg.planner import plan_experiment
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import PreprocessSummary, link_references, preprocess_configurations
-from autoseg.system.files import digest, read_json, write_json
+from autoseg.system.files import digest, read_json, write_json, write_text
 from autoseg.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,9 @@ def prepare(root: Path, workspace: Workspace, settings: Settings, all_cases: boo
         DataError: listing what verification found.
     """
     dataset = load_dataset(root, settings.groups)
+    if root.parent != workspace.raw.resolve():
+        # So that the name alone is enough from now on: select, leaderboard, measure.
+        write_text(workspace.place_of(dataset.name), f"{root}\n")
     report = fit_for_training(dataset, workspace, settings.workers, settings.accept)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
     plan = planned(dataset, fingerprint, workspace, "nnunet", settings.memory_gb)
