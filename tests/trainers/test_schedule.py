@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from autoseg import nnunet, plugins
 from autoseg.planner.hyperparameters import Hyperparameters
+from autoseg.training import budgeted_loop
 from autoseg.training.schedule import Plateau, schedule_changes
 
 MakeTrainer = Callable[..., Any]
@@ -81,11 +81,35 @@ def scripted(trainer: Any, losses: Iterable[float], monkeypatch: pytest.MonkeyPa
     return weights
 
 
-def take_quick_steps(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+class PretendTime:
+    """The time as the loop of a training sees it: it goes by only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def pretend_time(monkeypatch: pytest.MonkeyPatch) -> PretendTime:
+    """A clock of the loop that no load of the machine can move."""
+    clock = PretendTime()
+    monkeypatch.setattr(budgeted_loop, "time", clock)
+    return clock
+
+
+def take_quick_steps(trainer: Any, monkeypatch: pytest.MonkeyPatch, clock: PretendTime) -> None:
     """Steps of a hundredth of a second that change one weight a little."""
 
     def step(_: Any) -> dict[str, Any]:
-        time.sleep(0.01)
+        clock.passes(0.01)
         with torch.no_grad():
             next(trainer.network.parameters()).view(-1)[0] += 1e-3
         return {"loss": np.float32(0.0)}
@@ -131,12 +155,14 @@ def test_an_interrupted_training_goes_on_with_rate_and_best_weights(
 
 
 def test_under_a_budget_the_patience_is_a_share_of_the_time(
-    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, pretend_time: PretendTime
 ) -> None:
     trainer = make_trainer(shape=(2, 24, 24), seconds=8.0, schedule="plateau", epochs=100)
     assert (trainer.plateau.patience, trainer.plateau.stopping_patience) == (2, 6)
     scripted(trainer, [0.9, *[1.0] * 2000], monkeypatch)
-    take_quick_steps(trainer, monkeypatch)
+    given = trainer.validation_step
+    monkeypatch.setattr(trainer, "validation_step", lambda batch: pretend_time.passes(0.001) or given(batch))
+    take_quick_steps(trainer, monkeypatch, pretend_time)
     trainer.run_training()
     assert trainer.stopped_early
     assert trainer.elapsed_s < trainer.train_s, "seven of forty looks are enough to see"
@@ -146,13 +172,13 @@ def test_under_a_budget_the_patience_is_a_share_of_the_time(
 
 
 def test_looks_at_the_validation_cost_little(
-    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, pretend_time: PretendTime
 ) -> None:
     trainer = make_trainer(shape=(2, 24, 24), seconds=3.0, schedule="plateau", epochs=100)
     scripted(trainer, itertools.count(1.0, -0.01), monkeypatch)
     given = trainer.validation_step
-    monkeypatch.setattr(trainer, "validation_step", lambda batch: time.sleep(0.03) or given(batch))
-    take_quick_steps(trainer, monkeypatch)
+    monkeypatch.setattr(trainer, "validation_step", lambda batch: pretend_time.passes(0.03) or given(batch))
+    take_quick_steps(trainer, monkeypatch, pretend_time)
     trainer.run_training()
     assert trainer.validation_s < 0.08 * trainer.elapsed_s + 0.1
     assert trainer.current_epoch >= 3
