@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.errors import RunError
+from autoseg.preprocessing.properties_file import read_properties
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -118,8 +119,7 @@ def read_preprocessed(
     if not (image.is_file() and properties.is_file()):
         raise RunError(f"The case {case} is not in {folder}. Preprocess this configuration first.")
     stored = blosc2.open(str(image), mode="r", dparams={"nthreads": 1})
-    with properties.open("rb") as file:
-        known = pickle.load(file)
+    known = read_properties(properties)
     return (stored[:] if array else None), {**known, "shape": tuple(stored.shape[1:])}
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
+from autoseg.preprocessing.properties_file import read_properties
+
 if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
 
@@ -23,19 +25,28 @@ class HeldDataset(nnUNetDatasetBlosc2):  # type: ignore[misc]
     def __init__(self, folder: str, identifiers: list[str], previous_stage: str | None) -> None:
         super().__init__(folder, list(identifiers), previous_stage)
         self._held: dict[str, tuple[Any, ...]] = {}
+        self._checked: set[str] = set()
         self._hold = previous_stage is None and self._size() < HOLD_BELOW_BYTES
 
     def _size(self) -> int:
         sample = self.identifiers[:5]
-        arrays = [super(HeldDataset, self).load_case(name)[0] for name in sample]
+        arrays = [self._loaded(name)[0] for name in sample]
         each = float(np.mean([np.prod(a.shape) * 6.0 for a in arrays])) if arrays else 0.0
         return int(each * len(self.identifiers))
+
+    def _loaded(self, identifier: str) -> tuple[Any, ...]:
+        # Before nnU-Net loads it with Python's own pickle, which runs what a file names.
+        if identifier not in self._checked:
+            read_properties(Path(self.source_folder) / f"{identifier}.pkl")
+            self._checked.add(identifier)
+        found: tuple[Any, ...] = super().load_case(identifier)
+        return found
 
     def load_case(self, identifier: str) -> tuple[Any, ...]:
         """One case: data, segmentation, segmentation of the previous stage, properties."""
         if identifier in self._held:
             return self._held[identifier]
-        data, segmentation, previous, properties = super().load_case(identifier)
+        data, segmentation, previous, properties = self._loaded(identifier)
         if self._hold:
             data, segmentation = data[:], segmentation[:]
             self._held[identifier] = (data, segmentation, previous, properties)
