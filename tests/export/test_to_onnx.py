@@ -253,7 +253,7 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
 
 def test_without_the_extra_the_message_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
-    with pytest.raises(MissingDependency, match=r"autoseg\[onnx\]"):
+    with pytest.raises(MissingDependency, match=r"autoseg-medical\[onnx\]"):
         export_bundle(tmp_path, tmp_path / "out")
 
 
