@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,6 +55,13 @@ class Predicted:
     files: tuple[Path, ...]
     retained: tuple[Path, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+    def __iter__(self) -> Iterator[Path]:
+        """The segmentations, as `predict_cases` gave them before it said what it leaves out."""
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
 
 
 def predict_cases(

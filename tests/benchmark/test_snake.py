@@ -22,7 +22,7 @@ def test_without_snakemake_the_message_says_what_to_install(
     engine = engine_named("slurm")
     monkeypatch.delenv(snake.PROGRAM_VARIABLE, raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(MissingDependency, match=r"autoseg\[cluster\]"):
+    with pytest.raises(MissingDependency, match=r"autoseg-medical\[cluster\]"):
         engine.run(graph, Order(4))
 
 

@@ -116,7 +116,7 @@ def test_fine_tuning_hears_what_is_random(tmp_path: Path, caplog: pytest.LogCapt
     target = seeded("unet", 1, 6, width=4)
     report = initialise(target, file)
     FineTunePolicy.named("d").apply(target, report.names)
-    assert "random weights as they are in head." in caplog.text
+    assert "random weights untrained in head." in caplog.text
 
 
 def test_only_a_checkpoint_of_a_training_is_a_trained_model(tmp_path: Path) -> None:
