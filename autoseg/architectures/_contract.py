@@ -13,7 +13,9 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from autoseg import architectures
+from autoseg.architectures._build import build_network, class_path
+from autoseg.architectures._parts import parts_of
+from autoseg.architectures._registry import dimensions_of
 from autoseg.architectures._topology import Topology
 from autoseg.errors import AutosegError
 
@@ -37,14 +39,17 @@ class Numberless(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def problems_of(architecture: str) -> list[str]:
-    """What an architecture does not keep, each with how to mend it; empty if all is well.
+def check_architecture(architecture: str) -> list[str]:
+    """Try out what every architecture has to keep, without weights: a moment, on any machine.
 
     Args:
-        architecture: a name, or the path of a file.
+        architecture: a name of `plugins.available("architectures")`, or the path of a file.
+
+    Returns:
+        What is wrong and how to mend it, one sentence or two each; empty if all is well.
     """
     try:
-        dimensions = architectures.dimensions_of(architecture)
+        dimensions = dimensions_of(architecture)
     except AutosegError as problem:
         return [str(problem)]
     found: dict[str, None] = {}
@@ -65,7 +70,7 @@ def _topology(axes: int, strides: Sequence[Sequence[int]], patch: tuple[int, ...
 def _built(architecture: str, axes: int, which: int = 0, **more: Any) -> nn.Module:
     topology = _topology(axes, STRIDES[axes][which], PATCH[axes])
     with torch.device("meta"), Numberless():
-        network = architectures.build_network(architecture, CHANNELS, CLASSES, topology, **more)
+        network = build_network(architecture, CHANNELS, CLASSES, topology, **more)
     # Of libraries, some tensors are made where no context reaches.
     return network.to("meta")
 
@@ -128,7 +133,7 @@ def _switch_of(network: Any) -> Any:
 def _parts(architecture: str, axes: int) -> Iterator[str]:
     """Every parameter is in one part, so that it can be frozen or trained apart."""
     try:
-        parts = architectures.parts_of(_built(architecture, axes))
+        parts = parts_of(_built(architecture, axes))
     except AutosegError as problem:
         yield str(problem)
         return
@@ -138,6 +143,6 @@ def _parts(architecture: str, axes: int) -> Iterator[str]:
 
 def _address(architecture: str, axes: int) -> Iterator[str]:
     """A plan names the class by its path, and nnU-Net builds it from there."""
-    path = architectures.class_path(architecture)
+    path = class_path(architecture)
     if pydoc.locate(path) is None:
         yield f"its class is not found by its path {path}. Define it at the top of its file."

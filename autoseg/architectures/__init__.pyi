@@ -1,0 +1,17 @@
+from ._blocks import SegmentationNetwork as SegmentationNetwork
+from ._blocks import crop_to as crop_to
+from ._blocks import pad_to_multiple as pad_to_multiple
+from ._build import build_network as build_network
+from ._build import class_path as class_path
+from ._build import network_kwargs as network_kwargs
+from ._build import requires_import as requires_import
+from ._build import with_imports as with_imports
+from ._contract import check_architecture as check_architecture
+from ._cpu import channels_last as channels_last
+from ._cpu import prepare_for_cpu as prepare_for_cpu
+from ._cpu import system_blocks as system_blocks
+from ._parts import parts_of as parts_of
+from ._registry import dimensions_of as dimensions_of
+from ._registry import name_of as name_of
+from ._topology import Option as Option
+from ._topology import Topology as Topology
