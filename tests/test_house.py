@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import graphlib
 import subprocess
 import sys
 import tomllib
@@ -109,3 +110,13 @@ def test_errors_are_one_family_with_exit_statuses() -> None:
         MissingDependency("snakemake", "cluster", "The cluster engine")
     )
     assert issubclass(MissingDependency, AutosegError)
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """Circles within a folder are below the contract of floors; imports for types alone do not count."""
+    grimp = pytest.importorskip("grimp", reason="comes with import-linter")
+    graph = grimp.build_graph("autoseg", exclude_type_checking_imports=True)
+    order = graphlib.TopologicalSorter(
+        {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    )
+    order.prepare()  # raises CycleError, which names the circle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from autoseg.errors import DataError
@@ -36,9 +37,15 @@ def groups_in(root: Path) -> dict[str, str] | None:
         path = root / name
         header = read_table(path, GroupsError)[0] if path.is_file() else []
         if _group_column(header) and _case_column(header):
-            logger.info("Groups are taken from %s", path)
+            _say_once(path)
             return read_groups(path)
     return None
+
+
+@cache
+def _say_once(path: Path) -> None:
+    """Every stage of a walk reads the table; the user reads about it once."""
+    logger.info("Groups are taken from %s", path)
 
 
 def read_groups(path: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The demo: generated data sets through the whole walk, and a new case of each through the selected model.
 
-It counts steps and computes on one thread, so that the same numbers come out however busy the machine is.
+It counts steps and computes on one thread in float32: the same numbers come out however busy the machine is,
+and near ones on other processors.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from autoseg.data.readers import read_images, read_segmentation
 from autoseg.leaderboard.of_workspace import draw_page
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.walk import plan_and_train
+from autoseg.system.device import float32_only
 from autoseg.system.files import atomic_path
 from autoseg.workspace import Workspace
 
@@ -77,7 +79,7 @@ def run_demo(workspace: Workspace, steps: int | None = None) -> Demo:
     from autoseg.data.synthetic import make_demo
     from autoseg.leaderboard.ranking.ranking import rank
 
-    with one_thread():
+    with one_thread(), float32_only():
         folders = make_demo(workspace.raw)
         records: list[Record] = []
         for folder, trainings in zip(folders, TRAININGS, strict=True):

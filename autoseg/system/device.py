@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +15,8 @@ from autoseg.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
+
+FLOAT32 = "AUTOSEG_FLOAT32"
 
 
 def find_device(name: str) -> torch.device:
@@ -61,10 +66,30 @@ def _processor() -> str:
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """bfloat16 on a CPU that computes in it, None (float32) on others; CUDA is nnU-Net's own choice."""
+    """bfloat16 on a CPU that computes in it, None (float32) on others; CUDA is nnU-Net's own choice.
+
+    The environment variable AUTOSEG_FLOAT32 = 1 asks for float32 on every CPU, so that processors with and
+    without bfloat16 give comparable results. Processes that this one starts inherit it.
+    """
     import torch
 
-    return torch.bfloat16 if device.type == "cpu" and _computes_in_bfloat16() else None
+    if device.type != "cpu" or os.environ.get(FLOAT32) == "1":
+        return None
+    return torch.bfloat16 if _computes_in_bfloat16() else None
+
+
+@contextmanager
+def float32_only() -> Iterator[None]:
+    """Compute in float32 within the block, on every CPU."""
+    before = os.environ.get(FLOAT32)
+    os.environ[FLOAT32] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FLOAT32]
+        else:
+            os.environ[FLOAT32] = before
 
 
 def _computes_in_bfloat16() -> bool:

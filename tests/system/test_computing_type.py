@@ -7,7 +7,7 @@ import platform
 import pytest
 import torch
 
-from autoseg.system.device import autocast_dtype
+from autoseg.system.device import FLOAT32, autocast_dtype, float32_only
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,16 @@ def test_a_processor_without_the_instructions_computes_in_float32(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     assert autocast_dtype(torch.device("cpu")) is expected
     assert autocast_dtype(torch.device("cuda")) is None
+
+
+def test_float32_may_be_asked_for_on_every_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoseg.system.device._computes_in_bfloat16", lambda: True)
+    cpu = torch.device("cpu")
+    monkeypatch.delenv(FLOAT32, raising=False)
+    with float32_only():
+        assert autocast_dtype(cpu) is None
+    assert autocast_dtype(cpu) is torch.bfloat16
+    monkeypatch.setenv(FLOAT32, "1")
+    with float32_only():
+        pass
+    assert autocast_dtype(cpu) is None
