@@ -142,11 +142,13 @@ def _mean_case_dice(records: Sequence[Record], configuration: str) -> Any:
 
 def _decision(folder: Path, place: Path, options: argparse.Namespace) -> DimensionChoice:
     from autoseg.data.dataset import load_dataset
+    from autoseg.system.device import find_device
+    from autoseg.tailoring.machine.kept import machine_model
 
     preprocessed = Workspace.locate(place).preprocessed_of(folder.name)
     fingerprint = Fingerprint.load(preprocessed / "dataset_fingerprint.json")
     plan = plan_experiment(load_dataset(folder), fingerprint)
-    hardware = Hardware.assumed(options.device)
+    hardware = Hardware.of(machine_model(find_device(options.device)))
     return choose_dimension(plan, DataFacts.of(plan, fingerprint), hardware, options.minutes * 60)
 
 

@@ -49,7 +49,7 @@ def entries(family: str) -> list[dict[str, Any]]:
     }
     if family in tellers:
         return list(_entries(family, tellers[family]))  # type: ignore[arg-type]  # one of them
-    raise UsageError(f"There is no list of {family!r}. Choose {', '.join(plugins.FAMILIES)}.")
+    raise UsageError(f"There is no list of {family!r}. Choose {', '.join((*plugins.FAMILIES, 'machine'))}.")
 
 
 def _layout(name: str) -> dict[str, Any]:

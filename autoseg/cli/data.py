@@ -222,8 +222,9 @@ def _explained(made: _Made, device: str, memory: str | None, budget: str | None)
     """The decisions of a plan, kept in its file as well."""
     from autoseg.planner.explain.report import explained, with_explanation
     from autoseg.planner.networks import Hardware
+    from autoseg.tailoring.machine.kept import machine_named
 
-    hardware = Hardware.assumed("cpu" if device == "auto" else device.split(":")[0], parse_memory(memory))
+    hardware = Hardware.of(machine_named(device), parse_memory(memory))
     why = explained(made.plan, made.base, made.fingerprint, hardware, parse_duration(budget))
     if made.path:
         with_explanation(made.plan, why).save(made.path)

@@ -219,12 +219,17 @@ def select_command(
 @app.command("list")
 def list_command(
     family: Annotated[
-        str, typer.Argument(metavar="FAMILY", help="trainers, architectures, metrics, layouts or engines.")
+        str,
+        typer.Argument(
+            metavar="FAMILY", help="trainers, architectures, metrics, layouts, engines or machine."
+        ),
     ] = "trainers",
     path: Annotated[bool, typer.Option(help="The folder for nnUNet_extTrainer.")] = False,
     as_json: Json = False,
 ) -> None:
     """What there is, one line each, with what installed packages add.
+
+    `machine` is how fast this machine trains: measured once in some seconds, corrected by each training.
 
     Example: `export nnUNet_extTrainer=$(autoseg list trainers --path)`
     """
@@ -235,7 +240,21 @@ def list_command(
 
         typer.echo(shim_folder())
         return
-    if as_json:
+    if family == "machine":
+        _list_machine(as_json)
+    elif as_json:
         print_json(catalogue.document(family))
     else:
         console().print(catalogue.table(family, catalogue.entries(family)))
+
+
+def _list_machine(as_json: bool) -> None:
+    """The machine model, measured where it is not known yet."""
+    from autoseg.cli import machine
+
+    model, share = machine.found_machine()
+    if as_json:
+        print_json(machine.document(model, share))
+        return
+    console().print(*machine.text(model, share), sep="\n", soft_wrap=True)
+    console().print(machine.table(model))

@@ -44,10 +44,10 @@ def suitable(prepared: Prepared, settings: Settings, device: str, folds: int) ->
         device: ``cpu``, ``cuda`` or ``mps``.
         folds: how many are trained, so that a budget is shared by as many runs of each trainer.
     """
-    import torch
-
+    from autoseg.tailoring.machine.kept import machine_named, share_now
     from autoseg.tailoring.network_facts import measure
 
+    machine = machine_named(device)
     known = _known_trainers()
     imagenet = settings.init == "imagenet"
     # One that came later than the table, or from elsewhere, and says what it is for.
@@ -55,7 +55,7 @@ def suitable(prepared: Prepared, settings: Settings, device: str, folds: int) ->
     situation, found = suitability(
         prepared.plan,
         prepared.fingerprint,
-        Hardware.assumed(device, settings.memory_gb, torch.get_num_threads()),
+        Hardware.of(machine, settings.memory_gb, share_now(machine)),
         settings.total_s,
         max(folds, 1),
         list(known),

@@ -289,7 +289,7 @@ class _Question:
             "trainings": 2 if each.previous_stage else 1,
         }
         if self.hardware is not None:
-            costs["seconds_per_step"] = round(macs / self.hardware.macs_per_second, 3)
+            costs["seconds_per_step"] = round(self.hardware.step_seconds(macs, each.dimensions), 3)
         return costs
 
     def _most_steps(self, name: str, share: float = 1.0) -> int | None:
@@ -299,7 +299,7 @@ class _Question:
             return None
         voxels = min(SMALLEST_BATCH, each.batch_size) * math.prod(each.patch_size) * share
         macs = network_facts()[YARDSTICK].step_macs(each.dimensions, voxels, narrowest=True)
-        return self.hardware.steps(macs, self.run_s)
+        return self.hardware.steps(macs, self.run_s, each.dimensions)
 
 
 def _closeness(value: str, name: str) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -18,18 +17,13 @@ from typing import Any
 
 from autoseg.planner.budget import NARROWEST
 from autoseg.planner.trainer_facts import TrainerFacts, facts
+from autoseg.system.machine_model import MachineModel
 
 # A training step is a forward pass and a backward pass, which multiplies twice as often.
 PASSES_PER_STEP = 3
 # Of a network whose width a budget may reduce; measured, see `autoseg.tailoring.tailored_plan`.
 WIDTH_EXPONENT = 1.55
 PUBLISHED_WIDTH = 32
-# Multiply-accumulates per second that trainings reached in bf16: 1.0e11 to 1.7e11 on one core (eleven
-# trainers, two data sets), 1.6e11 and 1.9e11 on two (U-Nets in 2D and 3D), and nnU-Net's published 302 ms a
-# step on an A100 (1e13). Rough, and only ever used as such.
-CORE_SPEED = 1.2e11
-GAIN_OF_A_CORE = 0.5
-GPU_SPEED = 1e13
 
 
 @dataclass(frozen=True)
@@ -116,24 +110,38 @@ class Hardware:
 
     Attributes:
         kind: ``cpu``, ``cuda`` or ``mps``.
-        macs_per_second: multiply-accumulates that a training gets through, about.
+        macs_per_second: multiply-accumulates that a training in 3D gets through, about.
         memory_gb: what it may take; None: not limited here.
+        flat_macs_per_second: the same in 2D; None: as many as in 3D.
+        seconds_per_weight: what a step takes for each weight, whatever the size of its batch.
+        share: the part of the machine that there is now.
     """
 
     kind: str
     macs_per_second: float
     memory_gb: float | None = None
+    flat_macs_per_second: float | None = None
+    seconds_per_weight: float = 0.0
+    share: float = 1.0
 
     @classmethod
-    def assumed(cls, kind: str, memory_gb: float | None = None, cores: int | None = None) -> Hardware:
-        """Hardware of a kind, at the speed of the machines that were measured."""
-        if kind != "cpu":
-            return cls(kind, GPU_SPEED, memory_gb)
-        count = cores or (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        )
-        return cls(kind, CORE_SPEED * (1 + GAIN_OF_A_CORE * (count - 1)), memory_gb)
+    def of(cls, machine: MachineModel, memory_gb: float | None = None, share: float = 1.0) -> Hardware:
+        """Hardware as a machine model describes it."""
+        flat, volume = machine.speed("2d"), machine.speed("3d")
+        return cls(machine.device, volume, memory_gb, flat, machine.seconds_per_weight, share)
 
-    def steps(self, macs: float, seconds: float) -> int:
-        """Training steps of that much work that fit the time."""
-        return int(seconds * self.macs_per_second / macs)
+    def step_seconds(self, macs: float, dimensions: int = 3, parameters: float = 0.0) -> float:
+        """Seconds of a training step, of what the machine could give.
+
+        Args:
+            macs: multiply-accumulates of the step.
+            dimensions: 2 or 3.
+            parameters: weights of the network.
+        """
+        flat = self.flat_macs_per_second or self.macs_per_second
+        speed = flat if dimensions == 2 else self.macs_per_second
+        return macs / speed + parameters * self.seconds_per_weight
+
+    def steps(self, macs: float, seconds: float, dimensions: int = 3, parameters: float = 0.0) -> int:
+        """Training steps of that much work that fit the time, with the share that there is."""
+        return int(seconds * self.share / self.step_seconds(macs, dimensions, parameters))

@@ -74,8 +74,9 @@ class Situation:
                 one.
         """
         voxels = self._voxels(facts, shrunk)
-        macs = facts.step_macs(self.dimensions_of(facts), voxels, narrowest=True) / facts.pace
-        return self.hardware.steps(macs, seconds / SAFETY)
+        dimensions = self.dimensions_of(facts)
+        macs = facts.step_macs(dimensions, voxels, narrowest=True) / facts.pace
+        return self.hardware.steps(macs, seconds / SAFETY, dimensions, self.parameters(facts))
 
     def parameters(self, facts: NetworkFacts) -> float:
         """Of a trainer's network; under a budget, of the narrowest that it may become."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from autoseg import plugins
 from autoseg.data.dataset import Dataset
 from autoseg.data.fingerprint import Fingerprint
@@ -19,6 +17,7 @@ from autoseg.planner.networks import Hardware
 from autoseg.planner.plan import Configuration, Decision, Plan
 from autoseg.tailoring.base_plan import base_plan
 from autoseg.tailoring.choose_configuration import choose_configuration
+from autoseg.tailoring.machine.kept import machine_model
 from autoseg.tailoring.options import check_taken_up, network_options
 from autoseg.tailoring.request import Request, plan_name
 from autoseg.tailoring.trainer_spec import Choice, Start
@@ -101,7 +100,7 @@ class Variant:
 
 def dimension_of(base: Plan, fingerprint: Fingerprint, request: Request) -> DimensionChoice:
     """2D or 3D for a data set, a device and the time there is."""
-    cores = torch.get_num_threads() if request.device.type == "cpu" else None
-    hardware = Hardware.assumed(request.device.type, request.memory_gb, cores)
+    # Of the machine, not of the moment: what else runs on it now does not decide what is trained.
+    hardware = Hardware.of(machine_model(request.device), request.memory_gb)
     found = choose_dimension(base, DataFacts.of(base, fingerprint), hardware, request.run_s)
     return found if request.dimension is None else dataclasses.replace(found, decision=request.dimension)

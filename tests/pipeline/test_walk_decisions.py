@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from bare_trainers import ABOUT, fingerprint_of
+from given_machines import file_of
 
 from autoseg import plugins
 from autoseg.errors import UsageError
@@ -15,6 +16,7 @@ from autoseg.pipeline import trial
 from autoseg.pipeline import walk as pipeline
 from autoseg.pipeline.settings import Settings
 from autoseg.planner import plan_experiment
+from autoseg.system.machine_model import VARIABLE
 from autoseg.tailoring.trainer_spec import Choice
 from autoseg.workspace import Workspace
 
@@ -77,7 +79,10 @@ def test_a_training_that_a_trainer_does_not_have_is_refused_at_once() -> None:
     assert [str(choice) for choice in chosen] == ["nnunet", "nnunet:stock=True"]
 
 
-def test_auto_takes_what_suits_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_takes_what_suits_and_says_why(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(file_of("fast_bf16")))
     prepared: Any = SimpleNamespace(plan=VOLUMES, fingerprint=fingerprint_of((40, 64, 64)))
     with caplog.at_level("INFO", logger="autoseg"):
         chosen = pipeline.choose_trainers(("auto",), prepared, Settings(total_s=120.0, device="cpu"), 1)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cases import fingerprint, planned
+from given_machines import file_of, hardware_of
 
 from autoseg import plugins
 from autoseg.architectures import build_network
@@ -21,11 +22,12 @@ from autoseg.pipeline import trainer_choice
 from autoseg.pipeline.settings import Settings
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import choose_dimension
-from autoseg.planner.networks import Hardware, network_facts
+from autoseg.planner.networks import network_facts
 from autoseg.planner.situation import Situation
 from autoseg.planner.suitability import FEW_CASES, MOST_TRAINERS, Suitability, suitable_trainers
 from autoseg.planner.topology import reference_topology
 from autoseg.planner.trainer_facts import facts
+from autoseg.system.machine_model import VARIABLE
 from autoseg.tailoring.network_facts import numbers_of
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +48,7 @@ def suitable(
 ) -> Suitability:
     plan = planned(found, ending)
     data = DataFacts.of(plan, found)
-    hardware = Hardware.assumed(kind, memory_gb, cores=2)
+    hardware = hardware_of({"cpu": "fast_bf16", "cuda": "gpu"}[kind], memory_gb)
     choice = choose_dimension(plan, data, hardware, budget_s)
     return suitable_trainers(
         Situation(data, choice, plan, hardware, budget_s, runs_each, pretrained),
@@ -120,7 +122,7 @@ def test_a_second_trainer_needs_minutes_of_its_own() -> None:
 
 def test_in_doubt_the_slices_of_the_brain_get_a_system_made_for_them() -> None:
     few = fingerprint((128, 160, 121), (1.0, 1.0, 1.0), cases=2)
-    found = suitable(few, 7200.0)
+    found = suitable(few, 14400.0)
     assert found.names[-2:] == ("deepmrseg", "resnet34_mlp")
 
 
@@ -144,7 +146,7 @@ def test_a_trainer_of_ones_own_is_named_and_not_chosen() -> None:
     plan = planned(TINY)
     data = DataFacts.of(plan, TINY)
     choice = choose_dimension(plan, data)
-    found = suitable_trainers(Situation(data, choice, plan, Hardware.assumed("cpu")), ("nnunet", "mine"))
+    found = suitable_trainers(Situation(data, choice, plan, hardware_of("fast_bf16")), ("nnunet", "mine"))
     assert found.names == ("nnunet",) and "by name" in reason(found, "mine")
 
 
@@ -199,8 +201,11 @@ class swift(Trainer):
 
 
 @pytest.mark.parametrize("auto", ["{'2d': 15}", "{}"])
-def test_a_trainer_that_says_what_it_is_for_is_chosen_without_a_list(auto: str, install: Any) -> None:
+def test_a_trainer_that_says_what_it_is_for_is_chosen_without_a_list(
+    auto: str, install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One file, here of another package: read, measured, ranked second."""
+    monkeypatch.setenv(VARIABLE, str(file_of("gpu")))
     points = {"swift": "outside_swift:swift", "broken": "no_such_module"}
     install({"outside_swift": OUTSIDE.replace("{AUTO}", auto)}, {"autoseg.trainers": points})
     prepared: Any = SimpleNamespace(plan=planned(PICTURE), fingerprint=PICTURE)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from bare_trainers import ABOUT, fingerprint_of
+from given_machines import file_of
 
 from autoseg.errors import PlanError
 from autoseg.planner import plan_experiment
 from autoseg.planner.dimension import DimensionChoice, requested_dimension
 from autoseg.planner.plan import Plan
+from autoseg.system.machine_model import VARIABLE
 from autoseg.tailoring.choose_configuration import choose_configuration
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.tailored_plan import dimension_of
@@ -66,9 +68,10 @@ def test_what_is_asked_for_overrides() -> None:
         choose_configuration(VOLUMES, only_2d, "3d_fullres")
 
 
-def test_too_short_a_time_for_volumes_leaves_slices() -> None:
-    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_s=3600.0)).value == "3d_fullres"
-    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_s=3.0)).value == "2d"
+def test_too_short_a_time_for_volumes_leaves_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(file_of("slow")))
+    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_s=36000.0)).value == "3d_fullres"
+    assert dimension_of(VOLUMES, LARGE, Request(CPU, run_s=30.0)).value == "2d"
 
 
 def test_a_network_of_one_stage_is_refused_with_its_patch() -> None:
