@@ -1,0 +1,9 @@
+from .frames import Frame as Frame
+from .headers import LeftOut as LeftOut
+from .headers import is_dicom as is_dicom
+from .placing import Placing as Placing
+from .series import Found as Found
+from .series import find_volumes as find_volumes
+from .stack import Stack as Stack
+from .voxels import SeriesVolume as SeriesVolume
+from .voxels import read_volume as read_volume
