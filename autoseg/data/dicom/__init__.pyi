@@ -1,6 +1,11 @@
+from .drawing import Drawing as Drawing
+from .drawing import Drawn as Drawn
+from .drawing import draw as draw
 from .frames import Frame as Frame
 from .headers import LeftOut as LeftOut
 from .headers import is_dicom as is_dicom
+from .label_objects import LabelObject as LabelObject
+from .label_objects import meant_by as meant_by
 from .placing import Placing as Placing
 from .series import Found as Found
 from .series import find_volumes as find_volumes

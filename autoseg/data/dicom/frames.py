@@ -10,6 +10,7 @@ from autoseg.data.dicom.headers import Header, numbers_of, several
 
 # What tells volumes under one series apart, most telling first: keyword, and the name that users read.
 MARKS: Mapping[str, str] = {
+    "ReferencedSegmentNumber": "segment",
     "StackID": "stack",
     "TemporalPositionIdentifier": "time point",
     "TemporalPositionIndex": "time point",
@@ -41,7 +42,7 @@ _GROUPS = (
     ),
     *("CardiacSynchronizationSequence", "MRImageFrameTypeSequence", "CTImageFrameTypeSequence"),
     *("PETFrameTypeSequence", "MRTimingAndRelatedParametersSequence", "PlanePositionVolumeSequence"),
-    "PlaneOrientationVolumeSequence",
+    *("PlaneOrientationVolumeSequence", "SegmentIdentificationSequence"),
 )
 
 

@@ -19,6 +19,7 @@ from autoseg.data.dicom.copies import without_copies
 from autoseg.data.dicom.frames import Frame, frames_of
 from autoseg.data.dicom.headers import TAGS, Header, LeftOut, header_of, is_dicom, read_dataset
 from autoseg.data.dicom.kinds import is_contours, is_secondary, is_segmentation, no_image
+from autoseg.data.dicom.label_objects import LABEL_TAGS, LabelObject, label_object
 from autoseg.data.dicom.placing import Placing, UnevenSlices, place
 from autoseg.data.dicom.splitting import by_plane, volumes_of
 from autoseg.data.dicom.stack import Stack
@@ -43,7 +44,7 @@ class Found:
     """
 
     stacks: tuple[Stack, ...] = ()
-    segmentations: tuple[Header, ...] = ()
+    segmentations: tuple[LabelObject, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     problems: tuple[DataError, ...] = ()
     copies: int = 0
@@ -63,7 +64,7 @@ def find_volumes(paths: Iterable[Path], mend: bool = False) -> Found:
         MissingDependency: without pydicom.
     """
     series = defaultdict[str, list[Frame]](list)
-    segmentations: list[Header] = []
+    segmentations: list[LabelObject] = []
     left_out: list[LeftOut] = []
     for path in paths:
         if (bad := _unusable(path)) is not None:
@@ -73,7 +74,7 @@ def find_volumes(paths: Iterable[Path], mend: bool = False) -> Found:
             found = read_dataset(path, TAGS)
             header = header_of(path, found)
             if is_segmentation(header) or is_contours(header):
-                segmentations.append(header)
+                segmentations.append(label_object(header, read_dataset(path, LABEL_TAGS)))
             elif reason := no_image(header):
                 left_out.append(LeftOut(path, reason, series=header.series))
             else:
