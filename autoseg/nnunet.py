@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,26 @@ def stock_network(plans: dict[str, Any], configuration: str, dataset_json: dict[
     return nnUNetTrainer.build_network_architecture(
         manager, chosen, channels, heads, enable_deep_supervision=False
     )
+
+
+def largest_components(rules: Sequence[tuple[Sequence[int], int]]) -> tuple[list[Any], list[dict[str, Any]]]:
+    """What ``nnUNetv2_apply_postprocessing`` reads, pickled: functions of nnU-Net and their arguments.
+
+    Args:
+        rules: labels of a structure of which the largest component stays, and what the rest becomes.
+    """
+    from nnunetv2.postprocessing.remove_connected_components import (
+        remove_all_but_largest_component_from_segmentation as function,
+    )
+
+    arguments = [
+        {
+            "labels_or_regions": int(values[0]) if len(values) == 1 else tuple(values),
+            "background_label": outside,
+        }
+        for values, outside in rules
+    ]
+    return [function] * len(arguments), arguments
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from autoseg.system.files import read_json
 BEST_CHECKPOINTS = "best_checkpoints.json"
 # In a model folder without weights of its own: the model folders that predict together.
 ENSEMBLE = "ensemble.json"
+# Beside a model: what is done to its segmentations.
+POSTPROCESSING = "postprocessing.json"
 
 
 @dataclass(frozen=True)

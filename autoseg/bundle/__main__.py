@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> 
     parser.add_argument("input", type=Path, help="a folder of images named CASE_0000.ending, or one file")
     parser.add_argument("output", type=Path, help="a folder for the segmentations")
     parser.add_argument("--no-mirroring", action="store_true", help="do not average over mirrored copies")
+    parser.add_argument("--no-postprocessing", action="store_true", help="leave what the network makes")
     parser.add_argument("--step-size", type=float, help="of the sliding window, in patches")
     parser.add_argument("--threads", type=int, default=0, help="one for each core by default")
     parser.add_argument("--overwrite", action="store_true", help="replace segmentations that are there")
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> 
             threads=given.threads,
             mirroring=not given.no_mirroring,
             step_size=given.step_size,
+            postprocessing=not given.no_postprocessing,
         )
         _, left_out = segment_folder(
             segmenter, given.input, given.output, overwrite=given.overwrite, tell=_tell

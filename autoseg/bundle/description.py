@@ -9,6 +9,7 @@ from typing import Any
 from autoseg.bundle.archive import FORMAT, VERSION, BundleError
 from autoseg.data.labels import Labels, Region
 from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
+from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.axes import Axes
 
 # Readers that a bundle has, all of them SimpleITK's.
@@ -109,6 +110,7 @@ class Description:
         members: models whose probabilities are averaged; one counts as much as any other.
         orientation: how the images are stored that it learnt from, see `autoseg.data.orientation`.
         about: data set, trainer and version, for whoever reads it.
+        postprocessing: what is done to the segmentations.
     """
 
     name: str
@@ -119,9 +121,11 @@ class Description:
     members: tuple[Member, ...]
     orientation: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    postprocessing: Postprocessing = field(default_factory=Postprocessing)
 
     def to_json(self) -> dict[str, Any]:
-        """model.json. What is None has its place for later versions: postprocessing and quality."""
+        """model.json. What is None has its place for later versions: quality."""
+        rules = self.postprocessing
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -137,7 +141,7 @@ class Description:
                 "ignore": self.labels.ignore,
             },
             "members": [member.to_json() for member in self.members],
-            "postprocessing": None,
+            "postprocessing": rules.to_json() if rules.rules else None,
             "quality": None,
         }
 
@@ -154,11 +158,11 @@ class Description:
                     f"model.json is of version {content['version']!r}; this program reads {VERSION}. Use the "
                     f"runner inside the bundle."
                 )
-            for later in ("postprocessing", "quality"):
-                if content[later] is not None:
-                    raise BundleError(
-                        f"model.json asks for {later}, which this version cannot do. Update autoseg."
-                    )
+            if content["quality"] is not None:
+                raise BundleError(
+                    "model.json asks for quality, which this version cannot do. Update autoseg."
+                )
+            rules = content["postprocessing"]
             reader = str(content["reader"])
             if reader not in READERS:
                 raise BundleError(
@@ -173,6 +177,7 @@ class Description:
                 members=tuple(Member.from_json(each) for each in content["members"]),
                 orientation=dict(content["orientation"]),
                 about=dict(content["about"]),
+                postprocessing=Postprocessing() if rules is None else Postprocessing.from_json(rules),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise BundleError(f"model.json is not valid ({problem!r}). Export the model again.") from None

@@ -17,6 +17,7 @@ from autoseg.bundle.sliding_window import Floats, Network, predict_slabs
 from autoseg.data.image import Image
 from autoseg.data.orientation import turned_as_learnt
 from autoseg.errors import DataError, MissingDependency, RunError, UsageError
+from autoseg.postprocessing.apply import postprocess
 from autoseg.preprocessing.fit_case import crop_case, fit_case
 from autoseg.preprocessing.restore import restore_probabilities, restore_slabs, segment_probabilities
 from autoseg.system.documents import parse_json
@@ -33,16 +34,24 @@ class Segmenter:
         networks: the networks of each member, in its order.
         mirroring: whether predictions are averaged over mirrored copies where a member allows it.
         step_size: step of the sliding window, in patches; None: each member's own.
+        postprocessing: whether the rules of the bundle are applied.
     """
 
     description: Description
     networks: tuple[tuple[Network, ...], ...]
     mirroring: bool = True
     step_size: float | None = None
+    postprocessing: bool = True
 
     @classmethod
     def load(
-        cls, path: Path, *, threads: int = 0, mirroring: bool = True, step_size: float | None = None
+        cls,
+        path: Path,
+        *,
+        threads: int = 0,
+        mirroring: bool = True,
+        step_size: float | None = None,
+        postprocessing: bool = True,
     ) -> Segmenter:
         """Open a bundle, check it and load its networks.
 
@@ -51,6 +60,7 @@ class Segmenter:
             threads: number of onnxruntime's threads; 0: one for each core.
             mirroring: see the class.
             step_size: see the class.
+            postprocessing: see the class.
 
         Raises:
             BundleError: if the bundle is not what was written.
@@ -62,7 +72,7 @@ class Segmenter:
             tuple(load_network(bundle.read(name), name, threads) for name in member.networks)
             for member in description.members
         )
-        return cls(description, networks, mirroring, step_size)
+        return cls(description, networks, mirroring, step_size, postprocessing)
 
     def segment(self, raw: Image) -> Labelled:
         """The segmentation (z, y, x) of a raw image, on its own grid.
@@ -79,6 +89,12 @@ class Segmenter:
 
     def segment_image(self, raw: Image) -> Labelled:
         """The same of an image that is stored as the model's are."""
+        segmentation = self._network_segmentation(raw)
+        if not self.postprocessing:
+            return segmentation
+        return postprocess(segmentation, self.description.postprocessing, raw.spacing)
+
+    def _network_segmentation(self, raw: Image) -> Labelled:
         labels, members = self.description.labels, self.description.members
         if len(members) > 1:
             total: Floats | None = None

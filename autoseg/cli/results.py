@@ -9,6 +9,7 @@ import typer
 
 from autoseg.cli.arguments import DatasetName, Device, Json, Quiet, Root, Workers, parse_folds
 from autoseg.cli.console import console, print_json, print_leaderboard, start, workspace_at
+from autoseg.errors import UsageError
 
 app = typer.Typer()
 
@@ -214,6 +215,42 @@ def select_command(
     console().print(describe_selection(found))
     # The command stands by itself, unwrapped, to be copied.
     typer.echo(f"\nTo segment new images:\n  {found.command}")
+
+
+@app.command("postprocess")
+def postprocess_command(
+    dataset: DatasetName,
+    models: Annotated[
+        list[Path] | None, typer.Argument(metavar="[MODEL]...", help="Runs' folders; all if none is given.")
+    ] = None,
+    workspace: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Decide postprocessing from out-of-fold predictions: largest component, smallest size, filled holes.
+
+    A rule is retained where a test on cases that did not choose it confirms it. plan-and-train does this by
+    itself; predict and export use it.
+
+    Example: `autoseg postprocess Dataset004_Hippocampus`
+    """
+    from autoseg.data.dataset import load_dataset
+    from autoseg.pipeline.postprocessing_of_models import decide_for_models, models_of
+
+    start(quiet)
+    place = workspace_at(workspace)
+    loaded = load_dataset(place.find_raw(dataset))
+    found = decide_for_models(loaded, models or models_of(loaded, place), again=True)
+    if not found:
+        raise UsageError(
+            f"{loaded.name} has no model with out-of-fold predictions. Train first: "
+            f"autoseg plan-and-train {dataset}"
+        )
+    if as_json:
+        print_json({str(folder): each.to_json() for folder, each in found.items()})
+        return
+    for folder, each in found.items():
+        typer.echo("\n  ".join([folder.name, *each.evidence["in_words"]]))
 
 
 @app.command("list")

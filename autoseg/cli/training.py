@@ -262,6 +262,7 @@ def predict_command(
     ] = None,
     mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
     step_size: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, in patches.")] = 0.5,
+    postprocessing: Annotated[bool, typer.Option(help="Apply the rules beside the model.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever is in OUTPUT.")] = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -286,6 +287,7 @@ def predict_command(
         step_size=step_size,
         more=more or [],
         overwrite=overwrite,
+        postprocessing=postprocessing,
     )
     if as_json:
         print_json(

@@ -81,6 +81,11 @@ def paste(crop: Array, box: Sequence[Sequence[int]], shape: Sequence[int], fill:
     return full
 
 
+def holes_of(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What a mask encloses: voxels outside of it from which no face neighbours lead to the array's border."""
+    return ~mask & ~_reached_from_border(~mask) if not mask.all() else np.zeros_like(mask)
+
+
 def _nonzero(array: Array) -> NDArray[np.bool_]:
     mask: NDArray[np.bool_] = array[0] != 0
     for channel in array[1:]:

@@ -7,6 +7,8 @@ the plan names; and what only training needs, or only autoseg reads, stays behin
 
 from __future__ import annotations
 
+import logging
+import pickle
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +21,11 @@ from autoseg.inference.ensemble import member_folders
 from autoseg.inference.model import trained_folds, trainer_of
 from autoseg.planner.configuration import PERCENTILE, Configuration
 from autoseg.planner.plan import Plan
+from autoseg.postprocessing.rules import Postprocessing
 from autoseg.run import predicting_checkpoints
 from autoseg.system.files import atomic_folder, atomic_path, read_json, write_json
+
+log = logging.getLogger(__name__)
 
 STOCK_TRAINER = "nnUNetTrainer"
 # Where nnU-Net's own networks live; it is installed with nnU-Net.
@@ -116,6 +121,26 @@ def _write(model: Path, document: Mapping[str, Any], folds: Sequence[str], folde
         _save(checkpoint, plans, about, folder / f"fold_{fold}" / "checkpoint_final.pth")
     write_json(folder / "plans.json", plans)
     write_json(folder / "dataset.json", about)
+    _write_postprocessing(Postprocessing.of_model(model), folds, folder)
+
+
+def _write_postprocessing(found: Postprocessing, folds: Sequence[str], folder: Path) -> None:
+    """Where nnUNetv2_find_best_configuration leaves it, and what ``nnUNetv2_apply_postprocessing`` takes.
+
+    nnU-Net knows the largest component alone; of a rule that does more, nothing is written.
+    """
+    carried = [rule for rule in found.rules if rule.largest and rule.smallest is None and not rule.fill]
+    left = [rule.words(found.unit) for rule in found.rules if rule not in carried]
+    if left:
+        log.warning(
+            "nnU-Net's postprocessing has the largest component alone; not exported: %s.", "; ".join(left)
+        )
+    if carried:
+        place = folder / f"crossval_results_folds_{'_'.join(folds)}"
+        place.mkdir(parents=True)
+        content = nnunet.largest_components([(rule.values, rule.outside) for rule in carried])
+        with (place / "postprocessing.pkl").open("wb") as file:
+            pickle.dump(content, file)
 
 
 def stock_plans(document: Mapping[str, Any], configuration: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from autoseg.export.onnx_network import check_packages, write_network
 from autoseg.export.runner import write_runner
 from autoseg.inference.ensemble import Ensemble, member_folders
 from autoseg.inference.model import Model, load_model, trained_folds
+from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.axes import Axes
 from autoseg.preprocessing.case import check_plan
 from autoseg.system import progress
@@ -137,6 +138,7 @@ def _description(source: Path, model: Model, members: tuple[Member, ...], worst:
         members=members,
         orientation=model.orientation,
         about=provenance,
+        postprocessing=Postprocessing.of_model(source),
     )
 
 

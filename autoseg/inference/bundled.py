@@ -30,9 +30,16 @@ class BundledModel:
     segmenter: Segmenter
 
     @classmethod
-    def load(cls, path: Path, mirroring: bool = True, step_size: float | None = None) -> BundledModel:
+    def load(
+        cls,
+        path: Path,
+        mirroring: bool = True,
+        step_size: float | None = None,
+        postprocessing: bool = True,
+    ) -> BundledModel:
         """Open a bundle and load its networks; see `Segmenter.load`."""
-        return cls(path, Segmenter.load(path, mirroring=mirroring, step_size=step_size))
+        loaded = Segmenter.load(path, mirroring=mirroring, step_size=step_size, postprocessing=postprocessing)
+        return cls(path, loaded)
 
     @property
     def dataset_json(self) -> Mapping[str, Any]:

@@ -24,6 +24,8 @@ from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
 from autoseg.errors import RunError, UsageError
 from autoseg.inference.model import Model, load_model, trained_folds
+from autoseg.postprocessing.apply import postprocess
+from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.dataset import read_preprocessed
 from autoseg.preprocessing.restore import restore_probabilities, segment_probabilities
 from autoseg.run import ENSEMBLE, Run
@@ -44,10 +46,12 @@ class Ensemble:
     Attributes:
         models: at least one. A single one predicts as it does alone.
         timings: seconds of each case.
+        postprocessing: what is done to the segmentations of new images.
     """
 
     models: Sequence[Model]
     timings: list[float] = field(default_factory=list)
+    postprocessing: Postprocessing = field(default_factory=Postprocessing)
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -77,7 +81,8 @@ class Ensemble:
 
     def segment_image(self, raw: images.Image) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
-        return self.segment([model.preprocess(raw) for model in self.models])
+        segmentation = self.segment([model.preprocess(raw) for model in self.models])
+        return postprocess(segmentation, self.postprocessing, raw.spacing)
 
     def segment(self, case: Sequence[Preprocessed]) -> np.ndarray:
         """The segmentation (z, y, x) of a case that is preprocessed for each model, on its raw grid."""
@@ -104,7 +109,11 @@ class Ensemble:
 
 
 def load_ensemble(
-    folders: Sequence[Path], device: torch.device, mirroring: bool = True, step_size: float = 0.5
+    folders: Sequence[Path],
+    device: torch.device,
+    mirroring: bool = True,
+    step_size: float = 0.5,
+    postprocessing: bool = True,
 ) -> Ensemble:
     """Load model folders, with all their trained folds, to predict together.
 
@@ -113,6 +122,8 @@ def load_ensemble(
         device: where to compute.
         mirroring: whether to average over mirrored copies where a model allows it.
         step_size: step of the sliding window, as a fraction of the patch.
+        postprocessing: whether the rules beside a single folder are applied; what several make together has
+            none that were decided for it.
 
     Raises:
         RunError: if a model is not complete.
@@ -122,7 +133,8 @@ def load_ensemble(
     models = [load_model(member, trained_folds(member), device, mirroring) for member in members]
     for model in models:
         model.step_size = step_size
-    return Ensemble(models)
+    rules = Postprocessing.of_model(folders[0]) if postprocessing and len(folders) == 1 else Postprocessing()
+    return Ensemble(models, postprocessing=rules)
 
 
 def member_folders(folder: Path) -> tuple[Path, ...]:

@@ -19,6 +19,8 @@ from autoseg.data.dataset import labels_from_json
 from autoseg.errors import RunError
 from autoseg.inference.sliding_window import predict_logits, predict_slabs
 from autoseg.planner.plan import Configuration, Plan
+from autoseg.postprocessing.apply import postprocess
+from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.dataset import preprocess_case
 from autoseg.preprocessing.restore import restore_slabs
 from autoseg.run import predicting_checkpoints
@@ -35,6 +37,7 @@ class Model:
         averages_probabilities: whether the mean is taken over the networks' probabilities, as for best
             checkpoints, or over their logits, as nnU-Net does with folds.
         mirror_axes: axes that may be mirrored, as the checkpoint says.
+        postprocessing: what is done to the segmentations of new images.
     """
 
     networks: list[torch.nn.Module]
@@ -47,6 +50,7 @@ class Model:
     step_size: float = 0.5
     averages_probabilities: bool = False
     timings: list[float] = field(default_factory=list)
+    postprocessing: Postprocessing = field(default_factory=Postprocessing)
 
     @property
     def reader(self) -> str:
@@ -117,7 +121,7 @@ class Model:
 
     def segment_image(self, raw: images.Image) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
-        return self.segment(*self.preprocess(raw))
+        return postprocess(self.segment(*self.preprocess(raw)), self.postprocessing, raw.spacing)
 
 
 def _mean(parts: Iterator[torch.Tensor]) -> torch.Tensor:
@@ -184,6 +188,7 @@ def load_model(
         axes if mirroring else (),
         trainer,
         averages_probabilities=any(len(several) > 1 for several in paths),
+        postprocessing=Postprocessing.of_model(folder),
     )
 
 

@@ -245,7 +245,7 @@ def compare_pairs(scores: Floats, weights: Floats, groups: Sequence[str] | None 
     a, b = np.triu_indices(len(scores), 1)
     if len(a) == 0:
         return []
-    units = _group_means(scores, groups)
+    units = group_means(scores, groups)
     tested = units[a] - units[b]
     p = wilcoxon(tested)
     adjusted = holm(p)
@@ -275,7 +275,8 @@ def _difference_intervals(
     return intervals
 
 
-def _group_means(scores: Floats, groups: Sequence[str] | None) -> Floats:
+def group_means(scores: Floats, groups: Sequence[str] | None) -> Floats:
+    """Scores (models, cases) as means over groups, (models, groups); the cases themselves without groups."""
     if groups is None:
         return scores
     membership = _membership(scores.shape[1], groups)

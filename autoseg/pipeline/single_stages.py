@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autoseg.bundle.archive import is_bundle
 from autoseg.data.dataset import load_dataset
@@ -15,7 +15,7 @@ from autoseg.pipeline.prepare import fingerprinted, planned, prepare
 from autoseg.pipeline.settings import Settings
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import link_references
-from autoseg.run import predicting_checkpoints, sha256_of
+from autoseg.run import POSTPROCESSING, predicting_checkpoints, sha256_of
 from autoseg.system.device import find_device
 from autoseg.workspace import Workspace
 
@@ -128,6 +128,7 @@ def predict_folder(
     step_size: float = 0.5,
     more: Sequence[Path] = (),
     overwrite: bool = False,
+    postprocessing: bool = True,
 ) -> Predicted:
     """Segment every case of a folder with all trained folds of a model, or of several together.
 
@@ -143,17 +144,19 @@ def predict_folder(
     from autoseg.inference.inputs import inputs_of
     from autoseg.inference.predict import predict_cases
 
-    loaded, hashes = _loaded((model, *more), device, mirroring, step_size)
+    loaded, hashes = _loaded((model, *more), device, mirroring, step_size, postprocessing)
     about = loaded.dataset_json
     channels = about.get("channel_names", about.get("modality", {}))
     inputs = inputs_of(source, about["file_ending"], [str(name) for name in channels.values()])
-    maker = {"models": hashes, "mirroring": mirroring, "step_size": step_size}
+    maker: dict[str, Any] = {"models": hashes, "mirroring": mirroring, "step_size": step_size}
+    if not postprocessing:
+        maker["postprocessing"] = False
     done = predict_cases(loaded, inputs.cases, output, maker=maker, overwrite=overwrite)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
 
 
 def _loaded(
-    models: Sequence[Path], device: str, mirroring: bool, step_size: float
+    models: Sequence[Path], device: str, mirroring: bool, step_size: float, postprocessing: bool = True
 ) -> tuple[Predictor, list[str]]:
     """A bundle, or an ensemble of all members of all models, and the hashes of what predicts."""
     bundles = [path for path in models if is_bundle(path)]
@@ -164,13 +167,16 @@ def _loaded(
 
         if device not in ("auto", "cpu"):
             raise UsageError(f"A bundle predicts on the processor, not on {device!r}. Leave --device out.")
-        bundled = BundledModel.load(bundles[0], mirroring, step_size)
+        bundled = BundledModel.load(bundles[0], mirroring, step_size, postprocessing)
         return bundled, [bundled.hash]
     from autoseg.inference.ensemble import load_ensemble, member_folders
 
-    loaded = load_ensemble(models, find_device(device), mirroring, step_size)
+    loaded = load_ensemble(models, find_device(device), mirroring, step_size, postprocessing)
     members = [member for folder in models for member in member_folders(folder)]
-    return loaded, list(map(model_hash, members))
+    hashes = list(map(model_hash, members))
+    if loaded.postprocessing.rules:
+        hashes.append(sha256_of([models[0] / POSTPROCESSING]))
+    return loaded, hashes
 
 
 def model_hash(folder: Path) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from autoseg.data.folds import Fold, chosen_folds
 from autoseg.leaderboard.of_workspace import draw_page
+from autoseg.pipeline.postprocessing_of_models import decide_for_models
 from autoseg.pipeline.prepare import Prepared, prepare
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.trainer_choice import choose_trainers, is_runnable
@@ -104,8 +105,11 @@ def _rank(prepared: Prepared, records: Sequence[Record], workspace: Workspace) -
     from autoseg.leaderboard.ranking.ranking import rank
 
     leaderboard = rank(records)
-    page = workspace.page_of(prepared.dataset.name)
-    earlier = earlier_records(records, workspace.results_of(prepared.dataset.name))
+    name = prepared.dataset.name
+    folders = {record.source.parent.parent for record in records if record.source is not None}
+    decide_for_models(prepared.dataset, sorted(folders))
+    page = workspace.page_of(name)
+    earlier = earlier_records(records, workspace.results_of(name))
     draw_page(rank([*records, *earlier]) if earlier else leaderboard, page, [prepared.dataset])
     return Outcome(leaderboard, page, tuple(records))
 

@@ -14,6 +14,7 @@ from autoseg.drawing import axes
 from autoseg.drawing.html import stylesheet, templates, unescaped
 from autoseg.leaderboard.page import wording
 from autoseg.leaderboard.page.overview import decided, overview
+from autoseg.leaderboard.page.postprocessing_section import postprocessing_of
 from autoseg.leaderboard.page.race_section import RaceReport, races_of
 from autoseg.leaderboard.page.view import Line, View, wanted_views
 from autoseg.leaderboard.quantities import quantity
@@ -72,6 +73,7 @@ class Section:
     rows: tuple[Row, ...]
     unranked: tuple[Row, ...]
     changes: tuple[tuple[Row, tuple[str, ...]], ...]
+    postprocessing: tuple[tuple[Row, tuple[str, ...]], ...]
     overlays: tuple[Overlay, ...]
     overlay_rule: str
     by_structure: ByStructure | None
@@ -162,6 +164,7 @@ def _section(
         rows=rows,
         unranked=tuple(row for row in board.unranked if row.dataset == dataset),
         changes=tuple(wording.changes(rows)),
+        postprocessing=postprocessing_of(rows),
         overlays=tuple(overlays),
         overlay_rule=overlays[0].rule if overlays else "",
         by_structure=_by_structure(sets[0], numbers) if sets else None,
