@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
+from autoseg.data.codes import codes_of
 from autoseg.data.labels import Labels, Region
 from autoseg.errors import DataError
 
@@ -49,6 +50,7 @@ class DatasetJson(BaseModel):
     file_ending: str
     overwrite_image_reader_writer: str | None = None
     dataset: dict[str, _Listed] | None = None
+    codes: dict[str, str | list[str]] | None = None
 
 
 def channel_names_of(parsed: DatasetJson) -> tuple[str, ...]:
@@ -71,7 +73,7 @@ def parse_dataset_json(content: Any) -> tuple[DatasetJson | None, list[Problem]]
         parsed = DatasetJson.model_validate(content)
     except ValidationError as error:
         return None, _structural_problems(error)
-    return parsed, [*_channel_problems(parsed), *_label_problems(parsed)]
+    return parsed, [*_channel_problems(parsed), *_label_problems(parsed), *_code_problems(parsed)]
 
 
 def _names_by_number(labels: Any) -> bool:
@@ -97,13 +99,14 @@ def _structural_problems(error: ValidationError) -> list[Problem]:
 
 
 # How pydantic names the members of the unions above in the place of an error.
-_MEMBERS = ("int", "list[int]", "str", "float")
+_MEMBERS = ("int", "list[int]", "str", "float", "list[str]")
 _EXPECTED = {
     "labels": 'Write names and integers, "labels": {"background": 0, "tumour": 1}; a region is a list.',
     "channel_names": 'Write numbers and names, "channel_names": {"0": "T1", "1": "FLAIR"}.',
     "modality": 'Write numbers and names, "channel_names": {"0": "T1", "1": "FLAIR"}.',
     "file_ending": 'Write the ending of all files with its dot, "file_ending": ".nii.gz".',
     "regions_class_order": "Write a list of integers, one per region.",
+    "codes": 'Write names and codes, "codes": {"liver": "SCT 10200004 Liver"}.',
     "dataset": 'Write per case {"images": [PATH, ...], "label": PATH}.',
     "overwrite_image_reader_writer": "Write the name of a reader, for instance SimpleITKIO, or leave it out.",
 }
@@ -155,6 +158,14 @@ def _region_problems(labels: Labels) -> list[Problem]:
         return [Problem(where, f"has {len(labels.region_order)} entries for {wanted} regions.", remedy)]
     unknown = sorted(set(labels.region_order) - set(labels.all_values))
     return [Problem(where, f"names the undeclared labels {unknown}.", remedy)] if unknown else []
+
+
+def _code_problems(parsed: DatasetJson) -> list[Problem]:
+    try:
+        codes_of({"labels": parsed.labels, "codes": parsed.codes})
+    except DataError as problem:
+        return [Problem("codes", str(problem), "")]
+    return []
 
 
 def labels_from_json(content: Mapping[str, Any]) -> Labels:

@@ -179,6 +179,9 @@ def test_a_reader_may_be_named(tmp_path: Path) -> None:
         ({"file_ending": "nii.gz"}, "file_ending", "with its dot"),
         ({"dataset": {"a": {"images": []}}}, "dataset.a.label", "is missing"),
         ({"dataset": {"a": {"images": [], "label": "x"}}}, "dataset.a.images", r"\[\] is not"),
+        ({"codes": {"a": "SCT"}}, "codes", "not a code"),
+        ({"codes": {"b": "SCT 10200004 Liver"}}, "codes", "no label"),
+        ({"codes": ["a"]}, "codes", "Write names and codes"),
     ],
 )
 def test_what_is_wrong_is_said(changes: dict[str, Any], where: str, what: str, tmp_path: Path) -> None:

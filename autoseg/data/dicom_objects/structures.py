@@ -1,0 +1,67 @@
+"""What label values stand for in a DICOM object: structures with numbers, codes and colours."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoseg.data.codes import UNKNOWN, Coded, codes_of
+from autoseg.data.dataset_json import labels_from_json
+from autoseg.data.image import Array
+
+# Each hue is this part of a circle after the one before it: the golden ratio keeps any number of them apart.
+_TURN = 0.618034
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A label or region.
+
+    Attributes:
+        number: from 1, without gaps, in the order of dataset.json.
+        name: as dataset.json has it.
+        values: the label values in it.
+        coded: what it is.
+    """
+
+    number: int
+    name: str
+    values: tuple[int, ...]
+    coded: Coded
+
+    @property
+    def colour(self) -> tuple[int, int, int]:
+        """A colour (red, green, blue) of 0 to 255, another one for each number."""
+        red, green, blue = colorsys.hsv_to_rgb((self.number - 1) * _TURN % 1, 0.75, 0.95)
+        return round(255 * red), round(255 * green), round(255 * blue)
+
+    def mask(self, labels: Array) -> Array:
+        """Where a segmentation has it."""
+        found: Array = np.isin(labels, self.values)
+        return found
+
+
+def structures_of(dataset_json: Mapping[str, Any]) -> tuple[Structure, ...]:
+    """The structures that a data set's models predict; neither the background nor the ignore label is one.
+
+    Raises:
+        DataError: if labels or codes are wrong.
+    """
+    labels, codes = labels_from_json(dataset_json), codes_of(dataset_json)
+    named = labels.structures.items()
+    if not labels.has_regions:
+        named = sorted(named, key=lambda each: each[1])  # type: ignore[assignment]
+    return tuple(
+        Structure(number, name, values, codes.get(name, UNKNOWN))
+        for number, (name, values) in enumerate(named, 1)
+    )
+
+
+def overlap(structures: tuple[Structure, ...]) -> bool:
+    """Whether one voxel may belong to two of them."""
+    values = [value for structure in structures for value in structure.values]
+    return len(values) != len(set(values))
