@@ -12,10 +12,11 @@ from dicom_readers import complaints, contour_masks, dcmqi_places, near, seg_pla
 from dicom_series import DATASET_JSON, PLANES, Series, shapes, write_series
 
 from autoseg.data.codes import ANATOMY, TISSUE, parse_coded
+from autoseg.data.dicom import find_volumes
 from autoseg.data.dicom_objects.contours import outlines
 from autoseg.data.dicom_objects.maker import Maker
 from autoseg.data.dicom_objects.segmentation import write_segmentation_object
-from autoseg.data.dicom_objects.source import Slice, Source
+from autoseg.data.dicom_objects.source import Source
 from autoseg.data.dicom_objects.structure_set import write_structure_set
 from autoseg.data.dicom_objects.structures import structures_of
 from autoseg.errors import DataError, UsageError
@@ -30,13 +31,8 @@ REGIONS = {
 
 
 def source_of(series: Series) -> Source:
-    paths = {pydicom.dcmread(path).SOPInstanceUID: path for path in series.folder.iterdir()}
-    cosines = series.axes[:, :2].T.ravel()
-    slices = [
-        Slice(paths[uid], frame or None, series.positions[n], cosines, series.spacing)
-        for n, (uid, frame) in enumerate(series.uids)
-    ]
-    return Source(tuple(slices), series.labels.shape)
+    (stack,) = find_volumes(series.folder.iterdir()).stacks
+    return Source(stack.frames)
 
 
 @pytest.mark.parametrize("kind", ["binary", "labelmap"])
@@ -174,7 +170,7 @@ def test_a_tilted_series_gets_its_own_planes(tmp_path: Path) -> None:
 def test_some_frames_of_a_file_keep_their_numbers(tmp_path: Path) -> None:
     series = write_series(tmp_path / "in", frames=True, down=True)
     whole, path = source_of(series), tmp_path / "out.dcm"
-    part = Source(whole.slices[2:8], (6, *whole.shape[1:]))
+    part = Source(whole.slices[2:8])
     write_segmentation_object(series.labels[2:8], path, part, STRUCTURES, MAKER)
     by_place = {near(series.positions[n : n + 1]).pop(): series.uids[n] for n in range(2, 8)}
     assert seg_references(path).items() <= by_place.items()

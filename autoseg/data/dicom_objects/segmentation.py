@@ -143,7 +143,7 @@ def _described(structure: Structure, maker: Maker) -> Any:
 def _source_images(source: Source) -> list[Any]:
     """The files of a source for highdicom; of a multi-frame file only the source's frames, in their order."""
     if source.slices[0].number is None:
-        return [source.datasets[each.path] for each in source.slices]
+        return [source.datasets[each.header.path] for each in source.slices]
     whole = source.first
     # A volume may be some of the frames of a file: one phase, one stack.
     part = copy.copy(whole)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from autoseg.data.dicom.frames import Frame
+from autoseg.data.dicom.headers import pydicom_for
 from autoseg.data.image import Array
-from autoseg.errors import DataError, MissingDependency
+from autoseg.errors import DataError
 
 # Present in every object of a patient, if only empty (type 2 of PS3.3, C.7.1.1 and C.7.2.1).
 _PRESENT = (
@@ -20,81 +21,26 @@ _PRESENT = (
 )
 
 
-class PlacedFrame(Protocol):
-    """A frame as `autoseg.data.dicom` gives it."""
-
-    @property
-    def path(self) -> Path:
-        """Its file."""
-
-    @property
-    def number(self) -> int | None:
-        """In a multi-frame file, from 1; None for a file of a single frame."""
-
-    @property
-    def position(self) -> Sequence[float]:
-        """Of the centre of the first voxel, mm."""
-
-    @property
-    def cosines(self) -> Sequence[float]:
-        """Directions of a row and of a column."""
-
-    @property
-    def spacing(self) -> Sequence[float]:
-        """Of rows and of columns, mm."""
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One slice of a source: a file, or a frame of one. Satisfies `PlacedFrame`."""
-
-    path: Path
-    number: int | None
-    position: Sequence[float]
-    cosines: Sequence[float]
-    spacing: Sequence[float]
-
-
 @dataclass(frozen=True)
 class Source:
-    """A series whose slices are parallel.
+    """The slices of one volume.
 
     Attributes:
-        slices: in the order of their positions along the normal.
-        shape: number of slices, rows, columns.
+        slices: as `autoseg.data.dicom` has them: parallel, in the order of their positions along the normal.
     """
 
-    slices: tuple[PlacedFrame, ...]
-    shape: tuple[int, int, int]
-
-    @property
-    def axes(self) -> Array:
-        """Directions of a row, of a column, and their normal, as columns."""
-        row, column = np.reshape(np.asarray(self.slices[0].cosines, float), (2, 3))
-        return np.column_stack([row, column, np.cross(row, column)])
-
-    @property
-    def spacing(self) -> tuple[float, float]:
-        """Of rows and of columns, mm."""
-        rows, columns = self.slices[0].spacing
-        return float(rows), float(columns)
-
-    @property
-    def step(self) -> float | None:
-        """Between slices along the normal, mm; None for a single one."""
-        if len(self.slices) < 2:
-            return None
-        apart = np.subtract(self.slices[-1].position, self.slices[0].position)
-        return float(abs(apart @ self.axes[:, 2])) / (len(self.slices) - 1)
+    slices: tuple[Frame, ...]
 
     def points(self, slice_: int, voxels: Array) -> Array:
         """Places in the patient (n, 3), mm, of points (n, 2) in a slice: row and column in voxels."""
-        rows, columns = self.spacing
-        found: Array = (
-            np.asarray(self.slices[slice_].position, float)
-            + np.outer(voxels[:, 1] * columns, self.axes[:, 0])
-            + np.outer(voxels[:, 0] * rows, self.axes[:, 1])
+        place = self.slices[slice_]
+        row, column = np.reshape(np.asarray(place.cosines, float), (2, 3))
+        rows, columns = place.spacing
+        along_rows, along_columns = (
+            np.outer(voxels[:, 1] * columns, row),
+            np.outer(voxels[:, 0] * rows, column),
         )
+        found: Array = np.asarray(place.position, float) + along_rows + along_columns
         return found
 
     def check_named(self) -> None:
@@ -103,11 +49,16 @@ class Source:
         Raises:
             DataError: naming the one that it lacks.
         """
+        if not self.slices[0].placed:
+            raise DataError(
+                f"{self.slices[0]} does not state where it lies, which a DICOM result has to. Write NIfTI "
+                f"(--to nifti)."
+            )
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
             if not self.first.get(keyword):
                 raise DataError(
-                    f"{self.slices[0].path} has no {keyword}, which a DICOM result has to name. Write NIfTI "
-                    f"(--to nifti), or export the series again."
+                    f"{self.slices[0].header.path} has no {keyword}, which a DICOM result has to name. "
+                    f"Write NIfTI (--to nifti), or export the series again."
                 )
 
     @cached_property
@@ -117,9 +68,9 @@ class Source:
         Raises:
             DataError: if a file can no longer be read.
         """
-        pydicom = pydicom_or_error()
+        pydicom = pydicom_for("Writing DICOM")
         found = {}
-        for path in dict.fromkeys(each.path for each in self.slices):
+        for path in dict.fromkeys(each.header.path for each in self.slices):
             try:
                 read = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             except (OSError, pydicom.errors.InvalidDicomError) as problem:
@@ -133,17 +84,4 @@ class Source:
     @property
     def first(self) -> Any:
         """The data set of the first slice's file."""
-        return self.datasets[self.slices[0].path]
-
-
-def pydicom_or_error() -> Any:
-    """The module pydicom.
-
-    Raises:
-        MissingDependency: without it.
-    """
-    try:
-        import pydicom
-    except ImportError:
-        raise MissingDependency("pydicom", "dicom", "Writing DICOM") from None
-    return pydicom
+        return self.datasets[self.slices[0].header.path]

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from autoseg.data.dicom.headers import pydicom_for
 from autoseg.data.dicom_objects.contours import outlines
 from autoseg.data.dicom_objects.maker import LONGEST, MANUFACTURER, PRODUCT, Maker, series_number
-from autoseg.data.dicom_objects.source import Source, pydicom_or_error
+from autoseg.data.dicom_objects.source import Source
 from autoseg.data.dicom_objects.structures import Structure
 from autoseg.data.image import Array
 from autoseg.system.files import atomic_path
@@ -49,7 +50,7 @@ def write_structure_set(
         DataError: if the series lacks what an object has to name: study, frame of reference.
         MissingDependency: without pydicom or scikit-image.
     """
-    pydicom = pydicom_or_error()
+    pydicom = pydicom_for("Writing DICOM")
     source.check_named()
     found = _object(source, maker)
     contours, sets, observations = [], [], []
@@ -114,7 +115,7 @@ def _references(source: Source) -> Any:
 
 def _one_a_file(source: Source) -> list[int]:
     """The slices, or of a multi-frame file the first one alone."""
-    return list({each.path: n for n, each in reversed(list(enumerate(source.slices)))}.values())[::-1]
+    return list({each.header.path: n for n, each in reversed(list(enumerate(source.slices)))}.values())[::-1]
 
 
 def _image(source: Source, slice_: int, frame: bool = False) -> Any:
@@ -122,7 +123,7 @@ def _image(source: Source, slice_: int, frame: bool = False) -> Any:
     from pydicom.dataset import Dataset
 
     place, found = source.slices[slice_], Dataset()
-    about = source.datasets[place.path]
+    about = source.datasets[place.header.path]
     found.ReferencedSOPClassUID, found.ReferencedSOPInstanceUID = about.SOPClassUID, about.SOPInstanceUID
     if frame and place.number is not None:
         found.ReferencedFrameNumber = place.number
