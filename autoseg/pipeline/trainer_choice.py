@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from autoseg import plugins
@@ -67,6 +68,8 @@ def suitable(prepared: Prepared, settings: Settings, device: str, folds: int) ->
     log.info("%s (%s): %s", dimension.value, dimension.confidence, dimension.decision.rule)
     for line in sentences_of(found):
         log.info("%s", line)
+    if settings.total_s is not None:
+        log.info("Of %.0f s, %s.", settings.total_s, found.allocation.sentence)
     return found
 
 
@@ -77,9 +80,29 @@ def sentences_of(found: Suitability) -> list[str]:
     return taken + [f"- {name}: {reason}" for name, reason in reasons.items()]
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Trainers, and what each gets of the time.
+
+    Attributes:
+        choices: the trainers.
+        fractions: of the time of all, by trainer, where `auto` alone chose; empty: all get the same.
+    """
+
+    choices: tuple[Choice, ...]
+    fractions: Mapping[str, float] = field(default_factory=dict)
+
+
 def choose_trainers(
     requested: Sequence[str], prepared: Prepared, settings: Settings | None = None, folds: int = 1
 ) -> tuple[Choice, ...]:
+    """Trainers by name or by group, see `chosen_trainers`."""
+    return chosen_trainers(requested, prepared, settings, folds).choices
+
+
+def chosen_trainers(
+    requested: Sequence[str], prepared: Prepared, settings: Settings | None = None, folds: int = 1
+) -> Chosen:
     """Trainers by name or by group; of a group, those that can train this data set.
 
     Args:
@@ -96,10 +119,14 @@ def choose_trainers(
 
     dimensions = {each.dimensions for each in prepared.plan.configurations.values()}
     chosen: list[Choice] = []
+    fractions: Mapping[str, float] = {}
     for text in requested:
         if text == "auto" and settings is not None:
             device = find_device(settings.device).type
-            chosen += [Choice(name) for name in suitable(prepared, settings, device, folds).names]
+            suited = suitable(prepared, settings, device, folds)
+            chosen += [Choice(name) for name in suited.names]
+            if len(requested) == 1 and settings.total_s is not None:
+                fractions = suited.allocation.fractions
             continue
         if text not in GROUPS:
             chosen.append(Choice.parse(text))
@@ -111,7 +138,7 @@ def choose_trainers(
                 chosen.append(Choice(name))
     found = tuple({str(choice): choice for choice in chosen}.values())
     _check_files(found)
-    return found
+    return Chosen(found, fractions)
 
 
 def _check_files(choices: Sequence[Choice]) -> None:

@@ -8,17 +8,18 @@ not at all, and is skipped where that result is there for the same inputs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.data.folds import Fold, chosen_folds
 from autoseg.leaderboard.of_workspace import draw_page
+from autoseg.pipeline.allocation import kept_choice
 from autoseg.pipeline.postprocessing_of_models import decide_for_models
 from autoseg.pipeline.prepare import Prepared, prepare
 from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.trainer_choice import choose_trainers, is_runnable
+from autoseg.pipeline.trainer_choice import is_runnable
 from autoseg.preprocessing.dataset import link_references
 from autoseg.workspace import Workspace
 
@@ -63,9 +64,10 @@ def plan_and_train(
     root = workspace.find_raw(source)
     prepared = prepare(root, workspace, settings)
     folds = chosen_folds(prepared.folds, settings.folds)
-    chosen = choose_trainers(settings.trainers, prepared, settings, len(folds))
-    names = [started(choice, settings) for choice in chosen]
-    return _train_and_rank(prepared, folds, names, workspace, settings, train_all or run_each)
+    chosen = kept_choice(prepared, settings, folds, workspace)
+    names = [started(choice, settings) for choice in chosen.choices]
+    train_all = train_all or run_each
+    return _train_and_rank(prepared, folds, names, workspace, settings, train_all, chosen.fractions)
 
 
 def _train_and_rank(
@@ -75,7 +77,9 @@ def _train_and_rank(
     workspace: Workspace,
     settings: Settings,
     train_all: TrainAll,
+    fractions: Mapping[str, float] | None = None,
 ) -> Outcome:
+    from autoseg.pipeline.allocation import requests_of
     from autoseg.pipeline.pilot import with_pilot
     from autoseg.pipeline.settings import request_of
     from autoseg.pipeline.trial import Trial
@@ -87,8 +91,8 @@ def _train_and_rank(
     request, total_s = request_of(settings, run_s), settings.total_s
     request = with_pilot(prepared, folds, choices, request, total_s, workspace, settings.workers)
     trials = [
-        Trial(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, request)
-        for choice in choices
+        Trial(prepared.dataset, prepared.fingerprint, prepared.folds, choice, fold, each)
+        for choice, each in requests_of(prepared, choices, fractions or {}, request, workspace)
         for fold in folds
     ]
     return _rank(prepared, train_all(trials, workspace, settings.workers), workspace)

@@ -1,7 +1,7 @@
 """Which trainers suit a data set, a device and the time there is: ``--trainers auto``.
 
 Every trainer gets a verdict with its reasons. First each rule that leaves a trainer out is applied, then
-those that remain are put in order, and at last as many are taken as the budget lets learn.
+those that remain are put in order, and at last the time is divided among as many as make the best model.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from autoseg.planner.allocation import Allocation, allocate
 from autoseg.planner.budget import ENOUGH_STEPS, FEWEST_STEPS
 from autoseg.planner.networks import NetworkFacts, network_facts
 from autoseg.planner.plan import Decision
@@ -18,8 +19,9 @@ from autoseg.planner.situation import ALWAYS, Situation
 FEW_CASES = 20
 SMALL_NETWORK = 35e6
 LARGE_NETWORK = 50e6
-# A second trainer is worth it where each has at least this: below, start-up and prediction take a good part
-# of a run, and one trainer with all of the time learns more than two with half.
+# A time long enough to count steps in.
+RATE_S = 1000.0
+# A trainer is tried with at least this, however short the budget is.
 SHORTEST_RUN_S = 150.0
 MOST_TRAINERS = 6
 # What takes more than this part of the budget before it learns would leave no room for others.
@@ -49,11 +51,19 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Suitability:
-    """The trainers for a data set, best suited first, and a verdict on each that there is."""
+    """The trainers for a data set, best suited first, and a verdict on each that there is.
+
+    Attributes:
+        names: those that are taken.
+        verdicts: on all of them.
+        decision: the same for a plan.
+        allocation: what each gets of the time.
+    """
 
     names: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     decision: Decision
+    allocation: Allocation
 
 
 def suitable_trainers(
@@ -72,17 +82,20 @@ def suitable_trainers(
     known = [name for name in (names or facts) if name in facts]
     left = {name: reason for name in known for reason in _against(facts[name], situation, facts)[:1]}
     order = [name for name in _order(situation, facts) if name in known and name not in left]
-    taken, crowded = _as_many_as_learn(order, situation, facts)
+    allocation = _allocated(order, situation, facts)
+    taken = tuple(allocation.fractions)
     verdicts = []
     for name in names or facts:
         if name in taken:
             reason = _for(facts[name], situation)
         elif name in known:
-            reason = left.get(name) or crowded.get(name) or _kin(name, taken, facts) or "others come first"
+            reason = (
+                left.get(name) or allocation.left.get(name) or _kin(name, taken, facts) or "others come first"
+            )
         else:
             reason = "it does not say what it is for (Trainer.auto); ask for it by name"
         verdicts.append(Verdict(name, name in taken, reason))
-    return Suitability(tuple(taken), tuple(verdicts), _decision(taken, verdicts, situation))
+    return Suitability(taken, tuple(verdicts), _decision(allocation, verdicts, situation), allocation)
 
 
 def _against(facts: NetworkFacts, situation: Situation, others: Facts) -> list[str]:
@@ -172,25 +185,14 @@ def _is_picture(situation: Situation) -> bool:
     return situation.data.natural and situation.dimensions == 2
 
 
-def _as_many_as_learn(
-    order: Sequence[str], situation: Situation, facts: Facts
-) -> tuple[list[str], dict[str, str]]:
-    """Trainers in order as long as each, with its share of the budget, still gets its steps."""
-    taken: list[str] = []
-    crowded: dict[str, str] = {}
-    for name in order:
-        trial = [*taken, name]
-        if len(trial) > MOST_TRAINERS:
-            crowded[name] = f"{MOST_TRAINERS} others come first"
-        elif taken and situation.total_s is not None:
-            share = situation.total_s / (len(trial) * situation.runs_each)
-            steps = {each: situation.steps(facts[each], share) for each in trial if each != ALWAYS}
-            slowest = min(steps, key=lambda each: steps[each])
-            if share < SHORTEST_RUN_S or steps[slowest] < FEWEST_STEPS:
-                crowded[name] = f"with it a run would have {share:.0f} s: {steps[slowest]} steps of {slowest}"
-        if name not in crowded:
-            taken = trial
-    return taken, crowded
+def _allocated(order: Sequence[str], situation: Situation, facts: Facts) -> Allocation:
+    """Those that get time, and how much; without a budget as many as there may be, each with the same."""
+    if situation.total_s is None:
+        taken = order[:MOST_TRAINERS]
+        left = {name: f"{MOST_TRAINERS} others come first" for name in order[MOST_TRAINERS:]}
+        return Allocation(dict.fromkeys(taken, 1 / len(taken)), 0.0, left)
+    rates = {name: situation.steps(facts[name], RATE_S) / RATE_S for name in order}
+    return allocate(rates, situation.total_s / situation.runs_each, MOST_TRAINERS)
 
 
 def _for(facts: NetworkFacts, situation: Situation) -> str:
@@ -228,7 +230,8 @@ def _kin(name: str, taken: Sequence[str], facts: Facts) -> str | None:
     return f"of {kind} only {chosen[0]} is chosen by itself; ask for others by name" if chosen else None
 
 
-def _decision(taken: Sequence[str], verdicts: Sequence[Verdict], situation: Situation) -> Decision:
+def _decision(allocation: Allocation, verdicts: Sequence[Verdict], situation: Situation) -> Decision:
+    budgeted = situation.total_s is not None
     inputs = {
         "dimension": situation.dimension.value,
         "cases": situation.data.cases,
@@ -239,9 +242,12 @@ def _decision(taken: Sequence[str], verdicts: Sequence[Verdict], situation: Situ
         "runs_each": situation.runs_each,
         "verdicts": [asdict(each) for each in verdicts],
     }
+    if budgeted:
+        inputs["fractions"] = {name: round(each, 3) for name, each in allocation.fractions.items()}
+        inputs["allocation"] = allocation.sentence
     rule = (
-        f"those made for such data, then general ones, at most {MOST_TRAINERS} and as many as get "
-        f"{FEWEST_STEPS} steps each; none too large for few cases (below {FEW_CASES}), tiny images, memory "
-        f"or time"
+        f"those made for such data, then general ones, at most {MOST_TRAINERS}, and of these as many as are "
+        f"expected to make the best model in the time, each with {FEWEST_STEPS} steps; none too large for "
+        f"few cases (below {FEW_CASES}), tiny images, memory or time"
     )
-    return Decision("trainers", list(taken), rule, inputs, _SOURCE)
+    return Decision("trainers", list(allocation.fractions), rule, inputs, _SOURCE)

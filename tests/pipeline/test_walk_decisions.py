@@ -15,6 +15,7 @@ from autoseg.errors import UsageError
 from autoseg.pipeline import trial
 from autoseg.pipeline import walk as pipeline
 from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.trainer_choice import choose_trainers
 from autoseg.planner import plan_experiment
 from autoseg.system.machine_model import VARIABLE
 from autoseg.tailoring.trainer_spec import Choice
@@ -74,8 +75,8 @@ def test_the_budget_is_shared_by_those_that_can_run(
 def test_a_training_that_a_trainer_does_not_have_is_refused_at_once() -> None:
     prepared: Any = SimpleNamespace(plan=VOLUMES)
     with pytest.raises(UsageError, match="not a trainer of nnU-Net"):
-        pipeline.choose_trainers(("nnunet", "brainunet:stock=true"), prepared)
-    chosen = pipeline.choose_trainers(("nnunet", "nnunet:stock=true"), prepared)
+        choose_trainers(("nnunet", "brainunet:stock=true"), prepared)
+    chosen = choose_trainers(("nnunet", "nnunet:stock=true"), prepared)
     assert [str(choice) for choice in chosen] == ["nnunet", "nnunet:stock=True"]
 
 
@@ -85,13 +86,13 @@ def test_auto_takes_what_suits_and_says_why(
     monkeypatch.setenv(VARIABLE, str(file_of("fast_bf16")))
     prepared: Any = SimpleNamespace(plan=VOLUMES, fingerprint=fingerprint_of((40, 64, 64)))
     with caplog.at_level("INFO", logger="autoseg"):
-        chosen = pipeline.choose_trainers(("auto",), prepared, Settings(total_s=120.0, device="cpu"), 1)
+        chosen = choose_trainers(("auto",), prepared, Settings(total_s=120.0, device="cpu"), 1)
     assert [choice.name for choice in chosen] == ["nnunet"]
     told = [record.message for record in caplog.records]
     assert any(line.startswith("+ nnunet: ") for line in told)
     assert any(line.startswith("- deeplabv3: it trains in 2D alone") for line in told)
     flat = Settings(total_s=7200.0, device="cpu", configuration="2d")
-    names = {choice.name for choice in pipeline.choose_trainers(("auto",), prepared, flat, 1)}
+    names = {choice.name for choice in choose_trainers(("auto",), prepared, flat, 1)}
     assert {"nnunet", "resnet34_mlp"} <= names and "brainunet" not in names
 
 

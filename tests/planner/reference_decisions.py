@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from given_machines import hardware_of
 
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner import plan_experiment
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import choose_dimension
-from autoseg.planner.networks import Hardware
 from autoseg.planner.situation import Situation
 from autoseg.planner.suitability import suitable_trainers
 from autoseg.system.files import write_json
@@ -23,10 +27,12 @@ from autoseg.system.files import write_json
 REFERENCE = Path(__file__).parents[2] / "plans" / "reference"
 DATA = Path(os.environ.get("AUTOSEG_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PUBLISHED = "msd_reference"
-# Hardware of stated speed, so that no decision depends on the machine that a test runs on.
-SITUATIONS: dict[str, tuple[Hardware, float | None]] = {
-    "gpu": (Hardware("cuda", 1e13, 24.0), None),
-    "cpu_30_min": (Hardware("cpu", 1.6e11, 16.0), 1800.0),
+# Machines in files, so that no decision depends on the one that a test runs on: their memory (GB), seconds.
+SITUATIONS: dict[str, tuple[str, float, float | None]] = {
+    "gpu": ("gpu", 24.0, None),
+    "fast_bf16_30_min": ("fast_bf16", 16.0, 1800.0),
+    "slow_18_min": ("slow", 16.0, 1080.0),
+    "laptop_30_min": ("laptop", 8.0, 1800.0),
 }
 
 
@@ -45,7 +51,8 @@ def decisions(fingerprint: Path, dataset_json: Path) -> dict[str, Any]:
     plan = plan_experiment(json.loads(dataset_json.read_text(encoding="utf-8")), found)
     data = DataFacts.of(plan, found)
     result = {}
-    for name, (hardware, budget_s) in SITUATIONS.items():
+    for name, (machine, memory_gb, budget_s) in SITUATIONS.items():
+        hardware = hardware_of(machine, memory_gb)
         choice = choose_dimension(plan, data, hardware, budget_s)
         trainers = suitable_trainers(Situation(data, choice, plan, hardware, budget_s))
         result[name] = {"dimension": choice.decision.to_json(), "trainers": trainers.decision.to_json()}

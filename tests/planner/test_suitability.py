@@ -115,9 +115,12 @@ def test_a_budget_makes_an_adaptive_network_small_enough_for_tiny_volumes() -> N
 
 
 def test_a_second_trainer_needs_minutes_of_its_own() -> None:
-    assert suitable(TINY, 290.0).names == ("nnunet",)
-    assert len(suitable(TINY, 310.0).names) == 2
-    assert suitable(TINY, 310.0, runs_each=2).names == ("nnunet",)
+    """Steps of two are fewer than steps of one, until the better of two outweighs that."""
+    short, long = suitable(TINY, 300.0), suitable(TINY, 1800.0)
+    assert short.names == ("nnunet",) and "alone gets all of the time" in short.allocation.sentence
+    assert len(long.names) >= 2 and sum(long.allocation.fractions.values()) == pytest.approx(1.0)
+    assert suitable(TINY, 1800.0, runs_each=6).names == ("nnunet",)
+    assert suitable(TINY, 1800.0).decision.inputs["allocation"] == long.allocation.sentence
 
 
 def test_in_doubt_the_slices_of_the_brain_get_a_system_made_for_them() -> None:

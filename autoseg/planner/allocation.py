@@ -1,0 +1,122 @@
+"""Which trainers get how much of the time, so that the best model of all is expected to be best.
+
+Of several trainers the best is better than each: how good one is on new data is not known before. But each
+has fewer steps. Both are counted in Dice: the steps by the law of `autoseg.planner.learning`, the choice by
+the expected largest of normal variables with the spread that trainers have among each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import ndtr
+
+from autoseg.planner.budget import FEWEST_STEPS
+from autoseg.planner.learning import gap
+
+# Dice of trainers with equal time differed by 0.015 on Hippocampus and by 0.010 on FetalHead (standard
+# deviation, benchmarks/results/documented_*.md), part of which is in the steps that they made.
+SPREAD = 0.01
+# Another trainer has to be worth this much, so that what is rough decides nothing.
+LEAST_GAIN = 0.0005
+# What a run takes before its first step and after its last, beside prediction.
+OVERHEAD_S = 15.0
+POINTS = 801
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Trainers and their parts of the time.
+
+    Attributes:
+        fractions: of the whole time, by trainer, best suited first; they add up to 1.
+        expected: the best model of all, in Dice above a trainer of which nothing is known with all steps.
+        left: for each trainer that was left, how much lower the best model would be with it, or why not.
+    """
+
+    fractions: Mapping[str, float]
+    expected: float
+    left: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """What was decided, in one sentence."""
+        if len(self.fractions) == 1:
+            (name,) = self.fractions
+            return f"{name} alone gets all of the time: another would cost more steps than it offers"
+        parts = ", ".join(f"{name} {fraction:.0%}" for name, fraction in self.fractions.items())
+        return f"the time is divided so that the best of them is expected to be best: {parts}"
+
+
+def allocate(rates: Mapping[str, float], run_s: float, most: int = 6) -> Allocation:
+    """Divide the time of a fold among trainers.
+
+    Args:
+        rates: steps per second, by trainer, best suited first; the first is always taken.
+        run_s: seconds of a fold for all trainers together.
+        most: number of trainers at most.
+    """
+    first, *others = rates
+    taken = Allocation({first: 1.0}, expected_best([rates[first]], [run_s]))
+    left: dict[str, str] = {}
+    for name in others:
+        if len(taken.fractions) == most:
+            left[name] = f"{most} others come first"
+            continue
+        names = [*taken.fractions, name]
+        trial = _divided({each: rates[each] for each in names}, run_s)
+        steps = {each: steps_in(rates[each], part * run_s) for each, part in trial.fractions.items()}
+        fewest = min(steps, key=lambda each: steps[each])
+        lower = taken.expected - trial.expected
+        if steps[fewest] < FEWEST_STEPS:
+            left[name] = (
+                f"with it {fewest} would make {steps[fewest]:.0f} steps in "
+                f"{trial.fractions[fewest] * run_s:.0f} s; below {FEWEST_STEPS} none learns"
+            )
+        elif lower > -LEAST_GAIN:
+            left[name] = (
+                f"with it the best model is expected to be no better: {max(lower, 0.0):.3f} Dice lower, for "
+                f"{steps[names[0]]:.0f} steps of {names[0]} instead of "
+                f"{steps_in(rates[names[0]], taken.fractions[names[0]] * run_s):.0f}"
+            )
+        else:
+            taken = trial
+    return Allocation(taken.fractions, taken.expected, left)
+
+
+def steps_in(rate: float, seconds: float) -> float:
+    """Steps of a run, whose beginning and end take their part."""
+    return rate * max(seconds - OVERHEAD_S, 0.0)
+
+
+def _divided(rates: Mapping[str, float], run_s: float) -> Allocation:
+    """All of some trainers: since a gap is 1 / steps, the sum of gaps is least by the square root.
+
+    The first has its equal part at least: its rate is that of its narrowest network, and time makes it wider.
+    """
+    needs = {name: 1 / math.sqrt(rate) for name, rate in rates.items()}
+    fractions = {name: need / sum(needs.values()) for name, need in needs.items()}
+    first = next(iter(rates))
+    equal = 1 / len(rates)
+    if fractions[first] < equal:
+        rest = 1 - fractions[first]
+        fractions = {name: each * (1 - equal) / rest for name, each in fractions.items()}
+        fractions[first] = equal
+    seconds = [fraction * run_s for fraction in fractions.values()]
+    return Allocation(fractions, expected_best(list(rates.values()), seconds))
+
+
+def expected_best(rates: Sequence[float], seconds: Sequence[float]) -> float:
+    """Expected Dice of the best of some trainers, above the mean of all with all steps that they want.
+
+    Args:
+        rates: steps per second of each.
+        seconds: time of each.
+    """
+    means = np.array([-gap(steps_in(rate, each)) for rate, each in zip(rates, seconds, strict=True)])
+    values = np.linspace(means.min() - 6 * SPREAD, means.max() + 6 * SPREAD, POINTS)
+    below = ndtr((values[:, None] - means) / SPREAD).prod(axis=1)
+    return float(values[-1] - np.trapezoid(below, values))

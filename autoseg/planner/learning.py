@@ -1,0 +1,62 @@
+"""What a training step is worth, and what is lost with a smaller network, grid or patch; all in Dice.
+
+The law of the steps is fitted to 24 trainings of eight curves (benchmarks/results/learning_curves.md): a
+training is below what it tends to by 0.012 at 1500 steps of a batch of 2, and by half of that at 3000. What
+a smaller shape loses for good is read off few pairs of trainings (benchmarks/results/budgets_*.md) and
+rough; it decides only where shapes are far apart.
+"""
+
+from __future__ import annotations
+
+import math
+
+GAP, GAP_STEPS, GAP_BATCH = 0.012, 1500.0, 2
+# Of the batch: a choice between 0, as fitted beside steps that grew with it, and what pairs showed.
+BATCH_POWER = 0.25
+# nnunet on Hippocampus: width 16 for 8 gave 0.009 with the same steps. A further doubling is taken to give a
+# third of that.
+WIDTH_LOSS, WIDTH_FALL = 0.009, 3.0
+NARROW = 8
+# brainunet on Hippocampus: half of the patch cost 0.007 with the same steps; an eighth cost about nine times
+# as much after what the steps explain.
+PATCH_LOSS = 0.007
+# A border is off by part of a voxel; what that costs goes by how many voxels a structure is wide.
+SPACING_LOSS = 0.3
+SOURCE = "autoseg, from measured learning curves: benchmarks/results/learning_curves.md"
+
+
+def gap(steps: float, batch: float = GAP_BATCH) -> float:
+    """How far a training is below what its network tends to, at most 1.
+
+    Args:
+        steps: length of the training.
+        batch: samples of a step.
+    """
+    if steps <= 0:
+        return 1.0
+    return float(min(1.0, GAP * GAP_STEPS / steps * (batch / GAP_BATCH) ** -BATCH_POWER))
+
+
+def width_loss(width: int | None) -> float:
+    """What a narrower network loses against a wide one; 0 where the width is not to be touched."""
+    if width is None:
+        return 0.0
+    step = WIDTH_LOSS / (1 - 1 / WIDTH_FALL)
+    return float(step * WIDTH_FALL ** -math.log2(width / NARROW))
+
+
+def patch_loss(share: float) -> float:
+    """What a patch with a share of the planned voxels loses: it grows with the square of the halvings."""
+    return PATCH_LOSS * math.log2(share) ** 2
+
+
+def spacing_loss(coarsening: float, structure_width: float) -> float:
+    """What a coarser grid loses.
+
+    Args:
+        coarsening: factor on the spacing.
+        structure_width: width of the smallest structure in voxels of the planned spacing; 0: not known.
+    """
+    if coarsening == 1.0:
+        return 0.0
+    return SPACING_LOSS * (coarsening - 1) * coarsening / structure_width if structure_width else 1.0
