@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoseg.data.formats import itk_image
 from autoseg.data.image import Array, Image, ImageError, finite
 from autoseg.data.readers import read_file, stack, write_segmentation
 from autoseg.errors import DataError
@@ -89,7 +90,7 @@ def _natural(path: Path) -> Image:
     if not path.is_file():
         raise ImageError(path, "is not a file")
     try:
-        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        array = sitk.GetArrayFromImage(itk_image(path))
     except RuntimeError as problem:
         raise ImageError(path, f"cannot be read ({str(problem).splitlines()[-1][-200:]})") from None
     if array.ndim == 3 and array.shape[-1] in (3, 4):

@@ -85,7 +85,7 @@ def _names_by_number(labels: Any) -> bool:
 def _structural_problems(error: ValidationError) -> list[Problem]:
     seen: dict[str, Problem] = {}
     for item in error.errors():
-        if item["type"] == "int_type" and isinstance(item["input"], list):
+        if item["type"] == "int_type" and isinstance(item["input"], list) and item["loc"][-1] == "int":
             continue  # The other member of the union says which entry of the list is wrong.
         parts = [str(part) for part in item["loc"] if part not in _MEMBERS]
         where = ".".join(parts) or "the document"

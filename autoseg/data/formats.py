@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
+import re
 import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from autoseg.data.bounds import PACKED, beginning, check_announced, unpacked
+from autoseg.data.detached import check_detached
 from autoseg.data.image import Array, Image, ImageError
 from autoseg.data.length_units import mm_of, stated_unit, write_unit
 from autoseg.data.tiff_spacing import stated_spacing
@@ -52,6 +53,7 @@ def read_itk_reoriented(path: Path, segmentation: bool) -> Image:
 def itk_header(path: Path) -> Any:
     import SimpleITK as sitk
 
+    check_detached(path)
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))
     # Naming the format saves asking every other one; a file that belies its name is found either way.
@@ -59,6 +61,31 @@ def itk_header(path: Path) -> Any:
         header.SetImageIO("NiftiImageIO")
     header.ReadImageInformation()
     return header
+
+
+def check_itk(path: Path, header: Any) -> None:
+    """Refuse an image that its file or the memory cannot hold, before ITK takes memory for it.
+
+    Raises:
+        ImageError: with what the header announces.
+    """
+    import SimpleITK as sitk
+
+    bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(header.GetPixelID()))
+    size = (*header.GetSize(), header.GetNumberOfComponents())
+    check_announced(path, size, int(bits[1]) / 8 if bits else 1)
+
+
+def itk_image(path: Path) -> Any:
+    """A SimpleITK image, once its header is found sound.
+
+    Raises:
+        ImageError: if the file cannot hold what its header announces.
+        RuntimeError: if ITK cannot read it.
+    """
+    header = itk_header(path)
+    check_itk(path, header)
+    return header.Execute()
 
 
 def itk_geometry(header: Any) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
@@ -92,6 +119,7 @@ def _itk_voxels(path: Path, header: Any) -> tuple[Array, int]:
     """The voxels of a file, and how many of them ITK replaces by 0 for not being finite."""
     import SimpleITK as sitk
 
+    check_itk(path, header)
     if header.GetNumberOfComponents() > 1:
         reason = f"has {header.GetNumberOfComponents()} values per voxel"
         raise ImageError(path, reason, "Write one file per channel.")
@@ -132,24 +160,27 @@ def _nifti_voxels(path: Path, size: Sequence[int]) -> tuple[Array, bool] | None:
         ImageError: if the file is shorter than its header says.
     """
     content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, zlib.error) as problem:
-            raise ImageError(path, f"is truncated or damaged ({problem})") from problem
-    if len(content) < 352 or content[344:347] != b"n+1":
+    head = beginning(path, content, 352)
+    if len(head) < 352 or head[344:347] != b"n+1":
+        if len(head) < 352 or (head[344:347] != b"ni1" and head[4:8] not in (b"n+2\0", b"ni2\0")):
+            reason = "is no NIfTI file: it lacks the mark n+1 (damaged, or Analyze without orientation)"
+            raise ImageError(path, reason, "Restore it, or convert it to NIfTI with its orientation.")
         return None
-    order = "<" if content[:4] == struct.pack("<i", 348) else ">"
-    code = struct.unpack_from(order + "h", content, 70)[0]
-    offset, slope, intercept = struct.unpack_from(order + "3f", content, 108)
+    order = "<" if head[:4] == struct.pack("<i", 348) else ">"
+    code = struct.unpack_from(order + "h", head, 70)[0]
+    offset, slope, intercept = struct.unpack_from(order + "3f", head, 108)
+    if not offset < 2**31:
+        raise ImageError(path, f"is damaged: its voxels would begin at the byte {offset:g}")
     if code not in _NIFTI_TYPES or offset < 352:
         return None
     kind = np.dtype(order + _NIFTI_TYPES[code])
-    expected = int(offset) + int(np.prod(size, dtype=np.int64)) * kind.itemsize
+    count = int(np.prod(size, dtype=np.int64))
+    expected = int(offset) + count * kind.itemsize
+    content = unpacked(path, content, expected)
     if len(content) < expected:
         reason = f"is truncated: its header announces {expected} bytes, it holds {len(content)}"
         raise ImageError(path, reason)
-    array = np.frombuffer(content, kind, int(np.prod(size, dtype=np.int64)), int(offset)).reshape(size[::-1])
+    array = np.frombuffer(content, kind, count, int(offset)).reshape(size[::-1])
     return array.astype(kind.newbyteorder("="), copy=False), (slope not in (0, 1) or intercept != 0)
 
 
@@ -192,6 +223,7 @@ def read_nibabel(path: Path, segmentation: bool, reorient: bool = False) -> Imag
     from nibabel.orientations import io_orientation
 
     nifti: Any = nibabel.load(path)
+    check_announced(path, nifti.shape, nifti.get_data_dtype().itemsize)
     if nifti.ndim != 3:
         raise ImageError(path, f"has {nifti.ndim} dimensions", "nibabel's readers take 3D images only.")
     stuff = {"original_affine": nifti.affine}
@@ -247,15 +279,24 @@ def _natural_array(path: Path) -> Array:
     """What skimage.io.imread gives, without importing scikit-image."""
     array: Array
     if path.suffix.lower() in TIFF_ENDINGS:
-        import tifffile
-
-        array = tifffile.imread(path)
+        array = _tiff_array(path)
     else:
         import imageio.v3
 
         array = np.asarray(imageio.v3.imread(path))
     if array.ndim > 2 and array.shape[-1] not in (3, 4) and array.shape[-3] in (3, 4):
         array = np.moveaxis(array, -3, -1)
+    return array
+
+
+def _tiff_array(path: Path) -> Array:
+    """What tifffile.imread gives, once the file is found large enough for it."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        packed = any(page.compression != 1 for page in file.series[0].pages if page is not None)
+        check_announced(path, file.series[0].shape, file.series[0].dtype.itemsize, PACKED if packed else 1)
+        array: Array = file.asarray()
     return array
 
 
@@ -287,9 +328,7 @@ def write_natural(segmentation: Array, path: Path, properties: Mapping[str, Any]
 
 
 def read_tiff(path: Path, segmentation: bool) -> Image:
-    import tifffile
-
-    array = tifffile.imread(path)
+    array = _tiff_array(path)
     if array.ndim != 3:
         raise ImageError(path, f"has {array.ndim} dimensions", "Write a TIFF with the axes (z, y, x).")
     # CASE_0000.tif and CASE_0001.tif share CASE.json; a segmentation CASE.tif has CASE.json.

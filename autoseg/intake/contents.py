@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autoseg.data.formats import unreadable
+from autoseg.data.formats import itk_image, unreadable
 from autoseg.data.image import Array, ImageError
 from autoseg.intake.grids import grid_of
 from autoseg.intake.incoming import MEDICAL, Content, ending_of
@@ -87,7 +87,6 @@ def _united(parts: list[Array], content: Content) -> Array:
 
 def read_itk_image(content: Content) -> Any:
     """A medical image with SimpleITK, the volume and the position in its header chosen."""
-    import SimpleITK as sitk
 
     if content.slices:
         from autoseg.intake.dicom_series import read_slices
@@ -95,11 +94,11 @@ def read_itk_image(content: Content) -> Any:
         return read_slices(content.slices)
     try:
         if content.volume is None and content.orientation is None:
-            return sitk.ReadImage(str(content.source))
+            return itk_image(content.source)
         with tempfile.TemporaryDirectory(prefix="autoseg_import_") as folder:
             path = Path(folder) / "volume.nii"
             pack(_bytes(content), path)
-            return sitk.ReadImage(str(path))
+            return itk_image(path)
     except RuntimeError as problem:
         raise unreadable(content.source, problem) from None
 
@@ -173,11 +172,11 @@ def _painted(content: Content) -> Any:
     """One label from masks of single structures, which have one shape and do not overlap."""
     import SimpleITK as sitk
 
-    first = sitk.ReadImage(str(content.source))
+    first = itk_image(content.source)
     kind = np.uint8 if max(value for _, value in content.structures) < 255 else np.uint16
     whole = np.zeros(first.GetSize()[::-1], kind)
     for path, value in content.structures:
-        mask = np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))) != 0
+        mask = np.asarray(sitk.GetArrayFromImage(itk_image(path))) != 0
         if mask.shape != whole.shape:
             raise ImageError(path, f"has another shape than {content.source.name}", "Write all masks alike.")
         if (whole[mask] != 0).any():

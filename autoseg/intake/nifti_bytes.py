@@ -20,6 +20,7 @@ HEADER = 352
 CONTRADICTION_VOXELS = 0.1
 ZOOM_SHARE = 0.01
 _DIM, _PIXDIM, _BITPIX, _OFFSET, _SLOPE = 40, 76, 72, 108, 112
+_FARTHEST = 2**31
 _QFORM_CODE, _QUATERN, _SROW, _MAGIC = 252, 256, 280, 344
 
 
@@ -175,7 +176,8 @@ def _header(content: bytes) -> NiftiHeader | None:
         return None
     order = "<" if content[:4] == struct.pack("<i", 348) else ">"
     number, *lengths = struct.unpack_from(f"{order}8h", content, _DIM)
-    if not 1 <= number <= 7:
+    (offset,) = struct.unpack_from(f"{order}f", content, _OFFSET)
+    if not 1 <= number <= 7 or not abs(offset) < _FARTHEST:
         return None
     q_code, s_code = struct.unpack_from(f"{order}2h", content, _QFORM_CODE)
     pixdim = struct.unpack_from(f"{order}8f", content, _PIXDIM)
@@ -183,7 +185,7 @@ def _header(content: bytes) -> NiftiHeader | None:
     return NiftiHeader(
         order=order,
         shape=(*lengths[:number], *([1] * (3 - number))),
-        offset=int(struct.unpack_from(f"{order}f", content, _OFFSET)[0]),
+        offset=int(offset),
         voxel_bits=struct.unpack_from(f"{order}h", content, _BITPIX)[0],
         qform=_from_quaternion(quatern, pixdim) if q_code > 0 else None,
         sform=np.array(struct.unpack_from(f"{order}12f", content, _SROW)).reshape(3, 4)

@@ -1,0 +1,39 @@
+"""Headers of text (MetaImage, NRRD) that name other files for their voxels: only a file beside them.
+
+A header from a stranger could name any file of the machine, a list of files, or a pattern that names are made
+of. None of these is needed for an image in one file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from autoseg.data.image import ImageError
+
+_HEADER_BYTES: Final = 2**16
+_META: Final = re.compile(rb"^\s*ElementDataFile\s*=\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_NRRD: Final = re.compile(rb"^data ?file\s*:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_WITHIN: Final = (b"local",)
+
+
+def check_detached(path: Path) -> None:
+    """Refuse a header whose voxels are said to lie elsewhere than in it or in a file beside it.
+
+    Raises:
+        ImageError: with what the header names.
+    """
+    name = path.name.lower()
+    meta = name.endswith((".mha", ".mhd"))
+    if not meta and not name.endswith((".nrrd", ".nhdr")):
+        return
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES).replace(b"\r\n", b"\n")
+    match = _META.search(head) if meta else _NRRD.search(head.partition(b"\n\n")[0])
+    if match is None or match[1].lower() in _WITHIN:
+        return
+    named = match[1].decode("utf-8", "replace")
+    if re.search(r"[/\\%\0]", named) or named.upper().startswith("LIST") or named in ("", ".", ".."):
+        reason = f"takes its voxels from {named[:60]!r}, which is not a file beside it"
+        raise ImageError(path, reason, "Write header and voxels into one file.")
