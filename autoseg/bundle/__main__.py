@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> 
     parser.add_argument("--step-size", type=float, help="of the sliding window, in patches")
     parser.add_argument("--threads", type=int, default=0, help="one for each core by default")
     parser.add_argument("--overwrite", action="store_true", help="replace segmentations that are there")
+    parser.add_argument("--no-quality", action="store_true", help="do not say how good each will be")
     given = parser.parse_args(arguments)
     if given.step_size is not None and not 0.1 <= given.step_size <= 1:
         parser.error(f"the step size is {given.step_size}; choose one from 0.1 to 1")
@@ -45,7 +46,12 @@ def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> 
             postprocessing=not given.no_postprocessing,
         )
         _, left_out = segment_folder(
-            segmenter, given.input, given.output, overwrite=given.overwrite, tell=_tell
+            segmenter,
+            given.input,
+            given.output,
+            overwrite=given.overwrite,
+            quality=not given.no_quality,
+            tell=_tell,
         )
     except AutosegError as error:
         sys.stderr.write(f"autoseg: {error}\n")

@@ -8,9 +8,11 @@ from typing import Any
 
 from autoseg.bundle.archive import FORMAT, VERSION, BundleError
 from autoseg.data.labels import Labels, Region
+from autoseg.errors import RunError
 from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
 from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.axes import Axes
+from autoseg.trust.quality_model import QualityModel
 
 # Readers that a bundle has, all of them SimpleITK's.
 READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NaturalImage2DIO", "NibabelIO")
@@ -111,6 +113,7 @@ class Description:
         orientation: how the images are stored that it learnt from, see `autoseg.data.orientation`.
         about: data set, trainer and version, for whoever reads it.
         postprocessing: what is done to the segmentations.
+        quality: says how good its segmentations will be; None where nothing is known.
     """
 
     name: str
@@ -122,9 +125,10 @@ class Description:
     orientation: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    quality: QualityModel | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """model.json. What is None has its place for later versions: quality."""
+        """model.json."""
         rules = self.postprocessing
         return {
             "format": FORMAT,
@@ -142,7 +146,7 @@ class Description:
             },
             "members": [member.to_json() for member in self.members],
             "postprocessing": rules.to_json() if rules.rules else None,
-            "quality": None,
+            "quality": None if self.quality is None else self.quality.to_json(),
         }
 
     @classmethod
@@ -157,10 +161,6 @@ class Description:
                 raise BundleError(
                     f"model.json is of version {content['version']!r}; this program reads {VERSION}. Use the "
                     f"runner inside the bundle."
-                )
-            if content["quality"] is not None:
-                raise BundleError(
-                    "model.json asks for quality, which this version cannot do. Update autoseg."
                 )
             rules = content["postprocessing"]
             reader = str(content["reader"])
@@ -178,9 +178,17 @@ class Description:
                 orientation=dict(content["orientation"]),
                 about=dict(content["about"]),
                 postprocessing=Postprocessing() if rules is None else Postprocessing.from_json(rules),
+                quality=_quality(content["quality"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise BundleError(f"model.json is not valid ({problem!r}). Export the model again.") from None
+
+
+def _quality(content: Any) -> QualityModel | None:
+    try:
+        return None if content is None else QualityModel.from_json(content)
+    except RunError as problem:
+        raise BundleError(f"model.json has a quality that cannot be read: {problem}") from None
 
 
 def _labels(content: Mapping[str, Any]) -> Labels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from autoseg.postprocessing.apply import postprocess
 from autoseg.preprocessing.fit_case import crop_case, fit_case
 from autoseg.preprocessing.restore import restore_probabilities, restore_slabs, segment_probabilities
 from autoseg.system.documents import parse_json
+from autoseg.trust.assess import Assessor
+from autoseg.trust.evidence import Evidence, seen_by
 
 Labelled = NDArray[Any]
 
@@ -74,8 +77,14 @@ class Segmenter:
         )
         return cls(description, networks, mirroring, step_size, postprocessing)
 
-    def segment(self, raw: Image) -> Labelled:
+    def segment(
+        self, raw: Image, assess: Callable[[Image, Labelled, Evidence], object] | None = None
+    ) -> Labelled:
         """The segmentation (z, y, x) of a raw image, on its own grid.
+
+        Args:
+            raw: the image.
+            assess: gets the image as the model took it, its segmentation, and what the probabilities say.
 
         Raises:
             DataError: if the image has other channels than the model.
@@ -84,55 +93,67 @@ class Segmenter:
         if len(raw.array) != len(wanted):
             raise DataError(f"The case has {len(raw.array)} channels; the model takes {', '.join(wanted)}.")
         turn = turned_as_learnt(raw, self.description.orientation)
-        segmentation = self.segment_image(raw if turn is None else turn.image)
+        taken = raw if turn is None else turn.image
+        evidence = None if assess is None else Evidence.of(self.description.labels)
+        segmentation = self.segment_image(taken, evidence)
+        if assess is not None and evidence is not None:
+            assess(taken, segmentation, evidence)
         return segmentation if turn is None else turn.back.apply(segmentation)
 
-    def segment_image(self, raw: Image) -> Labelled:
-        """The same of an image that is stored as the model's are."""
-        segmentation = self._network_segmentation(raw)
+    def segment_image(self, raw: Image, evidence: Evidence | None = None) -> Labelled:
+        """The same of an image that is stored as the model's are; `evidence` takes in its probabilities."""
+        segmentation = self._network_segmentation(raw, evidence)
         if not self.postprocessing:
             return segmentation
         return postprocess(segmentation, self.description.postprocessing, raw.spacing)
 
-    def _network_segmentation(self, raw: Image) -> Labelled:
+    def _network_segmentation(self, raw: Image, evidence: Evidence | None = None) -> Labelled:
         labels, members = self.description.labels, self.description.members
         if len(members) > 1:
             total: Floats | None = None
             for member, networks in zip(members, self.networks, strict=True):
                 data, properties = _preprocessed(raw, member)
-                part = self._probabilities(member, networks, data)
+                part = self._probabilities(member, networks, data, evidence)
                 part /= len(members)
                 total = restore_probabilities(part, properties, member.plan, member.configuration, total)
             assert total is not None  # there is a member
+            if evidence is not None:
+                evidence.add_probabilities(total)
             segmentation: Labelled = segment_probabilities(total, labels)
             return segmentation
         (member,), (networks,) = members, self.networks
         data, properties = _preprocessed(raw, member)
         if member.averages_probabilities:
+            mean = self._probabilities(member, networks, data, evidence)
+            if evidence is not None:
+                evidence.add_probabilities(mean)
             # Only their order counts; of a region, which side of the threshold, and logits have theirs at 0.
-            mean = self._probabilities(member, networks, data) - np.float32(0.5 if labels.has_regions else 0)
-            slabs: Iterable[Floats] = (mean,)
+            slabs: Iterable[Floats] = (mean - np.float32(0.5 if labels.has_regions else 0),)
         else:
-            slabs = self._slabs(member, networks, data)
+            slabs = seen_by(evidence, self._slabs(member, networks, data, evidence))
         restored: Labelled = restore_slabs(
             slabs, data.shape[1:], properties, member.plan, member.configuration, labels
         )
         return restored
 
-    def _slabs(self, member: Member, networks: Sequence[Network], data: Floats) -> Iterator[Floats]:
+    def _slabs(
+        self, member: Member, networks: Sequence[Network], data: Floats, evidence: Evidence | None = None
+    ) -> Iterator[Floats]:
         axes = member.mirror_axes if self.mirroring else ()
         step = self.step_size or member.step_size
-        for slab in predict_slabs(networks, data, member.configuration.patch_size, step, axes):
+        for slab in predict_slabs(networks, data, member.configuration.patch_size, step, axes, evidence):
             if not np.isfinite(slab).all():
                 raise RunError("The network's output is not finite. Check the intensities of this image.")
             yield slab
 
-    def _probabilities(self, member: Member, networks: Sequence[Network], data: Floats) -> Floats:
+    def _probabilities(
+        self, member: Member, networks: Sequence[Network], data: Floats, evidence: Evidence | None = None
+    ) -> Floats:
         """Probabilities (heads, z, y, x) of a preprocessed case, the mean over the networks."""
         groups = [(each,) for each in networks] if member.averages_probabilities else [tuple(networks)]
         total: Floats | None = None
         for group in groups:
-            logits = np.concatenate(list(self._slabs(member, group, data)), axis=1)
+            logits = np.concatenate(list(self._slabs(member, group, data, evidence)), axis=1)
             found = _sigmoid(logits) if self.description.labels.has_regions else _softmax(logits)
             total = found if total is None else np.add(total, found, out=total)
         assert total is not None  # there is a network
@@ -192,6 +213,7 @@ def segment_folder(
     output: Path,
     *,
     overwrite: bool = False,
+    quality: bool = True,
     tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Path], dict[str, str]]:
     """Segment every case of a folder, or one file, and write each on its own grid.
@@ -201,6 +223,8 @@ def segment_folder(
         source: a folder of images named ``CASE_0000.ending``, or one file.
         output: a folder; created if need be.
         overwrite: replace what is there.
+        quality: write ``quality.json`` and ``quality.csv`` as well, where the bundle can say how good each
+            segmentation will be.
         tell: gets a line for each case.
 
     Returns:
@@ -217,13 +241,17 @@ def segment_folder(
     if there and not overwrite:
         raise UsageError(f"{there[0]} is there already. Give another folder, or --overwrite.")
     written, left_out = [], {}
+    assessor = Assessor(about.quality, about.labels, output) if quality and about.quality else None
     for name, paths in cases.items():
         try:
             image = read_case(paths, about.reader)
-            write_case(segmenter.segment(image), targets[name], image, about.reader)
+            assess = None if assessor is None else partial(assessor.add, name)
+            write_case(segmenter.segment(image, assess), targets[name], image, about.reader)
             written.append(targets[name])
             tell(f"{name}: {targets[name]}")
         except DataError as problem:
             left_out[name] = str(problem)
             tell(f"{name}: left out. {problem}")
+    if assessor is not None:
+        assessor.save()
     return written, left_out

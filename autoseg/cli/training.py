@@ -264,6 +264,7 @@ def predict_command(
     step_size: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, in patches.")] = 0.5,
     postprocessing: Annotated[bool, typer.Option(help="Apply the rules beside the model.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever is in OUTPUT.")] = False,
+    quality: Annotated[bool, typer.Option(help="Say of each how good it will be.")] = True,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -288,6 +289,7 @@ def predict_command(
         more=more or [],
         overwrite=overwrite,
         postprocessing=postprocessing,
+        quality=quality,
     )
     if as_json:
         print_json(

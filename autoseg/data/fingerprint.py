@@ -17,6 +17,7 @@ import numpy as np
 from autoseg.data import intensities
 from autoseg.data.components import Components, components_of, summary
 from autoseg.data.geometry import nonzero_box, slices
+from autoseg.data.image import voxel_size
 from autoseg.data.orientation import Directions, directions_of, summary_of
 from autoseg.data.readers import Image, read_images, read_segmentation
 from autoseg.errors import DataError
@@ -195,7 +196,7 @@ def _analyse(
         has_foreground=has_foreground,
         voxels={int(value): int(count) for value, count in zip(present, counts, strict=True)},
         components=components_of(labels, structures),
-        voxel_size=_voxel_size(images),
+        voxel_size=voxel_size(images),
         hash=_case_hash(case),
         directions=directions_of(images),
     )
@@ -216,15 +217,6 @@ def _check(case: Case, images: Image, segmentation: Image, channels: int) -> Non
     for array, name in ((images.array, "images"), (segmentation.array, "label file")):
         if array.dtype.kind == "f" and np.isnan(np.add.reduce(array, axis=None)) and np.isnan(array).any():
             raise DataError(f"The {name} of the case {case.identifier} hold NaN. Replace NaN by a number.")
-
-
-def _voxel_size(images: Image) -> tuple[float, str]:
-    """Size of a voxel with its unit: nnU-Net's third spacing of a 2D image means nothing."""
-    if "sitk_stuff" not in images.properties and images.spacing == (999.0, 1.0, 1.0):
-        return 1.0, "pixels"
-    if images.array.shape[1] == 1 and images.spacing[0] >= 999 * max(images.spacing[1:]):
-        return float(np.prod(images.spacing[1:])), "mm^2"
-    return float(np.prod(images.spacing)) * images.unit_mm**3, "mm^3"
 
 
 def _class_sizes(dataset: Dataset, found: Sequence[_CaseFacts]) -> dict[str, Any]:

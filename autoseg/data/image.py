@@ -111,6 +111,15 @@ def finite(raw: Image, paths: Sequence[Path]) -> Image:
     return replace(raw, array=array, replaced=count)
 
 
+def voxel_size(image: Image) -> tuple[float, str]:
+    """Size of a voxel with its unit: nnU-Net's third spacing of a 2D image means nothing."""
+    if "sitk_stuff" not in image.properties and image.spacing == (999.0, 1.0, 1.0):
+        return 1.0, "pixels"
+    if image.array.shape[1] == 1 and image.spacing[0] >= 999 * max(image.spacing[1:]):
+        return float(np.prod(image.spacing[1:])), "mm^2"
+    return float(np.prod(image.spacing)) * image.unit_mm**3, "mm^3"
+
+
 def describe_grid(image: Image) -> str:
     """Shape and spacing in words."""
     shape = " x ".join(str(n) for n in image.array.shape[1:])

@@ -30,6 +30,8 @@ from autoseg.preprocessing.axes import Axes
 from autoseg.preprocessing.case import check_plan
 from autoseg.system import progress
 from autoseg.system.files import atomic_folder, atomic_path, write_json
+from autoseg.trust.quality_model import FILE_NAME as QUALITY
+from autoseg.trust.quality_model import QualityModel
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +141,7 @@ def _description(source: Path, model: Model, members: tuple[Member, ...], worst:
         orientation=model.orientation,
         about=provenance,
         postprocessing=Postprocessing.of_model(source),
+        quality=QualityModel.load(quality) if (quality := source / QUALITY).is_file() else None,
     )
 
 

@@ -15,6 +15,7 @@ from autoseg.bundle.segment import Segmenter
 from autoseg.data.image import Image
 from autoseg.planner.configuration import plain
 from autoseg.system.files import digest
+from autoseg.trust.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,6 @@ class BundledModel:
         """Of all its files."""
         return digest({name: entry.sha256 for name, entry in Bundle.open(self.path).entries.items()})
 
-    def segment_image(self, raw: Image) -> np.ndarray[Any, Any]:
+    def segment_image(self, raw: Image, evidence: Evidence | None = None) -> np.ndarray[Any, Any]:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
-        return self.segmenter.segment_image(raw)
+        return self.segmenter.segment_image(raw, evidence)

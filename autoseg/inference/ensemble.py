@@ -32,6 +32,8 @@ from autoseg.run import ENSEMBLE, Run
 from autoseg.system import progress
 from autoseg.system.files import read_json, write_json
 from autoseg.system.process_memory import forget_peak, peak_bytes
+from autoseg.trust.evidence import Evidence
+from autoseg.trust.fold_facts import add_evidence
 from autoseg.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -79,30 +81,38 @@ class Ensemble:
         """How the images of the first model's data set are stored."""
         return self.models[0].orientation
 
-    def segment_image(self, raw: images.Image) -> np.ndarray:
+    def segment_image(self, raw: images.Image, evidence: Evidence | None = None) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
-        segmentation = self.segment([model.preprocess(raw) for model in self.models])
+        segmentation = self.segment([model.preprocess(raw) for model in self.models], evidence)
         return postprocess(segmentation, self.postprocessing, raw.spacing)
 
-    def segment(self, case: Sequence[Preprocessed]) -> np.ndarray:
-        """The segmentation (z, y, x) of a case that is preprocessed for each model, on its raw grid."""
+    def segment(self, case: Sequence[Preprocessed], evidence: Evidence | None = None) -> np.ndarray:
+        """The segmentation (z, y, x) of a case that is preprocessed for each model, on its raw grid.
+
+        Args:
+            case: array and properties for each model.
+            evidence: takes in what the probabilities say of the segmentation.
+        """
         began = time.perf_counter()
         if len(self.models) == 1:
-            segmentation = self.models[0].segment(*case[0])
+            segmentation = self.models[0].segment(*case[0], evidence)
         else:
             labels = labels_from_json(self.dataset_json)
-            segmentation = segment_probabilities(self.probabilities(case), labels)
+            mean = self.probabilities(case, evidence)
+            if evidence is not None:
+                evidence.add_probabilities(mean)
+            segmentation = segment_probabilities(mean, labels)
         self.timings.append(time.perf_counter() - began)
         return segmentation
 
-    def probabilities(self, case: Sequence[Preprocessed]) -> np.ndarray:
+    def probabilities(self, case: Sequence[Preprocessed], evidence: Evidence | None = None) -> np.ndarray:
         """Mean probabilities (heads, z, y, x) on the raw grid, float32; 0 where all models cropped.
 
-        One model's are in memory beside the sum.
+        One model's are in memory beside the sum. `evidence` takes in how mirrored copies agree.
         """
         total: np.ndarray | None = None
         for model, (data, properties) in zip(self.models, case, strict=True):
-            part = model.probabilities(data).div_(len(self.models)).numpy()
+            part = model.probabilities(data, evidence).div_(len(self.models)).numpy()
             total = restore_probabilities(part, properties, model.plan, model.configuration, total)
         assert total is not None  # there is a model
         return total
@@ -183,7 +193,7 @@ def predict_validation(
     folders = [
         workspace.cases_of(row.dataset, model.configuration.data_identifier) for model in ensemble.models
     ]
-    passes = []
+    passes, labels = [], labels_from_json(ensemble.dataset_json)
     with progress.stage(f"Predict {row.trainer}", total=len(waiting)) as advance:
         for case in waiting:
             preprocessed = [read_preprocessed(folder, case) for folder in folders]
@@ -191,11 +201,40 @@ def predict_validation(
                 [m.passes(data.shape[1:]) for m, (data, _) in zip(ensemble.models, preprocessed, strict=True)]
             )
             target = row.predictions / f"{case}{ending}"
-            properties = preprocessed[0][1]
-            images.write_segmentation(ensemble.segment(preprocessed), target, properties, ensemble.reader)
+            properties, evidence = preprocessed[0][1], Evidence.of(labels)
+            segmentation = ensemble.segment(preprocessed, evidence)
+            # Before the prediction: where that is there, its evidence is.
+            add_evidence(row.folder, case, evidence.to_json(labels))
+            images.write_segmentation(segmentation, target, properties, ensemble.reader)
             advance(detail=case)
     _write_cost(row, ensemble.timings, time.monotonic() - began, peak_bytes(device), passes)
     return row.predictions
+
+
+def gather_evidence(
+    folder: Path, fold: int, workspace: Workspace, device: torch.device, cases: Sequence[str]
+) -> None:
+    """Predict held-out cases again for what their probabilities say; their segmentations stay as they are.
+
+    Args:
+        folder: the model's folder, or that of an ensemble.
+        fold: the one that held the cases out.
+        workspace: where the preprocessed cases lie.
+        device: where to compute.
+        cases: those without evidence.
+    """
+    if not cases:
+        return
+    nnunet.activate(workspace)
+    ensemble = Ensemble([load_model(member, [fold], device) for member in member_folders(folder)])
+    labels, name = labels_from_json(ensemble.dataset_json), ensemble.models[0].plan.dataset
+    folders = [workspace.cases_of(name, model.configuration.data_identifier) for model in ensemble.models]
+    with progress.stage(f"Evidence of fold {fold}", total=len(cases)) as advance:
+        for case in cases:
+            evidence = Evidence.of(labels)
+            ensemble.segment([read_preprocessed(each, case) for each in folders], evidence)
+            add_evidence(folder / f"fold_{fold}", case, evidence.to_json(labels))
+            advance(detail=case)
 
 
 def _meaning(model: Model) -> tuple[Any, ...]:

@@ -26,6 +26,7 @@ from autoseg.preprocessing.restore import restore_slabs
 from autoseg.run import predicting_checkpoints
 from autoseg.system.device import autocast_dtype, find_device
 from autoseg.system.files import read_json
+from autoseg.trust.evidence import Evidence, seen_by
 
 
 @dataclass
@@ -63,19 +64,24 @@ class Model:
         found: Mapping[str, Any] = self.plan.provenance.get("orientation", {})
         return found
 
-    def logits(self, data: np.ndarray) -> torch.Tensor:
+    def logits(self, data: np.ndarray, evidence: Evidence | None = None) -> torch.Tensor:
         """Mean logits (heads, z, y, x) of one preprocessed case (c, z, y, x), on the plan's grid."""
-        (logits,) = predict_slabs(self.networks, slab_bytes=None, **self._window(data))
+        (logits,) = predict_slabs(self.networks, slab_bytes=None, **self._window(data, evidence))
         return logits
 
-    def probabilities(self, data: np.ndarray) -> torch.Tensor:
-        """Probabilities (heads, z, y, x) of one preprocessed case, on the plan's grid."""
-        if self.averages_probabilities:
-            window = self._window(data)
-            return _mean(self._activated(predict_logits(each, **window)) for each in self.networks)
-        return self._activated(self.logits(data))
+    def probabilities(self, data: np.ndarray, evidence: Evidence | None = None) -> torch.Tensor:
+        """Probabilities (heads, z, y, x) of one preprocessed case, on the plan's grid.
 
-    def _window(self, data: np.ndarray) -> dict[str, Any]:
+        Args:
+            data: (c, z, y, x).
+            evidence: takes in how the mirrored copies agree, and nothing else.
+        """
+        if self.averages_probabilities:
+            window = self._window(data, evidence)
+            return _mean(self._activated(predict_logits(each, **window)) for each in self.networks)
+        return self._activated(self.logits(data, evidence))
+
+    def _window(self, data: np.ndarray, evidence: Evidence | None = None) -> dict[str, Any]:
         """The arguments of a sliding window."""
         return {
             "image": torch.from_numpy(np.ascontiguousarray(data)),
@@ -84,6 +90,7 @@ class Model:
             "mirror_axes": self.mirror_axes,
             "device": self.device,
             "dtype": autocast_dtype(self.device),
+            "evidence": evidence,
         }
 
     def _activated(self, logits: torch.Tensor) -> torch.Tensor:
@@ -98,16 +105,27 @@ class Model:
         copies: int = 2 ** len(self.mirror_axes)
         return _tiles(shape, self.configuration.patch_size, self.step_size) * copies * len(self.networks)
 
-    def segment(self, data: np.ndarray, properties: Mapping[str, Any]) -> np.ndarray:
-        """The segmentation of one preprocessed case on its original grid (z, y, x)."""
+    def segment(
+        self, data: np.ndarray, properties: Mapping[str, Any], evidence: Evidence | None = None
+    ) -> np.ndarray:
+        """The segmentation of one preprocessed case on its original grid (z, y, x).
+
+        Args:
+            data: (c, z, y, x).
+            properties: what preprocessing left about the case.
+            evidence: takes in what the probabilities say of the segmentation.
+        """
         began = time.perf_counter()
         labels = labels_from_json(self.dataset_json)
         if not self.averages_probabilities:
-            slabs = (slab.numpy() for slab in predict_slabs(self.networks, **self._window(data)))
+            logits = predict_slabs(self.networks, **self._window(data, evidence))
+            slabs = seen_by(evidence, (slab.numpy() for slab in logits))
         else:
+            mean = self.probabilities(data, evidence)
+            if evidence is not None:
+                evidence.add_probabilities(mean.numpy())
             # Only their order counts; of a region, which side of the threshold, and logits have theirs at 0.
-            mean = self.probabilities(data) - (0.5 if labels.has_regions else 0.0)
-            slabs = (each.numpy() for each in (mean,))
+            slabs = ((mean - (0.5 if labels.has_regions else 0.0)).numpy() for _ in range(1))
         segmentation: np.ndarray = restore_slabs(
             slabs, data.shape[1:], properties, self.plan, self.configuration, labels
         )
@@ -119,9 +137,9 @@ class Model:
         data, _, properties = preprocess_case(raw, None, self.plan, self.configuration, self.dataset_json)
         return data, properties
 
-    def segment_image(self, raw: images.Image) -> np.ndarray:
+    def segment_image(self, raw: images.Image, evidence: Evidence | None = None) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
-        return postprocess(self.segment(*self.preprocess(raw)), self.postprocessing, raw.spacing)
+        return postprocess(self.segment(*self.preprocess(raw), evidence), self.postprocessing, raw.spacing)
 
 
 def _mean(parts: Iterator[torch.Tensor]) -> torch.Tensor:

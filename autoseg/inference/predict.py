@@ -19,6 +19,8 @@ from autoseg.errors import DataError
 from autoseg.inference.history import History
 from autoseg.inference.inputs import LeftOut, inputs_of
 from autoseg.system import progress
+from autoseg.trust.assess import Assessor
+from autoseg.trust.evidence import Evidence
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,8 @@ class Predictor(Protocol):
     def orientation(self) -> Mapping[str, Any]:
         """How its images are stored, see `autoseg.data.orientation`; empty if that is not known."""
 
-    def segment_image(self, raw: images.Image) -> np.ndarray:
-        """The segmentation (z, y, x) of a raw image, on its own grid."""
+    def segment_image(self, raw: images.Image, evidence: Evidence | None = None) -> np.ndarray:
+        """The segmentation (z, y, x) of a raw image, on its own grid; `evidence` is filled."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def predict_cases(
     *,
     maker: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    assessor: Assessor | None = None,
 ) -> Predicted:
     """Predict raw cases and write one segmentation each, on the case's own grid.
 
@@ -83,6 +86,8 @@ def predict_cases(
         maker: the model's hash and the options, by which a segmentation that is there is known to be what
             would be made again; None: every case is predicted.
         overwrite: predict all again, and replace whatever is there.
+        assessor: says of each case how good its segmentation will be, in files of the output folder; the
+            model's `segment_image` then takes an `Evidence` as well.
 
     Raises:
         DataError: if the folder holds no case that the model takes.
@@ -98,25 +103,36 @@ def predict_cases(
     if not overwrite:
         history.refuse_foreign(list(targets.values()))
     turned: Counter[str] = Counter()
-    with progress.stage("Predict", total=len(cases)) as advance:
-        for case in cases:
-            target = targets[case.identifier]
-            if maker is not None and not overwrite and history.is_fresh(case, target):
-                retained.append(target)
-                files.append(target)
-            else:
-                try:
-                    turned[_predict(model, case, target)] += 1
-                    history.add(case, target)
+    without = 0
+    try:
+        with progress.stage("Predict", total=len(cases)) as advance:
+            for case in cases:
+                target = targets[case.identifier]
+                if maker is not None and not overwrite and history.is_fresh(case, target):
+                    retained.append(target)
                     files.append(target)
-                except DataError as problem:
-                    left_out.append(_left_out(case, problem))
-            advance(detail=case.identifier)
+                    without += assessor is not None and not assessor.retain(case.identifier)
+                else:
+                    try:
+                        turned[_predict(model, case, target, assessor)] += 1
+                        history.add(case, target)
+                        files.append(target)
+                    except DataError as problem:
+                        left_out.append(_left_out(case, problem))
+                advance(detail=case.identifier)
+    finally:
+        if assessor is not None:
+            assessor.save()
+    if without:
+        log.warning(
+            "%d segmentations that were there before have no quality. Predict them again with --overwrite.",
+            without,
+        )
     _tell(turned, model.orientation)
     return Predicted(tuple(files), tuple(retained), tuple(left_out))
 
 
-def _predict(model: Predictor, case: Case, target: Path) -> str:
+def _predict(model: Predictor, case: Case, target: Path, assessor: Assessor | None = None) -> str:
     """Predict one case; in letters how the file is stored, where it had to be turned."""
     raw = finite(images.read_images(case.images, model.reader), case.images)
     channels = _channels_of(model)
@@ -134,7 +150,13 @@ def _predict(model: Predictor, case: Case, target: Path) -> str:
             beside.name,
         )
     turn = turned_as_learnt(raw, model.orientation)
-    segmentation = model.segment_image(raw if turn is None else turn.image)
+    taken = raw if turn is None else turn.image
+    if assessor is None:
+        segmentation = model.segment_image(taken)
+    else:
+        evidence = assessor.evidence()
+        segmentation = model.segment_image(taken, evidence)
+        assessor.add(case.identifier, taken, segmentation, evidence)
     if turn is not None:
         segmentation = turn.back.apply(segmentation)
     images.write_segmentation(segmentation, target, raw.properties, model.reader)

@@ -7,7 +7,6 @@ in slabs: all of them at once may take more memory than training did.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import sys
@@ -23,6 +22,8 @@ from torch import Tensor, nn
 from autoseg.architectures import channels_last
 from autoseg.bundle.tiles import Index, batched, importance, mirrorings, padding, tile_starts, tiles
 from autoseg.errors import RunError, UsageError
+from autoseg.inference.mirrored_copies import MirroredCopies
+from autoseg.trust.evidence import Evidence
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def predict_slabs(
     dtype: torch.dtype | None = None,
     result_dtype: torch.dtype = torch.float32,
     slab_bytes: int | None = SLAB_BYTES,
+    evidence: Evidence | None = None,
 ) -> Iterator[Tensor]:
     """Predict one preprocessed case in slabs along z, so that the logits of a large one are never all there.
 
@@ -78,6 +80,7 @@ def predict_slabs(
             network's own elsewhere.
         result_dtype: data type of the sum over tiles. float16, as in nnU-Net, halves the memory.
         slab_bytes: most bytes that the sum takes, unless overlapping tiles need more; None: all at once.
+        evidence: takes in how the mirrored copies of each network agree.
 
     Yields:
         Logits (heads, some slices, y, x), in main memory, one slab after the other. Each is overwritten when
@@ -100,6 +103,7 @@ def predict_slabs(
         dtype,
         result_dtype,
         slab_bytes,
+        evidence if mirror_axes else None,
     )
     padded, (inner, *plane) = pad_to_patch(image, patch_size)
     for start, slab in window.slide(padded):
@@ -131,6 +135,7 @@ class Window:
     dtype: torch.dtype | None
     result_dtype: torch.dtype
     slab_bytes: int | None
+    evidence: Evidence | None = None
 
     def slide(self, image: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Weighted means over all tiles of an image at least as large as the patch, slab after slab.
@@ -175,16 +180,21 @@ class Window:
     def predict(self, batch: Tensor) -> Tensor:
         """Mean over networks and mirrorings, float32, (tiles, heads, *patch)."""
         total: Tensor | None = None
-        for network, group in itertools.product(
-            self.networks, batched(self.mirrorings, max(1, self.inputs_at_once // len(batch)))
-        ):
-            copies = torch.cat([batch.flip(axes) for axes in group])
-            if copies.device.type == "cpu":
-                copies = copies.contiguous(memory_format=channels_last(len(self.patch_size)))
-            output = network(copies)
-            logits = (output[0] if isinstance(output, (list, tuple)) else output).float()
-            for part, axes in zip(logits.split(len(batch)), group, strict=True):
-                total = part.flip(axes) if total is None else total.add_(part.flip(axes))
+        for network in self.networks:
+            votes = None if self.evidence is None else MirroredCopies(self.evidence)
+            for group in batched(self.mirrorings, max(1, self.inputs_at_once // len(batch))):
+                copies = torch.cat([batch.flip(axes) for axes in group])
+                if copies.device.type == "cpu":
+                    copies = copies.contiguous(memory_format=channels_last(len(self.patch_size)))
+                output = network(copies)
+                logits = (output[0] if isinstance(output, (list, tuple)) else output).float()
+                for part, axes in zip(logits.split(len(batch)), group, strict=True):
+                    turned = part.flip(axes)
+                    if votes is not None:
+                        votes.add(turned)
+                    total = turned if total is None else total.add_(turned)
+            if votes is not None:
+                votes.compare(importance(self.patch_size))
         assert total is not None  # the empty mirroring is always there
         return total.div_(len(self.networks) * len(self.mirrorings))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from autoseg.inference.predict import Predicted, Predictor
     from autoseg.run import Checkpoint
     from autoseg.training.pretraining.masked import Pretrained
+    from autoseg.trust.assess import Assessor
+
+log = logging.getLogger(__name__)
 
 
 def planned_from_disk(root: Path, workspace: Workspace, settings: Settings, preset: str) -> tuple[Plan, Path]:
@@ -129,12 +133,16 @@ def predict_folder(
     more: Sequence[Path] = (),
     overwrite: bool = False,
     postprocessing: bool = True,
+    quality: bool = True,
 ) -> Predicted:
     """Segment every case of a folder with all trained folds of a model, or of several together.
 
     A bundle predicts by itself, on the processor and without torch. Files of the folder that cannot be
     predicted are left out and named; a segmentation that is in the output already is retained only if the
     same model and options made it of the same images.
+
+    Where it is known how good the model is on cases that it has not seen, the output says of each case how
+    good it will be; with several models it does not.
 
     Raises:
         DataError: if the folder holds no case that the model takes.
@@ -151,8 +159,27 @@ def predict_folder(
     maker: dict[str, Any] = {"models": hashes, "mirroring": mirroring, "step_size": step_size}
     if not postprocessing:
         maker["postprocessing"] = False
-    done = predict_cases(loaded, inputs.cases, output, maker=maker, overwrite=overwrite)
+    assessor = assessor_of([model, *more], loaded, output) if quality else None
+    done = predict_cases(loaded, inputs.cases, output, maker=maker, overwrite=overwrite, assessor=assessor)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
+
+
+def assessor_of(models: Sequence[Path], loaded: Predictor, output: Path) -> Assessor | None:
+    """What says how good predictions will be; None where that is not known, which is said."""
+    from autoseg.data.dataset import labels_from_json
+    from autoseg.inference.bundled import BundledModel
+    from autoseg.trust.assess import Assessor
+    from autoseg.trust.quality_model import FILE_NAME, QualityModel
+
+    if isinstance(loaded, BundledModel):
+        found = loaded.segmenter.description.quality
+    else:
+        path = models[0] / FILE_NAME
+        found = QualityModel.load(path) if len(models) == 1 and path.is_file() else None
+    if found is None:
+        log.info("How good these predictions will be is not known: %s has no %s.", models[0].name, FILE_NAME)
+        return None
+    return Assessor(found, labels_from_json(loaded.dataset_json), output)
 
 
 def _loaded(

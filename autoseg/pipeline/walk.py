@@ -1,8 +1,8 @@
 """The walk from a raw data set to a leaderboard, and the only place that knows the order.
 
 verify -> fingerprint -> plan -> folds -> for each trainer and fold: fit the plan, preprocess, train,
-predict the held-out cases, evaluate, record -> leaderboard. Every stage leaves its result on disk, whole or
-not at all, and is skipped where that result is there for the same inputs.
+predict the held-out cases, evaluate, record -> expected quality of each model -> leaderboard. Every stage
+leaves its result on disk, whole or not at all, and is skipped where that result is there for the same inputs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from autoseg.leaderboard.of_workspace import draw_page
 from autoseg.pipeline.allocation import kept_choice
 from autoseg.pipeline.postprocessing_of_models import decide_for_models
 from autoseg.pipeline.prepare import Prepared, prepare
+from autoseg.pipeline.quality import fit_qualities
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.trainer_choice import is_runnable
 from autoseg.preprocessing.dataset import link_references
@@ -95,7 +96,9 @@ def _train_and_rank(
         for choice, each in requests_of(prepared, choices, fractions or {}, request, workspace)
         for fold in folds
     ]
-    return _rank(prepared, train_all(trials, workspace, settings.workers), workspace)
+    records = train_all(trials, workspace, settings.workers)
+    fit_qualities(records, prepared.dataset, workspace, settings.workers)
+    return _rank(prepared, records, workspace)
 
 
 def run_each(trials: Sequence[Trial], workspace: Workspace, workers: int | None) -> list[Record]:

@@ -121,7 +121,7 @@ def changed(document: dict[str, Any], *keys: str | int, to: Any) -> dict[str, An
     [
         (("version",), 2, "version 2"),
         (("postprocessing",), {"largest": 1}, "no rules of postprocessing"),
-        (("quality",), {"a": 1}, "asks for quality"),
+        (("quality",), {"a": 1}, "a quality that cannot be read"),
         (("reader",), "NibabelIOWithReorient", "a bundle has SimpleITKIO"),
         (("labels", "region_order"), [1], "region order"),
         (("members", 0, "window", "step_size"), 0, "step 0"),

@@ -1,0 +1,156 @@
+"""The quality of predictions as they are made, and the files that say it: quality.json and quality.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoseg.data.image import Image
+from autoseg.data.labels import Labels
+from autoseg.system.files import digest, read_object, write_json, write_text
+from autoseg.trust.evidence import Evidence
+from autoseg.trust.features import Facts
+from autoseg.trust.quality_model import OK, REVIEW, UNLIKE, Quality, QualityModel
+from autoseg.trust.reasons import SIZES
+from autoseg.trust.shape import shapes_of, steps_of
+
+JSON_NAME, CSV_NAME = "quality.json", "quality.csv"
+# An interruption loses at most the quality of so many cases.
+_AT_ONCE = 25
+_ORDER = {UNLIKE: 0, REVIEW: 1, OK: 2}
+
+
+class Assessor:
+    """Says of each case that is predicted into a folder how good it will be.
+
+    Args:
+        model: fitted on the held-out cases of what predicts.
+        labels: of what predicts.
+        output: the folder.
+    """
+
+    def __init__(self, model: QualityModel, labels: Labels, output: Path) -> None:
+        self.model, self.labels, self._output = model, labels, output
+        self._hash = digest(model.to_json())
+        stored = read_object(output / JSON_NAME)
+        cases = stored.get("cases") if stored.get("model") == self._hash else None
+        self._earlier: dict[str, Any] = cases if isinstance(cases, dict) else {}
+        self._found: dict[str, dict[str, Any]] = {}
+        self._waiting = 0
+
+    def evidence(self) -> Evidence:
+        """What the prediction of one case is to fill."""
+        return Evidence.of(self.labels)
+
+    def add(self, case: str, image: Image, segmentation: Any, evidence: Evidence) -> Quality:
+        """Assess one case.
+
+        Args:
+            case: its identifier.
+            image: as the model took it.
+            segmentation: (z, y, x), on the same grid.
+            evidence: of its prediction.
+        """
+        steps, _ = steps_of(image)
+        shapes = shapes_of(segmentation, steps, self.labels.structures)
+        known = evidence.to_json(self.labels)
+        flat = image.array.shape[1] == 1
+        facts = {name: Facts(known["structures"][name], shape, flat) for name, shape in shapes.items()}
+        quality = self.model.assess(case, image, facts, known["entropy"])
+        self._found[case] = to_json(quality)
+        self._waiting += 1
+        if self._waiting >= _AT_ONCE:
+            self.save()
+        return quality
+
+    def retain(self, case: str) -> bool:
+        """Take over what an earlier call found of a case whose segmentation is still fresh."""
+        if case in self._earlier:
+            self._found[case] = self._earlier[case]
+        return case in self._found
+
+    def save(self) -> None:
+        """Write both files with all cases so far, the worst first."""
+        if not self._found:
+            return
+        self._waiting = 0
+        write_json(
+            self._output / JSON_NAME,
+            {"model": self._hash, "about": dict(self.model.about), "cases": dict(worst_first(self._found))},
+        )
+        write_text(self._output / CSV_NAME, table(self._found))
+
+
+def to_json(quality: Quality) -> dict[str, Any]:
+    """One case as it stands in quality.json; sizes are in ml, cm^2 or pixels."""
+    scale, unit = SIZES[quality.unit]
+
+    def ends(interval: tuple[float, float] | None, by: float = 1.0) -> list[float] | None:
+        return None if interval is None else [round(end / by, 6) for end in interval]
+
+    return {
+        "flag": quality.flag,
+        "reasons": list(quality.reasons),
+        "expected_dice": round(quality.dice, 4),
+        "chance_of_failure": round(quality.failure, 4),
+        "entropy": quality.entropy,
+        "structures": {
+            name: {
+                "expected_dice": round(each.dice, 4),
+                "dice_interval": ends(each.dice_interval),
+                "size": round(each.size / scale, 6),
+                "size_interval": ends(each.size_interval, scale),
+                "unit": unit,
+                "chance_of_failure": round(each.failure, 4),
+                **quality.facts[name].to_json(),
+            }
+            for name, each in quality.structures.items()
+        },
+        "inputs": dict(quality.inputs),
+    }
+
+
+def worst_first(cases: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Unlike the training data, then to be reviewed, then the rest; each by the chance of a failure."""
+    return sorted(
+        cases.items(),
+        key=lambda item: (
+            _ORDER.get(item[1]["flag"], 0),
+            -item[1]["chance_of_failure"],
+            item[1]["expected_dice"],
+            item[0],
+        ),
+    )
+
+
+def table(cases: Mapping[str, Mapping[str, Any]]) -> str:
+    """A CSV with a row for each case and structure, the worst case first."""
+    rows: list[Sequence[Any]] = [_HEADER]
+    for case, found in worst_first(cases):
+        for name, each in found["structures"].items():
+            low, high = each["dice_interval"] or ("", "")
+            least, most = each["size_interval"] or ("", "")
+            known, shape = each["evidence"], each["shape"]
+            rows.append(
+                (
+                    case, name, found["flag"],
+                    each["expected_dice"], low, high,
+                    each["size"], least, most, each["unit"], each["chance_of_failure"],
+                    known["expected_dice"], known["uncertainty"], known["agreement"],
+                    shape["surface"], shape["components"], shape["border"],
+                    found["entropy"], "; ".join(found["reasons"]),
+                )
+            )  # fmt: skip
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+_HEADER = (
+    "case", "structure", "flag", "expected_dice", "dice_low", "dice_high", "size", "size_low", "size_high",
+    "unit", "chance_of_failure", "probabilities_dice", "uncertainty", "agreement", "surface", "components",
+    "border", "entropy", "reasons",
+)  # fmt: skip

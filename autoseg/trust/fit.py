@@ -1,0 +1,80 @@
+"""The quality model of a trained model, fitted on the cases that its folds held out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from autoseg.data.dataset import Dataset
+from autoseg.trust.conformal import groups_needed
+from autoseg.trust.fold_facts import evidence_of
+from autoseg.trust.held_out import EVALUATION, HeldOut, held_out_of
+from autoseg.trust.measure import measured
+from autoseg.trust.profiles import Profile
+from autoseg.trust.quality_model import FILE_NAME, QualityModel, limit_of, shape_distance
+from autoseg.trust.spread import spreads
+from autoseg.trust.structure_model import fit_structure
+
+log = logging.getLogger(__name__)
+
+
+def fit_quality(
+    model: Path, dataset: Dataset, profiles: Mapping[str, Profile], workers: int | None = None
+) -> QualityModel | None:
+    """Fit a model's quality on the held-out cases of its finished folds, and write it beside the model.
+
+    Returns:
+        None, and nothing is written, where no fold has evidence: of a run of an earlier version.
+    """
+    folds = sorted(path.parent for path in model.glob(f"fold_*/{EVALUATION}") if evidence_of(path.parent))
+    held_out = [each for fold in folds for each in held_out_of(fold, dataset, profiles, workers)]
+    if not held_out:
+        return None
+    found = fitted(held_out, dataset, profiles, {"model": model.name, "folds": [fold.name for fold in folds]})
+    groups = len({each.group for each in held_out})
+    if groups < groups_needed():
+        log.warning(
+            "%s has %d held-out groups; an interval that holds for 90 %% of new cases needs at least %d. "
+            "Expected quality is given without intervals. Train further folds.",
+            model.name, groups, groups_needed(),
+        )  # fmt: skip
+    found.save(model / FILE_NAME)
+    return found
+
+
+def fitted(
+    held_out: Sequence[HeldOut],
+    dataset: Dataset,
+    profiles: Mapping[str, Profile],
+    about: Mapping[str, object],
+    measure: bool = True,
+) -> QualityModel:
+    """Fit on held-out cases.
+
+    Args:
+        held_out: at least one.
+        dataset: labels and channels.
+        profiles: of all training cases.
+        about: stands in the document.
+        measure: whether to say how well it works on the very cases, each left out.
+    """
+    names = list(dataset.labels.structures)
+    structures = {
+        name: fit_structure(
+            [each.structures[name] for each in held_out],
+            [(profile.shapes[name], profile.flat) for profile in profiles.values()],
+        )
+        for name in names
+    }
+    return QualityModel(
+        structures=structures,
+        inputs=spreads([profile.inputs for profile in profiles.values()]),
+        input_limit=limit_of([each.input_distance for each in held_out]),
+        shape_limit=limit_of([shape_distance(list(each.structures.values())) for each in held_out]),
+        channels=tuple(dataset.channels),
+        unit=next(iter(profiles.values())).unit,
+        cases=len(held_out),
+        about={"dataset": dataset.name, **about},
+        measured=measured(held_out, names) if measure else {},
+    )

@@ -1,0 +1,73 @@
+"""The held-out cases of a trained model, with all that is known of them: what its quality is fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.data.dataset import Dataset
+from autoseg.evaluation.result import Evaluation
+from autoseg.trust.fold_facts import evidence_of, facts_of_fold
+from autoseg.trust.profiles import Profile
+from autoseg.trust.spread import distances, largest, spreads
+from autoseg.trust.structure_model import CalibrationCase
+
+# Of a fold's folder; the same names as `autoseg.run.Run` has.
+EVALUATION, PREDICTIONS = "evaluation.json", "validation"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One case that its fold had not seen.
+
+    Attributes:
+        case, group: its identifier and what it belongs to.
+        structures: by name.
+        inputs: quantities of its image.
+        input_distance: the largest distance of one to the fold's training cases.
+        entropy: mean entropy of the voxels, nats.
+    """
+
+    case: str
+    group: str
+    structures: Mapping[str, CalibrationCase]
+    inputs: Mapping[str, float]
+    input_distance: float
+    entropy: float
+
+    @property
+    def dice(self) -> float:
+        """Mean over the structures."""
+        return float(np.mean([each.dice for each in self.structures.values()]))
+
+
+def held_out_of(
+    fold: Path, dataset: Dataset, profiles: Mapping[str, Profile], workers: int | None = None
+) -> list[HeldOut]:
+    """The held-out cases of a fold, with references and images of all cases that it did not hold out."""
+    evaluation = Evaluation.load(fold / EVALUATION)
+    facts = facts_of_fold(fold, fold / PREDICTIONS, dataset, profiles, workers)
+    evidence = evidence_of(fold)
+    seen = [profile for case, profile in profiles.items() if case not in set(evaluation.cases)]
+    dice = {
+        (score.case, score.structure): score.value for score in evaluation.scores if score.metric == "dice"
+    }
+    known = {
+        name: spreads([each.shapes[name].quantities(each.flat) for each in seen])
+        for name in dataset.labels.structures
+    }
+    images = spreads([each.inputs for each in seen])
+    found = []
+    for case, structures in facts.items():
+        group, profile = dataset.groups.get(case, case), profiles[case]
+        cases = {
+            name: CalibrationCase(case, group, each, dice[case, name], profile.shapes[name].size, known[name])
+            for name, each in structures.items()
+            if (case, name) in dice
+        }
+        far = largest(distances(profile.inputs, images))
+        found.append(HeldOut(case, group, cases, profile.inputs, far, float(evidence[case]["entropy"])))
+    return [each for each in found if len(each.structures) == len(dataset.labels.structures)]

@@ -1,0 +1,66 @@
+"""quality.json and quality.csv of a folder of predictions."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from held_out_cases import DATASET, LABELS, held_out, profiles
+
+from autoseg.data.image import Image
+from autoseg.trust.assess import Assessor
+from autoseg.trust.fit import fitted
+from autoseg.trust.quality_model import QualityModel
+
+
+@pytest.fixture(scope="module")
+def model() -> QualityModel:
+    return fitted(held_out(40), DATASET, profiles(40), {}, measure=False)
+
+
+def add(assessor: Assessor, case: str, sure: float) -> None:
+    """A ball of about 1000 mm^3, segmented with so much certainty."""
+    grid = np.indices((20, 20, 20)) - 9.5
+    inside = (grid**2).sum(0) < 39
+    image = Image(
+        np.random.default_rng(0).normal(400, 20, (1, 20, 20, 20)), (1.0, 1.0, 1.0), {"sitk_stuff": {}}
+    )
+    evidence = assessor.evidence()
+    evidence.add_logits(np.where(inside, sure, -sure)[None] * np.array([-1.0, 1.0])[:, None, None, None] / 2)
+    assessor.add(case, image, inside.astype(np.uint8), evidence)
+
+
+def test_the_worst_case_comes_first_in_both_files(model: QualityModel, tmp_path: Path) -> None:
+    assessor = Assessor(model, LABELS, tmp_path)
+    for case, sure in (("good", 9.0), ("bad", 0.3)):
+        add(assessor, case, sure)
+    assessor.save()
+    document = json.loads((tmp_path / "quality.json").read_text())
+    assert list(document["cases"]) == ["bad", "good"]
+    organ = document["cases"]["good"]["structures"]["organ"]
+    assert organ["unit"] == "ml" and organ["size"] == pytest.approx(1.0, abs=0.1)
+    with (tmp_path / "quality.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["structure"]) for row in rows] == [("bad", "organ"), ("good", "organ")]
+    assert float(rows[1]["dice_low"]) <= float(rows[1]["expected_dice"]) <= float(rows[1]["dice_high"])
+    assert float(rows[0]["expected_dice"]) < float(rows[1]["expected_dice"])
+
+
+def test_a_case_that_was_there_keeps_its_quality_unless_another_model_says_it(
+    model: QualityModel, tmp_path: Path
+) -> None:
+    first = Assessor(model, LABELS, tmp_path)
+    add(first, "a", 5.0)
+    first.save()
+    again = Assessor(model, LABELS, tmp_path)
+    assert again.retain("a") and not again.retain("b")
+    again.save()
+    assert list(json.loads((tmp_path / "quality.json").read_text())["cases"]) == ["a"]
+    other = fitted(held_out(30), DATASET, profiles(30), {}, measure=False)
+    assert not Assessor(other, LABELS, tmp_path).retain("a")
+
+
+def test_nothing_is_written_for_no_case(model: QualityModel, tmp_path: Path) -> None:
+    Assessor(model, LABELS, tmp_path).save()
+    assert not list(tmp_path.iterdir())
