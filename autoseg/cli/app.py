@@ -48,6 +48,9 @@ for each in (training, intake, data, results, benchmark, export):
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    # Read once, when torch's threads are loaded. A thread that spins while it waits for another one, whose
+    # core somebody's process has, wastes the time of all: see benchmarks/results/threads.md.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = app(standalone_mode=False)
     except AutosegError as error:

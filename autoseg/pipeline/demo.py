@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Trainers with their steps: of the volumes, then of the pictures. A narrow brainunet fits into a minute.
 TRAININGS = (
-    {"nnunet": 1000, "brainunet:width=8": 720},
+    {"nnunet": 2000, "brainunet:width=8": 720},
     {"nnunet": 350, "resnet34_mlp": 100},
 )
 DEVICE = "cpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,3 +128,21 @@ def test_a_plan_is_explained_on_a_page_with_a_picture_and_in_its_file(
     assert {"confidence", "alternatives", "costs"} <= set(told["decisions"][0])
     kept = json.loads(Path(told["plans"]).read_text())["autoseg"]["decisions"]
     assert [each["name"] for each in kept] == [each["name"] for each in told["decisions"]]
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(given: str | None, expected: str) -> None:
+    """It has to stand in the environment before torch is loaded, which reads it once."""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    code = (
+        "import os, sys\nfrom autoseg.cli import main\nassert 'torch' not in sys.modules\n"
+        "sys.argv = ['autoseg', '--version']\n"
+        "try: main()\nfinally: print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | ({"OMP_WAIT_POLICY": given} if given else {}),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split()[-1] == expected
