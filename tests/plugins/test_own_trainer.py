@@ -18,6 +18,7 @@ from autoseg.benchmark.suite.trainer_facts import facts
 from autoseg.cli.catalogue import entries
 from autoseg.data.synthetic import make_demo
 from autoseg.errors import RunError, UsageError
+from autoseg.pipeline.select_model import select_model
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.trainer_choice import choose_trainers
 from autoseg.pipeline.walk import plan_and_train
@@ -103,6 +104,38 @@ def test_it_is_found_again_and_not_trained_twice(workspace: Workspace, trained: 
     outcome = walk(workspace, str(file))
     assert [row.trainer for row in outcome.leaderboard.rows] == ["MyUNet"]
     assert checkpoint.stat().st_mtime_ns == before
+
+
+def test_select_chooses_it(workspace: Workspace, trained: tuple[Path, Any]) -> None:
+    selection = select_model(workspace, PICTURES, pairs=0, device="cpu")
+    assert (selection.chosen.name, selection.chosen.models) == ("MyUNet", (model_of(workspace, trained[1]),))
+
+
+INTERRUPTED = """
+
+    def train_step(self, batch):
+        found = super().train_step(batch)
+        stop = Path(__file__).with_name("stop")
+        if stop.is_file():
+            stop.unlink()
+            raise KeyboardInterrupt
+        return found
+"""
+
+
+def test_interrupted_it_goes_on(workspace: Workspace, tmp_path: Path) -> None:
+    file = write(tmp_path / "lab" / "pausing.py", "pausing", steps=3)
+    file.write_text(
+        file.read_text().replace("from typing", "from pathlib import Path\nfrom typing") + INTERRUPTED
+    )
+    file.with_name("stop").touch()
+    with pytest.raises(KeyboardInterrupt):
+        walk(workspace, str(file))
+    (fold,) = workspace.results_of(PICTURES).glob("pausing__*/fold_0")
+    assert not (fold / "checkpoint_final.pth").exists()
+    (record,) = [each for each in walk(workspace, str(file)).records if each.trainer == "pausing"]
+    assert record.status in ("ok", "collapsed"), record.reason
+    assert len(list(fold.glob("training_log*"))) == 2 and (fold / "checkpoint_final.pth").is_file()
 
 
 def test_a_changed_file_is_another_trainer(
