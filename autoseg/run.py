@@ -16,6 +16,9 @@ BEST_CHECKPOINTS = "best_checkpoints.json"
 ENSEMBLE = "ensemble.json"
 # Beside a model: what is done to its segmentations.
 POSTPROCESSING = "postprocessing.json"
+# What a training goes on from, and the checkpoint before it, for the case that it is damaged.
+LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
+FINAL = "checkpoint_final.pth"
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,12 @@ class Run:
     @property
     def final_checkpoint(self) -> Path:
         """Written once the training has ended as planned."""
-        return self.folder / "checkpoint_final.pth"
+        return self.folder / FINAL
 
     @property
     def latest_checkpoint(self) -> Path:
         """Written while the training goes on; what a restart resumes from."""
-        return self.folder / "checkpoint_latest.pth"
+        return self.folder / LATEST
 
     @property
     def predicting_checkpoints(self) -> tuple[Path, ...]:
@@ -126,7 +129,7 @@ def predicting_checkpoints(folder: Path) -> tuple[Path, ...]:
     """
     listed = folder / BEST_CHECKPOINTS
     best = read_json(listed, RunError)["checkpoints"] if listed.is_file() else ()
-    return tuple(folder / each["file"] for each in best) or (folder / "checkpoint_final.pth",)
+    return tuple(folder / each["file"] for each in best) or (folder / FINAL,)
 
 
 def sha256_of(paths: Sequence[Path]) -> str:

@@ -7,7 +7,7 @@ DeepMRSeg's authors keep the five checkpoints with the lowest validation loss an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from autoseg.errors import RunError, UsageError
 from autoseg.nnunet import read_checkpoint
-from autoseg.run import BEST_CHECKPOINTS
+from autoseg.run import BEST_CHECKPOINTS, FINAL, LATEST
 from autoseg.system.files import atomic_path, read_json, write_json
+
+BEST_FILES = "checkpoint_best_*.pth"
 
 
 @dataclass
@@ -47,11 +49,12 @@ class BestCheckpoints:
 
     The loss is that of training cases that were set apart (`autoseg.data.folds.watching_cases`).
 
-    They are held in memory and written with the trainer's own checkpoints, so that a training stopped at any
-    time goes on with the list that belongs to its latest checkpoint, and writing takes next to no time. Each
-    becomes a file that stock prediction reads (``-chk checkpoint_best_3.pth``), without the optimiser's
-    state; ``best_checkpoints.json`` lists them, best first. A file is written before the list names it, and
-    removed after, so that the list on disk is always whole.
+    They are held in memory and written with the trainer's own checkpoints, each of which holds the list that
+    belongs to it, so that a training stopped at any time goes on with that, and writing takes next to no
+    time. Each becomes a file that stock prediction reads (``-chk checkpoint_best_3.pth``), without the
+    optimiser's state; ``best_checkpoints.json`` lists them, best first. A file is written before a list names
+    it, and removed once neither the latest checkpoint nor the one before it does, so that every list on disk
+    is whole.
 
     ``checkpoint_final.pth``, which stock prediction reads by default, gets the single best weights, not the
     last: with one checkpoint, stock and autoseg predict the same.
@@ -60,6 +63,10 @@ class BestCheckpoints:
     best_checkpoints: int
     _kept: list[Kept]
     _written: int
+    # The list of the checkpoint that the training goes on from; None: of an older version, which has none.
+    _resumed_best: Mapping[str, Any] | None = None
+    # Files that the latest checkpoint names, and the one before it.
+    _named: tuple[set[str], ...] = ()
 
     def on_train_start(self) -> None:
         """Start the list, or go on with that of an interrupted training.
@@ -71,11 +78,15 @@ class BestCheckpoints:
             raise UsageError(f"best_checkpoints is {self.best_checkpoints!r}; expected 0, 1, 2, ...")
         super().on_train_start()  # type: ignore[misc]
         self._kept, self._written = [], 0
-        path = Path(self.output_folder) / BEST_CHECKPOINTS
-        if self.current_epoch > 0 and path.is_file():
-            document = read_json(path, RunError)
+        folder = Path(self.output_folder)
+        path = folder / BEST_CHECKPOINTS
+        there = {file.name for file in folder.glob(BEST_FILES)}
+        if self.current_epoch > 0 and (self._resumed_best is not None or path.is_file()):
+            document = read_json(path, RunError) if self._resumed_best is None else self._resumed_best
             self._kept = [Kept(**entry) for entry in document["checkpoints"][: self.best_checkpoints]]
-            self._written = document["written"]
+            # A killed training may have written files that no checkpoint names: their numbers are taken.
+            self._written = max([document["written"], *map(_number, there)])
+            self._named = (there,)
         else:
             path.unlink(missing_ok=True)
 
@@ -92,11 +103,29 @@ class BestCheckpoints:
             best.append(Kept(loss, self.current_epoch, weights))
         self._kept = sorted(best, key=lambda each: each.loss)[: self.best_checkpoints]
 
-    def save_checkpoint(self, filename: str) -> None:
-        """Write the best checkpoints, then the trainer's own."""
+    def write_best(self) -> None:
+        """Write what is not yet on disk, then the list; before the checkpoint that names them."""
         if self.best_checkpoints and self.local_rank == 0 and not self.disable_checkpointing:
             self._write_kept()
-        super().save_checkpoint(filename)  # type: ignore[misc]
+
+    def best_state(self) -> dict[str, Any]:
+        """What a restart needs: the list of the files that are written."""
+        return {"best": self._document()} if self.best_checkpoints else {}
+
+    def load_best(self, state: Mapping[str, Any]) -> None:
+        """Go on from the entry ``best`` of `state`, once the training starts."""
+        self._resumed_best = state.get("best")
+
+    def remove_unnamed(self, name: str) -> None:
+        """Remove the files that no list names any more, once the checkpoint `name` is written."""
+        if not self.best_checkpoints or self.local_rank != 0 or name not in (LATEST, FINAL):
+            return
+        now = {kept.file for kept in self._kept if kept.file}
+        # Once the final checkpoint is there, no other is gone on from.
+        self._named = (now,) if name == FINAL else (*self._named, now)[-2:]
+        for path in Path(self.output_folder).glob(BEST_FILES):
+            if path.name not in set.union(*self._named):
+                path.unlink()
 
     def on_train_end(self) -> None:
         """Go back to the best weights, which the final checkpoint is to hold."""
@@ -111,7 +140,7 @@ class BestCheckpoints:
         return weights
 
     def _write_kept(self) -> None:
-        """Write what is not yet on disk, then the list, and remove the files that it no longer names."""
+        """Write what is not yet on disk, then the list."""
         folder = Path(self.output_folder)
         for kept in self._kept:
             if kept.weights is not None:
@@ -121,11 +150,10 @@ class BestCheckpoints:
                 with atomic_path(folder / kept.file) as path:
                     torch.save(self._predicting_state(kept), path)
                 kept.weights = None
-        document = {"checkpoints": [kept.to_json() for kept in self._kept], "written": self._written}
-        write_json(folder / BEST_CHECKPOINTS, document)
-        for path in folder.glob("checkpoint_best_*.pth"):
-            if path.name not in {kept.file for kept in self._kept}:
-                path.unlink()
+        write_json(folder / BEST_CHECKPOINTS, self._document())
+
+    def _document(self) -> dict[str, Any]:
+        return {"checkpoints": [kept.to_json() for kept in self._kept], "written": self._written}
 
     def _predicting_state(self, kept: Kept) -> dict[str, Any]:
         """What prediction, stock nnU-Net's too, asks of a checkpoint."""
@@ -148,3 +176,9 @@ class BestCheckpoints:
     my_init_kwargs: dict[str, Any]
     output_folder: str
     _bare_network: Callable[[], nn.Module]
+
+
+def _number(file: str) -> int:
+    """That of a file with a kept checkpoint; 0: its name has none."""
+    digits = file.removeprefix("checkpoint_best_").removesuffix(".pth")
+    return int(digits) if digits.isdigit() else 0

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from autoseg.run import LATEST
 from autoseg.system import progress
+from autoseg.training.checkpoint_files import NotWritten
 from autoseg.training.legs import Leg, draw_anew, settle
 from autoseg.training.schedule import Plateau
+from autoseg.training.step_draws import seek
 
 if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
@@ -119,11 +122,15 @@ class BudgetedLoop:
             self.save_now_and_then()
 
     def save_for_resuming(self) -> None:
-        """Write the checkpoint that a restart goes on from."""
+        """Write the checkpoint that a restart goes on from; where it cannot be written, say so and go on."""
         # nnU-Net saves before it counts the epoch, and so adds one; here the part is counted already.
         self.current_epoch -= 1
-        self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
-        self.current_epoch += 1
+        try:
+            self.save_checkpoint(str(Path(self.output_folder) / LATEST))
+        except NotWritten as problem:
+            log.warning("%s", problem)
+        finally:
+            self.current_epoch += 1
 
     def save_now_and_then(self) -> None:
         """Save if the last time is long enough ago; seldom in a long training, whose files may be large."""
@@ -177,6 +184,7 @@ class BudgetedLoop:
     def _validated(self) -> list[Any]:
         """What `validation_step` gives for two new batches or, where losses are compared, always the same."""
         if self.plateau is None and not self.best_checkpoints:
+            seek(self.dataloader_val, 2 * self.current_epoch)
             return [self.validation_step(next(self.dataloader_val)) for _ in range(2)]
         began = time.monotonic()
         if self._held_batches is None:
@@ -191,6 +199,7 @@ class BudgetedLoop:
         """Batches that are the same after a restart."""
         state = np.random.get_state()
         np.random.seed(self.seed % 2**32)
+        seek(self.dataloader_val, 0)
         batches = [next(self.dataloader_val) for _ in range(number)]
         np.random.set_state(state)
         return batches

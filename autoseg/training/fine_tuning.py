@@ -14,6 +14,7 @@ from torch import nn
 
 from autoseg.data.few_cases import subset
 from autoseg.planner.training_spec import FewCases, TrainingSpec
+from autoseg.training.checkpoint_files import candidates
 from autoseg.transfer.initialisation import Initialisation, LoadReport, initialise
 from autoseg.transfer.policy import FineTunePolicy, set_learning_rates
 
@@ -53,8 +54,9 @@ class FineTuning:
         nnU-Net asks for its optimiser once the network is built and before it is wrapped for distributed
         training, which is when both have to happen.
         """
-        resumed = (Path(self.output_folder) / "checkpoint_latest.pth").is_file()
-        if not resumed:  # a restart has its weights, and the file may be gone by then
+        if not candidates(
+            Path(self.output_folder)
+        ):  # a restart has its weights, and the file may be gone by then
             self.load_report = initialise(self.network, self._start)
         if self.policy is None:
             return [p for p in self.network.parameters() if p.requires_grad]

@@ -82,6 +82,7 @@ class FiniteTraining:
         """
         if self.train_s is None:
             self.between_steps()
+        self.seed_step()
         result = self.optimiser_step(batch)
         self.steps_done += 1
         self.check_step(result)
@@ -239,6 +240,7 @@ class FiniteTraining:
 
     # What the trainer brings.
     between_steps: Callable[[], None]
+    seed_step: Callable[[], None]
     train_s: float | None
     grad_scaler: Any
     optimiser_step: Callable[[Mapping[str, Any]], dict[str, Any]]

@@ -10,6 +10,7 @@ from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 from autoseg.preprocessing.properties_file import read_properties
+from autoseg.training.step_draws import StepLoader, Stream
 
 if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
@@ -79,8 +80,10 @@ def loaders(trainer: Trainer) -> tuple[Any, Any]:
     plain = trainer.get_validation_transforms(scales, **common)
     training, validation = trainer.get_tr_and_val_datasets()
     return (
-        _loader(trainer, training, initial_patch, augment),
-        _loader(trainer, validation, manager.patch_size, plain),
+        StepLoader(_loader(trainer, training, initial_patch, augment), trainer.seed, Stream.TRAINING_BATCH),
+        StepLoader(
+            _loader(trainer, validation, manager.patch_size, plain), trainer.seed, Stream.VALIDATION_BATCH
+        ),
     )
 
 

@@ -31,5 +31,7 @@ def resume(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
     trainer.elapsed_s = float(state.get("elapsed_s", 0.0))
     trainer.steps_done = int(state.get("steps", 0))
     trainer.load_steps(state)
+    trainer.load_epoch(state)
+    trainer.load_best(state)
     if trainer.plateau is not None and "plateau" in state:
         trainer.plateau.load(state["plateau"])

@@ -8,7 +8,6 @@ that a run needs beyond them (options, budget, seed) stands in the plan, so that
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -33,6 +32,7 @@ from autoseg.system.process_memory import take_from_system
 from autoseg.training.best_checkpoints import BestCheckpoints
 from autoseg.training.budgeted_loop import BudgetedLoop
 from autoseg.training.deep_supervision import weigh_one_output
+from autoseg.training.epochs_loop import EpochsLoop
 from autoseg.training.fine_tuning import FineTuning
 from autoseg.training.finite_steps import FiniteTraining
 from autoseg.training.gradient_step import take_step
@@ -40,6 +40,7 @@ from autoseg.training.loaders import HeldDataset, loaders
 from autoseg.training.named_network import named_network
 from autoseg.training.optimizer import make_optimizer
 from autoseg.training.resume import resume
+from autoseg.training.saving import Saving
 from autoseg.training.schedule import EpochSchedule, WatchedTraining, schedule_factor
 from autoseg.training.step_count import StepCount
 from autoseg.training.stock_normalization import make_known
@@ -53,11 +54,13 @@ HYPERPARAMETERS = tuple(KINDS)
 
 
 class Trainer(
+    Saving,
     FineTuning,
     BestCheckpoints,
     BudgetedLoop,
     WatchedTraining,
     FiniteTraining,
+    EpochsLoop,
     nnUNetTrainer,  # type: ignore[misc]
 ):
     """Base of all trainers.
@@ -165,6 +168,7 @@ class Trainer(
         self.train_s: float | None = self.spec.train_s
         self.elapsed_s = 0.0
         self.steps_done = 0
+        self.epoch_outputs = []
         self.count = StepCount()
         self.autocast_dtype = autocast_dtype(self.device)
         self.plateau = self.make_plateau()
@@ -348,33 +352,12 @@ class Trainer(
         super().print_to_log_file(*args, also_print_to_console=False, add_timestamp=add_timestamp)
         log.debug(" ".join(map(str, args)))
 
-    def save_checkpoint(self, filename: str) -> None:
-        """Write nnU-Net's checkpoint, whole or not at all, with the time used so far."""
-        path = Path(filename)
-        temporary = path.with_name(f".{path.name}")
-        arguments = self.my_init_kwargs
-        self.my_init_kwargs = {**arguments, "autoseg": self._progress_state()}
-        super().save_checkpoint(str(temporary))
-        self.my_init_kwargs = arguments
-        if temporary.exists():
-            temporary.replace(path)
-
     def on_train_end(self) -> None:
         """Write the final checkpoint, which also says whether to mirror at prediction."""
         self.restore_best_weights()
         if not self.mirrored_prediction:
             self.inference_allowed_mirroring_axes = None
         super().on_train_end()
-
-    def _progress_state(self) -> dict[str, Any]:
-        plateau = {} if self.plateau is None else {"plateau": self.plateau.state()}
-        return {
-            "elapsed_s": self.elapsed_s,
-            "steps": self.steps_done,
-            "saved_at": time.time(),
-            **self.steps_state(),
-            **plateau,
-        }
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Load a checkpoint and go on from the step and the time that it had come to.

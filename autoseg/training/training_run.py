@@ -25,6 +25,7 @@ from autoseg.system.files import read_json
 from autoseg.system.lease import NAME as LEASE
 from autoseg.system.lease import hold
 from autoseg.system.process_memory import forget_peak
+from autoseg.training.checkpoint_files import load_newest, remove_resumable, remove_torn
 from autoseg.training.cost import write_cost
 from autoseg.training.legs import Leg, save_rung
 from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memory
@@ -70,6 +71,7 @@ def train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None 
     nnunet.activate(workspace)
     if not _is_done(run):
         with hold(run.folder / LEASE):
+            remove_torn(run.folder)
             if run.final_checkpoint.is_file():
                 _account(run, workspace, device)
             else:
@@ -89,6 +91,7 @@ def _account(run: Run, workspace: Workspace, device: torch.device) -> None:
         trainer = _build(run, workspace, device)
         trainer.load_checkpoint(str(run.final_checkpoint))
     write_cost(run, trainer, trainer.elapsed_s, 0.0)
+    remove_resumable(run.folder)
 
 
 def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None) -> Checkpoint:
@@ -145,6 +148,7 @@ def _attempt(
     if trainer.paused:
         return _at_rung(trainer, run, leg, spent_before, time.monotonic() - began)
     write_cost(run, trainer, spent_before, time.monotonic() - began)
+    remove_resumable(run.folder)
     return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
 
 
@@ -168,8 +172,7 @@ def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | No
     trainer_class = plugins.trainer_of_plan(run.trainer, file, f"The run {run.name}")
     trainer: Trainer = trainer_class(plan.to_json(), run.configuration, run.fold, dict(dataset_json), device)
     trainer.initialize()
-    if run.latest_checkpoint.is_file():
-        trainer.load_checkpoint(str(run.latest_checkpoint))
+    if load_newest(run.folder, trainer.load_checkpoint):
         # The steps may have become smaller since.
         trainer.my_init_kwargs["plans"] = plan.to_json()
         log.info("%s goes on after step %d (%.0f s).", run.name, trainer.steps_done, trainer.elapsed_s)
@@ -240,7 +243,7 @@ def checkpoints_that_fit(wanted: int, seconds: float, total: float) -> int:
 
 
 def _save_for_resume(trainer: Trainer) -> None:
-    if trainer.steps_done:
+    if trainer.steps_done and trainer.dataloader_train is not None:  # else it has not begun again
         trainer.save_for_resuming()
 
 

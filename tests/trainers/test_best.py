@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from autoseg.errors import UsageError
 from autoseg.nnunet import read_checkpoint
-from autoseg.run import BEST_CHECKPOINTS, predicting_checkpoints
+from autoseg.run import BEST_CHECKPOINTS, LATEST, PREVIOUS, predicting_checkpoints
 from autoseg.system.files import read_json
 from autoseg.training import best_checkpoints as _best
 from autoseg.training.best_checkpoints import BestCheckpoints
+from autoseg.training.saving import Saving
 
 
 class Bare:
@@ -31,7 +32,7 @@ class Bare:
 
     def save_checkpoint(self, filename: str) -> None:
         state = {"network_weights": self._bare_network().state_dict(), "current_epoch": self.current_epoch}
-        torch.save(state, filename)
+        torch.save({**state, "init_args": self.my_init_kwargs}, filename)
 
     def on_train_end(self) -> None:
         self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_final.pth"))
@@ -39,13 +40,14 @@ class Bare:
     losses: list[float]
     current_epoch: int
     output_folder: str
+    my_init_kwargs: dict[str, Any]
     _bare_network: Any
 
 
-class Training(BestCheckpoints, Bare):
+class Training(Saving, BestCheckpoints, Bare):
     """A network whose only weight says how many epochs it has seen."""
 
-    def __init__(self, folder: Path, count: int, epoch: int = 0) -> None:
+    def __init__(self, folder: Path, count: int, epoch: int = 0, resumed: str | None = None) -> None:
         self.output_folder, self.best_checkpoints, self.current_epoch = str(folder), count, epoch
         self.network = torch.nn.Linear(1, 1, bias=False)
         self.losses = []
@@ -53,6 +55,10 @@ class Training(BestCheckpoints, Bare):
         self.local_rank, self.disable_checkpointing, self.mirrored_prediction = 0, False, False
         self.inference_allowed_mirroring_axes = (0, 1)
         self.my_init_kwargs = {"configuration": "2d", "autoseg": {"steps": 3}}
+        self.plateau, self.elapsed_s, self.steps_done = None, 0.0, 0
+        self.epoch_state, self.steps_state = list, dict
+        if resumed is not None:
+            self.load_best(read_checkpoint(folder / resumed)["init_args"]["autoseg"])
         self.on_train_start()
 
     def _bare_network(self) -> torch.nn.Module:
@@ -143,6 +149,41 @@ def test_killed_while_writing_the_list_on_disk_is_whole(
     resumed.on_train_end()
     assert epochs(tmp_path) == [2, 1]
     assert kept_files(tmp_path) == {path.name for path in predicting_checkpoints(tmp_path)}
+
+
+def test_killed_between_list_and_checkpoint_it_goes_on_with_the_list_of_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list newer than the checkpoint would hold weights of epochs that are yet to come, and lack others."""
+    first = Training(tmp_path, 2)
+    first.validate([2.0, 3.0])
+    first.save()
+    first.validate([1.0])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(_best.BestCheckpoints, "best_state", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        first.save()
+    assert epochs(tmp_path) == [2, 0], "the list on disk is ahead of the checkpoint"
+    second = Training(tmp_path, 2, epoch=2, resumed=LATEST)
+    second.validate([1.0, 0.5])
+    second.save()
+    assert epochs(tmp_path) == [3, 2]
+    second.on_train_end()
+    assert epochs(tmp_path) == [3, 2]
+    assert kept_files(tmp_path) == {path.name for path in predicting_checkpoints(tmp_path)}
+
+
+def test_what_the_checkpoint_before_the_latest_names_stays(tmp_path: Path) -> None:
+    first = Training(tmp_path, 1)
+    for loss in (3.0, 2.0, 1.0):
+        first.validate([loss])
+        first.save()
+    assert len(kept_files(tmp_path)) == 2, "of the latest and of the one before, not of the first"
+    (tmp_path / LATEST).write_bytes(b"damaged")
+    second = Training(tmp_path, 1, epoch=2, resumed=PREVIOUS)
+    second.validate([4.0])
+    second.on_train_end()
+    assert epochs(tmp_path) == [1]
+    assert len(kept_files(tmp_path)) == 1
 
 
 def test_fewer_are_kept_where_a_budget_has_no_time_for_more(tmp_path: Path) -> None:
