@@ -59,6 +59,11 @@ class Workspace:
         """nnU-Net's three path variables for this workspace."""
         return {f"nnUNet_{name}": str(getattr(self, name)) for name in ("raw", "preprocessed", "results")}
 
+    @property
+    def pseudonym_key(self) -> Path:
+        """The key of the names that DICOM cases get; beside the data sets, never within one."""
+        return self.raw / ".pseudonym_key"
+
     def find_raw(self, dataset: str | Path) -> Path:
         """The raw folder that `dataset` means: a path, a name (``Dataset004_Hippocampus``) or an id (``4``).
 

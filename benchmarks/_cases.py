@@ -191,10 +191,10 @@ def with_label(place: Path, like: Path | None = None) -> None:
 
 
 def slices_of(count: int, cases: int) -> Callable[[Imported], bool]:
-    """Whether so many volumes of so many slices came in."""
+    """Whether so many volumes of so many slices came in, with a label or without."""
 
     def judge(done: Imported) -> bool:
-        images = sorted((done.root / "imagesTr").glob("*"))
+        images = sorted(done.root.glob("images??/*"))
         return len(images) == cases and all(len(array(path)) == count for path in images)
 
     return judge

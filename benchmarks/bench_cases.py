@@ -67,7 +67,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="")
     parser.add_argument("--python", default=sys.executable, help="Runs the generators: pydicom, highdicom.")
     options = parser.parse_args()
-    GENERATING.append(options.python)
+    python = Path(options.python)
+    # Generators run elsewhere; a link within a virtual environment stays one.
+    GENERATING.append(str(python.absolute()) if python.is_file() else options.python)
     return options
 
 

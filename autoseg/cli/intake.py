@@ -24,6 +24,13 @@ ByVoxels = Annotated[
     typer.Option("--by-voxels", help="Lay labels over images by voxels, whatever headers say of direction."),
 ]
 
+Segmentation = Annotated[
+    str, typer.Option(metavar="NAME,...", help="DICOM: which SEG or RTSTRUCT objects are the labels.")
+]
+Rename = Annotated[
+    str, typer.Option(metavar="NAME=NAME,...", help="DICOM: structures that get another name, or one name.")
+]
+
 
 @app.command("import")
 def import_command(
@@ -48,6 +55,8 @@ def import_command(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the layout's own; repeatable.")
     ] = None,
     by_voxels: ByVoxels = False,
+    segmentation: Segmentation = "",
+    rename: Rename = "",
     link: Annotated[bool, typer.Option("--link", help="Symbolic links instead of copies.")] = False,
     workers: Workers = None,
     workspace: Root = None,
@@ -76,6 +85,8 @@ def import_command(
         link=link,
         workers=workers,
         own=_own(option or []),
+        segmentation=tuple(filter(None, (part.strip() for part in segmentation.split(",")))),
+        rename=_renamed(rename),
     )
     done = import_dataset(source, workspace_at(workspace), name, layout, request)
     if as_json:
@@ -93,6 +104,15 @@ def _own(given: list[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in given)}
 
 
+def _renamed(text: str) -> dict[str, str]:
+    parted = [part.partition("=") for part in filter(None, (piece.strip() for piece in text.split(",")))]
+    if wrong := [
+        old + equals + new for old, equals, new in parted if not (old.strip() and equals and new.strip())
+    ]:
+        raise UsageError(f"--rename {wrong[0]!r} does not say what becomes what. Write --rename OLD=NEW.")
+    return {old.strip(): new.strip() for old, _, new in parted}
+
+
 def _summary(done: Imported, workspace: Path | None) -> str:
     parts = [f"{done.cases} cases"]
     parts += [f"{done.tests} test cases"] if done.tests else []
@@ -107,7 +127,8 @@ def _summary(done: Imported, workspace: Path | None) -> str:
         f"  files     {', '.join(f'{count} {how}' for how, count in done.how.items())}",
         *(f"  note      {note}" for note in done.notes),
     ]
-    if done.left_out:
+    lines += [f"  left out  {remark}" for remark in done.remarks]
+    if done.left_out and not done.remarks:
         lines.append(f"  left out  {done.left_out} files; import.json there lists them.")
     lines += [
         "Next:",

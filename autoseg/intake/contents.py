@@ -43,9 +43,10 @@ def write_content(content: Content, target: Path, link: bool = False) -> str:
         plain = (
             not content.codes and not content.structures and content.onto is None and content.turned is None
         )
-        if plain and ending in _NIFTI and ending_of(target) in _NIFTI:
+        dicom = any((content.stack, content.drawing, content.tilted))
+        if plain and not dicom and ending in _NIFTI and ending_of(target) in _NIFTI:
             pack(_bytes(content), target)
-        elif content.slices or ending in MEDICAL:
+        elif dicom or ending in MEDICAL:
             _write_medical(content, target)
         else:
             _write_picture(content, target)
@@ -61,7 +62,7 @@ def label_array(content: Content) -> Array:
     Raises:
         ImageError: for a picture of several colours, or a file that cannot be read.
     """
-    if content.slices or ending_of(content.source) in MEDICAL:
+    if content.drawing is not None or ending_of(content.source) in MEDICAL:
         import SimpleITK as sitk
 
         return np.asarray(sitk.GetArrayFromImage(read_itk_image(content)))
@@ -88,10 +89,10 @@ def _united(parts: list[Array], content: Content) -> Array:
 def read_itk_image(content: Content) -> Any:
     """A medical image with SimpleITK, the volume and the position in its header chosen."""
 
-    if content.slices:
-        from autoseg.intake.dicom_series import read_slices
+    if content.stack or content.drawing or content.tilted:
+        from autoseg.intake.dicom.volumes import itk_image
 
-        return read_slices(content.slices)
+        return itk_image(content)
     try:
         if content.volume is None and content.orientation is None:
             return itk_image(content.source)
@@ -105,7 +106,15 @@ def read_itk_image(content: Content) -> Any:
 
 def _as_it_is(content: Content, target: Path) -> bool:
     changed = content.volume is not None or any(
-        (content.slices, content.codes, content.mode, content.united, content.structures)
+        (
+            content.stack,
+            content.drawing,
+            content.tilted,
+            content.codes,
+            content.mode,
+            content.united,
+            content.structures,
+        )
     )
     if changed or content.turned is not None or content.onto is not None or content.orientation is not None:
         return False
@@ -125,14 +134,18 @@ def _placed(source: Path, target: Path, link: bool) -> str:
 
 def _how(content: Content, target: Path) -> str:
     said = []
-    if content.slices:
-        said.append(f"DICOM series of {len(content.slices)} slices")
+    if content.stack or content.drawing or content.tilted:
+        from autoseg.intake.dicom.volumes import described
+
+        said += described(content)
     if content.volume is not None:
         said.append(f"volume {content.volume}")
     if content.orientation:
         said.append(f"placed by its {content.orientation}")
     if content.onto is not None:
-        said.append(f"resampled onto {content.onto.source.name}")
+        # Names of DICOM files may say who a patient is.
+        other = "its label" if content.stack is not None else content.onto.source.name
+        said.append(f"resampled onto {other}")
     if content.turned is not None:
         said.append("turned")
     if content.structures:

@@ -25,6 +25,7 @@ from autoseg.intake.grids import on_one_grid
 from autoseg.intake.incoming import Content, Incoming, Request, broken_links_below, files_below, some
 from autoseg.intake.layout import layout_named, recognise
 from autoseg.intake.naming import full_name
+from autoseg.intake.pseudonyms import Pseudonyms
 from autoseg.plugins import PluginFile
 from autoseg.system.files import digest, read_json, write_json, write_text
 from autoseg.system.lease import hold
@@ -51,6 +52,7 @@ class Imported:
         how: how many files were copied, linked, converted, ...
         notes: what was decided.
         left_out: how many files of the source no file was made of.
+        remarks: notes that name files of the source; only where the import is fresh.
         fresh: False if the same import had been there already.
     """
 
@@ -65,6 +67,7 @@ class Imported:
     notes: tuple[str, ...]
     left_out: int
     fresh: bool
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What ``autoseg import --json`` prints."""
@@ -103,6 +106,8 @@ def import_dataset(
         DataError: naming the file that cannot be taken as it is, and what to do.
     """
     request = request or Request()
+    pseudonyms = request.pseudonyms or Pseudonyms(workspace.pseudonym_key)
+    request = replace(request, pseudonyms=pseudonyms)
     source = source.absolute()
     if not source.is_dir():
         raise UsageError(
@@ -117,7 +122,7 @@ def import_dataset(
             raise UsageError(f"{source} and the raw folder {root} lie in each other. Give another source.")
         state = digest([_state(source), _identity(layout), request.options()])
         if root.exists():
-            return _there(root, state, source)
+            return _there(root, state, source, pseudonyms)
         why = "it was requested."
         if layout == "auto":
             layout, why = recognise(source)
@@ -125,7 +130,7 @@ def import_dataset(
         found = replace(_read(layout, source, request), layout=Path(layout).stem)
         incoming = on_one_grid(_grouped(found, request), request)
         origin = {
-            "source": str(source),
+            "source": hidden(source, pseudonyms) if incoming.private else str(source),
             "layout": incoming.layout,
             "why": why,
             "state": state,
@@ -141,14 +146,19 @@ def _identity(layout: str) -> str:
     return f"{Path(layout).stem}@{PluginFile.of(layout).sha256}"
 
 
-def _there(root: Path, state: str, source: Path) -> Imported:
+def hidden(source: Path, pseudonyms: Pseudonyms) -> str:
+    """What stands in a record for a path that may say who a patient is."""
+    return f"private {pseudonyms.of('source', str(source))}"
+
+
+def _there(root: Path, state: str, source: Path, pseudonyms: Pseudonyms) -> Imported:
     """The import of before, if it was the same."""
     path = root / RECORD
     record = read_json(path) if path.is_file() else {}
     if record.get("state") != state:
         changed = (
             "the source or the options have changed since"
-            if record.get("source") == str(source)
+            if record.get("source") in (str(source), hidden(source, pseudonyms))
             else "it is another"
         )
         raise UsageError(
@@ -190,7 +200,7 @@ def _read(layout: str, source: Path, request: Request) -> Incoming:
         if broken and not isinstance(problem, ImageError):
             raise DataError(f"{problem} {note}") from problem
         raise
-    return replace(found, notes=(*found.notes, note)) if broken else found
+    return replace(found, notes=(*found.notes, note)) if broken and not found.private else found
 
 
 def _grouped(incoming: Incoming, request: Request) -> Incoming:
@@ -221,7 +231,10 @@ def _written(incoming: Incoming, root: Path, origin: Mapping[str, Any], request:
             "unlabelled": len(incoming.unlabelled),
         }
         document = _document(incoming)
-        left_out = [str(path) for path in incoming.left_out]
+        left_out = [
+            incoming.reasons.get(path, "not needed") if incoming.private else str(path)
+            for path in incoming.left_out
+        ]
         record = {"schema": 1, **origin, "counts": counts, "notes": list(incoming.notes)}
         write_json(temporary / RECORD, {**record, "left_out": left_out, "files": files})
         write_json(temporary / "dataset.json", document)
@@ -243,6 +256,7 @@ def _written(incoming: Incoming, root: Path, origin: Mapping[str, Any], request:
         notes=incoming.notes,
         left_out=len(left_out),
         fresh=True,
+        remarks=incoming.remarks,
     )
 
 
@@ -252,7 +266,7 @@ def _write_files(incoming: Incoming, root: Path, request: Request) -> list[dict[
     names = [place for place, _ in planned]
     done = each(_write_one, jobs, names, request.workers, "Import")
     files = [
-        {"file": place, "source": str(content.source), "how": how}
+        {"file": place, "source": "private" if incoming.private else str(content.source), "how": how}
         for (place, content), how in zip(planned, done, strict=True)
     ]
     for name, path in incoming.extras.items():

@@ -27,10 +27,9 @@ def grid_of(content: Content) -> Grid:
     Raises:
         ImageError: if its header cannot be read.
     """
-    if content.slices:
-        from autoseg.intake.dicom_series import grid_of_slices
-
-        return grid_of_slices(content.slices)
+    if stack := content.stack or content.tilted or (content.drawing and content.drawing.stack):
+        grid = stack.placing
+        return Grid(grid.shape[::-1], grid.spacing[::-1], grid.origin, grid.direction)
     if ending_of(content.source) in MEDICAL:
         return _medical(content)
     from PIL import Image

@@ -10,9 +10,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from autoseg.errors import DataError
+
+if TYPE_CHECKING:
+    from autoseg.data.dicom import Drawing, Stack
+    from autoseg.intake.pseudonyms import Pseudonyms
 
 Orientation = Literal["sform", "qform"]
 
@@ -38,6 +42,9 @@ class Request:
         link: whether files that need no change become symbolic links instead of copies.
         workers: processes.
         own: values of the layout's own options, by name.
+        segmentation: DICOM: which SEG or RTSTRUCT objects are the labels, by their names.
+        rename: DICOM: names of structures, and what they are called instead.
+        pseudonyms: names of cases that say nothing of patients; the import fills them in.
     """
 
     groups: Path | None = None
@@ -50,6 +57,9 @@ class Request:
     link: bool = False
     workers: int | None = None
     own: Mapping[str, str] = field(default_factory=dict)
+    segmentation: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    pseudonyms: Pseudonyms | None = field(default=None, compare=False, repr=False)
 
     def options(self) -> dict[str, Any]:
         """What the result depends on, for the record of the import."""
@@ -63,6 +73,8 @@ class Request:
             **({"by_voxels": True} if self.by_voxels else {}),
             "link": self.link,
             **({"own": dict(self.own)} if self.own else {}),
+            **({"segmentation": list(self.segmentation)} if self.segmentation else {}),
+            **({"rename": dict(self.rename)} if self.rename else {}),
         }
 
 
@@ -71,9 +83,12 @@ class Content:
     """What one file of the raw folder is made of; nothing but `source`: it is taken as it is.
 
     Attributes:
-        source: a file; of a DICOM series the first slice.
+        source: a file; of a DICOM series the first slice, of DICOM labels their object.
         volume: one of a 4D file's volumes.
-        slices: all files of a DICOM series in the order of their position.
+        stack: a volume of DICOM.
+        drawing: labels of DICOM objects, on the grid of their volume.
+        suv: whether a PET volume is written in standardised uptake values.
+        tilted: the volume whose slices, as they are stored, are a label's; the label is made upright with it.
         codes: pairs of label values, in the file and in the data set; not empty: the label is rewritten.
         onto: resampled onto the grid of this file.
         turned: permuted and flipped, without loss, to be stored as this file is.
@@ -85,7 +100,10 @@ class Content:
 
     source: Path
     volume: int | None = None
-    slices: tuple[Path, ...] = ()
+    stack: Stack | None = None
+    drawing: Drawing | None = None
+    suv: bool = False
+    tilted: Stack | None = None
     codes: tuple[tuple[int, int], ...] = ()
     onto: Content | None = None
     orientation: Orientation | None = None
@@ -121,6 +139,9 @@ class Incoming:
         texts: contents of further small files by their place there.
         notes: what was decided, in sentences.
         left_out: files of the source that no file is made of.
+        reasons: why, where that is known.
+        remarks: notes that name files of the source; shown, but not recorded.
+        private: whether names and paths of the source may say who a patient is: none is recorded.
         layout: which one it was read as; the import fills it in.
     """
 
@@ -135,6 +156,9 @@ class Incoming:
     texts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left_out: tuple[Path, ...] = ()
+    reasons: Mapping[Path, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    private: bool = False
     layout: str = ""
 
     @property
@@ -196,6 +220,23 @@ def files_below(folder: Path) -> Iterator[Path]:
 def broken_links_below(folder: Path) -> list[Path]:
     """The links that point to nothing, such as files that DataLad or git-annex has not fetched."""
     return [path for path in _entries_below(folder) if path.is_symlink() and not path.exists()]
+
+
+def oddities_below(folder: Path) -> list[tuple[Path, str]]:
+    """What `files_below` passes over because it is no file, each with what it is instead."""
+    return [(path, _oddity(path)) for path in _entries_below(folder) if not path.is_file()]
+
+
+def _oddity(path: Path) -> str:
+    if path.is_symlink():
+        try:
+            path.resolve(strict=True)
+        except FileNotFoundError:
+            return "a link to nothing"
+        except (OSError, RuntimeError):
+            return "a link that leads back to itself"
+    kinds = {"a pipe": path.is_fifo, "a socket": path.is_socket}
+    return next((name for name, holds in kinds.items() if holds()), "no regular file")
 
 
 def _entries_below(folder: Path) -> Iterator[Path]:

@@ -6,47 +6,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from autoseg.data.dataset import load_dataset
 from autoseg.errors import DataError
 from autoseg.intake.conversion import import_dataset
-from autoseg.intake.dicom_series import DIRECTIONS, POSITION, Slice, _ordered
 from autoseg.intake.incoming import Request
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.workspace import Workspace
 
 SLICES = "intake_quirks/ct_dicom_20slices"
-
-
-def slices(count: int, tilt: float = 0.0, axial: bool = True) -> list[Slice]:
-    directions = "1\\0\\0\\0\\1\\0" if axial else "1\\0\\0\\0\\0\\-1"
-    normal = np.array([0.0, 0.0, 1.0]) if axial else np.array([0.0, 1.0, 0.0])
-    found = []
-    for number in range(count):
-        place = normal * 2.5 * number + np.array([tilt * number, 0, 0])
-        tags = {POSITION: "\\".join(str(value) for value in place), DIRECTIONS: directions}
-        found.append(Slice(Path(f"{(number * 3) % count}"), tags, (8, 8, 1)))
-    return found
-
-
-@pytest.mark.parametrize("axial", [True, False])
-def test_slices_are_sorted_by_where_they_lie(axial: bool) -> None:
-    given = slices(7, axial=axial)
-    shuffled = [given[i] for i in (3, 0, 6, 1, 5, 2, 4)]
-    assert _ordered(shuffled).slices == tuple(given)
-
-
-def test_a_tilted_gantry_and_two_slices_in_one_place_are_refused() -> None:
-    with pytest.raises(DataError, match="tilted gantry"):
-        _ordered(slices(5, tilt=1.0))
-    given = slices(5)
-    with pytest.raises(DataError, match="lie in one place"):
-        _ordered([*given, Slice(Path("again"), given[2].tags, (8, 8, 1))])
-    with pytest.raises(DataError, match="are 5 mm, between most slices 2.5 mm".replace(".", r"\.")):
-        _ordered([*given[:2], *given[3:]])
+BY_FOLDERS = {"names": "folders"}
 
 
 @pytest.fixture
@@ -67,7 +38,7 @@ def scans(shared_data: Callable[[str], Path], tmp_path: Path) -> Path:
 
 def test_named_series_are_the_channels_of_a_case(scans: Path, tmp_path: Path) -> None:
     workspace = Workspace.locate(tmp_path / "workspace")
-    request = Request(channels=("venous", "arterial"), labels={"bone": 1}, workers=1)
+    request = Request(channels=("venous", "arterial"), labels={"bone": 1}, workers=1, own=BY_FOLDERS)
     done = import_dataset(scans, workspace, "CT", request=request)
     dataset = load_dataset(done.root)
     assert dataset.channels == ("venous", "arterial")
@@ -86,7 +57,8 @@ def test_every_series_is_a_case_else_and_those_without_a_label_are_kept_apart(
     workspace = Workspace.locate(tmp_path / "workspace")
     (scans / "labels" / "p1.nii.gz").rename(scans / "labels" / "p1_venous.nii.gz")
     (scans / "labels" / "p2.nii.gz").unlink()
-    done = import_dataset(scans, workspace, "CT", request=Request(labels={"bone": 1}, workers=1))
+    request = Request(labels={"bone": 1}, workers=1, own=BY_FOLDERS)
+    done = import_dataset(scans, workspace, "CT", request=request)
     dataset = load_dataset(done.root)
     assert [case.identifier for case in dataset.cases] == ["p1_venous"]
     assert [case.identifier for case in dataset.unlabelled_cases] == [

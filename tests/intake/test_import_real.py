@@ -175,7 +175,8 @@ def test_a_dicom_series_becomes_a_volume_with_its_spacing_origin_and_direction(
     assert done.how == {"DICOM series of 20 slices": 1, "copied": 1}
     dataset = load_dataset(done.root)
     assert dataset.channels == ("CT",)
-    found = sitk.ReadImage(str(dataset.case("patient").images[0]))
+    (case,) = dataset.cases
+    found = sitk.ReadImage(str(case.images[0]))
     assert np.array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(wanted))
     assert found.GetSpacing() == (0.9765625, 0.9765625, 2.0)
     assert (

@@ -25,14 +25,16 @@ def bring_in(job: Job, workspace: Workspace, workers: int | None = None) -> None
     Raises:
         AutosegError: as `import_dataset`.
     """
-    from autoseg.intake.conversion import RECORD, import_dataset
+    from autoseg.intake.conversion import RECORD, hidden, import_dataset
     from autoseg.intake.incoming import Request
+    from autoseg.intake.pseudonyms import Pseudonyms
 
     given = dict(job.given)
     source, layout, groups = Path(given.pop("source")), given.pop("layout"), given.pop("groups", None)
     own = given.pop("options", {})
     record = workspace.raw / job.dataset / RECORD
-    if not source.is_dir() and record.is_file() and read_json(record).get("source") == str(source):
+    known = read_json(record).get("source") if record.is_file() and not source.is_dir() else None
+    if known and known in (str(source), hidden(source, Pseudonyms(workspace.pseudonym_key))):
         log.info("%s is no longer there; %s was made from it.", source, job.dataset)
         return
     request = Request(

@@ -15,6 +15,7 @@ import numpy as np
 from autoseg.data.dicom.headers import pydicom_for, several
 from autoseg.data.dicom.label_objects import LabelObject
 from autoseg.data.dicom.lattice import Lattice
+from autoseg.data.dicom.mask import Mask
 from autoseg.data.dicom.placing import axes_of
 from autoseg.data.dicom.regular import onto_grid
 from autoseg.data.dicom.stack import Stack
@@ -33,7 +34,7 @@ _ONE_PLANE = 0.1
 _MOST_STEPS = 3.1
 
 
-def masks_of(label: LabelObject, stack: Stack, numbers: Sequence[int]) -> dict[int, tuple[Array, float]]:
+def masks_of(label: LabelObject, stack: Stack, numbers: Sequence[int]) -> dict[int, Mask]:
     """Masks of some structures on the grid of a volume.
 
     Args:
@@ -42,8 +43,7 @@ def masks_of(label: LabelObject, stack: Stack, numbers: Sequence[int]) -> dict[i
         numbers: of the structures.
 
     Returns:
-        By number: the mask (z, y, x), and how far, mm, its voxels lie from where they were drawn at most: 0
-        for contours in the planes of the slices.
+        Masks by number. Voxels between contours that were drawn on every second slice count as moved.
 
     Raises:
         ImageError: if the file cannot be read.
@@ -70,9 +70,9 @@ def _contours(found: object, number: int) -> Iterator[Array]:
                 yield points
 
 
-def _filled(contours: Sequence[Array], stack: Stack) -> tuple[Array, float]:
+def _filled(contours: Sequence[Array], stack: Stack) -> Mask:
     if not contours:
-        return np.zeros(stack.placing.shape, bool), 0.0
+        return Mask.empty(stack.placing)
     axes = axes_of(stack.frames)
     normal = _normal(contours)
     if np.linalg.norm(np.cross(normal, axes[:, 2])) > _ACROSS:
@@ -97,7 +97,9 @@ def _filled(contours: Sequence[Array], stack: Stack) -> tuple[Array, float]:
         flat = [(points - np.array(frame.position)) @ axes[:, :2] / frame.spacing[::-1] for points in here]
         source[number] = fill([points[:, ::-1] for points in flat], source.shape[1:])
         apart = max(apart, nearest if source[number].any() else 0.0)
-    return onto_grid(source, stack.placing, labels=True), apart if apart > _ONE_PLANE * step else 0.0
+    outside = int((np.abs(heights[:, None] - slices).min(axis=1) > reach + 1e-3).sum())
+    moved = apart if apart > _ONE_PLANE * step else 0.0
+    return Mask(onto_grid(source, stack.placing, labels=True), moved, outside)
 
 
 def _reach(heights: Array, step: float) -> float:
@@ -161,7 +163,7 @@ def _normal(contours: Sequence[Array]) -> Array:
     return np.asarray(np.linalg.svd(largest - largest.mean(axis=0))[2][2])
 
 
-def _across(contours: Sequence[Array], normal: Array, stack: Stack) -> tuple[Array, float]:
+def _across(contours: Sequence[Array], normal: Array, stack: Stack) -> Mask:
     """Fill contours in planes of their own, in pixels of half the volume's, and take them onto its grid."""
     row = np.linalg.svd(normal[None])[2][1]
     axes = np.column_stack([row, np.cross(normal, row), normal])

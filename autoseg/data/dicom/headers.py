@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +14,18 @@ _AT_MAGIC, _MAGIC = 128, b"DICM"
 # Without a preamble a file begins with an element of one of these groups: the file's own, or identification.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 _REPRESENTATIONS = b"AE AS AT CS DA DS DT FL FD IS LO LT OB OF OW PN SH SL SQ SS ST TM UI UL UN US UT".split()
-_IMPLICIT_LENGTH_BELOW = 1024
+_IMPLICIT_LENGTH_BELOW, _FIRST_ELEMENT_BELOW = 1024, 0x0070
 # Transfer syntaxes without compression; an empty one is that of files without a preamble.
 _AS_THEY_ARE = ("", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+
+# Hounsfield units and activity: what is shown white does not change them.
+IN_UNITS = ("CT", "PT")
 
 # What a header is read for; all else, the pixels too, is passed over.
 TAGS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"),
-    *("PatientID", "PatientName", "PatientBirthDate", "Modality", "SeriesDescription", "SeriesNumber"),
+    *("PatientID", "PatientName", "PatientBirthDate", "OtherPatientIDs", "AccessionNumber"),
+    *("Modality", "SeriesDescription", "SeriesNumber"),
     *("ImageType", "InstanceNumber", "AcquisitionNumber", "Rows", "Columns", "NumberOfFrames"),
     *("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "PixelSpacing", "ImagerPixelSpacing"),
     *("NominalScannedPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"),
@@ -64,6 +69,8 @@ class Header:
         samples: values a voxel; 3 is a picture in colour.
         bits: that a value is stored in.
         syntax: UID of the transfer syntax: how values are stored or compressed; empty if not stated.
+        photometric: what is shown bright: MONOCHROME1 shows the least value white.
+        identities: what tells who the patient is: parts of the name, ids, birth date, accession number.
     """
 
     path: Path
@@ -82,6 +89,13 @@ class Header:
     samples: int
     bits: int
     syntax: str
+    photometric: str
+    identities: tuple[str, ...] = field(repr=False)
+
+    @property
+    def inverted(self) -> bool:
+        """Whether its values are turned round, see `autoseg.data.dicom.voxels`."""
+        return self.photometric == "MONOCHROME1" and self.modality not in IN_UNITS
 
     @property
     def lacking(self) -> int:
@@ -123,8 +137,11 @@ def is_dicom(path: Path) -> bool:
         return True
     if len(head) < _AT_MAGIC or head[:2] not in _FIRST_GROUPS:
         return False
-    length = int.from_bytes(head[4:8], "little")
-    return head[4:6] in _REPRESENTATIONS or (head[3] == 0 and length < _IMPLICIT_LENGTH_BELOW)
+    element, length = (
+        int.from_bytes(head[start : start + size], "little") for start, size in ((2, 2), (4, 4))
+    )
+    implicit = element < _FIRST_ELEMENT_BELOW and length < _IMPLICIT_LENGTH_BELOW
+    return head[4:6] in _REPRESENTATIONS or implicit
 
 
 def read_dataset(path: Path, tags: Sequence[str] | None = None) -> Any:
@@ -177,6 +194,8 @@ def header_of(path: Path, found: Any) -> Header:
             samples=int(found.get("SamplesPerPixel") or 1),
             bits=int(found.get("BitsAllocated") or 0),
             syntax=_of_file(found, "TransferSyntaxUID"),
+            photometric=text_of(found, "PhotometricInterpretation"),
+            identities=_identities(found),
         )
     except (TypeError, ValueError) as problem:
         raise ValueError(f"a value that its type does not allow ({problem})") from None
@@ -204,6 +223,12 @@ def numbers_of(found: Any, keyword: str, count: int) -> tuple[float, ...] | None
     except (TypeError, ValueError):
         return None
     return numbers if len(numbers) == count and all(abs(n) < 1e30 for n in numbers) else None
+
+
+def _identities(found: Any) -> tuple[str, ...]:
+    keys = ("PatientID", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber")
+    names = re.split(r"[\^= ,]+", text_of(found, "PatientName"))
+    return tuple(filter(None, (*names, *(text_of(found, key) for key in keys))))
 
 
 def _of_file(found: Any, keyword: str) -> str:

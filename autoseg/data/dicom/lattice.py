@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoseg.data.dicom.mask import Mask
 from autoseg.data.dicom.placing import Placing
 from autoseg.data.image import Array
 
@@ -32,13 +33,8 @@ class Lattice:
     pixel: tuple[float, float]
     reach: float
 
-    def onto(self, placing: Placing) -> tuple[Array, float]:
-        """The mask on a grid: where a voxel's nearest pixel, of the nearest plane within reach, is set.
-
-        Returns:
-            The mask (z, y, x), and how far its voxels lie from the pixels that they were taken from, mm, at
-            most.
-        """
+    def onto(self, placing: Placing) -> Mask:
+        """The mask on a grid: where a voxel's nearest pixel, of the nearest plane within reach, is set."""
         mask = np.zeros(placing.shape, bool)
         farthest = 0.0
         along = self.positions @ self.axes[:, 2]
@@ -52,7 +48,19 @@ class Lattice:
                 if here.any():
                     beside = self._sample(mask[z], here, world, int(number))
                     farthest = max(farthest, float(np.hypot(beside, apart[here & mask[z]].max(initial=0.0))))
-        return mask, farthest
+        return Mask(mask, farthest, self._outside(placing))
+
+    def _outside(self, placing: Placing) -> int:
+        """Pixels that are set and lie beside the volume by more than half a voxel."""
+        axes = np.reshape(placing.direction, (3, 3)) * np.array(placing.spacing[::-1])
+        count = 0
+        for plane, position in zip(self.planes, self.positions, strict=True):
+            rows, columns = np.nonzero(plane)
+            pixel = np.column_stack([columns * self.pixel[1], rows * self.pixel[0]])
+            index = (position + pixel @ self.axes[:, :2].T - placing.origin) @ np.linalg.inv(axes).T
+            limits = np.array(placing.shape[::-1]) - 0.5
+            count += int(((index < -0.5) | (index > limits)).any(axis=1).sum())
+        return count
 
     def _sample(self, plane: Array, here: Array, world: Array, number: int) -> float:
         """Set the pixels of a slice that a plane covers; how far aside they were at most."""

@@ -14,6 +14,7 @@ from autoseg.data.dicom.frames import Frame, frames_of
 from autoseg.data.dicom.headers import pydicom_for
 from autoseg.data.dicom.label_objects import LabelObject
 from autoseg.data.dicom.lattice import Lattice
+from autoseg.data.dicom.mask import Mask
 from autoseg.data.dicom.placing import axes_of
 from autoseg.data.dicom.regular import onto_grid
 from autoseg.data.dicom.splitting import SAME_PLANE_RAD
@@ -24,9 +25,7 @@ from autoseg.data.image import Array, ImageError
 _SAME_PLACE = 0.05
 
 
-def masks_of(
-    label: LabelObject, stack: Stack, numbers: Sequence[int], threshold: float
-) -> dict[int, tuple[Array, float]]:
+def masks_of(label: LabelObject, stack: Stack, numbers: Sequence[int], threshold: float) -> dict[int, Mask]:
     """Masks of some segments on the grid of a volume.
 
     Args:
@@ -36,7 +35,7 @@ def masks_of(
         threshold: of FRACTIONAL ones: the share from which a voxel belongs.
 
     Returns:
-        By number: the mask (z, y, x), and how far, mm, its voxels were moved at most; 0 if not at all.
+        Masks by number.
 
     Raises:
         ImageError: if the file cannot be read.
@@ -80,17 +79,17 @@ def _of_segment(
     return [frames[k] for k in own], [values[k] >= least for k in own]
 
 
-def _onto(stack: Stack, frames: Sequence[Frame], planes: Sequence[Array]) -> tuple[Array, float]:
+def _onto(stack: Stack, frames: Sequence[Frame], planes: Sequence[Array]) -> Mask:
     filled = [(frame, plane) for frame, plane in zip(frames, planes, strict=True) if plane.any()]
     if not filled:
-        return np.zeros(stack.placing.shape, bool), 0.0
+        return Mask.empty(stack.placing)
     places = _coinciding(stack, [frame for frame, _ in filled])
     if places is not None:
         header = stack.header
         source = np.zeros((len(stack.frames), header.rows, header.columns), bool)
         for place, (_, plane) in zip(places, filled, strict=True):
             source[place] |= plane
-        return onto_grid(source, stack.placing, labels=True), 0.0
+        return Mask(onto_grid(source, stack.placing, labels=True))
     return _lattice(frames, [frame for frame, _ in filled], [plane for _, plane in filled]).onto(
         stack.placing
     )

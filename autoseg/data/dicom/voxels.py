@@ -18,9 +18,6 @@ from autoseg.data.dicom.regular import onto_grid
 from autoseg.data.dicom.stack import Stack
 from autoseg.data.image import Array, ImageError
 
-# Hounsfield units and activity: what is shown white does not change them.
-_IN_UNITS = ("CT", "PT")
-
 
 @dataclass(frozen=True)
 class SeriesVolume:
@@ -86,10 +83,7 @@ def _of_file(path: Any, frames: Sequence[Frame]) -> tuple[Array, Array, bool]:
         found = pydicom.dcmread(path, force=True)
         stored = _stored(pydicom, found, frames)
         padding = _padding(found, stored)
-        turned = (
-            found.get("PhotometricInterpretation") == "MONOCHROME1"
-            and frames[0].header.modality not in _IN_UNITS
-        )
+        turned = frames[0].header.inverted
         if turned:
             bits = int(found.BitsStored)
             top = -1 if found.PixelRepresentation else 2**bits - 1

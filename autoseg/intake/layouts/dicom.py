@@ -1,27 +1,24 @@
-"""DICOM: each series becomes a volume; labels are images of another format, named like the case or beside it.
+"""DICOM: series by their UIDs, each a volume; labels are SEG or RTSTRUCT objects, or images beside them.
 
-By default every series is a case of one channel. With ``--channels T1,T2`` the cases are the folders that
-hold series of these names (the folder's, or the series description).
+By default every series is a case of one channel. With ``--channels T1,FLAIR`` a study is a case, made of the
+series of these names: descriptions, folders, or kinds such as CT.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
-from autoseg.errors import DataError
-from autoseg.intake.dicom_series import (
-    DESCRIPTION,
-    MODALITY,
-    PATIENT,
-    Series,
-    describe,
-    find_series,
-    is_dicom,
-)
+from autoseg.data.dicom import Drawing, Found, LeftOut, find_volumes, is_dicom
+from autoseg.errors import DataError, UsageError
+from autoseg.intake.dicom.cases import SeriesCase, cases_of
+from autoseg.intake.dicom.drawings import Drawings, drawings_for
+from autoseg.intake.dicom.inspection import inspected
+from autoseg.intake.dicom.label_files import files_for, label_of, refuse_short
+from autoseg.intake.dicom.report import notes_on, reasons_of, remarks_on
 from autoseg.intake.incoming import (
     MEDICAL,
     Content,
@@ -30,29 +27,33 @@ from autoseg.intake.incoming import (
     Request,
     ending_of,
     files_below,
-    identifiers,
+    oddities_below,
     some,
-    stem_of,
 )
 from autoseg.intake.label_values import with_labels
 from autoseg.intake.layout import Layout
+from autoseg.intake.pseudonyms import Pseudonyms
 
-# What the planner knows by another name than DICOM does.
-_CHANNELS = {"MR": "MRI", "PT": "PET", "US": "ultrasound"}
 # Files that are searched for DICOM, which no name gives away.
 _SEARCHED = 200
+_OWN_VALUES = {"values": ("", "suv"), "names": ("", "folders")}
 
 
 class Dicom(Layout):
-    """Series of DICOM slices, each a volume."""
+    """Series of DICOM, with labels in SEG, RTSTRUCT or other formats."""
 
     looks_like = "series in folders"
     order = 40
+    options: ClassVar[Mapping[str, str]] = {
+        "threshold": "of FRACTIONAL segmentations, the share from which a voxel belongs; 0.5",
+        "values": "suv: PET in standardised uptake values by body weight",
+        "names": "folders: cases are called as their folders, where these say nothing of the patient",
+    }
 
     def recognise(self, source: Path) -> str:
         """By the first DICOM file."""
-        found = next((path for path in islice(files_below(source), _SEARCHED) if is_dicom(path)), None)
-        return "" if found is None else f"{found.relative_to(source)} is a DICOM file."
+        found = any(is_dicom(path) for path in islice(files_below(source), _SEARCHED) if not ending_of(path))
+        return "it holds DICOM files." if found else ""
 
     def read(self, source: Path, request: Request) -> Incoming:
         """See `read_dicom`."""
@@ -65,147 +66,156 @@ def read_dicom(source: Path, request: Request) -> Incoming:
     Raises:
         DataError: if a series is not whole, a case lacks a channel, or there is neither a label nor a name
             for those that are to be drawn.
+        MissingDependency: without pydicom.
     """
+    _check(request)
     files = list(files_below(source))
-    series, others = find_series([path for path in files if not ending_of(path) and is_dicom(path)])
-    if not series:
-        raise DataError(f"{source} has no DICOM image. Give the folder that the series lie in or below.")
+    found = find_volumes([path for path in files if not ending_of(path)], mend=request.resample)
+    left_out = [LeftOut(path, reason) for path, reason in oddities_below(source)]
+    left_out += found.left_out
+    _refuse_unsound(found, left_out, source)
+    cases, channels = cases_of(found.stacks, request, source, request.pseudonyms or Pseudonyms())
+    taken = {stack for case in cases for stack in case.stacks}
+    left_out += [
+        LeftOut(path, "a series that makes up no case", series=stack.header.series)
+        for stack in found.stacks
+        if stack not in taken
+        for path in stack.files
+    ]
     masks = [path for path in files if ending_of(path) in MEDICAL]
-    cases, channels = _by_channel(series, request, source) if request.channels else _each(series, source)
-    labels = _labels(cases, masks, source)
-    patients = _patients(cases)
-    incoming_cases = tuple(
-        IncomingCase(
-            name,
-            tuple(Content(part.files[0], slices=part.files) for part in parts),
-            Content(labels[name]) if name in labels else None,
-            patients.get(name),
-        )
-        for name, parts in cases.items()
-    )
-    notes = []
-    if others:
-        notes.append(
-            f"{len(others)} DICOM objects hold no image and are left out ({describe(others)}). Segmentations "
-            f"and contours (SEG, RTSTRUCT) have to be converted to NIfTI, named like their case."
-        )
-    if patients:
+    label_files = {} if request.segmentation else files_for(cases, masks, source)
+    for case in cases:
+        refuse_short(case, label_files.get(case.identifier), left_out)
+    drawings = _drawings(cases, found, label_files, request, left_out)
+    left_out += [
+        LeftOut(path, "an image of another format, the label of no case")
+        for path in files
+        if ending_of(path) and path not in label_files.values()
+    ]
+    notes = notes_on(found, list(taken))
+    if any(case.group for case in cases):
         notes.append("Series of one patient are one group; the groups' names say nothing about who it is.")
     incoming = Incoming(
         channels=channels,
         labels={},
         file_ending=".nii.gz",
-        cases=tuple(case for case in incoming_cases if case.label),
-        unlabelled=tuple(case for case in incoming_cases if not case.label),
+        cases=tuple(_incoming(cases, label_files, drawings, request, labelled=True)),
+        unlabelled=tuple(_incoming(cases, label_files, drawings, request, labelled=False)),
         notes=tuple(notes),
-        left_out=(*others, *(path for path in masks if path not in labels.values())),
+        left_out=tuple(each.path for each in left_out),
+        reasons=reasons_of(left_out),
+        remarks=tuple(remarks_on(left_out, source)),
+        private=True,
     )
-    return with_labels(incoming, request) if labels else _to_be_drawn(incoming, request, source)
+    if drawings:
+        return inspected(incoming, drawings, request)
+    return with_labels(incoming, request) if label_files else _to_be_drawn(incoming, request, source, cases)
 
 
-def _to_be_drawn(incoming: Incoming, request: Request, source: Path) -> Incoming:
+def _check(request: Request) -> None:
+    for name, known in _OWN_VALUES.items():
+        if (given := request.own.get(name, "")) not in known:
+            raise UsageError(
+                f"--option {name}={given} is not known. Write {name}={known[1]}, or leave it out."
+            )
+
+
+def _refuse_unsound(found: Found, left_out: Sequence[LeftOut], source: Path) -> None:
+    if found.problems:
+        more = f" ({len(found.problems) - 1} more series are not sound.)" if len(found.problems) > 1 else ""
+        raise type(found.problems[0])(f"{found.problems[0]}{more}")
+    if not found.stacks:
+        listed = "; ".join(remarks_on(left_out, source)[:6])
+        raise DataError(
+            f"{source} has no DICOM image that makes a volume. Give the folder that the series lie in or "
+            f"below.{f' Left out: {listed}.' if listed else ''}"
+        )
+
+
+def _drawings(
+    cases: Sequence[SeriesCase],
+    found: Found,
+    label_files: Mapping[str, Path],
+    request: Request,
+    left_out: list[LeftOut],
+) -> Drawings | None:
+    """Labels of SEG and RTSTRUCT objects, where no label files are there or objects are chosen."""
+    if not found.segmentations:
+        if request.segmentation:
+            raise UsageError("There is no SEG or RTSTRUCT to choose from. Import without --segmentation.")
+        return None
+    if not label_files:
+        drawings = drawings_for(cases, found.segmentations, request)
+        left_out += drawings.left_out
+        if request.segmentation and not drawings.of_case:
+            listed = some([str(label) for label in found.segmentations], 6)
+            raise DataError(
+                f"No segmentation is called {', '.join(request.segmentation)}. There are {listed}."
+            )
+        return drawings if drawings.of_case else None
+    drawn = (
+        drawings_for(cases, found.segmentations, replace(request, labels={})).of_case
+        if len(label_files) < len(cases)
+        else {}
+    )
+    if only := [
+        case.name for case in cases if case.identifier in drawn and case.identifier not in label_files
+    ]:
+        raise DataError(
+            f"{len(label_files)} cases have label files, and {len(only)} only a SEG or RTSTRUCT: "
+            f"{some(only)}. Take the latter for all with --segmentation NAME, or add the files."
+        )
+    left_out += [
+        LeftOut(label.header.path, "a SEG or RTSTRUCT beside label files (--segmentation NAME takes it)")
+        for label in found.segmentations
+    ]
+    return None
+
+
+def _incoming(
+    cases: Sequence[SeriesCase],
+    label_files: Mapping[str, Path],
+    drawings: Drawings | None,
+    request: Request,
+    labelled: bool,
+) -> list[IncomingCase]:
+    suv = request.own.get("values") == "suv"
+    found = []
+    for case in cases:
+        label = _label(case, label_files, drawings.of_case if drawings else {}, request)
+        if bool(label) is labelled:
+            images = tuple(
+                Content(stack.header.path, stack=stack, suv=suv and stack.header.modality == "PT")
+                for stack in case.stacks
+            )
+            found.append(IncomingCase(case.identifier, images, label, case.group or None))
+    return found
+
+
+def _label(
+    case: SeriesCase, label_files: Mapping[str, Path], drawings: Mapping[str, Drawing], request: Request
+) -> Content | None:
+    if case.identifier in label_files:
+        return label_of(case, label_files[case.identifier], request)
+    drawing = drawings.get(case.identifier)
+    return Content(drawing.parts[0].label.header.path, drawing=drawing) if drawing and drawing.parts else None
+
+
+def _to_be_drawn(incoming: Incoming, request: Request, source: Path, cases: Sequence[SeriesCase]) -> Incoming:
     if not request.labels:
         raise DataError(
-            f"{source} has no labels. Put them beside the series, or into labels/, as CASE.nii.gz (here "
-            f"{incoming.unlabelled[0].identifier}.nii.gz). To import images that are still to be annotated, "
-            f"say what will be drawn: --labels NAME=1. To segment them with a model: autoseg predict."
+            f"{source} has no labels: no SEG or RTSTRUCT of these series, and no image beside them. Put "
+            f"labels beside the series, or into labels/, as CASE.nii.gz (here {cases[0].name}.nii.gz). To "
+            f"import images that are still to be annotated, say what will be drawn: --labels NAME=1. To "
+            f"segment them with a model: autoseg predict."
         )
     labels = {name: number for number, name in enumerate(request.labels, 1)}
     drawn = ", ".join(f"{name} ({value})" for name, value in labels.items())
     note = f"There are no labels yet: draw {drawn} and save them in labelsTr."
-    return Incoming(
-        layout=incoming.layout,
-        channels=incoming.channels,
+    return replace(
+        incoming,
         labels={"background": 0, **labels},
-        file_ending=incoming.file_ending,
         cases=incoming.unlabelled,
+        unlabelled=(),
         notes=(*incoming.notes, note),
-        left_out=incoming.left_out,
     )
-
-
-def _each(series: Sequence[Series], source: Path) -> tuple[dict[str, tuple[Series, ...]], tuple[str, ...]]:
-    """Every series is a case, named by its folder, and by its number there if it is not alone."""
-    kinds = Counter(each.tag(MODALITY) for each in series)
-    if len(kinds) > 1:
-        listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.items())
-        names = sorted({_called(each) for each in series})
-        raise DataError(
-            f"{source} has series of several kinds: {listed}. Say which make up a case: --channels NAME,NAME "
-            f"with names of folders or series; there are {some(names, 12)}."
-        )
-    in_folder = Counter(each.folder for each in series)
-    numbers = Counter[Path]()
-    names = []
-    for each in series:
-        parts = each.folder.relative_to(source).parts or (source.name,)
-        numbers[each.folder] += 1
-        number = f"_{numbers[each.folder]}" if in_folder[each.folder] > 1 else ""
-        names.append("_".join(parts) + number)
-    names = identifiers(names, [each.folder for each in series])
-    (kind,) = kinds
-    channel = _CHANNELS.get(kind, kind or "image")
-    return {name: (each,) for name, each in zip(names, series, strict=True)}, (channel,)
-
-
-def _by_channel(
-    series: Sequence[Series], request: Request, source: Path
-) -> tuple[dict[str, tuple[Series, ...]], tuple[str, ...]]:
-    found: dict[Path, dict[str, Series]] = {}
-    for each in series:
-        for channel in request.channels:
-            if channel in (each.folder.name, each.tag(DESCRIPTION)):
-                place = each.folder.parent if channel == each.folder.name else each.folder
-                first = found.setdefault(place, {}).setdefault(channel, each)
-                if first is not each:
-                    raise DataError(f"{place} has two series {channel}. Put one of them elsewhere.")
-    for place, parts in found.items():
-        if lacking := [channel for channel in request.channels if channel not in parts]:
-            raise DataError(f"{place} has no series {lacking[0]}. Add it, or import without this case.")
-    if not found:
-        names = sorted({_called(each) for each in series})
-        raise DataError(f"No series is called {request.channels[0]}. There are {some(names, 12)}.")
-    wanted = ["_".join(place.relative_to(source).parts) or source.name for place in found]
-    names = identifiers(wanted, list(found))
-    cases = {
-        name: tuple(parts[channel] for channel in request.channels)
-        for name, parts in zip(names, found.values(), strict=True)
-    }
-    return cases, request.channels
-
-
-def _called(series: Series) -> str:
-    return series.tag(DESCRIPTION) or series.folder.name
-
-
-def _labels(cases: Mapping[str, tuple[Series, ...]], masks: Sequence[Path], source: Path) -> dict[str, Path]:
-    """The label of each case: a file of its name anywhere, or the only one in its folder."""
-    by_name: dict[str, list[Path]] = {}
-    for path in masks:
-        bare = re.sub(
-            r"[_. -]+(mask|seg|segmentation|label|labels|gt)$", "", stem_of(path), flags=re.IGNORECASE
-        )
-        for name in {stem_of(path), bare}:
-            by_name.setdefault(name, []).append(path)
-    found = {}
-    for name, parts in cases.items():
-        place = parts[0].folder if len(parts) == 1 else parts[0].folder.parent
-        beside = (
-            [path for path in masks if path.parent == place] if place != source or len(cases) == 1 else []
-        )
-        wanted = by_name.get(name) or by_name.get(place.name) or beside
-        if len(wanted) > 1:
-            raise DataError(f"{some(wanted)} could each be the label of {name}. Leave one.")
-        if wanted:
-            found[name] = wanted[0]
-    return found
-
-
-def _patients(cases: Mapping[str, tuple[Series, ...]]) -> dict[str, str]:
-    """Case to a number for its patient, where some patient has several cases and all are known."""
-    known = {name: parts[0].tag(PATIENT) for name, parts in cases.items()}
-    counts = Counter(known.values())
-    if "" in counts or counts.most_common(1)[0][1] == 1:
-        return {}
-    numbers = {patient: f"patient_{number:04d}" for number, patient in enumerate(counts, 1)}
-    return {name: numbers[patient] for name, patient in known.items()}

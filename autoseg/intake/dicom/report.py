@@ -1,0 +1,50 @@
+"""What an import of DICOM says: notes without a word on patients or paths, and remarks that name files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from autoseg.data.dicom import Found, LeftOut, Stack
+from autoseg.intake.incoming import some
+
+
+def notes_on(found: Found, stacks: Sequence[Stack]) -> list[str]:
+    """What was done to the series that are taken; stands in the record."""
+    notes = []
+    if found.copies:
+        notes.append(
+            f"{found.copies} frames are copies of others (the same object in two files) and are dropped."
+        )
+    if tilted := [stack.placing.tilt_mm for stack in stacks if stack.placing.sideways]:
+        notes.append(
+            f"{len(tilted)} series lie tilted (the gantry's), up to {max(tilted):.3g} mm from first to last "
+            f"slice. They are resampled onto upright grids, each slice within its own plane."
+        )
+    if uneven := [stack for stack in stacks if not stack.placing.even]:
+        more = sum(stack.placing.shape[0] - len(stack.frames) for stack in uneven)
+        notes.append(
+            f"{len(uneven)} series have uneven distances between slices. They are interpolated onto even "
+            f"ones ({more:+d} slices)."
+        )
+    if parts := sum(bool(stack.part) for stack in stacks):
+        kinds = some(sorted({stack.part for stack in stacks if stack.part}), 6)
+        notes.append(f"Some series hold several volumes ({kinds}); each of the {parts} is one of its own.")
+    if inverted := sum(stack.header.inverted for stack in stacks):
+        notes.append(
+            f"{inverted} series are stored with white as the least value (MONOCHROME1) and are turned round."
+        )
+    return notes
+
+
+def remarks_on(left_out: Sequence[LeftOut], source: Path) -> list[str]:
+    """What was left out, by reason, with some of the files; for the terminal alone."""
+    by_reason: dict[str, list[Path]] = {}
+    for each in left_out:
+        by_reason.setdefault(each.reason, []).append(each.path.relative_to(source))
+    return [f"{len(paths)} x {reason}: {some(paths)}" for reason, paths in by_reason.items()]
+
+
+def reasons_of(left_out: Sequence[LeftOut]) -> Mapping[Path, str]:
+    """File to the reason that it is left out."""
+    return {each.path: each.reason for each in left_out}
