@@ -90,9 +90,9 @@ def read_itk_image(content: Content) -> Any:
     """A medical image with SimpleITK, the volume and the position in its header chosen."""
 
     if content.stack or content.drawing or content.tilted:
-        from autoseg.intake.dicom.volumes import itk_image
+        from autoseg.intake.dicom.volumes import itk_volume
 
-        return itk_image(content)
+        return itk_volume(content)
     try:
         if content.volume is None and content.orientation is None:
             return itk_image(content.source)

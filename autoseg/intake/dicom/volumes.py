@@ -10,7 +10,7 @@ from autoseg.data.dicom.suv import suv_factor
 from autoseg.intake.incoming import Content
 
 
-def itk_image(content: Content) -> Any:
+def itk_volume(content: Content) -> Any:
     """The voxels of a content that is a volume of DICOM, or labels upon one.
 
     Raises:
