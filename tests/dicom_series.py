@@ -97,10 +97,10 @@ def shapes(count: int = 9, rows: int = 26, columns: int = 34) -> np.ndarray:
     labels[near < 1] = OUTER
     labels[((k - 4) / 1.6) ** 2 + ((r - 9) / 2.4) ** 2 + ((c - 9) / 2.2) ** 2 < 1] = INNER
     labels[((k - 3) / 2.2) ** 2 + ((r - 13) / 2.7) ** 2 + ((c - 17) / 3.1) ** 2 < 1] = 0
-    labels[5, 22, 29] = OUTER
+    labels[min(5, count - 1), 22, 29] = OUTER
     labels[2:4, 23:25, 4] = OUTER
-    labels[6, 4:10, -3:] = OUTER
-    labels[5, 12:14, 28:30] = np.eye(2, dtype=np.uint8)  # two voxels that touch at a corner
+    labels[min(6, count - 1), 4:10, -3:] = OUTER
+    labels[min(5, count - 1), 12:14, 28:30] = np.eye(2, dtype=np.uint8)  # two voxels that touch at a corner
     return labels
 
 

@@ -253,7 +253,8 @@ def predict_command(
         typer.Argument(metavar="MODEL", help="A run's folder: trainer__plan__configuration; or a bundle."),
     ],
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A folder of images, channels as _0000, ...")
+        Path,
+        typer.Argument(metavar="INPUT", help="A folder of images, channels as _0000, ...; or DICOM series."),
     ],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder.")],
     more: Annotated[
@@ -263,6 +264,15 @@ def predict_command(
     mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
     step_size: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, in patches.")] = 0.5,
     postprocessing: Annotated[bool, typer.Option(help="Apply the rules beside the model.")] = True,
+    to: Annotated[
+        str, typer.Option("--to", help="What DICOM series become: nifti, dicom-seg or rtstruct.")
+    ] = "nifti",
+    seg_type: Annotated[
+        str, typer.Option("--seg-type", help="Of dicom-seg: binary, or labelmap (few viewers open it).")
+    ] = "binary",
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Interpolate DICOM series with uneven distances of slices.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever is in OUTPUT.")] = False,
     quality: Annotated[bool, typer.Option(help="Say of each how good it will be.")] = True,
     device: Device = "auto",
@@ -272,10 +282,12 @@ def predict_command(
     """Segment images with a trained model, or with several; folds and models are averaged.
 
     What cannot be predicted is named, the rest is done, and the exit status is 1. A file in OUTPUT is
-    retained if the same model and options made it of the same images.
+    retained if the same model and options made it of the same images. Of DICOM every series that the model
+    takes is a case; results lie on its own slices and are named by its identifier.
 
     Example: `autoseg predict autoseg_workspace/results/Dataset004_Hippocampus/nnunet__... images/ out/`
     """
+    from autoseg.data.dicom_objects.result import Form
     from autoseg.pipeline.single_stages import predict_folder
 
     start(quiet)
@@ -290,6 +302,8 @@ def predict_command(
         overwrite=overwrite,
         postprocessing=postprocessing,
         quality=quality,
+        form=Form(to, seg_type),
+        mend=resample,
     )
     if as_json:
         print_json(
@@ -297,11 +311,14 @@ def predict_command(
                 "predictions": [str(path) for path in done.files],
                 "retained": [str(path) for path in done.retained],
                 "left_out": [{"file": str(each.path), "reason": each.reason} for each in done.left_out],
+                "passed_over": [{"file": str(each.path), "reason": each.reason} for each in done.passed_over],
             }
         )
     else:
         old = f", {len(done.retained)} of them there before: same model, options and images"
         typer.echo(f"{len(done.files)} segmentations in {output}{old if done.retained else ''}")
+    for each in () if quiet else done.passed_over:
+        typer.echo(f"passed over: {each}", err=True)
     for each in done.left_out:
         typer.echo(f"left out: {each}", err=True)
     if done.left_out:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,11 +53,13 @@ class Predicted:
         files: the segmentations, in the order of the cases.
         retained: those of them that were there: made of the same images by the same model and options.
         left_out: cases and files without a segmentation, each with the reason.
+        passed_over: what lies beside them and is none of the model's, each with the reason.
     """
 
     files: tuple[Path, ...]
     retained: tuple[Path, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    passed_over: tuple[LeftOut, ...] = ()
 
     def __iter__(self) -> Iterator[Path]:
         """The segmentations, as `predict_cases` gave them before it said what it leaves out."""
@@ -64,6 +67,21 @@ class Predicted:
 
     def __len__(self) -> int:
         return len(self.files)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A segmentation to be made.
+
+    Attributes:
+        case: its name and its files.
+        target: the file to write.
+        run: makes and writes it; gives in letters how the image is stored where it had to be turned, else "".
+    """
+
+    case: Case
+    target: Path
+    run: Callable[[], str]
 
 
 def predict_cases(
@@ -94,27 +112,45 @@ def predict_cases(
         RunError: if a segmentation would be replaced that was not made here, before any is predicted.
     """
     ending, output = model.dataset_json["file_ending"], Path(output)
-    files, retained, left_out = [], [], []
+    left_out: list[LeftOut] = []
     if isinstance(cases, (str, Path)):
-        inputs = inputs_of(Path(cases), ending, _channels_of(model))
+        inputs = inputs_of(Path(cases), ending, channels_of(model))
         cases, left_out = inputs.cases, [*inputs.left_out]
-    targets = {case.identifier: output / f"{case.identifier}{ending}" for case in cases}
+    targets = [output / f"{case.identifier}{ending}" for case in cases]
+    tasks = [
+        Task(case, target, partial(_predict, model, case, target, assessor))
+        for case, target in zip(cases, targets, strict=True)
+    ]
+    done = carry_out(tasks, model, output, maker=maker, overwrite=overwrite, assessor=assessor)
+    return replace(done, left_out=(*left_out, *done.left_out))
+
+
+def carry_out(
+    tasks: Sequence[Task],
+    model: Predictor,
+    output: Path,
+    *,
+    maker: Mapping[str, Any] | None,
+    overwrite: bool,
+    assessor: Assessor | None,
+) -> Predicted:
+    """Make segmentations, those that are there and fresh excepted; see `predict_cases` for the rest."""
+    files, retained, left_out = [], [], []
     history = History(output, maker or {})
     if not overwrite:
-        history.refuse_foreign(list(targets.values()))
+        history.refuse_foreign([task.target for task in tasks])
     turned: Counter[str] = Counter()
     without = 0
     try:
-        with progress.stage("Predict", total=len(cases)) as advance:
-            for case in cases:
-                target = targets[case.identifier]
+        with progress.stage("Predict", total=len(tasks)) as advance:
+            for case, target, run in ((task.case, task.target, task.run) for task in tasks):
                 if maker is not None and not overwrite and history.is_fresh(case, target):
                     retained.append(target)
                     files.append(target)
                     without += assessor is not None and not assessor.retain(case.identifier)
                 else:
                     try:
-                        turned[_predict(model, case, target, assessor)] += 1
+                        turned[run()] += 1
                         history.add(case, target)
                         files.append(target)
                     except DataError as problem:
@@ -135,7 +171,7 @@ def predict_cases(
 def _predict(model: Predictor, case: Case, target: Path, assessor: Assessor | None = None) -> str:
     """Predict one case; in letters how the file is stored, where it had to be turned."""
     raw = finite(images.read_images(case.images, model.reader), case.images)
-    channels = _channels_of(model)
+    channels = channels_of(model)
     if len(raw.array) != len(channels):
         raise DataError(
             f"{case.images[0]} has {len(raw.array)} channels, but the model takes {len(channels)} "
@@ -149,21 +185,40 @@ def _predict(model: Predictor, case: Case, target: Path, assessor: Assessor | No
             case.images[0],
             beside.name,
         )
-    turn = turned_as_learnt(raw, model.orientation)
+    segmentation, code = segmented(model, raw, model.orientation, case.identifier, assessor)
+    images.write_segmentation(segmentation, target, raw.properties, model.reader)
+    return code
+
+
+def segmented(
+    model: Predictor,
+    raw: images.Image,
+    orientation: Mapping[str, Any],
+    name: str,
+    assessor: Assessor | None = None,
+) -> tuple[np.ndarray[Any, Any], str]:
+    """The segmentation of a raw image on its grid, and in letters how it is stored where it had to be turned.
+
+    Args:
+        model: predicts an image that is stored as those are that it learnt from.
+        raw: (channels, z, y, x).
+        orientation: how these are stored, see `autoseg.data.orientation`.
+        name: of the case.
+        assessor: see `predict_cases`.
+    """
+    turn = turned_as_learnt(raw, orientation)
     taken = raw if turn is None else turn.image
     if assessor is None:
         segmentation = model.segment_image(taken)
     else:
         evidence = assessor.evidence()
         segmentation = model.segment_image(taken, evidence)
-        assessor.add(case.identifier, taken, segmentation, evidence)
-    if turn is not None:
-        segmentation = turn.back.apply(segmentation)
-    images.write_segmentation(segmentation, target, raw.properties, model.reader)
-    return "" if turn is None else turn.code
+        assessor.add(name, taken, segmentation, evidence)
+    return (segmentation, "") if turn is None else (turn.back.apply(segmentation), turn.code)
 
 
-def _channels_of(model: Predictor) -> list[str]:
+def channels_of(model: Predictor) -> list[str]:
+    """The names of a model's channels."""
     names = model.dataset_json.get("channel_names", model.dataset_json.get("modality", {}))
     return [str(name) for name in names.values()]
 

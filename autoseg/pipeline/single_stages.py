@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoseg import __version__
 from autoseg.bundle.archive import is_bundle
 from autoseg.data.dataset import load_dataset
+from autoseg.data.dicom_objects.maker import Maker
+from autoseg.data.dicom_objects.result import Form
+from autoseg.data.dicom_objects.series_inputs import is_series
 from autoseg.data.folds import Fold, chosen_folds
 from autoseg.errors import UsageError
 from autoseg.pipeline.prepare import fingerprinted, planned, prepare
@@ -134,15 +138,31 @@ def predict_folder(
     overwrite: bool = False,
     postprocessing: bool = True,
     quality: bool = True,
+    form: Form | None = None,
+    mend: bool = False,
 ) -> Predicted:
     """Segment every case of a folder with all trained folds of a model, or of several together.
 
     A bundle predicts by itself, on the processor and without torch. Files of the folder that cannot be
     predicted are left out and named; a segmentation that is in the output already is retained only if the
-    same model and options made it of the same images.
+    same model and options made it of the same images. Where the source is DICOM, its series are the cases.
 
     Where it is known how good the model is on cases that it has not seen, the output says of each case how
     good it will be; with several models it does not.
+
+    Args:
+        model: a model's folder, or a bundle.
+        source: a folder of images, or DICOM: a folder or a file.
+        output: folder; created if need be.
+        device: where to compute.
+        mirroring: whether to average over mirrored copies.
+        step_size: of the sliding window, in patches.
+        more: further models.
+        overwrite: replace whatever is in the output.
+        postprocessing: whether the rules beside the model are applied.
+        quality: whether it is said how good predictions will be.
+        form: of the results of DICOM series; NIfTI if not given.
+        mend: whether series with uneven distances between slices are interpolated.
 
     Raises:
         DataError: if the folder holds no case that the model takes.
@@ -150,18 +170,40 @@ def predict_folder(
         UsageError: if the models are of different labels or channels, or a bundle is to join others.
     """
     from autoseg.inference.inputs import inputs_of
-    from autoseg.inference.predict import predict_cases
+    from autoseg.inference.predict import channels_of, predict_cases
 
     loaded, hashes = _loaded((model, *more), device, mirroring, step_size, postprocessing)
-    about = loaded.dataset_json
-    channels = about.get("channel_names", about.get("modality", {}))
-    inputs = inputs_of(source, about["file_ending"], [str(name) for name in channels.values()])
-    maker: dict[str, Any] = {"models": hashes, "mirroring": mirroring, "step_size": step_size}
+    ending, form = loaded.dataset_json["file_ending"], form or Form()
+    options: dict[str, Any] = {"mirroring": mirroring, "step_size": step_size}
     if not postprocessing:
-        maker["postprocessing"] = False
+        options["postprocessing"] = False
+    maker = {"models": hashes, **options}
     assessor = assessor_of([model, *more], loaded, output) if quality else None
+    if is_series(source, ending):
+        from autoseg.inference.predict_dicom import predict_series
+
+        algorithm = Maker.of([model_name(path) for path in (model, *more)], __version__, hashes, options)
+        return predict_series(
+            loaded,
+            source,
+            output,
+            form=form,
+            algorithm=algorithm,
+            maker=maker,
+            mend=mend,
+            overwrite=overwrite,
+            assessor=assessor,
+        )
+    form.check_plain(source)
+    inputs = inputs_of(source, ending, channels_of(loaded))
     done = predict_cases(loaded, inputs.cases, output, maker=maker, overwrite=overwrite, assessor=assessor)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
+
+
+def model_name(path: Path) -> str:
+    """What stands for a model in a result: data set and run, or the name of a bundle."""
+    folder = path.resolve()
+    return folder.stem if is_bundle(path) else f"{folder.parent.name} {folder.name}"
 
 
 def assessor_of(models: Sequence[Path], loaded: Predictor, output: Path) -> Assessor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,25 @@ import pytest
 from dicom_readers import complaints, contour_masks, dcmqi_places, near, seg_places, seg_references
 from dicom_series import DATASET_JSON, PLANES, Series, shapes, write_series
 
-from autoseg.data.codes import ANATOMY, TISSUE, parse_coded
+from autoseg.data.codes import ANATOMY, TISSUE, codes_of, parse_coded
+from autoseg.data.dataset_json import labels_from_json
 from autoseg.data.dicom import find_volumes
 from autoseg.data.dicom_objects.contours import outlines
 from autoseg.data.dicom_objects.maker import Maker
 from autoseg.data.dicom_objects.segmentation import write_segmentation_object
 from autoseg.data.dicom_objects.source import Source
 from autoseg.data.dicom_objects.structure_set import write_structure_set
-from autoseg.data.dicom_objects.structures import structures_of
+from autoseg.data.dicom_objects.structures import Structure, structures_of
 from autoseg.errors import DataError, UsageError
 
 MAKER = Maker("Dataset900_Test nnunet", "0.1.0", "ab" * 32, {"mirroring": True})
-STRUCTURES = structures_of({**DATASET_JSON, "codes": {"outer": "SCT 10200004 Liver"}})
+
+
+def structures(dataset_json: Mapping[str, Any]) -> tuple[Structure, ...]:
+    return structures_of(labels_from_json(dataset_json), codes_of(dataset_json))
+
+
+STRUCTURES = structures({**DATASET_JSON, "codes": {"outer": "SCT 10200004 Liver"}})
 REGIONS = {
     **DATASET_JSON,
     "labels": {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3},
@@ -144,18 +152,18 @@ def _code(item: Any) -> str:
 
 
 def test_regions_overlap_in_a_binary_seg_and_in_contours_alone(tmp_path: Path) -> None:
-    series, structures = write_series(tmp_path / "in"), structures_of(REGIONS)
-    assert [(each.name, each.values) for each in structures] == [("whole", (1, 2)), ("core", (2,))]
+    series, regions = write_series(tmp_path / "in"), structures(REGIONS)
+    assert [(each.name, each.values) for each in regions] == [("whole", (1, 2)), ("core", (2,))]
     source, path = source_of(series), tmp_path / "out.dcm"
-    write_segmentation_object(series.labels, path, source, structures, MAKER)
+    write_segmentation_object(series.labels, path, source, regions, MAKER)
     places = seg_places(path)
     assert near(places["whole"]) == near(series.places(series.labels > 0))
     assert near(places["core"]) == near(series.places(series.labels == 2))
     assert complaints(path) == ""
-    write_structure_set(series.labels, path, source, structures, MAKER)
+    write_structure_set(series.labels, path, source, regions, MAKER)
     assert np.array_equal(contour_masks(path, series)["whole"], series.labels > 0)
     with pytest.raises(UsageError, match="overlap"):
-        write_segmentation_object(series.labels, path, source, structures, MAKER, "labelmap")
+        write_segmentation_object(series.labels, path, source, regions, MAKER, "labelmap")
 
 
 def test_a_tilted_series_gets_its_own_planes(tmp_path: Path) -> None:
@@ -179,17 +187,38 @@ def test_some_frames_of_a_file_keep_their_numbers(tmp_path: Path) -> None:
     assert near(seg_places(path)["outer"]) == near(series.places(wanted))
 
 
-@pytest.mark.parametrize("missing", ["FrameOfReferenceUID", "StudyInstanceUID"])
-def test_a_series_without_what_an_object_names_is_refused(missing: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", ["FrameOfReferenceUID", "StudyInstanceUID", "SeriesInstanceUID"])
+def test_a_series_without_an_identifier_gets_the_same_one_each_time(
+    missing: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     series = write_series(tmp_path / "in")
     for path in series.folder.iterdir():
         found = pydicom.dcmread(path)
-        delattr(found, missing)
+        setattr(found, missing, "")
         found.save_as(path)
-    source = source_of(series)
+    seg, contours = tmp_path / "seg.dcm", tmp_path / "rt.dcm"
+    write_segmentation_object(series.labels, seg, source_of(series), STRUCTURES, MAKER)
+    write_structure_set(series.labels, contours, source_of(series), STRUCTURES, MAKER)
+    assert f"has no {missing}" in caplog.text
+    one, other = pydicom.dcmread(seg), pydicom.dcmread(contours)
+    (place,) = other.ReferencedFrameOfReferenceSequence
+    (study,) = place.RTReferencedStudySequence
+    (same,) = study.RTReferencedSeriesSequence
+    assert one.StudyInstanceUID == other.StudyInstanceUID == study.ReferencedSOPInstanceUID
+    assert one.FrameOfReferenceUID == place.FrameOfReferenceUID
+    assert one.ReferencedSeriesSequence[0].SeriesInstanceUID == same.SeriesInstanceUID
+    assert complaints(seg) == complaints(contours) == ""
+
+
+def test_a_picture_without_a_place_is_refused(tmp_path: Path) -> None:
+    series = write_series(tmp_path / "in", labels=shapes(1), modality="US")
+    (path,) = series.folder.iterdir()
+    found = pydicom.dcmread(path)
+    del found.ImagePositionPatient
+    found.save_as(path)
     for write in (write_segmentation_object, write_structure_set):
-        with pytest.raises(DataError, match=missing):
-            write(series.labels, tmp_path / "out.dcm", source, STRUCTURES, MAKER)
+        with pytest.raises(DataError, match="does not state where it lies"):
+            write(series.labels, tmp_path / "out.dcm", source_of(series), STRUCTURES, MAKER)
     assert not list(tmp_path.glob("*.dcm"))
 
 
@@ -203,8 +232,7 @@ def test_a_series_without_a_patient_is_written(tmp_path: Path) -> None:
     seg, contours = tmp_path / "seg.dcm", tmp_path / "rt.dcm"
     write_segmentation_object(series.labels, seg, source_of(series), STRUCTURES, MAKER)
     write_structure_set(series.labels, contours, source_of(series), STRUCTURES, MAKER)
-    # What is left is what the series itself lacks for a table of contents.
-    assert all("DICOMDIR" in line for path in (seg, contours) for line in complaints(path).splitlines())
+    assert complaints(seg) == complaints(contours) == ""
 
 
 @pytest.mark.parametrize(
@@ -220,7 +248,7 @@ def test_a_series_without_a_patient_is_written(tmp_path: Path) -> None:
 )
 def test_codes_that_are_none_are_refused(codes: Any, word: str) -> None:
     with pytest.raises(DataError, match=word):
-        structures_of({**DATASET_JSON, "codes": codes})
+        codes_of({**DATASET_JSON, "codes": codes})
 
 
 def test_a_category_may_be_given() -> None:

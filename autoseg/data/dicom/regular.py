@@ -69,7 +69,8 @@ def _moved(plane: Array, by: tuple[float, float], placing: Placing, outside: flo
     """A slice moved along rows and columns onto a larger canvas."""
     from scipy.ndimage import affine_transform
 
-    shift = -np.divide(by, placing.spacing[1:])
+    # Without the noise of rounding, by which the outermost rows and columns would lie outside.
+    shift = np.round(-np.divide(by, placing.spacing[1:]), 6)
     result: Array = affine_transform(
         plane if labels else plane.astype(np.float64),
         np.ones(2),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from autoseg.errors import DISTRIBUTION
+from autoseg.system.files import digest
 
 MANUFACTURER = "autoseg"
 PRODUCT = DISTRIBUTION
@@ -29,6 +30,14 @@ class Maker:
     version: str
     model_hash: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, names: Sequence[str], version: str, hashes: Sequence[str], options: Mapping[str, Any]
+    ) -> Maker:
+        """Of one model, or of several that predict together, whose hashes are hashed once more."""
+        one = hashes[0] if len(hashes) == 1 else digest(list(hashes))
+        return cls(" + ".join(names), version, one, dict(options))
 
     @property
     def algorithm(self) -> str:

@@ -33,7 +33,7 @@ def check_kind(kind: str, structures: Sequence[Structure]) -> None:
     """
     if kind not in KINDS:
         raise UsageError(f"There is no kind {kind!r} of SEG. Choose one of {', '.join(KINDS)}.")
-    if kind == "labelmap" and overlap(tuple(structures)):
+    if kind == "labelmap" and overlap(structures):
         raise UsageError(
             "The model's regions overlap, and a SEG of the kind labelmap holds one structure a voxel. Choose "
             "the kind binary."
@@ -62,13 +62,13 @@ def write_segmentation_object(
         kind: one of `KINDS`.
 
     Raises:
-        DataError: if the series lacks what an object has to name: study, frame of reference.
+        DataError: if the series does not say where it lies.
         MissingDependency: without highdicom.
         UsageError: see `check_kind`.
     """
     hd = _highdicom()
     check_kind(kind, structures)
-    source.check_named()
+    source.check_placed()
     with warnings.catch_warnings():
         # What it warns of is meant: empty results, and values that the source has.
         warnings.simplefilter("ignore")
@@ -105,7 +105,7 @@ def _highdicom() -> Any:
 
 def _pixels(labels: Array, structures: Sequence[Structure]) -> Array:
     """One number a voxel where structures are apart, else (slice, row, column, structure)."""
-    if overlap(tuple(structures)):
+    if overlap(structures):
         return np.stack([each.mask(labels) for each in structures], axis=-1)
     kind = np.uint8 if len(structures) < 256 else np.uint16
     number = np.zeros(int(max(labels.max(initial=0), *(max(s.values) for s in structures))) + 1, kind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,10 @@ _PRESENT = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
 )
+# What a result has to name of its source.
+_NAMED = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,23 +49,17 @@ class Source:
         found: Array = np.asarray(place.position, float) + along_rows + along_columns
         return found
 
-    def check_named(self) -> None:
-        """See that the series has the identifiers that an object upon it names.
+    def check_placed(self) -> None:
+        """See that the series says where it lies.
 
         Raises:
-            DataError: naming the one that it lacks.
+            DataError: if it does not.
         """
         if not self.slices[0].placed:
             raise DataError(
                 f"{self.slices[0]} does not state where it lies, which a DICOM result has to. Write NIfTI "
                 f"(--to nifti)."
             )
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
-            if not self.first.get(keyword):
-                raise DataError(
-                    f"{self.slices[0].header.path} has no {keyword}, which a DICOM result has to name. "
-                    f"Write NIfTI (--to nifti), or export the series again."
-                )
 
     @cached_property
     def datasets(self) -> dict[Path, Any]:
@@ -70,16 +70,39 @@ class Source:
         """
         pydicom = pydicom_for("Writing DICOM")
         found = {}
-        for path in dict.fromkeys(each.header.path for each in self.slices):
+        for each in self.slices:
+            path = each.header.path
+            if path in found:
+                continue
             try:
                 read = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             except (OSError, pydicom.errors.InvalidDicomError) as problem:
                 raise DataError(f"{path} can no longer be read ({problem}). Restore the series.") from None
+            # Some programs that take out identities leave these in the file's own group alone.
+            read.SOPClassUID, read.SOPInstanceUID = each.sop_class, each.sop_instance
             for keyword in _PRESENT:
                 if keyword not in read:
                     setattr(read, keyword, "")
             found[path] = read
+        self._identify(found)
         return found
+
+    def _identify(self, datasets: Mapping[Path, Any]) -> None:
+        """Give identifiers to a series that lacks some: always the same ones, made of those of its images."""
+        from pydicom.uid import generate_uid
+
+        first = min(str(read.SOPInstanceUID) for read in datasets.values())
+        lacking = [name for name in _NAMED if any(not read.get(name) for read in datasets.values())]
+        for name in lacking:
+            made = generate_uid(entropy_srcs=[name, first])
+            for read in datasets.values():
+                setattr(read, name, made)
+        if lacking:
+            log.warning(
+                "%s has no %s. The result names made ones; an archive will not file it with the series.",
+                self.slices[0].header.path.parent,
+                " and no ".join(lacking),
+            )
 
     @property
     def first(self) -> Any:

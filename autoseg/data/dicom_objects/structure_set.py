@@ -47,11 +47,11 @@ def write_structure_set(
         maker: the algorithm.
 
     Raises:
-        DataError: if the series lacks what an object has to name: study, frame of reference.
+        DataError: if the series does not say where it lies.
         MissingDependency: without pydicom or scikit-image.
     """
     pydicom = pydicom_for("Writing DICOM")
-    source.check_named()
+    source.check_placed()
     found = _object(source, maker)
     contours, sets, observations = [], [], []
     for each in structures:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from autoseg.data.codes import UNKNOWN, Coded, codes_of
-from autoseg.data.dataset_json import labels_from_json
+from autoseg.data.codes import UNKNOWN, Coded
 from autoseg.data.image import Array
+from autoseg.data.labels import Labels
 
 # Each hue is this part of a circle after the one before it: the golden ratio keeps any number of them apart.
 _TURN = 0.618034
@@ -45,23 +44,23 @@ class Structure:
         return found
 
 
-def structures_of(dataset_json: Mapping[str, Any]) -> tuple[Structure, ...]:
+def structures_of(labels: Labels, codes: Mapping[str, Coded]) -> tuple[Structure, ...]:
     """The structures that a data set's models predict; neither the background nor the ignore label is one.
 
-    Raises:
-        DataError: if labels or codes are wrong.
+    Args:
+        labels: labels or regions.
+        codes: what some of them are, by name.
     """
-    labels, codes = labels_from_json(dataset_json), codes_of(dataset_json)
-    named = labels.structures.items()
+    named = list(labels.structures.items())
     if not labels.has_regions:
-        named = sorted(named, key=lambda each: each[1])  # type: ignore[assignment]
+        named.sort(key=lambda each: each[1])
     return tuple(
         Structure(number, name, values, codes.get(name, UNKNOWN))
         for number, (name, values) in enumerate(named, 1)
     )
 
 
-def overlap(structures: tuple[Structure, ...]) -> bool:
+def overlap(structures: Sequence[Structure]) -> bool:
     """Whether one voxel may belong to two of them."""
     values = [value for structure in structures for value in structure.values]
     return len(values) != len(set(values))

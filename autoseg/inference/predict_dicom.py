@@ -1,0 +1,115 @@
+"""Prediction of DICOM series: read as they are, written back onto their own slices."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autoseg.data.codes import codes_of
+from autoseg.data.dataset import Case, labels_from_json
+from autoseg.data.dicom.stack import Stack
+from autoseg.data.dicom.voxels import read_volume
+from autoseg.data.dicom_objects.maker import Maker
+from autoseg.data.dicom_objects.result import Form, image_of
+from autoseg.data.dicom_objects.series_inputs import SeriesCase, series_in
+from autoseg.data.dicom_objects.structures import Structure, structures_of
+from autoseg.data.image import finite
+from autoseg.inference.inputs import LeftOut
+from autoseg.inference.predict import Predicted, Predictor, Task, carry_out, channels_of, segmented
+from autoseg.trust.assess import Assessor
+
+log = logging.getLogger(__name__)
+
+# How nnU-Net's reorienting readers give every image: to the right, to the front, upwards; rows in LPS.
+_RAS = {"codes": {"RAS": 1}, "directions": [[-1, 0, 0], [0, -1, 0], [0, 0, 1]], "otherwise": 0}
+
+
+def predict_series(
+    model: Predictor,
+    source: Path,
+    output: Path,
+    *,
+    form: Form,
+    algorithm: Maker,
+    maker: Mapping[str, Any] | None = None,
+    mend: bool = False,
+    overwrite: bool = False,
+    assessor: Assessor | None = None,
+) -> Predicted:
+    """Predict the series of a folder or file that a model takes, and write one result each.
+
+    A result is named by the identifier of its series.
+
+    Args:
+        model: see `load_model`.
+        source: a folder, looked through at any depth, or a multi-frame file.
+        output: folder; created if need be.
+        form: what is written.
+        algorithm: what stands in a DICOM object about the model.
+        maker: see `predict_cases`.
+        mend: whether series with uneven distances between slices are interpolated.
+        overwrite: see `predict_cases`.
+        assessor: see `predict_cases`.
+
+    Raises:
+        DataError: if there is no series that the model takes, or codes of its data set are wrong.
+        MissingDependency: without the extra ``dicom``.
+        RunError: see `predict_cases`.
+        UsageError: if the form cannot hold the model's structures.
+    """
+    about = model.dataset_json
+    structures = structures_of(labels_from_json(about), codes_of(about))
+    form.check(structures)
+    inputs = series_in(source, channels_of(model), model.reader, mend)
+    task = partial(_task, model, output, form, structures, algorithm, assessor)
+    known = None if maker is None else {**maker, "to": form.to, "seg_type": form.seg_type, "mend": mend}
+    tasks = [task(case) for case in inputs.cases]
+    done = carry_out(tasks, model, output, maker=known, overwrite=overwrite, assessor=assessor)
+    return Predicted(
+        done.files,
+        done.retained,
+        (*(LeftOut(*each) for each in inputs.left_out), *done.left_out),
+        tuple(LeftOut(*each) for each in inputs.passed_over),
+    )
+
+
+def _task(
+    model: Predictor,
+    output: Path,
+    form: Form,
+    structures: tuple[Structure, ...],
+    algorithm: Maker,
+    assessor: Assessor | None,
+    case: SeriesCase,
+) -> Task:
+    target = output / f"{case.name}{form.ending}"
+
+    def run() -> str:
+        image = finite(image_of(read_volume(case.stack)), case.stack.files[:1])
+        reorienting = model.reader.endswith("WithReorient")
+        stored = _RAS if reorienting else model.orientation
+        labels, code = segmented(model, image, stored, case.name, assessor)
+        form.write(labels, target, case.stack, image, structures, algorithm)
+        _tell_resampled(case.stack, form)
+        return "" if reorienting else code
+
+    return Task(Case(case.name, case.stack.files, None), target, run)
+
+
+def _tell_resampled(stack: Stack, form: Form) -> None:
+    """Say that a series was predicted on another grid than its own."""
+    placing = stack.placing
+    if placing.plain:
+        return
+    why = f"a tilted gantry ({placing.tilt_mm:.3g} mm from first to last)" if placing.sideways else ""
+    uneven = "" if placing.even else "uneven distances between its slices"
+    back = "lies on that grid" if form.to == "nifti" else "was brought back onto its own slices"
+    log.warning(
+        "%s has %s. It was resampled to an upright, even grid to be predicted; the result %s.",
+        stack,
+        " and ".join(filter(None, (why, uneven))),
+        back,
+    )
