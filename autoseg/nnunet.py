@@ -99,11 +99,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         _check_sums(path)
         with torch.serialization.safe_globals([reconstruct, np.dtype, *scalars]):
             checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    # Nothing gets through: a torn file makes an unpickler raise nearly anything.
-    except Exception as problem:
-        raise RunError(f"{path} cannot be read as a checkpoint: {problem}") from None
-    if not isinstance(checkpoint, dict) or "network_weights" not in checkpoint:
-        raise RunError(f"{path} is not a checkpoint of autoseg or nnU-Net: it has no network_weights.")
+    except Exception as problem:  # an unpickler on foreign bytes: whatever it stumbles over, the file is bad
+        said = " ".join(str(problem).split())[:200] or type(problem).__name__
+        raise RunError(
+            f"{path} cannot be read as a checkpoint ({said}). Restore it from its source, or train again."
+        ) from None
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("network_weights"), dict):
+        raise RunError(
+            f"{path} is not a checkpoint of autoseg or nnU-Net: it has no network_weights. Give "
+            f"a file that a training wrote (checkpoint_final.pth)."
+        )
     return checkpoint
 
 

@@ -71,6 +71,10 @@ def _weight(make: Callable[[torch.Tensor], Any]) -> Callable[[Checkpoint], Any]:
     return change
 
 
+def _without_first(content: Checkpoint) -> None:
+    del content["network_weights"][_first_weight(content)]
+
+
 class Runs:
     """What runs when it is unpickled."""
 
@@ -87,7 +91,7 @@ def checkpoints(rng: random.Random) -> Iterator[Edge]:
     for key in (*keys, "optimizer_state", "logging", "current_epoch"):
         wanted: Any = "refusal" if key in keys[:3] else "either"
         yield Edge(
-            "checkpoints", f"no {key}", _rewritten(lambda c, key=key: c.pop(key, None) and None), wanted
+            "checkpoints", f"no {key}", _rewritten(lambda c, key=key: {k: v for k, v in c.items() if k != key}), wanted
         )
         for number, value in enumerate(VALUES):
             yield Edge("checkpoints", f"{key} {number}", _rewritten(_set(key, value)), "either")
@@ -101,7 +105,7 @@ def checkpoints(rng: random.Random) -> Iterator[Edge]:
         "sparse": _weight(lambda t: torch.zeros(3, 3).to_sparse()),
         "expanded": _weight(lambda t: torch.zeros(1).expand(10**9)),
         "a list": _weight(lambda t: t.tolist()),
-        "missing": lambda c: c["network_weights"].pop(_first_weight(c)) and None,
+        "missing": _without_first,
         "one more": lambda c: c["network_weights"].__setitem__("extra.weight", torch.zeros(3)),
         "renamed": lambda c: c.__setitem__(
             "network_weights", {f"x.{k}": v for k, v in c["network_weights"].items()}

@@ -73,7 +73,7 @@ def tried(edge: Edge, folder: Path) -> Tried:
     before = dict(_outside(folder))
     status, used = _forked(attempt, folder)
     output, errors = ((folder / name).read_text("utf-8", "replace") for name in ("stdout", "stderr"))
-    memory, cpu = used.ru_maxrss * 1024 / 1e6 - _resident_mb(), used.ru_utime + used.ru_stime
+    memory, cpu = used.ru_maxrss * 1024 / 1e6 - _own_bytes(1) / 1e6, used.ru_utime + used.ru_stime
     how = _verdict(edge, status, output, errors)
     if how in ("result", "refused"):
         how = _limits(memory, cpu) or _touched(before, folder) or _torn(folder) or _wrong(edge, folder, how)
@@ -81,9 +81,10 @@ def tried(edge: Edge, folder: Path) -> Tried:
     return Tried(edge.kind, edge.name, how in ("result", "refused"), how, words, round(memory), round(cpu, 2))
 
 
-def _resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / 1e6
+def _own_bytes(which: int) -> int:
+    """Memory of this process: 0 all that is mapped, 1 what is resident."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[which])
+    return pages * resource.getpagesize()
 
 
 def _forked(attempt: Attempt, folder: Path) -> tuple[int | None, resource.struct_rusage]:
@@ -117,6 +118,9 @@ def _child(attempt: Attempt, folder: Path) -> None:
         tempfile.tempdir = str(scratch)
         for name, number in (("stdout", 1), ("stderr", 2)):
             os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        # Beyond 4 GB an input has failed; the machine has other work.
+        most = _own_bytes(0) + 4 * 10**9
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S * 3, MOST_CPU_S * 3))
         status = _run(attempt)
     finally:

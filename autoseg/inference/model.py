@@ -18,6 +18,8 @@ from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
 from autoseg.errors import RunError
 from autoseg.inference.sliding_window import predict_logits, predict_slabs
+from autoseg.inference.trained import fill, read_trained
+from autoseg.names import shown
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing
@@ -178,12 +180,13 @@ def load_model(
     dataset_json = read_json(folder / "dataset.json", RunError)
     document = read_json(folder / "plans.json", RunError)
     plan, manager = Plan.from_json(document), nnunet.plans_manager(document)
-    networks, axes, trainer, name = [], (), "", ""
+    networks: list[torch.nn.Module] = []
+    axes: tuple[int, ...] = ()
+    trainer, name = "", ""
     paths = [predicting_checkpoints(folder / f"fold_{fold}") for fold in folds or trained_folds(folder)]
     for path in (path for several in paths for path in several):
-        checkpoint = nnunet.read_checkpoint(path)
-        trainer, name = checkpoint["trainer_name"], checkpoint["init_args"]["configuration"]
-        axes = tuple(checkpoint.get("inference_allowed_mirroring_axes") or ())
+        trained = read_trained(path, plan)
+        trainer, name, axes = trained.trainer, trained.configuration, trained.mirror_axes
         labels = manager.get_label_manager(dataset_json)
         network = trainer_of(trainer, plan, folder).build_network_architecture(
             manager,
@@ -192,7 +195,7 @@ def load_model(
             labels.num_segmentation_heads,
             False,
         )
-        network.load_state_dict(checkpoint["network_weights"])
+        fill(network, trained)
         if device.type == "cpu" and not as_trained:
             prepare_for_cpu(network)
             network.to(memory_format=channels_last(plan.configuration(name).dimensions))
@@ -244,5 +247,11 @@ def trainer_of(name: str, plan: Plan, folder: Path) -> type[Any]:
         return plugins.trainer_of_plan(name, file, f"The model {folder}")
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-    found: type[Any] = recursive_find_trainer_class_by_name(name)
+    try:
+        found: type[Any] = recursive_find_trainer_class_by_name(name)
+    except RuntimeError:
+        raise RunError(
+            f"The model {folder} was trained by {shown(name)}, which neither autoseg nor nnU-Net has. "
+            f"Install what brings it, or name its folder in {nnunet.EXTENSION_VARIABLE}."
+        ) from None
     return found

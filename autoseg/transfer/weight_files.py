@@ -129,7 +129,7 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         content = read_checkpoint(path)  # nnU-Net's hold numpy numbers, which are allowed there
-    except (RuntimeError, EOFError, OSError) as problem:
+    except Exception as problem:  # an unpickler on foreign bytes: whatever it stumbles over, the file is bad
         raise RunError(f"{path} cannot be read as weights: {problem}. Fetch or write it again.") from None
     if not isinstance(content, Mapping):
         raise RunError(f"{path} holds a {type(content).__name__}; expected a state dict or a checkpoint.")
@@ -138,7 +138,11 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
 
 def _tensors(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     entry = next((content[key] for key in _ENTRIES if isinstance(content.get(key), Mapping)), content)
-    tensors = {_unwrapped(name): value for name, value in entry.items() if isinstance(value, Tensor)}
+    tensors = {
+        _unwrapped(name): value
+        for name, value in entry.items()
+        if isinstance(value, Tensor) and isinstance(name, str)
+    }
     if not tensors:
         raise RunError(
             f"{path} holds no weights: its entries are {', '.join(map(str, list(content)[:8]))}. Expected a "
