@@ -91,7 +91,10 @@ def checkpoints(rng: random.Random) -> Iterator[Edge]:
     for key in (*keys, "optimizer_state", "logging", "current_epoch"):
         wanted: Any = "refusal" if key in keys[:3] else "either"
         yield Edge(
-            "checkpoints", f"no {key}", _rewritten(lambda c, key=key: {k: v for k, v in c.items() if k != key}), wanted
+            "checkpoints",
+            f"no {key}",
+            _rewritten(lambda c, key=key: {k: v for k, v in c.items() if k != key}),
+            wanted,
         )
         for number, value in enumerate(VALUES):
             yield Edge("checkpoints", f"{key} {number}", _rewritten(_set(key, value)), "either")

@@ -16,6 +16,7 @@ import numpy as np
 
 from autoseg.data import intensities
 from autoseg.data.components import Components, components_of, summary
+from autoseg.data.fingerprint_document import check_fingerprint
 from autoseg.data.geometry import nonzero_box, slices
 from autoseg.data.image import voxel_size
 from autoseg.data.orientation import Directions, directions_of, summary_of
@@ -76,23 +77,21 @@ class Fingerprint:
         """Read a fingerprint of autoseg or of nnU-Net.
 
         Raises:
-            DataError: if an entry is missing.
+            DataError: listing the entries that are missing or wrong.
         """
-        try:
-            return cls(
-                spacings=tuple(map(tuple, document["spacings"])),
-                shapes_after_crop=tuple(map(tuple, document["shapes_after_crop"])),
-                intensities={
-                    int(channel): dict(values)
-                    for channel, values in document["foreground_intensity_properties_per_channel"].items()
-                },
-                relative_size_after_crop=document["median_relative_size_after_cropping"],
-                class_sizes=document.get("class_sizes", {}),
-                hash=document.get("hash", ""),
-                orientation=document.get("orientation", {}),
-            )
-        except KeyError as missing:
-            raise DataError(f"The fingerprint has no entry {missing}. Extract it again.") from None
+        check_fingerprint(document)
+        return cls(
+            spacings=tuple(map(tuple, document["spacings"])),
+            shapes_after_crop=tuple(map(tuple, document["shapes_after_crop"])),
+            intensities={
+                int(channel): dict(values)
+                for channel, values in document["foreground_intensity_properties_per_channel"].items()
+            },
+            relative_size_after_crop=document["median_relative_size_after_cropping"],
+            class_sizes=document.get("class_sizes", {}),
+            hash=document.get("hash", ""),
+            orientation=document.get("orientation", {}),
+        )
 
     def save(self, path: Path) -> None:
         """Write the fingerprint, whole or not at all."""

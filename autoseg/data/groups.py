@@ -68,7 +68,8 @@ def read_groups(path: Path) -> dict[str, str]:
             raise GroupsError(f"{path}, line {line}: case {case!r} has the group {group!r}. Fill in both.")
         if groups.setdefault(case, group) != group:
             raise GroupsError(
-                f"{path}, line {line}: case {case!r} is in the groups {groups[case]!r} and {group!r}."
+                f"{path}, line {line}: case {case!r} is in the groups {groups[case]!r} and {group!r}. "
+                f"Leave one of the two lines."
             )
     return groups
 

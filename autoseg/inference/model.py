@@ -16,7 +16,7 @@ from autoseg.architectures import channels_last, prepare_for_cpu
 from autoseg.bundle.tiles import tile_starts
 from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
-from autoseg.errors import RunError
+from autoseg.errors import AutosegError, PlanError, RunError
 from autoseg.inference.sliding_window import predict_logits, predict_slabs
 from autoseg.inference.trained import fill, read_trained
 from autoseg.names import shown
@@ -180,6 +180,7 @@ def load_model(
     dataset_json = read_json(folder / "dataset.json", RunError)
     document = read_json(folder / "plans.json", RunError)
     plan, manager = Plan.from_json(document), nnunet.plans_manager(document)
+    labels_from_json(dataset_json)
     networks: list[torch.nn.Module] = []
     axes: tuple[int, ...] = ()
     trainer, name = "", ""
@@ -187,14 +188,7 @@ def load_model(
     for path in (path for several in paths for path in several):
         trained = read_trained(path, plan)
         trainer, name, axes = trained.trainer, trained.configuration, trained.mirror_axes
-        labels = manager.get_label_manager(dataset_json)
-        network = trainer_of(trainer, plan, folder).build_network_architecture(
-            manager,
-            manager.get_configuration(name),
-            len(dataset_json.get("channel_names", dataset_json.get("modality", {}))),
-            labels.num_segmentation_heads,
-            False,
-        )
+        network = _built(trainer_of(trainer, plan, folder), manager, name, dataset_json, folder)
         fill(network, trained)
         if device.type == "cpu" and not as_trained:
             prepare_for_cpu(network)
@@ -211,6 +205,33 @@ def load_model(
         averages_probabilities=any(len(several) > 1 for several in paths),
         postprocessing=Postprocessing.of_model(folder),
     )
+
+
+def _built(
+    trainer: type[Any], manager: Any, configuration: str, dataset_json: Mapping[str, Any], folder: Path
+) -> torch.nn.Module:
+    """The network of a plan, without its weights.
+
+    Raises:
+        PlanError: if the plan's numbers make none.
+    """
+    try:
+        network: torch.nn.Module = trainer.build_network_architecture(
+            manager,
+            manager.get_configuration(configuration),
+            len(dataset_json.get("channel_names") or dataset_json.get("modality") or {}),
+            manager.get_label_manager(dataset_json).num_segmentation_heads,
+            False,
+        )
+    except AutosegError:
+        raise
+    except Exception as problem:  # constructors of other packages with numbers of a file: whatever they raise
+        said = " ".join(str(problem).split())[:200]
+        raise PlanError(
+            f"{folder / 'plans.json'} makes no network ({type(problem).__name__}: {said}). Restore it "
+            f"from its source, beside the checkpoints that were trained with it."
+        ) from problem
+    return network
 
 
 def trained_folds(folder: Path) -> list[str]:

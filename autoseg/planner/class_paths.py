@@ -40,7 +40,12 @@ def check_class_paths(name: str, architecture: Mapping[str, Any]) -> None:
     own = _trusted()
     _check(name, "the network", architecture["network_class_name"], (*NETWORKS, *own))
     for key in architecture["_kw_requires_import"]:
-        value = architecture["arch_kwargs"].get(key)
+        if key not in architecture["arch_kwargs"]:
+            raise PlanError(
+                f"The configuration {name!r} of the plan wants {shown(key)} imported (_kw_requires_import), "
+                f"which arch_kwargs has not. Correct the file."
+            )
+        value = architecture["arch_kwargs"][key]
         if value is not None:
             _check(name, key, value, (*PARTS, *own))
 

@@ -7,7 +7,7 @@ folders) has its type and its bounds.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError, field_validator
@@ -19,6 +19,7 @@ from autoseg.planner.class_paths import check_class_paths
 MOST_CONFIGURATIONS = 64
 MOST_CHANNELS = 4096
 MOST_LISTED = 4
+LARGEST_OF_NETWORK = 2**13
 
 Millimetres = Annotated[float, Field(gt=0, lt=1e5, allow_inf_nan=False)]
 Voxels = Annotated[StrictInt, Field(ge=1, le=2**20)]
@@ -32,6 +33,15 @@ class _Architecture(BaseModel):
     network_class_name: DottedPath
     arch_kwargs: dict[str, Any]
     kw_requires_import: list[str] = Field(alias="_kw_requires_import")
+
+    @field_validator("arch_kwargs")
+    @classmethod
+    def _within_bounds(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Numbers of a network are channels, sizes and rates: a huge one takes all memory at once."""
+        for number in _numbers(value):
+            if not abs(number) <= LARGEST_OF_NETWORK:
+                raise ValueError(f"a network's numbers are at most {LARGEST_OF_NETWORK}, not {number:g}")
+        return value
 
 
 class _Configuration(BaseModel):
@@ -129,6 +139,14 @@ def check_configuration(name: str, entry: Mapping[str, Any]) -> None:
             f"The configuration {name!r} of the plan has {schemes} normalization_schemes and {masks} entries "
             f"in use_mask_for_norm. Each channel needs one of both. Correct the file."
         )
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(each)
 
 
 def _file_name(value: str) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 from autoseg.errors import UsageError
+from autoseg.names import shown
+
+LONGEST_S = 366 * 24 * 3600
+MOST_GB = 10**6
 
 
 def parse_duration(text: str | None) -> float | None:
@@ -15,14 +19,16 @@ def parse_duration(text: str | None) -> float | None:
     """
     if text is None:
         return None
-    bare = re.fullmatch(r"\d+(\.\d+)?", text)
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
+    bare = re.fullmatch(r"[0-9]+(\.[0-9]+)?", text)
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smh])", text)
     if bare:
         seconds = float(text) * 60
     elif parts and "".join(number + unit for number, unit in parts) == text:
         seconds = sum(float(number) * {"s": 1, "m": 60, "h": 3600}[unit] for number, unit in parts)
     else:
-        raise UsageError(f"{text!r} is not a duration. Write 90s, 30m, 2h or 1h30m.")
+        raise UsageError(f"{shown(text)} is not a duration. Write 90s, 30m, 2h or 1h30m.")
+    if seconds > LONGEST_S:
+        raise UsageError(f"The budget {shown(text)} is longer than a year. Give a time such as 10m.")
     if seconds <= 0:
         raise UsageError(f"The budget {text!r} is nothing. Give a time above zero, such as 10m.")
     return seconds
@@ -41,6 +47,6 @@ def parse_memory(text: str | None) -> float | None:
         value = float(number)
     except ValueError:
         value = 0.0
-    if value <= 0:
-        raise UsageError(f"{text!r} is not an amount of memory. Write 8GB.")
+    if not 0 < value <= MOST_GB:
+        raise UsageError(f"{shown(text)} is not an amount of memory. Write 8GB.")
     return value

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,21 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_bounded(path: Path, most: int = LARGEST_BYTES) -> bytes:
+    """The content of a file; of a pipe or a device nothing is read, which could be without end.
+
+    Raises:
+        OSError: if it cannot be opened.
+        DocumentError: if it is no file, or has more than `most` bytes.
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
+        raise DocumentError("it is a pipe or a device, not a file")
+    if about.st_size > most:
+        raise DocumentError(f"it has {about.st_size / 2**20:.0f} MiB, more than {most // 2**20}")
+    return path.read_bytes()
+
+
 def read_json(path: Path, error: type[AutosegError] = DataError, finite: bool = True) -> Any:
     """Read a JSON document.
 
@@ -80,9 +96,7 @@ def read_json(path: Path, error: type[AutosegError] = DataError, finite: bool = 
         AutosegError: one of the given class, if the file is missing, cannot be opened or is not JSON.
     """
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise DocumentError(f"it has more than {LARGEST_BYTES // 2**20} MiB")
-        return parse_json(path.read_bytes(), finite)
+        return parse_json(read_bounded(path), finite)
     except FileNotFoundError:
         raise error(f"There is no file {path}. Check the path.") from None
     except OSError as problem:

@@ -7,6 +7,8 @@ import io
 from pathlib import Path
 
 from autoseg.errors import AutosegError, DataError
+from autoseg.system.documents import DocumentError
+from autoseg.system.files import read_bounded
 
 LARGEST_BYTES = 256 * 2**20
 
@@ -32,13 +34,13 @@ def read_table(
         taken off; a cell that is missing is empty.
     """
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise error(f"{path} has more than {LARGEST_BYTES // 2**20} MiB. Give a table of cases.")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bounded(path, LARGEST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise error(f"There is no file {path}. Check the path.") from None
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}. Give a file that you may read.") from None
+    except DocumentError as problem:
+        raise error(f"{path} is no table that can be read: {problem}. Give a table of cases.") from None
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not a text file in UTF-8: {problem}. Save it as CSV in UTF-8.") from None
     if "\0" in text:

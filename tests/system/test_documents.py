@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,17 @@ def test_what_is_no_table_is_told_with_its_path(tmp_path: Path, content: bytes, 
     with pytest.raises(DataError, match=words) as caught:
         read_table(path)
     assert "t.csv" in str(caught.value)
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="a pipe or a device"):
+        read_json(tmp_path / "pipe")
+    with pytest.raises(DataError, match="a pipe or a device"):
+        read_table(tmp_path / "pipe")
+
+
+def test_a_device_without_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="a pipe or a device"):
+        read_json(tmp_path / "endless")

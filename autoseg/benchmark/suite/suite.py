@@ -12,8 +12,12 @@ from autoseg import plugins
 from autoseg.benchmark.suite.model import DEMO, Axes, DatasetEntry, Pattern, Resources, Suite, dataset_entries
 from autoseg.benchmark.suite.yaml_document import Document, explain, read_document
 from autoseg.errors import UsageError
+from autoseg.system.documents import DocumentError
+from autoseg.system.files import read_bounded
 from autoseg.system.option_values import nearest
 from autoseg.tailoring.spec_text import read_spec
+
+LARGEST_BYTES = 4 * 2**20
 
 __all__ = [
     "DEMO",
@@ -41,7 +45,10 @@ def load_suite(source: Path | str, datasets: Sequence[str] = ()) -> Suite:
     """
     path = find_suite(source)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, LARGEST_BYTES).decode("utf-8-sig")
+    except (OSError, DocumentError) as problem:
+        said = problem.strerror if isinstance(problem, OSError) else problem
+        raise UsageError(f"{path} cannot be read: {said}. Give a YAML file that you may read.") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not text in UTF-8. Give a YAML file.") from None
     suite = parse_suite(text, path)

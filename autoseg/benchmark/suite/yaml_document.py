@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from autoseg.errors import UsageError
+from autoseg.names import shown
 from autoseg.system.option_values import nearest
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Where = tuple[Any, ...]
 MOST_ALIASES = 10_000
+DEEPEST = 64
 MAPPING, SEQUENCE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 
 
@@ -52,11 +54,17 @@ def read_document(text: str, name: str) -> Document:
     Raises:
         UsageError: for what is not YAML, or a key that is there twice; with file and line.
     """
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError as problem:
+        said = " ".join(str(problem).split())
+        raise UsageError(f"{name} is not YAML: {said}. Give a text file in UTF-8.") from None
     reader = _Reader(loader, name)
     try:
         node = loader.get_single_node()
         content = reader.read(node, ()) if node else None
+    except RecursionError:
+        raise UsageError(f"{name} is nested deeper than {DEEPEST} levels. Write it flatter.") from None
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
         line = mark.line + 1 if mark else 1
@@ -79,6 +87,8 @@ class _Reader:
         self._open: list[yaml.Node] = []
 
     def read(self, node: yaml.Node, where: Where) -> Any:
+        if len(self._open) >= DEEPEST:
+            raise UsageError(self._at(node, f"it is nested deeper than {DEEPEST} levels. Write it flatter."))
         if node in self._open or len(self.lines) > MOST_ALIASES:
             raise UsageError(
                 f"{self.name}, line {node.start_mark.line + 1}: aliases that contain themselves, or too many "
@@ -92,19 +102,43 @@ class _Reader:
             if isinstance(node, yaml.SequenceNode) and node.tag == SEQUENCE:
                 return [self.read(item, (*where, i)) for i, item in enumerate(node.value)]
             if isinstance(node, yaml.ScalarNode):
-                return self.loader.construct_object(node)
-            raise UsageError(f"{self.name}, line {node.start_mark.line + 1}: {node.tag} is not allowed here.")
+                return self._scalar(node)
+            raise UsageError(self._at(node, f"{node.tag} is not allowed here. Leave the tag out."))
         finally:
             self._open.pop()
+
+    def _at(self, node: yaml.Node, message: str) -> str:
+        return f"{self.name}, line {node.start_mark.line + 1}: {message}"
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        """A text, a number or a truth value; YAML's dates and bytes are none of these."""
+        try:
+            value = self.loader.construct_object(node)
+        except yaml.YAMLError:
+            raise
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+            # How its constructors stumble over what does not fit a tag.
+            kind = node.tag.rpartition(":")[2]
+            raise UsageError(
+                self._at(node, f"{shown(node.value)} is not a value of YAML's kind {kind!r}. Correct it.")
+            ) from None
+        if not isinstance(value, str | int | float | None):
+            kind = type(value).__name__
+            raise UsageError(
+                self._at(node, f"{shown(node.value)} is a {kind} to YAML. Put it into quotes to have a text.")
+            )
+        return value
 
     def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[Any, Any]:
         written = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         self.loader.flatten_mapping(node)  # resolves "<<"
         found: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = self.loader.construct_object(key_node)
-            if not isinstance(key, str | int | float | bool | None):
-                raise UsageError(f"{self.name}, line {key_node.start_mark.line + 1}: a key is one word.")
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise UsageError(
+                    self._at(key_node, "a key is one word, not a list or a mapping. Write a name.")
+                )
+            key = self._scalar(key_node)
             if written.count(key_node.value) > 1:
                 line = key_node.start_mark.line + 1
                 raise UsageError(f"{self.name}, line {line}: {key!r} is there twice. Keep one of them.")
@@ -123,8 +157,14 @@ def explain(document: Document, error: ValidationError, model: type[BaseModel]) 
         # Several at one place, or in it, are the branches of what may be one thing or another.
         place = where[:-1] if where[:-1] in located else where
         located.setdefault(place, []).append(_message(finding, where, model))
-    lines = [document.located(where, "; or ".join(dict.fromkeys(all_))) for where, all_ in located.items()]
+    lines = [document.located(where, _sentence(dict.fromkeys(all_))) for where, all_ in located.items()]
     return UsageError("\n".join(lines))
+
+
+def _sentence(messages: Iterable[str]) -> str:
+    """Messages of one place as a sentence, with what to do where none of them says it."""
+    text = "; or ".join(messages)
+    return text if text.endswith((".", "?")) else f"{text}. Correct this entry."
 
 
 def _internal(part: str | int) -> bool:
@@ -139,11 +179,18 @@ def _message(finding: Mapping[str, Any], where: Where, model: type[BaseModel]) -
         return f"there is no such key.{nearest(str(where[-1]), names)} Choose from {', '.join(names)}."
     if kind == "missing":
         return "this key is missing. Add it."
+    if kind == "model_type":
+        names = list(_model_at(model, where).model_fields)
+        return f"{_short(value)}: expected a mapping with keys of {', '.join(names)}. Write one."
     message = str(finding["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if kind == "value_error":
         return message
-    shown = repr(value)
-    return f"{shown if len(shown) < 80 else shown[:77] + '...'}: {message[0].lower() + message[1:]}"
+    return f"{_short(value)}: {message[0].lower() + message[1:]}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else text[:77] + "..."
 
 
 def _model_at(model: type[BaseModel], where: Where) -> type[BaseModel]:

@@ -42,7 +42,8 @@ def records_from_summary(path: Path, origin: Origin, raw: RawData | None = None)
     by_case: dict[str, list[Score]] = {}
     for number, entry in enumerate(entries, 1):
         where = f"{path}, case {number}"
-        by_case[_case(entry, where)] = _scores(entry["metrics"], names, where)
+        case = _case(entry, where)
+        by_case[case] = _scores(entry["metrics"], names, where)
     keys = {key: names.get(key, _text(key)) for entry in entries for key in map(_values, entry["metrics"])}
     settings = {"structures": {name: list(key) for key, name in keys.items()}}
     reason = f"voxel counts read from nnU-Net's {path.name}; how it was made is not known here"

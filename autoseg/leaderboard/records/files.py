@@ -13,7 +13,7 @@ from autoseg.errors import DataError
 from autoseg.leaderboard.records.record import SCHEMA, UNKNOWN_FOLD, Cost, Quality, Record, Status
 from autoseg.metrics import declare
 from autoseg.system.documents import DocumentError, parse_json
-from autoseg.system.files import write_text
+from autoseg.system.files import read_bounded, write_text
 
 __all__ = [
     "FILE_NAME",
@@ -82,7 +82,10 @@ def read_records(path: Path) -> list[Record]:
     """
     records = []
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path).decode("utf-8")
+    except (OSError, DocumentError) as problem:
+        said = problem.strerror if isinstance(problem, OSError) else problem
+        raise DataError(f"{path} cannot be read: {said}. Give a file of records that you may read.") from None
     except UnicodeDecodeError as problem:
         raise DataError(f"{path} is not a text file in UTF-8: {problem}. Give a file of records.") from None
     for number, line in enumerate(text.splitlines(), 1):
@@ -99,7 +102,7 @@ def _parse(line: str, where: str, path: Path) -> Record:
     except DocumentError as problem:
         raise DataError(f"{where}: this is not JSON ({problem}). Write the record again.") from None
     if not isinstance(content, dict):
-        raise DataError(f"{where}: expected one JSON object, found {line[:40]!r}.")
+        raise DataError(f"{where}: expected one JSON object, found {line[:40]!r}. Write the record again.")
     schema = content.pop("schema", None)
     if schema != SCHEMA:
         raise DataError(
