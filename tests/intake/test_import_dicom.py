@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_files import pydicom, save, slice_of, volume, write_series
 
 from autoseg.data.dataset import load_dataset
-from autoseg.errors import DataError
-from autoseg.intake.conversion import import_dataset
+from autoseg.errors import DataError, MissingDependency, UsageError
+from autoseg.intake.conversion import Imported, import_dataset
 from autoseg.intake.incoming import Request
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.workspace import Workspace
@@ -66,3 +71,114 @@ def test_every_series_is_a_case_else_and_those_without_a_label_are_kept_apart(
         "p2_arterial",
         "p2_venous",
     ]
+
+
+def plain(tmp_path: Path, name: str = "CT", **options: object) -> Imported:
+    request = Request(workers=1, **{"labels": {"liver": 1}, "own": BY_FOLDERS, **options})  # type: ignore[arg-type]
+    return import_dataset(tmp_path / "scans", Workspace.locate(tmp_path / "workspace"), name, request=request)
+
+
+def test_pipes_loops_and_links_to_nothing_are_listed_and_hang_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "scans" / "a"
+    write_series(folder, volume())
+    os.mkfifo(folder / "pipe")
+    (folder / "nothing").symlink_to(folder / "missing")
+    (folder / "itself").symlink_to(folder / "itself")
+    (folder / "up").symlink_to(tmp_path / "scans")
+    done = plain(tmp_path)
+    assert done.cases == 1 and done.left_out == 3
+    assert set(done.remarks) == {
+        "1 x a pipe: a/pipe",
+        "1 x a link to nothing: a/nothing",
+        "1 x a link that leads back to itself: a/itself",
+    }
+
+
+def test_a_study_makes_a_case_of_the_kinds_that_are_named(tmp_path: Path) -> None:
+    for number in (1, 2):
+        for series, kind in enumerate(("CT", "PT"), 1):
+            folder = tmp_path / "scans" / f"p{number}" / f"s{series}"
+            write_series(
+                folder, volume(), patient=number, series=series, Modality=kind, SeriesDescription=kind
+            )
+    with pytest.raises(DataError, match=r"several kinds: CT \(2\), PT \(2\).*--channels"):
+        plain(tmp_path)
+    done = plain(tmp_path, channels=("PET", "CT"))
+    assert load_dataset(done.root).channels == ("PET", "CT") and done.cases == 2
+
+
+def test_pet_comes_in_as_suv_on_request(tmp_path: Path) -> None:
+    more = {"PatientWeight": "80", "Units": "BQML", "CorrectedImage": ["DECY"], "DecayCorrection": "ADMIN"}
+    given = pydicom.Dataset()
+    given.RadionuclideTotalDose = "1000"
+    more |= {"RadiopharmaceuticalInformationSequence": pydicom.Sequence([given]), "RescaleIntercept": "0"}
+    write_series(tmp_path / "scans", volume(), Modality="PT", **more)
+    done = plain(tmp_path, own={"values": "suv"})
+    assert done.how == {"DICOM series of 8 slices; as SUV": 1}
+    (path,) = (done.root / "imagesTr").iterdir()
+    assert np.allclose(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), volume() * 80.0)
+    with pytest.raises(UsageError, match=r"values=sul is not known. Write values=suv"):
+        plain(tmp_path, "Other", own={"values": "sul"})
+
+
+def test_a_gap_is_refused_with_what_lies_unreadable_there_and_interpolated_on_request(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "scans" / "a", volume())
+    paths[3].write_bytes(b"")
+    with pytest.raises(DataError, match=r"are 4 mm.*IM0004 \(empty\).*--resample"):
+        plain(tmp_path)
+    done = plain(tmp_path, resample=True)
+    assert done.how == {"DICOM series of 7 slices; interpolated between slices": 1}
+    assert any("1 series have uneven distances" in note for note in done.notes)
+
+
+def test_a_label_with_more_slices_names_the_files_that_cannot_be_read(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "scans" / "a", volume())
+    label(tmp_path / "scans" / "a.nii.gz", volume() > 500)
+    paths[7].write_bytes(b"")
+    with pytest.raises(DataError, match=r"is short: .* has 8 slices. Not readable there: IM0008 \(empty\)"):
+        plain(tmp_path, labels={})
+
+
+def label(path: Path, mask: np.ndarray) -> None:
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.SetSpacing((1.0, 1.0, 2.0))
+    image.SetOrigin((-10.0, -20.0, 30.0))
+    sitk.WriteImage(image, str(path))
+
+
+def test_a_label_of_tilted_slices_is_made_upright_with_them_on_request(tmp_path: Path) -> None:
+    stored = volume(shape=(8, 40, 10))
+    places = [[-10.0, -20.0 + 0.5 * k, 30.0 + 2 * k] for k in range(8)]
+    write_series(tmp_path / "scans" / "a", stored, positions=places)
+    label(tmp_path / "scans" / "a.nii.gz", stored > 500)
+    with pytest.raises(DataError, match=r"lies tilted .* 3.5 mm .* --by-voxels"):
+        plain(tmp_path, labels={})
+    done = plain(tmp_path, labels={}, by_voxels=True)
+    (case,) = load_dataset(done.root).cases
+    image, drawn = (sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (case.images[0], case.label))
+    assert image.shape == drawn.shape == (8, 44, 10)
+    assert image[drawn > 0].mean() - image[drawn == 0].mean() > 700
+    assert any("1 series lie tilted" in note for note in done.notes)
+
+
+def test_one_label_for_two_phases_is_refused_and_goes_to_the_grid_that_it_lies_on(tmp_path: Path) -> None:
+    for number, shift in ((1, 0.0), (2, 1.0)):
+        places = [[-10.0, -20.0, 30.0 + 2 * k + shift] for k in range(8)]
+        for k in range(8):
+            found = slice_of(volume(number)[k], places[k], 100 * number + k, AcquisitionNumber=number)
+            save(found, tmp_path / "scans" / "a" / f"{number}_{k}")
+    label(tmp_path / "scans" / "a.nii.gz", volume(1) > 500)
+    done = plain(tmp_path, labels={})
+    assert done.cases == 1 and done.unlabelled == 1
+    assert any("acquisition 1, acquisition 2" in note for note in done.notes)
+    (image,) = (done.root / "imagesTr").iterdir()
+    assert sitk.ReadImage(str(image)).GetOrigin()[2] == 30.0
+
+
+def test_without_the_extra_the_command_that_brings_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path / "scans", volume())
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(MissingDependency, match=re.escape("pip install 'autoseg-medical[dicom]'")):
+        plain(tmp_path)

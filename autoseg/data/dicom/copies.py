@@ -19,7 +19,7 @@ def without_copies(frames: Sequence[Frame]) -> list[Frame]:
     first: dict[tuple[object, ...], list[Frame]] = {}
     retained = []
     for frame in frames:
-        key = (frame.sop_instance, frame.number, frame.position)
+        key = (frame.sop_instance, frame.number, frame.position, frame.cosines)
         others = first.setdefault(key, [])
         if frame.sop_instance and any(_same(frame.header.path, other.header.path) for other in others):
             continue

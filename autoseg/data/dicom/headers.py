@@ -15,6 +15,8 @@ _AT_MAGIC, _MAGIC = 128, b"DICM"
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 _REPRESENTATIONS = b"AE AS AT CS DA DS DT FL FD IS LO LT OB OF OW PN SH SL SQ SS ST TM UI UL UN US UT".split()
 _IMPLICIT_LENGTH_BELOW, _FIRST_ELEMENT_BELOW = 1024, 0x0070
+# Bytes of tag, type and length before the voxels; without types in the file there are fewer.
+_HEAD, _IMPLICIT_HEAD = 12, 8
 # Transfer syntaxes without compression; an empty one is that of files without a preamble.
 _AS_THEY_ARE = ("", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 
@@ -68,6 +70,7 @@ class Header:
         rows, columns, count: of the frames; `count` is None for a file of a single one.
         samples: values a voxel; 3 is a picture in colour.
         bits: that a value is stored in.
+        end: where in the file the voxels begin, behind the header.
         syntax: UID of the transfer syntax: how values are stored or compressed; empty if not stated.
         photometric: what is shown bright: MONOCHROME1 shows the least value white.
         identities: what tells who the patient is: parts of the name, ids, birth date, accession number.
@@ -88,6 +91,7 @@ class Header:
     count: int | None
     samples: int
     bits: int
+    end: int
     syntax: str
     photometric: str
     identities: tuple[str, ...] = field(repr=False)
@@ -103,7 +107,8 @@ class Header:
         if self.syntax not in _AS_THEY_ARE:
             return 0
         wanted = self.rows * self.columns * self.samples * (self.count or 1) * self.bits // 8
-        return max(0, wanted - self.path.stat().st_size)
+        head = _IMPLICIT_HEAD if self.syntax in _AS_THEY_ARE[:2] else _HEAD
+        return max(0, self.end + head + wanted - self.path.stat().st_size)
 
 
 def pydicom_for(purpose: str) -> Any:
@@ -144,8 +149,8 @@ def is_dicom(path: Path) -> bool:
     return head[4:6] in _REPRESENTATIONS or implicit
 
 
-def read_dataset(path: Path, tags: Sequence[str] | None = None) -> Any:
-    """A file's header as a pydicom data set, without pixels.
+def read_dataset(path: Path, tags: Sequence[str] | None = None) -> tuple[Any, int]:
+    """A file's header as a pydicom data set, without pixels, and where in the file it ends.
 
     Args:
         path: a file that `is_dicom`.
@@ -156,21 +161,27 @@ def read_dataset(path: Path, tags: Sequence[str] | None = None) -> Any:
     """
     pydicom = pydicom_for("Reading DICOM")
     try:
-        found = pydicom.dcmread(
-            path, force=True, stop_before_pixels=True, specific_tags=list(tags) if tags else None
-        )
+        with path.open("rb") as file:
+            found = pydicom.dcmread(
+                file, force=True, stop_before_pixels=True, specific_tags=list(tags) if tags else None
+            )
+            end = file.tell()
         # Elements are parsed when they are used: a cut sequence shows here, not later.
         for element in found:
             _ = element.value
-        return found
+        return found, end
     except (
         Exception
     ) as problem:  # a foreign parser on foreign bytes: whatever it stumbles over, the file is bad
         raise ValueError(" ".join(str(problem).split())[:200] or type(problem).__name__) from None
 
 
-def header_of(path: Path, found: Any) -> Header:
+def header_of(path: Path, found: Any, end: int) -> Header:
     """The header in the words of this package.
+
+    Args:
+        path: the file.
+        found, end: what `read_dataset` gives.
 
     Raises:
         ValueError: if an element has a value that its type does not allow.
@@ -193,6 +204,7 @@ def header_of(path: Path, found: Any) -> Header:
             count=int(count) if count and (int(count) > 1 or _functional(found)) else None,
             samples=int(found.get("SamplesPerPixel") or 1),
             bits=int(found.get("BitsAllocated") or 0),
+            end=end,
             syntax=_of_file(found, "TransferSyntaxUID"),
             photometric=text_of(found, "PhotometricInterpretation"),
             identities=_identities(found),

@@ -62,7 +62,7 @@ class Placing:
     @property
     def tilt_mm(self) -> float:
         """How far the last slice lies sideways of the first, mm."""
-        return float(np.hypot(*self.sideways[-1])) if self.sideways else 0.0
+        return float(np.hypot(*np.subtract(self.sideways[-1], self.sideways[0]))) if self.sideways else 0.0
 
 
 def normal_of(frames: Sequence[Frame]) -> Array:

@@ -71,10 +71,10 @@ def find_volumes(paths: Iterable[Path], mend: bool = False) -> Found:
             left_out.append(bad)
             continue
         try:
-            found = read_dataset(path, TAGS)
-            header = header_of(path, found)
+            found, end = read_dataset(path, TAGS)
+            header = header_of(path, found, end)
             if is_segmentation(header) or is_contours(header):
-                segmentations.append(label_object(header, read_dataset(path, LABEL_TAGS)))
+                segmentations.append(label_object(header, read_dataset(path, LABEL_TAGS)[0]))
             elif reason := no_image(header):
                 left_out.append(LeftOut(path, reason, series=header.series))
             else:

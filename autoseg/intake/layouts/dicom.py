@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from autoseg.data.dicom import Drawing, Found, LeftOut, find_volumes, is_dicom
+from autoseg.data.dicom.placing import UnevenSlices
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.dicom.cases import SeriesCase, cases_of
 from autoseg.intake.dicom.drawings import Drawings, drawings_for
@@ -123,7 +124,9 @@ def _check(request: Request) -> None:
 def _refuse_unsound(found: Found, left_out: Sequence[LeftOut], source: Path) -> None:
     if found.problems:
         more = f" ({len(found.problems) - 1} more series are not sound.)" if len(found.problems) > 1 else ""
-        raise type(found.problems[0])(f"{found.problems[0]}{more}")
+        first = found.problems[0]
+        mend = " Or import with --resample: then values are interpolated between the slices around."
+        raise type(first)(f"{first}{mend if isinstance(first, UnevenSlices) else ''}{more}")
     if not found.stacks:
         listed = "; ".join(remarks_on(left_out, source)[:6])
         raise DataError(
