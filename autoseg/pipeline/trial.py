@@ -17,6 +17,7 @@ from autoseg.evaluation.requested import Measures, measures_of
 from autoseg.evaluation.scoring import Evaluation, evaluate
 from autoseg.inference.ensemble import predict_validation, save_ensemble
 from autoseg.leaderboard.records.files import Record, read_records, write_record
+from autoseg.pipeline.learned_pace import learn_from
 from autoseg.pipeline.trial_record import Member, Trial, record_of, with_data_warnings, without_scores
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import preprocess_dataset
@@ -169,7 +170,10 @@ def _train(
         if few is not None:
             log.warning("%s.", few)
         preprocess_member(trial, member, workspace, workers)
+        was_done = member.run.cost.is_file()
         checkpoints.append(train(member.run, workspace, trial.request.device))
+        if not was_done and member.run.cost.is_file():
+            learn_from(member, trial.request.device)
     if len(members) > 1:
         save_ensemble(row, [member.run for member in members])
     return checkpoints

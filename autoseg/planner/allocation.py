@@ -116,7 +116,8 @@ def expected_best(rates: Sequence[float], seconds: Sequence[float]) -> float:
         rates: steps per second of each.
         seconds: time of each.
     """
-    means = np.array([-gap(steps_in(rate, each)) for rate, each in zip(rates, seconds, strict=True)])
+    gaps = [gap(steps_in(rate, each)) for rate, each in zip(rates, seconds, strict=True)]
+    means = -np.minimum(gaps, 1.0)
     values = np.linspace(means.min() - 6 * SPREAD, means.max() + 6 * SPREAD, POINTS)
     below = ndtr((values[:, None] - means) / SPREAD).prod(axis=1)
     return float(values[-1] - np.trapezoid(below, values))

@@ -1,11 +1,11 @@
 """What fits into the time there is: batch, width, spacing and patch for a wall-clock budget.
 
-A network that sees too few batches learns nothing, however good it is. The rule spends as little of the
-published system as it can to reach enough steps: published system as it can to reach enough steps
-declares it) the width, then the spacing grows, as long as the smallest structure stays large enough to see.
-Where all that is not enough, the batch shrinks below what the trainer asks for, as far as its normalisation
-bears it, and at last the patch, as the planner shrinks it for a smaller memory. Spacing and patch stay where
-most of a step is what every step takes, whatever its size: they would be given away for little.
+A network that sees too few batches learns nothing, however good it is, and each way to more steps costs
+something. All shapes between the published one and the cheapest are compared in what each is expected to
+lack, in Dice: for its steps in what predicting leaves of the time, its width (only where the trainer
+declares it), its spacing (as long as the smallest structure stays large enough to see) and its patch. Of
+those that are as good as the best, the one closest to the published system is taken. Where none has enough
+steps, the batch shrinks below what the trainer requires, as far as its normalisation bears it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ TOTAL_STRIDE = 32
 SMALLEST_BATCH = 2
 # A structure narrower than this loses its shape when the grid gets coarser.
 NARROWEST_STRUCTURE = 24.0
+# Dice by which the expectations of two shapes have to differ to differ at all.
+AS_GOOD = 0.001
 SOURCE = "autoseg's choice"
 
 
@@ -86,8 +88,8 @@ def shapes(
     smallest_batch: int,
     structure_width: float,
     bearable: Callable[[Shape], int] | None = None,
-) -> Iterator[tuple[Shape, int]]:
-    """Shapes from the published one to the cheapest, each with the number of steps that it asks for.
+) -> tuple[list[Shape], list[Shape]]:
+    """Shapes that may be trained, closest to the published one first, and those for where none learns.
 
     Args:
         published: batch and width of the plan.
@@ -97,45 +99,32 @@ def shapes(
     """
     batches = list(_halvings(published.batch_size, min(smallest_batch, published.batch_size)))
     widths = [None] if published.width is None else list(_halvings(published.width, NARROWEST))
-    for width in widths:
-        for batch in batches:
-            yield Shape(batch, width, 1.0), ENOUGH_STEPS
     factors = [f for f in COARSENINGS if f == 1.0 or structure_width / f >= NARROWEST_STRUCTURE]
-    for factor in factors:
-        yield Shape(batches[-1], widths[-1], factor), FEWEST_STEPS
+    usual = [
+        Shape(batch, width, factor, share)
+        for share in (1.0, *PATCH_SHARES)
+        for factor in factors
+        for width in widths
+        for batch in batches
+    ]
+    small = []
     for share in (1.0, *PATCH_SHARES):
         shape = Shape(batches[-1], widths[-1], factors[-1], share)
         least = batches[-1] if bearable is None else min(bearable(shape), batches[-1])
-        for batch in _halvings(batches[-1], least):
-            yield replace(shape, batch_size=batch), FEWEST_STEPS
+        small += [replace(shape, batch_size=batch) for batch in _halvings(batches[-1], least)][1:]
+    return usual, small
 
 
-def choose(
-    offers: Sequence[tuple[Shape, int]],
-    seconds_of: Callable[[Shape], float],
-    train_s: float | Callable[[Shape], float],
-) -> tuple[Shape, int]:
-    """The first shape that gets as many steps as it asks for, or the one that gets most.
+def choose(offers: Sequence[Shape], loss_of: Callable[[Shape], float]) -> Shape:
+    """The first shape that is expected to lack hardly more than the best.
 
     Args:
-        offers: see `shapes`.
-        seconds_of: time of one step.
-        train_s: time for training, or what a shape leaves for it.
-
-    Returns:
-        The shape and the number of steps that it will get.
+        offers: shapes, those first that are preferred where nothing else decides.
+        loss_of: what a shape lacks, in Dice.
     """
-
-    def steps_of(shape: Shape) -> float:
-        seconds = train_s(shape) if callable(train_s) else train_s
-        return seconds / seconds_of(shape)
-
-    for shape, wanted in offers:
-        steps = int(steps_of(shape))
-        if steps >= wanted:
-            return shape, steps
-    longest = max((shape for shape, _ in offers), key=steps_of)
-    return longest, int(steps_of(longest))
+    losses = [loss_of(shape) for shape in offers]
+    least = min(losses)
+    return next(shape for shape, loss in zip(offers, losses, strict=True) if loss <= least + AS_GOOD)
 
 
 def structure_width(voxels: float, dimensions: int) -> float:

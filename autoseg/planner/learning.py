@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 
+from autoseg.planner.budget import FEWEST_STEPS
+
 GAP, GAP_STEPS, GAP_BATCH = 0.012, 1500.0, 2
 # Of the batch: a choice between 0, as fitted beside steps that grew with it, and what pairs showed.
 BATCH_POWER = 0.25
@@ -26,15 +28,18 @@ SOURCE = "autoseg, from measured learning curves: benchmarks/results/learning_cu
 
 
 def gap(steps: float, batch: float = GAP_BATCH) -> float:
-    """How far a training is below what its network tends to, at most 1.
+    """How far a training is below what its network tends to.
+
+    Below `FEWEST_STEPS` no network learns, and what it lacks grows with the square, beyond 1 as well, so that
+    more steps are always better.
 
     Args:
         steps: length of the training.
         batch: samples of a step.
     """
-    if steps <= 0:
-        return 1.0
-    return float(min(1.0, GAP * GAP_STEPS / steps * (batch / GAP_BATCH) ** -BATCH_POWER))
+    counted = max(steps, 0.5)
+    short = max(FEWEST_STEPS / counted, 1.0)
+    return float(GAP * GAP_STEPS / counted * short * (batch / GAP_BATCH) ** -BATCH_POWER)
 
 
 def width_loss(width: int | None) -> float:

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import nn
 
 from autoseg.architectures import channels_last, prepare_for_cpu, system_blocks
 from autoseg.system.process_memory import take_from_system
-
-# A probe this large takes a second or two on two cores and fills their vector units.
-LARGEST_PROBE_VOXELS = 200_000
-
-
-def probe_batches(
-    patch_size: Sequence[int], batch_size: int, strides: Sequence[int]
-) -> list[tuple[int, tuple[int, ...]]]:
-    """Two batches of different size that are small enough to measure; one where no other is possible.
-
-    Args:
-        patch_size: as planned.
-        batch_size: as planned; the larger of the two has at most as many samples.
-        strides: the network's strides, all stages multiplied.
-
-    Returns:
-        Samples and patch of each.
-    """
-    least = min(2, batch_size)
-    patch = probe_patch(patch_size, least, strides)
-    more = min(4 * least, batch_size, LARGEST_PROBE_VOXELS // math.prod(patch))
-    if more >= 2 * least:  # closer sizes would measure noise
-        return [(least, patch), (more, patch)]
-    smaller = probe_patch(patch, least, strides, least * math.prod(patch) // 2)
-    return [(least, patch)] if smaller == patch else [(least, smaller), (least, patch)]
+from autoseg.tailoring.machine.layers import seconds_of
 
 
 def probe_patch(
-    patch_size: Sequence[int], batch_size: int, strides: Sequence[int], most: int = LARGEST_PROBE_VOXELS
+    patch_size: Sequence[int], batch_size: int, strides: Sequence[int], most: int
 ) -> tuple[int, ...]:
     """A patch small enough to measure, a multiple of the network's strides and not below twice them."""
     patch = list(patch_size)
@@ -57,7 +31,7 @@ def probe_patch(
 def step_seconds(
     network: nn.Module, shape: Sequence[int], device: torch.device, dtype: torch.dtype | None
 ) -> float:
-    """Seconds of one training step (forward, backward, update) on random data.
+    """Seconds of one training step (forward, backward, update) on random data; of one computing thread.
 
     Args:
         network: the network on the device, in training mode; on a CPU it is made ready as a trainer makes it.
@@ -73,24 +47,21 @@ def step_seconds(
         layout = channels_last(data.ndim - 2)
         network, data = network.to(memory_format=layout), data.to(memory_format=layout)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
+
+    def step() -> None:
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             outputs = network(data)
         outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
         sum(output.float().square().mean() for output in outputs).backward()  # type: ignore[union-attr]
         optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    return min(times[1:])
+
+    return seconds_of(step, device, rounds=2)
 
 
 def forward_seconds(
     network: nn.Module, shape: Sequence[int], device: torch.device, dtype: torch.dtype | None
 ) -> float:
-    """Seconds of one forward pass without gradients, as prediction makes it, on random data.
+    """Seconds of one forward pass without gradients, as prediction makes it; of one computing thread.
 
     Args:
         network: as `step_seconds` leaves it; it is in training mode again afterwards.
@@ -101,21 +72,11 @@ def forward_seconds(
     data = torch.randn(tuple(shape), device=device)
     if device.type == "cpu":
         data = data.to(memory_format=channels_last(data.ndim - 2))
-    times = []
     network.eval()
     with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-        for _ in range(2):
-            began = time.perf_counter()
-            network(data)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - began)
+        found = seconds_of(lambda: network(data), device, rounds=1)
     network.train()
-    return min(times)
-
-
-# Two measured steps say no more than that: noise must not make voxels free.
-MOST_FIXED = 0.9
+    return found
 
 
 @dataclass(frozen=True)
@@ -130,21 +91,6 @@ class StepTime:
     fixed: float
     per_voxel: float
 
-    @classmethod
-    def through(cls, measured: Mapping[int, float]) -> Self:
-        """The line through measured seconds by voxels, one or two; through one, and 0.
-
-        Neither part is negative, and the fixed one is at most `MOST_FIXED` of the shorter step.
-        """
-        (few, quick), (many, slow) = (pick(measured.items()) for pick in (min, max))
-        per_voxel = (slow - quick) / (many - few) if many > few else slow / many
-        fixed = min(max(0.0, quick - per_voxel * few), MOST_FIXED * min(quick, slow))
-        return cls(fixed, (slow - fixed) / many)
-
     def seconds(self, voxels: float) -> float:
         """Of a step with a batch of so many voxels."""
         return self.fixed + self.per_voxel * voxels
-
-    def follows_size(self, voxels: float) -> bool:
-        """Whether the voxels take at least half of a step, so that half of them saves a quarter of it."""
-        return self.per_voxel * voxels >= self.fixed

@@ -17,6 +17,7 @@ from autoseg.planner.orientation import has_orientations, orientation_decision, 
 from autoseg.planner.plan import Configuration, Decision, Plan
 from autoseg.planner.training_spec import TrainingSpec
 from autoseg.tailoring.choose_configuration import choose_configuration
+from autoseg.tailoring.choose_shape import fit
 from autoseg.tailoring.fit_to_resources import TRAINING_FRACTION, Fitting, predicted_steps, published_width
 from autoseg.tailoring.options import (
     is_stock,
@@ -126,7 +127,7 @@ def _fitted_shape(fitting: Fitting) -> tuple[Shape, list[Decision]]:
     if is_stock(variant.choice):
         return published, []
     if variant.request.member_s is not None:
-        return fitting.fit(variant.request.member_s)
+        return fit(fitting, variant.request.member_s)
     if variant.request.small:
         patch = variant.configuration[0].patch_size
         return small_shape(published, variant.trainer.smallest_batch, math.prod(patch)), []

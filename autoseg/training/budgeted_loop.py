@@ -19,6 +19,7 @@ from autoseg.training.checkpoint_files import NotWritten
 from autoseg.training.legs import Leg, draw_anew, settle
 from autoseg.training.schedule import Plateau
 from autoseg.training.step_draws import seek
+from autoseg.training.step_timing import StepTiming
 
 if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
@@ -163,8 +164,10 @@ class BudgetedLoop:
                 self.elapsed_s = clock.elapsed
                 raise KeyboardInterrupt
             before = clock.elapsed
+            self.timing.begin()
             rate = self.set_learning_rate(self.progress_of(clock))
             losses.append(float(self.train_step(next(self.dataloader_train))["loss"]))
+            self.timing.end()
             taken = clock.elapsed - before
             self.step_seconds = taken if self.steps_done == 1 else 0.9 * self.step_seconds + 0.1 * taken
             advance(taken, detail=f"step {self.steps_done}, loss {losses[-1]:.3f}")
@@ -225,6 +228,7 @@ class BudgetedLoop:
         self.current_epoch += 1
 
     # What the trainer brings.
+    timing: StepTiming
     logger: Any
     network: Any
     seed: int

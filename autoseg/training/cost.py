@@ -36,6 +36,8 @@ def write_cost(run: Run, trainer: Trainer, spent_before: float, seconds: float) 
             "train_s": round(spent_before + seconds, 2),
             "steps": trainer.steps_done,
             "steps_left_out": trainer.left_out,
+            "step_s": trainer.timing.step_s,
+            "computed_step_s": trainer.timing.computed_step_s,
             "broken_off": trainer.broken_off,
             "epochs": trainer.current_epoch,
             "parameters": sum(p.numel() for p in parameters),

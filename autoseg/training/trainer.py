@@ -43,6 +43,7 @@ from autoseg.training.resume import resume
 from autoseg.training.saving import Saving
 from autoseg.training.schedule import EpochSchedule, WatchedTraining, schedule_factor
 from autoseg.training.step_count import StepCount
+from autoseg.training.step_timing import StepTiming
 from autoseg.training.stock_normalization import make_known
 from autoseg.training.trainer_contract import check_trainer
 from autoseg.workspace import GROUPS_FILE
@@ -174,6 +175,7 @@ class Trainer(
         self.plateau = self.make_plateau()
         # Averaging predictions over mirrored copies is also left out where a budget has no time for it.
         self.mirrored_prediction = self.mirroring
+        self.timing = StepTiming(self.device.type == "cpu")
 
     def initialize(self) -> None:
         """Build network, optimiser and loss, from the run's seed."""

@@ -20,7 +20,7 @@ from autoseg.pipeline.settings import Settings
 from autoseg.planner.plan import Plan
 from autoseg.run import predicting_checkpoints
 from autoseg.system.files import read_json
-from autoseg.tailoring import fit_to_resources as fitting
+from autoseg.tailoring import choose_shape
 from autoseg.training import training_run
 from autoseg.workspace import Workspace
 
@@ -34,7 +34,7 @@ NAME = "Dataset901_DemoMR"
 def _any_budget_will_do() -> Iterator[None]:
     """Seconds are for the tests' sake; on a busy machine they would be refused as too few."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "LEAST_STEPS", 1)
+        patch.setattr(choose_shape, "LEAST_STEPS", 1)
         patch.setattr(training_run, "_refuse_prediction", lambda *_: None)
         yield
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from given_machines import steps_take
 
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
@@ -43,8 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Data]:
 def step_s(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds that a measured step takes, whatever the machine does."""
     measured = {"value": 1e-4}
-    monkeypatch.setattr(fitting, "step_seconds", lambda *_: measured["value"])
-    monkeypatch.setattr(fitting, "forward_seconds", lambda *_: 1e-6)
+    steps_take(monkeypatch, lambda: measured["value"])
     return measured
 
 

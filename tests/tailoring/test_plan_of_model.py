@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from bare_trainers import ABOUT, fingerprint_of
+from given_machines import steps_take
 
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
@@ -17,7 +18,6 @@ from autoseg.errors import PlanError, UsageError
 from autoseg.planner import plan_experiment
 from autoseg.planner.plan import Plan
 from autoseg.system.files import write_json
-from autoseg.tailoring import fit_to_resources as fitting
 from autoseg.tailoring.plan_of_model import keeps_normalization, move_plan, moved_words, plan_of_model
 from autoseg.tailoring.request import Request, plan_name
 from autoseg.tailoring.tailored_plan import member_variants, tailor
@@ -129,8 +129,7 @@ def test_only_the_batch_gives_way_to_a_budget(
     document = Plan.load(place / "plans.json")
     before = dataclasses.replace(document.configuration("3d_fullres"), batch_size=8)
     dataclasses.replace(document, configurations={"3d_fullres": before}).save(place / "plans.json")
-    monkeypatch.setattr(fitting, "step_seconds", lambda *_: 5.0)
-    monkeypatch.setattr(fitting, "forward_seconds", lambda *_: 1e-6)
+    steps_take(monkeypatch, lambda: 5.0)
     moved = tailor(Variant(*data[3], Choice.parse(f"nnunet:plan_from={place}"), at(60.0)))
     after = moved.configuration("3d_fullres")
     assert after.batch_size == 2
@@ -196,8 +195,7 @@ def test_what_does_not_fit_is_refused(data: dict[int, Data], tmp_path: Path) -> 
 def test_a_network_without_strides_and_three_orientations_are_moved_too(
     data: dict[int, Data], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "step_seconds", lambda *_: 1e-4)
-    monkeypatch.setattr(fitting, "forward_seconds", lambda *_: 1e-6)
+    steps_take(monkeypatch, lambda: 1e-4)
     for trainer in ("unetplusplus", "deepmrseg"):
         place = model(tmp_path, data[2], trainer)
         choice = Choice.parse(f"{trainer}:plan_from={place}")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 from bare_trainers import ABOUT, fingerprint_of
 
 from autoseg.planner import plan_experiment
-from autoseg.planner.budget import Shape, choose
 from autoseg.tailoring.prediction_cost import prediction_cost, windows_per_case
 from autoseg.tailoring.step_time import StepTime
 from autoseg.training.prediction_time import SECONDS_PER_CASE, WINDOWS_OVERHEAD
@@ -50,14 +48,3 @@ def test_mirrored_copies_count_where_they_fit() -> None:
     long, short = (prediction_cost(10, 20, (256, 224), forward, "cpu", s) for s in (3600.0, 0.5))
     assert (long.copies, short.copies) == (4, 1)
     assert long.seconds - 4 * SECONDS_PER_CASE == pytest.approx(4 * (short.seconds - 4 * SECONDS_PER_CASE))
-
-
-def test_a_patch_whose_windows_take_the_time_is_not_chosen() -> None:
-    """Half the step for a quarter of the training is no gain."""
-    whole, small = Shape(2, None, 1.0), Shape(2, None, 1.0, 1 / 4)
-    seconds = {whole: 1.0, small: 0.5}
-    left = {whole: 160.0, small: 40.0}
-    offers = [(whole, 400), (small, 400)]
-    assert choose(offers, seconds.__getitem__, 160.0) == (small, 320)
-    assert choose(offers, seconds.__getitem__, left.__getitem__) == (whole, 160)
-    assert math.isclose(left[small] / seconds[small], 80)

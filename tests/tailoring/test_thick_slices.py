@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import pytest
 import torch
+from given_machines import file_of
 
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
@@ -15,15 +15,11 @@ from autoseg.data.synthetic import make_demo
 from autoseg.planner.patch import shrunk
 from autoseg.planner.plan import Plan
 from autoseg.planner.topology import pooled
-from autoseg.tailoring import fit_to_resources as fitting
+from autoseg.system.machine_model import VARIABLE
 from autoseg.tailoring.request import Request
-from autoseg.tailoring.step_time import StepTime
 from autoseg.tailoring.tailored_plan import tailor
 from autoseg.tailoring.trainer_spec import Choice
 from autoseg.tailoring.variant import Variant
-
-# Seconds for a million voxels of a step at the published width, on one slow core in float32.
-SLOW = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +39,14 @@ def hearts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Fingerpri
 
 
 def fitted(hearts: tuple[Dataset, Fingerprint], seconds: float, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    def measured(self: Any) -> tuple[dict[int, float], dict[str, Any]]:
-        voxels = self._voxels(self.published)
-        self._forward = StepTime(0.0, SLOW / 3e6)
-        return {voxels: SLOW * voxels / 1e6}, {}
-
-    monkeypatch.setattr(fitting.Fitting, "_measure", measured)
+    monkeypatch.setenv(VARIABLE, str(file_of("slow")))
     request = Request(torch.device("cpu"), run_s=seconds, configuration="3d_fullres")
     return tailor(Variant(*hearts, Choice("nnunet"), request))
 
 
 @pytest.mark.parametrize(
     ("seconds", "patch", "steps"),
-    [(36000.0, (10, 256, 224), 1953), (360.0, (8, 96, 80), 533), (120.0, (8, 64, 64), 333)],
+    [(36000.0, (10, 256, 224), 1628), (360.0, (8, 96, 80), 506), (120.0, (8, 64, 64), 294)],
 )
 def test_short_of_time_the_patch_shrinks_as_far_as_it_holds_the_ring(
     hearts: tuple[Dataset, Fingerprint],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from bare_trainers import ABOUT, fingerprint_of
+from given_machines import steps_take
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from autoseg.pipeline.settings import Settings
 from autoseg.planner import plan_experiment
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.system.files import read_json
-from autoseg.tailoring import fit_to_resources as fitting
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice
 from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memory, smaller, voxels_of
@@ -124,8 +124,7 @@ def test_a_training_goes_on_with_smaller_steps_and_says_so(
     from autoseg.training.training_run import train
 
     # Planned as on a fast machine, whatever else this one does meanwhile.
-    monkeypatch.setattr(fitting, "step_seconds", lambda *_: 1e-4)
-    monkeypatch.setattr(fitting, "forward_seconds", lambda *_: 1e-6)
+    steps_take(monkeypatch, lambda: 1e-4)
     root = make_demo(tmp_path / "raw", cases=(4, 8))[1]
     workspace = Workspace.locate(tmp_path / "workspace")
     for name, value in workspace.environment().items():

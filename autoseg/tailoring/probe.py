@@ -1,0 +1,89 @@
+"""A network of a shape, modelled on paper or measured on the device."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from autoseg.architectures._contract import Numberless
+from autoseg.planner.budget import Shape
+from autoseg.planner.topology import divisors
+from autoseg.system.device import autocast_dtype
+from autoseg.system.machine_model import MachineModel
+from autoseg.tailoring.fit_to_resources import Fitting
+from autoseg.tailoring.network import build
+from autoseg.tailoring.pace import Lines, Width
+from autoseg.tailoring.step_model import modelled
+from autoseg.tailoring.step_time import forward_seconds, probe_patch, step_seconds
+
+# A step that takes longer is measured on a part of its batch, since three of them are made.
+LONGEST_STEP_S = 2.0
+
+
+def kind_of(fitting: Fitting) -> str:
+    """What trainings are alike in, so that one tells of the next: trainer and dimensions."""
+    dimensions = fitting.at(1.0).configuration.dimensions
+    return f"{fitting.variant.choice.trainer} {dimensions}D"
+
+
+def modelled_lines(fitting: Fitting, width: Width, machine: MachineModel) -> Lines:
+    """Seconds of a step and of a forward pass by voxels, at a width.
+
+    Args:
+        fitting: makes the configuration.
+        width: features of the first stage; None: the network keeps its size.
+        machine: what it runs on.
+    """
+    shape = dataclasses.replace(
+        fitting.published, width=width, batch_size=min(2, fitting.published.batch_size)
+    )
+    with torch.device("meta"), Numberless():
+        network = _network(fitting, shape).to("meta").train()
+    size = (2, len(fitting.variant.dataset.channels), *fitting.patch(shape))
+    return modelled(network, size, machine)
+
+
+def measured(fitting: Fitting, shape: Shape, expected_s: float) -> tuple[int, float, float]:
+    """Measure a step of a shape, or of a part of it where that would take long.
+
+    Args:
+        fitting: makes the configuration.
+        shape: what is measured.
+        expected_s: seconds of computing that a step is expected to take.
+
+    Returns:
+        Voxels that were measured, seconds of a step, and of a forward pass, with all threads.
+    """
+    device = fitting.variant.request.device
+    batch, patch = _affordable(fitting, shape, expected_s)
+    network = _network(fitting, shape).to(device).train()
+    size = (batch, len(fitting.variant.dataset.channels), *patch)
+    dtype = autocast_dtype(device)
+    step_s = step_seconds(network, size, device, dtype)
+    forward_s = forward_seconds(network, size, device, dtype)
+    from autoseg.tailoring.machine.kept import machine_model
+
+    gain = machine_model(device).gain
+    return batch * math.prod(patch), step_s / gain, forward_s / gain
+
+
+def _affordable(fitting: Fitting, shape: Shape, expected_s: float) -> tuple[int, tuple[int, ...]]:
+    """Batch and patch to measure: those of the shape, or as much of them as takes a bearable time."""
+    batch, patch = fitting.batch(shape), fitting.patch(shape)
+    voxels = batch * math.prod(patch)
+    most = voxels * min(1.0, LONGEST_STEP_S / max(expected_s, 1e-9))
+    least = min(2, batch)
+    batch = min(batch, max(least, int(most / math.prod(patch))))
+    topology = fitting.topology(shape)
+    # A network that names no strides is measured on its whole patch.
+    strides = patch if topology is None else divisors(topology)
+    return batch, probe_patch(patch, batch, strides, int(most))
+
+
+def _network(fitting: Fitting, shape: Shape) -> torch.nn.Module:
+    plan = dataclasses.replace(
+        fitting.at(shape.coarsening).plan, configurations={fitting.name: fitting.configuration(shape)}
+    )
+    return build(fitting.variant.trainer, plan, fitting.name, fitting.variant.dataset)
