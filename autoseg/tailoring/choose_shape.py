@@ -30,7 +30,7 @@ from autoseg.tailoring.fit_to_resources import Fitting, what_the_time_allows
 from autoseg.tailoring.machine.kept import given_file, machine_model, share_now
 from autoseg.tailoring.pace import Pace, Width
 from autoseg.tailoring.prediction_cost import PredictionCost, prediction_cost, windows_per_case
-from autoseg.tailoring.probe import kind_of, measured, modelled_lines
+from autoseg.tailoring.probe import around_network, kind_of, measured, modelled_lines
 
 # Of a run's time, what start-up, log and the writing of checkpoint and predictions take beside prediction.
 CLOSING_FRACTION = 0.05
@@ -134,7 +134,7 @@ class ShapeChoice:
         short = variant.trainer.adaptive_width and self.run_s < STEPS_FOR_MIRRORING * step_s
         wanted = variant.choice.options.get("mirroring", not short and variant.trainer.mirroring)
         cases = len(variant.fingerprint.spacings)
-        device, forward = variant.request.device.type, self.pace.forward(shape.width)
+        device, forward = variant.request.device.type, self.pace.forward(fitting.voxels(shape), shape.width)
         return prediction_cost(
             self._windows[key], cases, patch, forward, device, self.run_s if wanted else 0.0
         )
@@ -163,9 +163,8 @@ class ShapeChoice:
 
     def _measure(self, shape: Shape) -> None:
         pace, fitting = self.pace, self.fitting
-        voxels, step_s, forward_s = measured(
-            fitting, shape, pace.computed(fitting.voxels(shape), shape.width)
-        )
+        expected_s = pace.network(fitting.voxels(shape), shape.width)
+        voxels, step_s, forward_s = measured(fitting, shape, expected_s)
         pace.learn(voxels, shape.width, step_s, forward_s)
         size = "x".join(map(str, (fitting.batch(shape), *fitting.patch(shape))))
         width = "" if shape.width is None else f" width {shape.width}"
@@ -273,5 +272,6 @@ def fit(fitting: Fitting, run_s: float) -> tuple[Shape, list[Decision]]:
         lambda width: modelled_lines(fitting, width, machine),
         1.0 if given_file() is not None else machine.correction(kind_of(fitting)),
         share_now(machine),
+        around_network(fitting),
     )
     return ShapeChoice(fitting, run_s, pace).decide()
