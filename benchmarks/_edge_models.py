@@ -227,11 +227,11 @@ def bundles(rng: random.Random) -> Iterator[Edge]:
             flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
         contents[f"bits {number}"] = bytes(flipped)
     for name, content in contents.items():
-        yield Edge("bundles", name, _zipped(content), "refusal", ("bundle",))
+        yield Edge("bundles", name, _zipped(content), "refusal", ("model.zip", "model.json"))
     for _ in range(40):
         which, text = changed(_DESCRIPTION, rng)
         made = _zipped(_bundle({**FILES, "model.json": text.encode()}))
-        yield Edge("bundles", f"model.json {which}", made, "refusal", ("model.json", "bundle"))
+        yield Edge("bundles", f"model.json {which}", made, "refusal", ("model.zip", "model.json"))
 
 
 _DESCRIPTION: dict[str, Any] = {

@@ -8,9 +8,12 @@ anything is used. No file of a bundle is run or unpickled here: networks are ONN
 from __future__ import annotations
 
 import hashlib
+import lzma
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +31,11 @@ _LARGEST = 2**35  # bytes of all files together
 _MOST_FILES = 1000
 _DENSEST = 200  # times smaller than unpacked; weights hardly shrink at all, text by 10
 _BLOCK = 2**20
+# What zipfile and its unpackers raise for files that are damaged, encrypted, or packed in a way of their own.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(KeyError, NotImplementedError, RuntimeError),
+)
 
 
 class BundleError(RunError):
@@ -198,12 +206,16 @@ def _in_zip(path: Path) -> Iterator[tuple[str, int]]:
     try:
         with zipfile.ZipFile(path) as archive:
             listed = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as problem:
-        raise BundleError(f"{path} is not a bundle: no zip that can be read ({problem}).") from None
+    except (*_UNREADABLE, OSError, ValueError) as problem:
+        raise BundleError(
+            f"{path} is not a bundle: no zip that can be read ({problem}). Get it again."
+        ) from None
     for info in listed:
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1:
-            raise BundleError(f"{path} holds {info.filename!r}, which is a link, special or encrypted.")
+            raise BundleError(
+                f"{path} holds {info.filename!r}, which is a link, special or encrypted. Do not use it."
+            )
         if info.file_size > _BLOCK and info.file_size > _DENSEST * info.compress_size:
             raise BundleError(
                 f"{path} holds {info.filename!r}, {info.compress_size} bytes that unpack to "
@@ -222,11 +234,19 @@ def _check_name(path: Path, name: str) -> None:
         )
 
 
-def _opened(path: Path, name: str) -> IO[bytes]:
-    if path.is_dir():
-        return (path / name).open("rb")
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """A file of a bundle; what its packing stumbles over while it is read is told as well.
+
+    Raises:
+        BundleError: naming the file.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.open(name)  # stays readable: it holds the file by itself
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as problem:
+        if path.is_dir():
+            with (path / name).open("rb") as file:
+                yield file
+            return
+        with zipfile.ZipFile(path) as archive, archive.open(name) as packed:
+            yield packed
+    except _UNREADABLE as problem:
         raise BundleError(f"{path}: {name!r} cannot be read ({problem}). Get it again.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 from autoseg.bundle.archive import FORMAT, VERSION, BundleError
 from autoseg.data.labels import Labels, Region
 from autoseg.errors import RunError
+from autoseg.names import shown
 from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
 from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.axes import Axes
 from autoseg.trust.quality_model import QualityModel
 
 # Readers that a bundle has, all of them SimpleITK's.
+_MOST_CHANNELS = 4096
 READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NaturalImage2DIO", "NibabelIO")
 
 
@@ -162,6 +165,7 @@ class Description:
                     f"model.json is of version {content['version']!r}; this program reads {VERSION}. Use the "
                     f"runner inside the bundle."
                 )
+            _check_entries(content)
             rules = content["postprocessing"]
             reader = str(content["reader"])
             if reader not in READERS:
@@ -181,7 +185,31 @@ class Description:
                 quality=_quality(content["quality"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise BundleError(f"model.json is not valid ({problem!r}). Export the model again.") from None
+            raise BundleError(
+                f"model.json is not valid ({repr(problem)[:300]}). Export the model again."
+            ) from None
+
+
+def _check_entries(content: Mapping[str, Any]) -> None:
+    """Refuse entries of another kind than they have, before any of them is converted.
+
+    Raises:
+        ValueError: with the entry and its value.
+    """
+    ending, channels, members = content["file_ending"], content["channels"], content["members"]
+    labels = content["labels"]
+    wrong = {
+        "name": not isinstance(content["name"], str),
+        "channels": not isinstance(channels, list) or not 1 <= len(channels) <= _MOST_CHANNELS,
+        "file_ending": not isinstance(ending, str) or not re.fullmatch(r"(\.[A-Za-z0-9]+)+", ending),
+        "members": not isinstance(members, list) or not members,
+        "labels": not isinstance(labels["names"], dict)
+        or type(labels["ignore"]) not in (int, type(None))
+        or not isinstance(labels["region_order"], list | None),
+    }
+    for entry, bad in wrong.items():
+        if bad:
+            raise ValueError(f"{entry} is {shown(str(content[entry]))}")
 
 
 def _quality(content: Any) -> QualityModel | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoseg.bundle.archive import MODEL, Bundle
+from autoseg.bundle.archive import MODEL, Bundle, BundleError
 from autoseg.bundle.description import Description, Member
 from autoseg.bundle.images import find_cases, read_case, write_case
 from autoseg.bundle.sliding_window import Floats, Network, predict_slabs
@@ -21,7 +21,7 @@ from autoseg.errors import DataError, MissingDependency, RunError, UsageError
 from autoseg.postprocessing.apply import postprocess
 from autoseg.preprocessing.fit_case import crop_case, fit_case
 from autoseg.preprocessing.restore import restore_probabilities, restore_slabs, segment_probabilities
-from autoseg.system.documents import parse_json
+from autoseg.system.documents import DocumentError, parse_json
 from autoseg.trust.assess import Assessor
 from autoseg.trust.evidence import Evidence, seen_by
 
@@ -70,7 +70,13 @@ class Segmenter:
             MissingDependency: without onnxruntime.
         """
         bundle = Bundle.open(path)
-        description = Description.from_json(parse_json(bundle.read(MODEL)))
+        try:
+            content = parse_json(bundle.read(MODEL))
+        except DocumentError as problem:
+            raise BundleError(
+                f"{MODEL} of {bundle.path} is not valid: {problem}. Get the bundle again."
+            ) from None
+        description = Description.from_json(content)
         networks = tuple(
             tuple(load_network(bundle.read(name), name, threads) for name in member.networks)
             for member in description.members

@@ -56,7 +56,10 @@ def main() -> None:
     except AutosegError as error:
         typer.echo(f"autoseg: {error}", err=True)
         raise SystemExit(error.exit_status) from None
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as end:
+        # The parser takes a file that ends too early, somewhere in the work, for an end of the user's typing.
+        if isinstance(end.__cause__, EOFError):
+            raise SystemExit(report_unexpected(end.__cause__)) from None
         status = INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone, as `head` does. Python's own flush at exit would complain again.

@@ -18,6 +18,8 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from autoseg.data.bounds import check_announced
+from autoseg.data.image import ImageError
 from autoseg.errors import RunError
 from autoseg.preprocessing.properties_file import read_properties
 
@@ -25,6 +27,9 @@ Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 HIDDEN = ".autoseg"  # a folder: among the cases nnU-Net accepts files of one kind only
+
+# Blosc stores a chunk of one value in a few bytes.
+DENSEST = 2**22
 
 _WORKSHOP = f"writing-{platform.node()}-"  # and the process: where it writes before it renames
 _BLOCK_BYTES = 128 * 1024
@@ -111,16 +116,27 @@ def read_preprocessed(
         is on disk.
 
     Raises:
-        RunError: if the case is not there.
+        RunError: if the case is not there, or its files are damaged.
     """
     import blosc2
 
     _, properties, image = case_files(folder, case)
     if not (image.is_file() and properties.is_file()):
         raise RunError(f"The case {case} is not in {folder}. Preprocess this configuration first.")
-    stored = blosc2.open(str(image), mode="r", dparams={"nthreads": 1})
     known = read_properties(properties)
-    return (stored[:] if array else None), {**known, "shape": tuple(stored.shape[1:])}
+    try:
+        stored = blosc2.open(str(image), mode="r", dparams={"nthreads": 1})
+        check_announced(image, stored.shape, stored.dtype.itemsize, DENSEST)
+        return (stored[:] if array else None), {**known, "shape": tuple(stored.shape[1:])}
+    except ImageError as problem:
+        raise RunError(f"{problem.path} {problem.reason}. {_again(folder)}") from None
+    except (RuntimeError, ValueError, TypeError, AttributeError, OSError) as problem:
+        said = " ".join(str(problem).split())[:200]
+        raise RunError(f"{image} cannot be read ({said}). {_again(folder)}") from None
+
+
+def _again(folder: Path) -> str:
+    return f"Remove {folder} and preprocess again."
 
 
 def block_and_chunk(shape: Sequence[int], patch_size: Sequence[int], itemsize: int) -> tuple[Shape, Shape]:

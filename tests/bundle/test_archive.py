@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoseg.bundle.archive import Bundle, BundleError, manifest_of
+from autoseg.bundle.description import Description
 
 FILES = {"model.json": b"{}", "networks/a.onnx": b"weights" * 100, "card.md": b"# A card"}
 
@@ -134,3 +138,60 @@ def test_what_is_no_bundle_says_so(tmp_path: Path) -> None:
         Bundle.open(tmp_path / "text.zip")
     with pytest.raises(BundleError, match=r"no manifest\.json"):
         Bundle.open(tmp_path)
+
+
+@given(st.data())
+def test_any_damage_to_a_zip_is_a_bundle_error_or_none(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place) / "bundle"
+        for name, content in FILES.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(content)
+        (root / "manifest.json").write_text(json.dumps(manifest_of(root)))
+        path = packed(root)
+        changed = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 3))):
+            spot = data.draw(st.integers(0, len(changed) - 1))
+            changed[spot] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(changed)
+        try:
+            bundle = Bundle.open(path)
+            assert all(bundle.read(name) == FILES[name] for name in bundle.entries)
+        except BundleError as problem:
+            assert str(problem)
+
+
+DESCRIPTION = {
+    "format": "autoseg-bundle",
+    "version": 1,
+    "name": "x",
+    "about": {},
+    "channels": ["MR"],
+    "file_ending": ".png",
+    "reader": "NaturalImage2DIO",
+    "orientation": {},
+    "labels": {"names": {"background": 0, "disc": 1}, "region_order": None, "ignore": None},
+    "members": [],
+    "postprocessing": None,
+    "quality": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("members", []),
+        ("members", {}),
+        ("name", {}),
+        ("channels", "MR"),
+        ("channels", []),
+        ("file_ending", None),
+        ("file_ending", "../x"),
+        ("labels", {"names": {"background": 0}, "region_order": [], "ignore": "x"}),
+        ("labels", {"names": [], "region_order": None, "ignore": None}),
+        ("labels", None),
+    ],
+)
+def test_an_odd_entry_of_the_description_is_told(entry: str, value: object) -> None:
+    with pytest.raises(BundleError, match=r"model\.json is not valid"):
+        Description.from_json({**DESCRIPTION, "members": [{}], entry: value})

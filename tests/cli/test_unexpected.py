@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from autoseg.cli import app
 from autoseg.cli.unexpected import UNEXPECTED, report_unexpected
@@ -61,3 +62,18 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     command = f"{sys.executable} -m autoseg list trainers | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_a_file_that_ends_too_early_is_no_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise typer.Abort from EOFError("the file ends")
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 70
+    told = capsys.readouterr().err
+    assert "the file ends" in told and "interrupted" not in told
+    Path(re.search(r"details are in (\S+\.log)", told)[1]).unlink()  # type: ignore[index]

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,20 @@ from autoseg.preprocessing.blosc_store import (
     read_preprocessed,
     write_case,
 )
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: b"", lambda content: content[:40], lambda content: b"x" * 99]
+)
+def test_a_damaged_case_is_told_with_what_to_do(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    array = np.zeros((1, 4, 8, 8), np.float32)
+    about = {"shape_after_cropping_and_before_resampling": (4, 8, 8)}
+    write_case(tmp_path, "a", array, array.astype(np.int16), about, (4, 8, 8))
+    path = tmp_path / "a.b2nd"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RunError, match="preprocess again"):
+        read_preprocessed(tmp_path, "a")
+
 
 lengths = st.one_of(st.integers(1, 5), st.integers(1, 700))
 
