@@ -22,6 +22,7 @@ from autoseg.pipeline.select_model import select_model
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.single_stages import train_one
 from autoseg.pipeline.walk import plan_and_train
+from autoseg.postprocessing.rules import Postprocessing
 from autoseg.workspace import Workspace
 
 ARCHIVE = Path(__file__).with_name("walked_workspace.tar.xz")
@@ -73,9 +74,23 @@ def test_a_finished_walk_is_found_and_nothing_of_it_repeated(root: Path) -> None
     outcome = plan_and_train("905", Workspace.locate(root), SETTINGS)
     after = times(root / "results" / "Dataset905_Discs")
     assert {path: after[path] for path in before} == before
-    assert {path.name for path in set(after) - set(before)} == {"leaderboard.html"}
+    assert {path.name for path in set(after) - set(before)} == {"leaderboard.html", "postprocessing.json"}
     dice = [row["dice"] for row in outcome.leaderboard.to_json(None)["rows"]]
     assert dice == pytest.approx([0.92710, 0.57639], abs=1e-5)
+
+
+def test_the_walk_decides_postprocessing_once_and_the_page_shows_it(root: Path) -> None:
+    workspace = Workspace.locate(root)
+    outcome = plan_and_train("905", workspace, SETTINGS)
+    folder = root / "results" / "Dataset905_Discs"
+    decided = {path: path.stat().st_mtime_ns for path in folder.glob("*/postprocessing.json")}
+    # Two trainers with out-of-fold cases, too few for any rule.
+    assert {path.parent.name for path in decided} == {MODELS[0], MODELS[1]}
+    assert not any(Postprocessing.of_model(path.parent).rules for path in decided)
+    page = outcome.page.read_text()
+    assert "Postprocessing" in page and "confirm no candidate" in page
+    plan_and_train("905", workspace, SETTINGS)
+    assert {path: path.stat().st_mtime_ns for path in decided} == decided
 
 
 @pytest.mark.parametrize("model", MODELS)
