@@ -19,7 +19,7 @@ from autoseg.data.image import Image
 from autoseg.data.orientation import turned_as_learnt
 from autoseg.errors import DataError, MissingDependency, RunError, UsageError
 from autoseg.postprocessing.apply import postprocess
-from autoseg.preprocessing.fit_case import crop_case, fit_case
+from autoseg.preprocessing.fit_case import crop_case, fit_image
 from autoseg.preprocessing.restore import restore_probabilities, restore_slabs, segment_probabilities
 from autoseg.system.documents import DocumentError, parse_json
 from autoseg.trust.assess import Assessor
@@ -169,7 +169,7 @@ class Segmenter:
 
 def _preprocessed(raw: Image, member: Member) -> tuple[Floats, dict[str, Any]]:
     cropped = crop_case(raw, None, member.plan)
-    data, _ = fit_case(cropped, member.plan, member.configuration)
+    data = fit_image(cropped, member.plan, member.configuration)
     return data, {**raw.properties, **cropped.properties}
 
 

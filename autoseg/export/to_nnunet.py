@@ -18,7 +18,8 @@ from typing import Any
 from autoseg import nnunet
 from autoseg.errors import RunError, UsageError
 from autoseg.inference.ensemble import member_folders
-from autoseg.inference.model import trained_folds, trainer_of
+from autoseg.inference.model import trained_folds
+from autoseg.inference.network import trainer_of
 from autoseg.planner.configuration import PERCENTILE, Configuration
 from autoseg.planner.plan import Plan
 from autoseg.postprocessing.rules import Postprocessing

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from autoseg import nnunet
 from autoseg.architectures import channels_last, prepare_for_cpu
 from autoseg.bundle.tiles import tile_starts
 from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
-from autoseg.errors import AutosegError, PlanError, RunError
+from autoseg.errors import RunError
+from autoseg.inference.network import build_network
 from autoseg.inference.sliding_window import predict_logits, predict_slabs
-from autoseg.inference.trained import fill, read_trained
-from autoseg.names import shown
+from autoseg.inference.trained import read_trained
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing
-from autoseg.preprocessing.dataset import preprocess_case
+from autoseg.preprocessing.case import check_plan, preprocess_case
+from autoseg.preprocessing.fit_case import crop_case, fit_case
 from autoseg.preprocessing.restore import restore_slabs
 from autoseg.run import predicting_checkpoints
 from autoseg.system.device import autocast_dtype, find_device
@@ -41,6 +41,8 @@ class Model:
             checkpoints, or over their logits, as nnU-Net does with folds.
         mirror_axes: axes that may be mirrored, as the checkpoint says.
         postprocessing: what is done to the segmentations of new images.
+        previous: the first stage, whose segmentation is further input, where it is the second of a cascade.
+        folders: its own, and that of the first stage.
     """
 
     networks: list[torch.nn.Module]
@@ -54,6 +56,8 @@ class Model:
     averages_probabilities: bool = False
     timings: list[float] = field(default_factory=list)
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    previous: Model | None = None
+    folders: tuple[Path, ...] = ()
 
     @property
     def reader(self) -> str:
@@ -136,8 +140,20 @@ class Model:
 
     def preprocess(self, raw: images.Image) -> tuple[np.ndarray, dict[str, Any]]:
         """A raw image as the network takes it, (c, z, y, x), and what is needed for the way back."""
+        if self.previous is not None:
+            return self._second_stage(raw, self.previous)
         data, _, properties = preprocess_case(raw, None, self.plan, self.configuration, self.dataset_json)
         return data, properties
+
+    def _second_stage(self, raw: images.Image, first: Model) -> tuple[np.ndarray, dict[str, Any]]:
+        """With a channel for each label of the first stage's segmentation, on the second one's grid."""
+        check_plan(self.plan, self.configuration)
+        found = images.Image(first.segment(*first.preprocess(raw))[None], raw.spacing, raw.properties)
+        cropped = crop_case(raw, found, self.plan)
+        data, labels = fit_case(cropped, self.plan, self.configuration)
+        values = [value for value in labels_from_json(self.dataset_json).all_values if value != 0]
+        stages = np.stack([labels[0] == value for value in values]).astype(np.float32)
+        return np.concatenate([data, stages]), {**raw.properties, **cropped.properties}
 
     def segment_image(self, raw: images.Image, evidence: Evidence | None = None) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
@@ -160,6 +176,7 @@ def load_model(
     device: torch.device | str = "auto",
     mirroring: bool = True,
     as_trained: bool = False,
+    as_planned: bool = False,
 ) -> Model:
     """Load a run's model folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
 
@@ -171,15 +188,16 @@ def load_model(
         device: where to compute; ``auto`` takes a GPU where there is one.
         mirroring: whether to average over mirrored copies where the checkpoint allows it.
         as_trained: leave the networks as they are, not prepared for a processor.
+        as_planned: take the network that the plan names, whatever trainer the checkpoint names.
 
     Raises:
-        RunError: if a checkpoint is missing or is not a model of autoseg or nnU-Net.
+        RunError: if a checkpoint is missing or is not a model of autoseg or nnU-Net, or its trainer is not
+            known.
         UsageError: if the device is not there.
     """
     folder, device = Path(folder), find_device(device) if isinstance(device, str) else device
     dataset_json = read_json(folder / "dataset.json", RunError)
-    document = read_json(folder / "plans.json", RunError)
-    plan, manager = Plan.from_json(document), nnunet.plans_manager(document)
+    plan = Plan.from_json(read_json(folder / "plans.json", RunError))
     labels_from_json(dataset_json)
     networks: list[torch.nn.Module] = []
     axes: tuple[int, ...] = ()
@@ -188,12 +206,16 @@ def load_model(
     for path in (path for several in paths for path in several):
         trained = read_trained(path, plan)
         trainer, name, axes = trained.trainer, trained.configuration, trained.mirror_axes
-        network = _built(trainer_of(trainer, plan, folder), manager, name, dataset_json, folder)
-        fill(network, trained)
+        network = build_network(trained, plan, dataset_json, as_planned)
         if device.type == "cpu" and not as_trained:
             prepare_for_cpu(network)
             network.to(memory_format=channels_last(plan.configuration(name).dimensions))
         networks.append(network.to(device).eval())
+    first = plan.configuration(name).previous_stage
+    previous = None
+    if first is not None:
+        stage = _stage_before(folder, first)
+        previous = load_model(stage, folds, device, mirroring, as_trained, as_planned)
     return Model(
         networks,
         plan,
@@ -204,34 +226,21 @@ def load_model(
         trainer,
         averages_probabilities=any(len(several) > 1 for several in paths),
         postprocessing=Postprocessing.of_model(folder),
+        previous=previous,
+        folders=(folder, *(previous.folders if previous else ())),
     )
 
 
-def _built(
-    trainer: type[Any], manager: Any, configuration: str, dataset_json: Mapping[str, Any], folder: Path
-) -> torch.nn.Module:
-    """The network of a plan, without its weights.
-
-    Raises:
-        PlanError: if the plan's numbers make none.
-    """
-    try:
-        network: torch.nn.Module = trainer.build_network_architecture(
-            manager,
-            manager.get_configuration(configuration),
-            len(dataset_json.get("channel_names") or dataset_json.get("modality") or {}),
-            manager.get_label_manager(dataset_json).num_segmentation_heads,
-            False,
+def _stage_before(folder: Path, configuration: str) -> Path:
+    """The model folder of a cascade's first stage, which lies beside the second one's."""
+    name = f"{folder.resolve().name.rpartition('__')[0]}__{configuration}"
+    path = folder.resolve().parent / name
+    if not (path / "plans.json").is_file():
+        raise RunError(
+            f"{folder} is the second stage of a cascade, and the first ({configuration}) is not at {path}. "
+            f"Put the first stage's folder there, under this name."
         )
-    except AutosegError:
-        raise
-    except Exception as problem:  # constructors of other packages with numbers of a file: whatever they raise
-        said = " ".join(str(problem).split())[:200]
-        raise PlanError(
-            f"{folder / 'plans.json'} makes no network ({type(problem).__name__}: {said}). Restore it "
-            f"from its source, beside the checkpoints that were trained with it."
-        ) from problem
-    return network
+    return path
 
 
 def trained_folds(folder: Path) -> list[str]:
@@ -243,6 +252,8 @@ def trained_folds(folder: Path) -> list[str]:
     found = sorted(
         path.parent.name.removeprefix("fold_") for path in folder.glob("fold_*/checkpoint_final.pth")
     )
+    # As in nnU-Net: what learnt from all cases predicts alone, and only where it is requested or all there is.
+    found = [fold for fold in found if fold != "all"] or found
     if not found:
         raise RunError(
             f"{folder} has no fold_*/checkpoint_final.pth. Give a run's folder, or finish its training."
@@ -257,22 +268,3 @@ def _tiles(shape: Sequence[int], patch: Sequence[int], step_size: float = 0.5) -
     for starts in tile_starts(spatial, patch, step_size):
         count *= len(starts)
     return count
-
-
-def trainer_of(name: str, plan: Plan, folder: Path) -> type[Any]:
-    """The trainer of that name, or of the file that the plan names, else nnU-Net's own look-up."""
-    from autoseg import plugins
-
-    file = None if plan.training is None else plan.training.trainer_file
-    if file is not None or name in plugins.available("trainers"):
-        return plugins.trainer_of_plan(name, file, f"The model {folder}")
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-
-    try:
-        found: type[Any] = recursive_find_trainer_class_by_name(name)
-    except RuntimeError:
-        raise RunError(
-            f"The model {folder} was trained by {shown(name)}, which neither autoseg nor nnU-Net has. "
-            f"Install what brings it, or name its folder in {nnunet.EXTENSION_VARIABLE}."
-        ) from None
-    return found

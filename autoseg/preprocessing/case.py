@@ -17,7 +17,7 @@ from autoseg.data.readers import Image
 from autoseg.errors import PlanError
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.preprocessing.class_locations import class_locations, classes_to_locate
-from autoseg.preprocessing.fit_case import crop_case, fit_case
+from autoseg.preprocessing.fit_case import crop_case, fit_case, fit_image
 from autoseg.preprocessing.normalization import depends_on_intensities
 from autoseg.system.files import digest
 
@@ -54,10 +54,10 @@ def preprocess_case(
     """
     check_plan(plan, configuration)
     cropped = crop_case(images, segmentation, plan)
-    data, labels = fit_case(cropped, plan, configuration)
     properties = {**images.properties, **cropped.properties}
     if segmentation is None:
-        return data, None, properties
+        return fit_image(cropped, plan, configuration), None, properties
+    data, labels = fit_case(cropped, plan, configuration)
     wanted = classes_to_locate(labels_from_json(dataset_json))
     return data, labels, {**properties, "class_locations": class_locations(labels, wanted)}
 

@@ -65,10 +65,23 @@ def crop_case(images: Image, segmentation: Image | None, plan: PlannedAxes) -> C
 def fit_case(
     cropped: CroppedCase, plan: PlannedAxes, configuration: Configuration
 ) -> tuple[NDArray[np.float32], Array]:
+    """The image (c, z, y, x) and its segmentation (1, z, y, x), on the configuration's grid.
+
+    Raises:
+        DataError: as `fit_image`.
+        PlanError: as `fit_image`.
+    """
+    data = fit_image(cropped, plan, configuration)
+    rule = configuration.resampling["resampling_fn_seg_kwargs"]
+    axis = separate_axis(cropped.spacing, _target(cropped, configuration), rule.get("force_separate_z"))
+    return data, resample_labels(cropped.labels[0], data.shape[1:], axis)[None]
+
+
+def fit_image(cropped: CroppedCase, plan: PlannedAxes, configuration: Configuration) -> NDArray[np.float32]:
     """Normalise, then resample: a resampled nonzero region would no longer be that of the image.
 
     Returns:
-        The image (c, z, y, x) and its segmentation (1, z, y, x), on the configuration's grid.
+        The image (c, z, y, x), on the configuration's grid.
 
     Raises:
         DataError: if the case has other channels than the plan, or vanishes on the grid.
@@ -80,19 +93,16 @@ def fit_case(
             f"Correct the files of this case, or plan again."
         )
     shape = cropped.array.shape[1:]
-    # Slices of a 2D configuration stay as far apart as they are.
-    target = (*cropped.spacing[: len(shape) - len(configuration.spacing)], *configuration.spacing)
+    target = _target(cropped, configuration)
     new_shape = resampled_shape(shape, cropped.spacing, target)
     if 0 in new_shape:
         raise DataError(
             f"At {target} mm the case would have {new_shape} voxels (now {shape} at {cropped.spacing} mm). "
             f"Check the spacing in its header."
         )
-    rules = [configuration.resampling[f"resampling_fn_{kind}_kwargs"] for kind in ("data", "seg")]
-    image_axis, label_axis = (
-        separate_axis(cropped.spacing, target, rule.get("force_separate_z")) for rule in rules
-    )
-    order = rules[0].get("order", 3)
+    rule = configuration.resampling["resampling_fn_data_kwargs"]
+    axis = separate_axis(cropped.spacing, target, rule.get("force_separate_z"))
+    order = rule.get("order", 3)
     inside = cropped.labels[0] >= 0 if any(configuration.use_mask_for_norm) else None
     data = np.empty((len(cropped.array), *new_shape), dtype=np.float32)
     # Where nothing is resampled, channels are normalised in their final place; else in one shared buffer.
@@ -103,5 +113,11 @@ def fit_case(
         masked = inside if configuration.use_mask_for_norm[index] else None
         normalize(configuration.normalization[index], channel, masked, plan.intensities.get(str(index), {}))
         if buffer is not data:
-            resample_channel(channel, new_shape, order, image_axis, out=data[index])
-    return data, resample_labels(cropped.labels[0], new_shape, label_axis)[None]
+            resample_channel(channel, new_shape, order, axis, out=data[index])
+    return data
+
+
+def _target(cropped: CroppedCase, configuration: Configuration) -> tuple[float, ...]:
+    """The spacing to resample to; slices of a 2D configuration stay as far apart as they are."""
+    before = len(cropped.spacing) - len(configuration.spacing)
+    return (*cropped.spacing[:before], *configuration.spacing)
