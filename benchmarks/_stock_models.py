@@ -1,4 +1,4 @@
-"""Model folders made by stock nnU-Net: planned, preprocessed and trained for a few steps, in its own processes."""
+"""Model folders made by stock nnU-Net: planned and trained for a few steps, in its own processes."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ def trained_folds(folder: Path) -> list[str]:
     found = sorted(
         path.parent.name.removeprefix("fold_") for path in folder.glob("fold_*/checkpoint_final.pth")
     )
-    # As in nnU-Net: what learnt from all cases predicts alone, and only where it is requested or all there is.
+    # As in nnU-Net: what learnt from all cases is no fold; it predicts alone.
     found = [fold for fold in found if fold != "all"] or found
     if not found:
         raise RunError(

@@ -1,8 +1,8 @@
 """The network of a checkpoint: from the plan where that names it, else from its trainer.
 
 Importing a trainer brings all that training needs, which takes longer than many predictions. Where the plan
-says all of the network, it is built from there. A plan may come from anywhere: of the classes that it can
-name, only those of networks and layers are imported.
+says all of the network, it is built from there. (A plan may come from anywhere; `autoseg.planner.class_paths`
+sees to it that it names classes of trusted packages only.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from autoseg import nnunet
@@ -25,9 +24,6 @@ from autoseg.planner.plan import Configuration, Plan
 from autoseg.planner.presets import PRESETS
 
 STOCK_TRAINER = "nnUNetTrainer"
-# Packages of networks, and of the layers that their arguments name.
-_NETWORKS = ("dynamic_network_architectures.", "autoseg.architectures.")
-_LAYERS = ("torch.nn.", *_NETWORKS)
 
 
 def build_network(
@@ -61,7 +57,7 @@ def is_planned(trainer: str, plan: Plan, configuration: Configuration) -> bool:
     """Whether a trainer's network is known to be the one that the plan names, without importing it."""
     path = configuration.architecture.class_path
     if trainer == STOCK_TRAINER:
-        return path.startswith(_NETWORKS)
+        return True
     file = None if plan.training is None else plan.training.trainer_file
     if plan.training is None or file is not None:
         return False
@@ -69,7 +65,7 @@ def is_planned(trainer: str, plan: Plan, configuration: Configuration) -> bool:
 
     if trainer not in plugins.built_in("trainers"):
         return False
-    return path.startswith("autoseg.") or (trainer in PRESETS and path.startswith(_NETWORKS))
+    return path.startswith("autoseg.") or (trainer in PRESETS and path.startswith("dynamic_network_architectures."))
 
 
 def planned_network(configuration: Configuration, dataset_json: Mapping[str, Any], path: Path) -> nn.Module:
@@ -115,8 +111,8 @@ def trainer_of(name: str, plan: Plan, folder: Path) -> type[Any]:
         found: type[Any] = recursive_find_trainer_class_by_name(name)
     except (RuntimeError, AssertionError, ImportError, SyntaxError):
         raise RunError(
-            f"The model {folder} was trained by {shown(name)}, which neither autoseg nor nnU-Net has. Install "
-            f"what brings it, or name its folder in {nnunet.EXTENSION_VARIABLE}. If it changes the training "
+            f"The model {folder} was trained by {shown(name)}, which neither autoseg nor nnU-Net has. "
+            f"Install what brings it, or name its folder in {nnunet.EXTENSION_VARIABLE}. If it changes the training "
             f"and not the network, predict with --network-of-plan."
         ) from None
     return found
@@ -142,8 +138,8 @@ def _built(build: Callable[[], nn.Module], path: Path) -> nn.Module:
     except Exception as problem:  # constructors of other packages with numbers of a file: whatever they raise
         said = " ".join(str(problem).split())[:200]
         raise PlanError(
-            f"{path.parents[1] / 'plans.json'} makes no network ({type(problem).__name__}: {said}). Restore it "
-            f"from its source, beside the checkpoints that were trained with it."
+            f"{path.parents[1] / 'plans.json'} makes no network ({type(problem).__name__}: {said}). Restore "
+            f"it from its source, beside the checkpoints that were trained with it."
         ) from problem
 
 
@@ -159,22 +155,20 @@ def _bare(key: str) -> str:
     return key
 
 
-def _located(path: str, allowed: tuple[str, ...]) -> Any:
+def _located(path: str) -> Any:
     """A class by its dotted path.
 
     Raises:
-        RunError: if it is not a class of a network or a layer in one of the packages.
+        PlanError: if it is not a class of a network or a layer.
     """
     module, _, name = path.rpartition(".")
     try:
-        if not path.startswith(allowed):
-            raise ImportError(f"not in {', '.join(each.rstrip('.') for each in allowed)}")
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as problem:
+    except (ImportError, AttributeError, ValueError) as problem:
         raise PlanError(
             f"The plan names {path!r} as part of its network, which cannot be used: {problem}. Give the "
             f"plans.json that the model was trained with."
         ) from None
-    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise PlanError(f"The plan names {path!r} as part of its network, which is no class of a layer.")
     return found
