@@ -65,7 +65,9 @@ def is_planned(trainer: str, plan: Plan, configuration: Configuration) -> bool:
 
     if trainer not in plugins.built_in("trainers"):
         return False
-    return path.startswith("autoseg.") or (trainer in PRESETS and path.startswith("dynamic_network_architectures."))
+    return path.startswith("autoseg.") or (
+        trainer in PRESETS and path.startswith("dynamic_network_architectures.")
+    )
 
 
 def planned_network(configuration: Configuration, dataset_json: Mapping[str, Any], path: Path) -> nn.Module:
