@@ -114,8 +114,8 @@ def trainer_of(name: str, plan: Plan, folder: Path) -> type[Any]:
     except (RuntimeError, AssertionError, ImportError, SyntaxError):
         raise RunError(
             f"The model {folder} was trained by {shown(name)}, which neither autoseg nor nnU-Net has. "
-            f"Install what brings it, or name its folder in {nnunet.EXTENSION_VARIABLE}. If it changes the training "
-            f"and not the network, predict with --network-of-plan."
+            f"Install what brings it, or name its folder in {nnunet.EXTENSION_VARIABLE}. If it changes the "
+            f"training and not the network, predict with --network-of-plan."
         ) from None
     return found
 
