@@ -1,0 +1,227 @@
+"""`--trainers auto` against every single trainer with the whole time, and against an earlier version.
+
+    python benchmarks/bench_auto.py --data FOLDER --workspace PLACE [--only Hearts] [--minutes 6]
+        [--singles nnunet,resnet34_mlp] [--before TREE] [--busy 2]
+
+Everything computes in float32 on one core, where a processor could do better as well, so that it is the same
+everywhere. What is in the results file already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _hearts import NAME as HEARTS
+from _hearts import write_hearts
+from _machine import RESULTS, commit, machine, write_results
+
+from autoseg.leaderboard.records.files import load_records
+from autoseg.planner.plan import Plan
+
+DATASETS = (HEARTS, "Dataset004_Hippocampus", "Dataset018_FetalHead", "Dataset021_NucleiColor")
+# A command line that computes in float32 alone.
+FLOAT32 = (
+    "import autoseg.system.device as d; d._computes_in_bfloat16 = lambda: False; "
+    "from autoseg.cli.app import main; main()"
+)
+MEAN_GOAL, WORST_GOAL = 0.01, 0.03
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Run what is missing and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", default=[""])
+    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--singles", default="nnunet,resnet34_mlp")
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier version")
+    parser.add_argument("--busy", type=int, default=0, help="busy processes beside")
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    where, rows = machine(), _known()
+    for name in DATASETS:
+        if not any(part in name for part in options.only) or options.report:
+            continue
+        source = write_hearts(options.workspace / "raw") if name == HEARTS else options.data / name
+        for who in ("auto", "auto before", *filter(None, options.singles.split(","))):
+            busy = f", {options.busy} busy beside" if options.busy else ""
+            key = f"{name} {options.minutes:g} min {who}{busy}"
+            if key in rows or (who == "auto before" and options.before is None):
+                continue
+            rows[key] = _row(source, who, options)
+            write_results("auto", where, rows, _report(rows))
+    if rows:
+        write_results("auto", where, rows, _report(rows))
+    print(_report(rows))
+
+
+def _known() -> dict[str, Row]:
+    path = RESULTS / "auto.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))["results"]) if path.is_file() else {}
+
+
+def _row(source: Path, who: str, options: argparse.Namespace) -> Row:
+    tree = options.before if who == "auto before" else Path(__file__).resolve().parents[1]
+    place = options.workspace / f"{source.name}_{options.minutes:g}_{who.replace(' ', '_')}_{options.busy}"
+    trainers = who.split()[0]
+    command = (
+        f"plan-and-train {source} --trainers {trainers} --folds 0 --budget {options.minutes:g}m --device cpu"
+    )
+    length = ["--budget", f"{options.minutes:g}m"]
+    core = str(min(os.sched_getaffinity(0)))
+    burners = [
+        subprocess.Popen(["taskset", "-c", core, sys.executable, "-c", "while True: pass"])
+        for _ in range(options.busy)
+    ]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(tree),
+        # The machine is measured anew, and knows nothing of trainings before.
+        "XDG_CACHE_HOME": str(place / "cache"),
+    }
+    began = time.monotonic()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", FLOAT32, *command.split(), *length, "--workspace", str(place)],
+            check=True,
+            cwd=tree,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
+    finally:
+        for each in burners:
+            each.kill()
+    return {
+        "dataset": source.name,
+        "minutes": options.minutes,
+        "who": who,
+        "busy": options.busy,
+        "command_s": round(time.monotonic() - began, 1),
+        "commit": commit() if who != "auto before" else _commit_of(tree),
+        "trained": _trained(place),
+    }
+
+
+def _commit_of(tree: Path) -> str:
+    command = ["git", "-C", str(tree), "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _trained(place: Path) -> list[Row]:
+    """What was trained, the best by its held-out cases first."""
+    found = []
+    for record in load_records(place / "results"):
+        if record.status not in ("ok", "partial"):
+            found.append({"trainer": record.trainer, "status": record.status, "dice": None})
+            continue
+        path = place / "preprocessed" / record.dataset / f"{record.plan}.json"
+        plan = Plan.load(path) if path.is_file() else None
+        budget = next((each for each in plan.decisions if each.name == "budget"), None) if plan else None
+        found.append(
+            {
+                "trainer": record.trainer,
+                "status": record.status,
+                "dice": float(np.mean(record.scores.case_scores("dice"))),
+                "configuration": record.configuration,
+                "steps": record.cost.training_steps,
+                "predicted_steps": None if budget is None else budget.inputs["predicted_steps"],
+                "share": None if budget is None else budget.inputs.get("machine_share"),
+                "budget_s": record.cost.budget_s,
+                "train_s": record.cost.train_s,
+                "changes": list(record.changes),
+            }
+        )
+    return sorted(found, key=lambda each: -(each["dice"] if each["dice"] is not None else -1.0))
+
+
+def _best(row: Row) -> float | None:
+    return row["trained"][0]["dice"] if row["trained"] else None
+
+
+def _report(rows: dict[str, Row]) -> str:
+    lines = [
+        "# What auto chooses, against a single trainer with the whole time",
+        "",
+        "Fold 0, one seed, one core, float32. The Dice of a command is that of its best row; the regret of",
+        "auto is what it is below the best single trainer that was tried with the whole time (which auto",
+        "itself is, where it gives all of the time to one). Before: at the commit that the JSON file states.",
+        "",
+        "| data set | budget | who | Dice | trained: steps (predicted) | runs took | command took |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows.values():
+        best = _best(row)
+        busy = f" ({row['busy']} busy processes beside)" if row["busy"] else ""
+        trained = "; ".join(
+            f"{each['trainer']} {each['configuration']} {each['steps']} ({each['predicted_steps']})"
+            if each["dice"] is not None
+            else f"{each['trainer']} {each['status']}"
+            for each in row["trained"]
+        )
+        took = sum(each.get("train_s") or 0.0 for each in row["trained"])
+        lines.append(
+            f"| {row['dataset']} | {row['minutes']:g} min | {row['who']}{busy} | "
+            f"{'-' if best is None else f'{best:.3f}'} | {trained} | {took:.0f} s "
+            f"({took / 60 / row['minutes'] - 1:+.1%}) | {row['command_s']:.0f} s |"
+        )
+    return "\n".join([*lines, "", *_verdicts(rows)])
+
+
+def _verdicts(rows: dict[str, Row]) -> list[str]:
+    lines, regrets = [], []
+    quiet = [row for row in rows.values() if not row["busy"]]
+    for name, minutes in dict.fromkeys((row["dataset"], row["minutes"]) for row in quiet):
+        here = {
+            row["who"]: _best(row) for row in quiet if (row["dataset"], row["minutes"]) == (name, minutes)
+        }
+        singles = {who: dice for who, dice in here.items() if who not in ("auto", "auto before") and dice}
+        (auto,) = [
+            row for row in quiet if (row["dataset"], row["minutes"], row["who"]) == (name, minutes, "auto")
+        ]
+        if len(auto["trained"]) == 1:
+            singles[auto["trained"][0]["trainer"]] = here["auto"]
+        if here.get("auto") is None or not singles:
+            continue
+        best = max(singles, key=lambda who: singles[who])
+        regrets.append(singles[best] - here["auto"])
+        before = here.get("auto before")
+        gained = "" if before is None else f"; {here['auto'] - before:+.3f} against before ({before:.3f})"
+        lines.append(
+            f"- {name}, {minutes:g} min: auto {here['auto']:.3f}, best single trainer {best} "
+            f"{singles[best]:.3f}, regret {regrets[-1]:.3f}{gained}. Tried alone: {', '.join(singles)}."
+        )
+    if regrets:
+        lines += [
+            "",
+            f"Regret in the mean {np.mean(regrets):.3f} (goal {MEAN_GOAL}), at worst {max(regrets):.3f} "
+            f"(goal {WORST_GOAL}), of {len(regrets)} comparisons.",
+        ]
+    off = [
+        each["predicted_steps"] / each["steps"] - 1
+        for row in rows.values()
+        if row["who"] != "auto before"
+        for each in row["trained"]
+        if each.get("steps") and each.get("predicted_steps")
+    ]
+    if off:
+        words = ", ".join(f"{each:+.0%}" for each in off)
+        lines += ["", f"Predicted steps against steps made, now, each training: {words} (goal: within 15 %)."]
+    missing = [name for name in DATASETS if not any(row["dataset"] == name for row in rows.values())]
+    if missing:
+        lines += ["", f"Not run: {', '.join(missing)}."]
+    return lines
+
+
+if __name__ == "__main__":
+    main()
