@@ -114,9 +114,10 @@ _ADVICE = (
 class SegmentationNetwork(nn.Module):
     """The convention that all networks of autoseg follow.
 
-    `forward` takes (b, input_channels, *spatial) and gives logits (b, num_classes, *spatial) of the same
-    size. While `deep_supervision` is true it gives a list of logits, largest first, one per entry of
-    `output_strides`. Heads exist whether or not they are used, so a state dict loads either way.
+    `forward` takes an image, ``(b, input_channels, *spatial)``, and gives logits of the same size,
+    ``(b, num_classes, *spatial)``. While `deep_supervision` is true it gives a list of logits, largest
+    first, one per entry of `output_strides`. Heads exist whether or not they are used, so a
+    state dict loads either way.
     """
 
     deep_supervision: bool
