@@ -21,7 +21,7 @@ _PATIENCE_S = 90
 _UNEXPECTED = 70
 
 Attempt = list[str] | Callable[[], object]
-Expected = Literal["refusal", "result", "either"]
+Expected = Literal["refusal", "result", "either", "quiet"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Edge:
         name: which of its kind.
         make: writes the input into an empty folder; gives a command line, or a function to call in a process
             of its own. What lies in ``workspace`` and ``out`` may be written, everything else may not.
-        expected: a refusal, a result, or either: the input is odd but may have a meaning.
+        expected: a refusal, a result, or either: odd, but with a meaning perhaps. Quiet: whoever would
+            read the words has gone.
         said: words of which a refusal has one: the file or the value.
         check: raises AssertionError if the result is not right.
     """
@@ -161,6 +162,8 @@ def _verdict(edge: Edge, status: int | None, output: str, errors: str) -> str:
         return "taken" if edge.expected == "refusal" else "result"
     if edge.expected == "result":
         return "sound input refused"
+    if edge.expected == "quiet":
+        return "refused"
     words = errors + output
     # The parser's own refusals stand in a box.
     if "Usage:" in errors and "Error" in errors:

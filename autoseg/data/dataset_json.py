@@ -14,6 +14,8 @@ from autoseg.data.codes import codes_of
 from autoseg.data.labels import Labels, Region
 from autoseg.errors import DataError
 
+MOST_CHANNELS = 4096
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -117,6 +119,9 @@ def _channel_problems(parsed: DatasetJson) -> list[Problem]:
     channels = parsed.channel_names or parsed.modality
     if not channels:
         problems.append(Problem("channel_names", "is missing or empty.", _EXPECTED["channel_names"]))
+    elif len(channels) > MOST_CHANNELS:
+        remedy = f"Give at most {MOST_CHANNELS}, or combine them."
+        problems.append(Problem("channel_names", f"names {len(channels)} channels.", remedy))
     elif list(channels) != [str(index) for index in range(len(channels))]:
         remedy = "Number the channels from 0 in order, as the files are (CASE_0000 is channel 0)."
         problems.append(Problem("channel_names", f"has the keys {', '.join(channels)}.", remedy))

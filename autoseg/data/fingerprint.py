@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+# The draws of a channel take 400 MB, however small the data set is.
+CHANNELS_AT_ONCE = 4
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -119,9 +122,11 @@ def extract_fingerprint(dataset: Dataset, workers: int | None = None) -> Fingerp
     Raises:
         DataError: if a case cannot be read or has no label file, or none has foreground.
     """
-    samples = intensities.room_for_samples(len(dataset.channels), len(dataset.cases))
+    channels = len(dataset.channels)
+    samples = intensities.room_for_samples(min(channels, CHANNELS_AT_ONCE), len(dataset.cases))
+    about = (dataset.reader, channels, samples)
     values = dict(dataset.labels.structures)
-    jobs = [(case, dataset.reader, values, samples, index) for index, case in enumerate(dataset.cases)]
+    jobs = [(case, values, *about, index) for index, case in enumerate(dataset.cases)]
     try:
         with forked(workers, len(jobs)) as processes:
             found = list(_counted(processes.map(_analyse, jobs), len(jobs), "Fingerprint"))
@@ -131,10 +136,14 @@ def extract_fingerprint(dataset: Dataset, workers: int | None = None) -> Fingerp
                     f"No case of {dataset.name} has a labelled voxel where its images are nonzero. Check "
                     f"that the label files belong to the images."
                 )
-            statistics = {
-                channel: intensities.statistics(samples, channel, drawn, processes)
-                for channel in range(len(dataset.channels))
-            }
+            statistics = {}
+            for first in range(0, channels, CHANNELS_AT_ONCE):
+                if first:
+                    more = [(dataset.cases[index], first, *about, index) for index in drawn]
+                    list(_counted(processes.map(_draw_more, more), len(more), "Fingerprint"))
+                for channel in range(first, min(first + CHANNELS_AT_ONCE, channels)):
+                    place = channel - first
+                    statistics[channel] = intensities.statistics(samples, place, drawn, processes)
     finally:
         samples.close()
     return Fingerprint(
@@ -171,14 +180,19 @@ class _CaseFacts:
 
 
 def _analyse(
-    case: Case, reader: str, structures: Mapping[str, Sequence[int]], samples: SharedArray, index: int
+    case: Case,
+    structures: Mapping[str, Sequence[int]],
+    reader: str,
+    channels: int,
+    samples: SharedArray,
+    index: int,
 ) -> _CaseFacts:
     if case.label is None:
         raise DataError(
             f"The case {case.identifier} has no label file. Add it, or move its images to imagesTs."
         )
     images, segmentation = read_images(case.images, reader), read_segmentation(case.label, reader)
-    _check(case, images, segmentation, len(samples.array))
+    _check(case, images, segmentation, channels)
     inner = slices(nonzero_box(images.array))
     cropped, labels = images.array[:, *inner], segmentation.array[0]
     foreground = labels[inner] > 0
@@ -186,7 +200,7 @@ def _analyse(
     if not all(np.isfinite(channel).all() for channel in values):
         raise DataError(f"Labelled voxels of the case {case.identifier} are infinite. Give them a number.")
     if has_foreground := bool(foreground.any()):
-        intensities.draw(values, samples.array[:, index])
+        _draw(values, 0, samples, index)
     present, counts = np.unique(labels[labels > 0], return_counts=True)
     return _CaseFacts(
         spacing=tuple(float(n) for n in images.spacing),
@@ -199,6 +213,21 @@ def _analyse(
         hash=_case_hash(case),
         directions=directions_of(images),
     )
+
+
+def _draw_more(case: Case, first: int, reader: str, channels: int, samples: SharedArray, index: int) -> None:
+    """Draw from further channels of a case, which is read again: all at once take too much memory."""
+    assert case.label is not None  # the first pass has read it
+    images, segmentation = read_images(case.images, reader), read_segmentation(case.label, reader)
+    _check(case, images, segmentation, channels)
+    inner = slices(nonzero_box(images.array))
+    foreground = segmentation.array[0][inner] > 0
+    _draw([channel[inner][foreground] for channel in images.array], first, samples, index)
+
+
+def _draw(values: Sequence[intensities.Singles], first: int, samples: SharedArray, index: int) -> None:
+    part = values[first : first + CHANNELS_AT_ONCE]
+    intensities.draw(part, samples.array[: len(part), index], before=first)
 
 
 def _check(case: Case, images: Image, segmentation: Image, channels: int) -> None:

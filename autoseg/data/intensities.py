@@ -36,15 +36,19 @@ def room_for_samples(channels: int, cases: int) -> SharedArray:
     return SharedArray((channels, cases, SAMPLES // cases), np.float32)
 
 
-def draw(foreground: Sequence[Singles], rows: Singles) -> None:
+def draw(foreground: Sequence[Singles], rows: Singles, before: int = 0) -> None:
     """Draw from one case.
 
     Args:
         foreground: the foreground voxels of each channel, all of one length, at least one.
         rows: (channels, draws per case), written to.
+        before: channels of the case that come before these. One stream of random numbers runs through all.
     """
-    indices = _indices(foreground[0].size, rows.size)
-    pending, used = next(indices), 0
+    left = before * rows.shape[1]
+    indices = _indices(foreground[0].size, left + rows.size)
+    while (pending := next(indices)).size <= left:
+        left -= pending.size
+    used = left
     for values, row in zip(foreground, rows, strict=True):
         filled = 0
         while filled < row.size:

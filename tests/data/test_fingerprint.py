@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from autoseg.data import intensities
+from autoseg.data import fingerprint, intensities
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.errors import DataError
@@ -215,3 +215,34 @@ def test_nothing_heavy_is_imported(small: Path) -> None:
     command = [sys.executable, "-c", NO_HEAVY_IMPORTS, str(small)]
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REFERENCE.parents[1])
     assert output.stdout.strip() == "[]"
+
+
+def test_channels_in_parts_give_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import SimpleITK as sitk
+
+    root = tmp_path / "Dataset001_Five"
+    random = np.random.default_rng(0)
+    for name in ("imagesTr", "labelsTr"):
+        (root / name).mkdir(parents=True)
+    for case in ("a", "b", "c"):
+        for channel in range(5):
+            image = random.normal(channel, 1, (6, 7, 8)).astype(np.float32)
+            sitk.WriteImage(
+                sitk.GetImageFromArray(image), str(root / f"imagesTr/{case}_{channel:04d}.nii.gz")
+            )
+        label = (random.random((6, 7, 8)) < (0.3 if case != "b" else 0)).astype(np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(label), str(root / f"labelsTr/{case}.nii.gz"))
+    about = {
+        "channel_names": {str(n): f"c{n}" for n in range(5)},
+        "labels": {"background": 0, "x": 1},
+        "file_ending": ".nii.gz",
+        "numTraining": 3,
+    }
+    (root / "dataset.json").write_text(json.dumps(about))
+    monkeypatch.setattr(intensities, "SAMPLES", 3000)
+    found = []
+    for at_once in (5, 2, 1):
+        monkeypatch.setattr(fingerprint, "CHANNELS_AT_ONCE", at_once)
+        found.append(extract_fingerprint(load_dataset(root), workers=1).to_json())
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]["foreground_intensity_properties_per_channel"]) == 5
