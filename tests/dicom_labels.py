@@ -69,9 +69,17 @@ def write_seg(
 
 
 def write_rtstruct(
-    path: Path, source: Path, contours: Mapping[str, Sequence[np.ndarray]], series: int = 70, **more: Any
+    path: Path,
+    source: Path,
+    contours: Mapping[str, Sequence[np.ndarray]],
+    series: int = 70,
+    images: Sequence[Path] = (),
+    **more: Any,
 ) -> Path:
-    """An RTSTRUCT: closed contours (points, 3) in mm for each structure, on the series of a slice."""
+    """An RTSTRUCT: closed contours (points, 3) in mm for each structure, on the series of a slice.
+
+    With `images` each contour names the one whose plane it lies nearest to.
+    """
     image = pydicom.dcmread(source, stop_before_pixels=True)
     found = dataset(
         RTSTRUCT, uid(6, series, 1), series=series, Modality="RTSTRUCT", SeriesDescription="contours"
@@ -86,6 +94,8 @@ def write_rtstruct(
     frame.FrameOfReferenceUID = image.FrameOfReferenceUID
     frame.RTReferencedStudySequence = pydicom.sequence.Sequence([study])
     found.ReferencedFrameOfReferenceSequence = pydicom.sequence.Sequence([frame])
+    headers = [pydicom.dcmread(image, stop_before_pixels=True) for image in images]
+    referenced.ContourImageSequence = pydicom.sequence.Sequence([_image(header) for header in headers])
     regions, drawn = [], []
     for number, (name, parts) in enumerate(contours.items(), 1):
         region = pydicom.dataset.Dataset()
@@ -94,7 +104,7 @@ def write_rtstruct(
         regions.append(region)
         shown = pydicom.dataset.Dataset()
         shown.ReferencedROINumber = number
-        shown.ContourSequence = pydicom.sequence.Sequence([_contour(points) for points in parts])
+        shown.ContourSequence = pydicom.sequence.Sequence([_contour(points, headers) for points in parts])
         drawn.append(shown)
     found.StructureSetROISequence = pydicom.sequence.Sequence(regions)
     found.ROIContourSequence = pydicom.sequence.Sequence(drawn)
@@ -103,8 +113,19 @@ def write_rtstruct(
     return save(found, path)
 
 
-def _contour(points: np.ndarray) -> Any:
+def _image(header: Any) -> Any:
     found = pydicom.dataset.Dataset()
+    found.ReferencedSOPClassUID, found.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+    return found
+
+
+def _contour(points: np.ndarray, headers: Sequence[Any]) -> Any:
+    found = pydicom.dataset.Dataset()
+    if headers:
+        cosines = np.array(headers[0].ImageOrientationPatient, float)
+        normal = np.cross(cosines[:3], cosines[3:])
+        apart = [abs((points[0] - np.array(each.ImagePositionPatient, float)) @ normal) for each in headers]
+        found.ContourImageSequence = pydicom.sequence.Sequence([_image(headers[int(np.argmin(apart))])])
     found.ContourGeometricType = "CLOSED_PLANAR"
     found.NumberOfContourPoints = len(points)
     found.ContourData = [f"{value:.4f}" for value in np.asarray(points).ravel()]
