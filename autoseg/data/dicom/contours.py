@@ -9,6 +9,7 @@ slices are filled in their own planes and taken onto the grid by nearest neighbo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 
@@ -157,6 +158,15 @@ def _area(points: Array) -> float:
     return abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
 
 
+def _extent(stack: Stack, axes: Array) -> tuple[Array, Array]:
+    """How far a volume reaches along some axes, mm: from, to."""
+    grid = stack.placing
+    ends = np.multiply(np.subtract(grid.shape[::-1], 1), grid.spacing[::-1])
+    corners = np.array(list(product(*([0.0, end] for end in ends))))
+    along = (corners @ np.reshape(grid.direction, (3, 3)).T + grid.origin) @ axes
+    return along.min(axis=0), along.max(axis=0)
+
+
 def _normal(contours: Sequence[Array]) -> Array:
     """The direction that all contours' planes have in common."""
     largest = max(contours, key=len)
@@ -169,15 +179,17 @@ def _across(contours: Sequence[Array], normal: Array, stack: Stack) -> Mask:
     axes = np.column_stack([row, np.cross(normal, row), normal])
     size = min(stack.placing.spacing) / 2
     heights = np.array([float(np.mean(points @ normal)) for points in contours])
-    corner = np.min([points.min(axis=0) for points in (c @ axes[:, :2] for c in contours)], axis=0)
-    far = np.max([points.max(axis=0) for points in (c @ axes[:, :2] for c in contours)], axis=0)
+    # No more than the volume reaches: points may lie anywhere.
+    low, high = _extent(stack, axes[:, :2])
+    flat = np.concatenate([points @ axes[:, :2] for points in contours])
+    corner = np.clip(flat.min(axis=0), low - size, high)
+    far = np.clip(flat.max(axis=0), corner, high + size)
     shape = tuple(int(n) for n in np.ceil((far - corner) / size)[::-1] + 1)
     planes, positions = [], []
     grouped = np.round(heights, 2)
     for height in np.unique(grouped):
         here = [points for points, own in zip(contours, grouped, strict=True) if own == height]
-        flat = [((points @ axes[:, :2] - corner) / size)[:, ::-1] for points in here]
-        planes.append(fill(flat, shape))
+        planes.append(fill([((points @ axes[:, :2] - corner) / size)[:, ::-1] for points in here], shape))
         positions.append(axes @ np.array([*corner, height]))
     apart = np.diff(np.unique(grouped))
     reach = (float(apart.min()) if len(apart) else stack.placing.spacing[0]) / 2

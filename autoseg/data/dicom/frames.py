@@ -96,7 +96,7 @@ class Frame:
 
 
 def frames_of(header: Header, found: Any) -> list[Frame]:
-    """All frames of an image file.
+    """All frames of an image file; one alone, without a place, of a file that describes none of several.
 
     Args:
         header: the file's.
@@ -112,7 +112,7 @@ def frames_of(header: Header, found: Any) -> list[Frame]:
     if each and len(each) != header.count:
         raise ValueError(f"{header.count} frames, but descriptions of {len(each)}")
     shared = _flat(*several(found.get("SharedFunctionalGroupsSequence")))
-    own = [_flat(part) for part in each] or [{} for _ in range(header.count)]
+    own = [_flat(part) for part in each] or [{}]
     return [
         _frame(header, number, _Layered(part, shared, found), number) for number, part in enumerate(own, 1)
     ]

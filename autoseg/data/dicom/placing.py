@@ -22,6 +22,8 @@ ROUNDED_MM = 0.06
 _OF_STEP, _AT_MOST_OF_STEP = 0.05, 0.25
 # Sideways, in sizes of a pixel, and for cosines that are written with three decimals: radians.
 _OF_PIXEL, ROUNDED_RAD = 0.25, 2e-3
+# In usual distances: what lies in a wider gap cannot be guessed from the slices around it.
+_WIDEST_GAP = 4.5
 # Closer than this two slices lie in one place.
 ONE_PLACE = 0.05
 
@@ -116,8 +118,8 @@ def place(frames: Sequence[Frame], mend: bool = False) -> Placing:
     even = is_even(along)
     if not even:
         _refuse_one_place(frames, along)
-        if not mend:
-            raise _uneven(frames, along)
+        if not mend or np.diff(along).max() > _WIDEST_GAP * np.median(np.diff(along)):
+            raise _uneven(frames, along, mend)
     pixel = frames[0].spacing
     beside = (positions - positions[0]) @ axes[:, :2]
     if np.abs(beside).max() > max(ROUNDED_MM, _OF_PIXEL * min(pixel)):
@@ -127,6 +129,7 @@ def place(frames: Sequence[Frame], mend: bool = False) -> Placing:
             along, beside = (positions - positions[0]) @ axes[:, 2], np.zeros_like(beside)
     else:
         beside = np.zeros_like(beside)
+    _refuse_apart(frames, beside)
     count, step = _count_and_step(frames, along, even)
     # Room for all slices once they are moved: pixels before and behind, along rows and columns.
     low = np.floor(beside.min(axis=0) / pixel[::-1] + 1e-6).astype(int)
@@ -142,6 +145,18 @@ def place(frames: Sequence[Frame], mend: bool = False) -> Placing:
         sideways=tuple((float(x), float(y)) for x, y in beside - low * pixel[::-1]) if beside.any() else (),
         even=even,
     )
+
+
+def _refuse_apart(frames: Sequence[Frame], beside: Array) -> None:
+    """Slices that are moved sideways still lie over each other."""
+    header = frames[0].header
+    size = np.multiply((header.columns, header.rows), frames[0].spacing[::-1])
+    if (np.abs(beside).max(axis=0) >= size).any():
+        farthest = int(np.abs(beside).max(axis=1).argmax())
+        raise DataError(
+            f"{frames[farthest]} lies {np.abs(beside).max():.4g} mm beside {frames[0]}, which is more than a "
+            f"slice is wide. Put aside what does not belong to the series."
+        )
 
 
 def _line(along: Array) -> tuple[float, float]:
@@ -187,13 +202,15 @@ def _refuse_one_place(frames: Sequence[Frame], along: Array) -> None:
         )
 
 
-def _uneven(frames: Sequence[Frame], along: Array) -> UnevenSlices:
+def _uneven(frames: Sequence[Frame], along: Array, mend: bool) -> DataError:
     steps = np.diff(along)
     usual = float(np.median(steps))
     worst = int(np.abs(steps - usual).argmax())
     other = frames[worst + 1]
     second = other.header.path.name if other.number is None else f"its frame {other.number}"
-    return UnevenSlices(
+    kind = DataError if mend else UnevenSlices
+    wide = " This gap is too wide to interpolate." if mend else ""
+    return kind(
         f"Between {frames[worst]} and {second} are {steps[worst]:.3g} mm, between most slices "
-        f"{usual:.3g} mm. Restore what is missing, or put aside what is too much."
+        f"{usual:.3g} mm.{wide} Restore what is missing, or put aside what is too much."
     )

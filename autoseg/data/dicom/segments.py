@@ -55,6 +55,8 @@ def _read(label: LabelObject) -> tuple[list[Frame], Array]:
     try:
         found = pydicom.dcmread(path, force=True)
         frames = frames_of(label.header, found)
+        if label.header.lacking:
+            raise ValueError(f"{label.header.lacking} bytes are missing")
         from pydicom.pixels import pixel_array
 
         values: Array = np.asarray(pixel_array(found))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from autoseg.data.bounds import PACKED, check_announced
 from autoseg.data.dicom.copies import without_copies
 from autoseg.data.dicom.frames import Frame, frames_of
 from autoseg.data.dicom.headers import TAGS, Header, LeftOut, header_of, is_dicom, read_dataset
@@ -23,6 +24,7 @@ from autoseg.data.dicom.label_objects import LABEL_TAGS, LabelObject, label_obje
 from autoseg.data.dicom.placing import Placing, UnevenSlices, place
 from autoseg.data.dicom.splitting import by_plane, volumes_of
 from autoseg.data.dicom.stack import Stack
+from autoseg.data.image import ImageError
 from autoseg.errors import DataError
 
 # Kinds of images that come as volumes; one slice alone, or one without a place, is none of theirs.
@@ -79,6 +81,8 @@ def find_volumes(paths: Iterable[Path], mend: bool = False) -> Found:
                 left_out.append(LeftOut(path, reason, series=header.series))
             else:
                 series[header.series] += _images(header, found)
+        except ImageError as problem:
+            left_out.append(LeftOut(path, problem.reason, broken=True))
         except ValueError as problem:
             left_out.append(LeftOut(path, f"damaged: {problem}", broken=True))
     retained = {uid: without_copies(frames) for uid, frames in series.items()}
@@ -106,6 +110,8 @@ def _images(header: Header, found: Any) -> list[Frame]:
     """
     if header.lacking:
         raise ValueError(f"cut off, {header.lacking} bytes are missing")
+    shape = (header.count or 1, header.rows, header.columns)
+    check_announced(header.path, shape, header.bits / 8, PACKED)
     return frames_of(header, found)
 
 
@@ -146,7 +152,7 @@ def _flat(frames: Sequence[Frame], beside_placed: bool) -> tuple[list[Stack], li
     stacks, left_out = [], []
     for path, parts in _by_file(frames).items():
         header = parts[0].header
-        if len(parts) > 1 or beside_placed or header.modality in _VOLUMES:
+        if header.count or beside_placed or header.modality in _VOLUMES:
             left_out.append(LeftOut(path, "an image that does not state where it lies", series=header.series))
             continue
         y, x = parts[0].spacing

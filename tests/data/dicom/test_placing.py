@@ -110,6 +110,17 @@ def test_uneven_steps_are_interpolated_between_the_slices_around(tmp_path: Path)
     assert np.allclose(mended.array[:, 0, 0] + 1024, at * 100, atol=0.01) and at[-1] == pytest.approx(11.0)
 
 
+def test_wide_gaps_are_not_interpolated_and_slices_apart_are_refused(tmp_path: Path) -> None:
+    heights = [0.0, 2.0, 4.0, 6.0, 16.0, 18.0]
+    write_series(tmp_path / "gap", volume()[:6], positions=[[0, 0, height] for height in heights])
+    (problem,) = found_in(tmp_path / "gap", mend=True).problems
+    assert "are 10 mm" in str(problem) and "too wide to interpolate" in str(problem)
+    far = [*places(7, 2.0), [1e6, -20.0, 44.0]]
+    write_series(tmp_path / "apart", volume(), positions=far)
+    (problem,) = found_in(tmp_path / "apart", mend=True).problems
+    assert "lies 1e+06 mm beside" in str(problem) and "more than a slice is wide" in str(problem)
+
+
 @pytest.mark.parametrize("multi", [False, True])
 @pytest.mark.parametrize("degrees", [12.0, -20.0])
 def test_a_tilted_gantry_is_made_upright(tmp_path: Path, multi: bool, degrees: float) -> None:

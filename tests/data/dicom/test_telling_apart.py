@@ -6,7 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import AXIAL, CT, dataset, enhanced, position, save, slice_of, uid, volume, write_series
+from dicom_files import (
+    AXIAL,
+    CT,
+    dataset,
+    enhanced,
+    position,
+    pydicom,
+    save,
+    slice_of,
+    uid,
+    volume,
+    write_series,
+)
 
 from autoseg.data.dicom import Found, find_volumes, is_dicom, read_volume
 
@@ -205,3 +217,19 @@ def test_images_without_a_place_are_pictures_or_left_out(tmp_path: Path) -> None
     found = found_in(tmp_path / "dx")
     assert [stack.placing.spacing for stack in found.stacks] == [(1.0, 0.2, 0.3)] * 2
     assert set(reasons(found_in(tmp_path / "mr")).values()) == {"an image that does not state where it lies"}
+
+
+def test_files_that_announce_more_than_they_hold_or_describe_no_frame_are_left_out(tmp_path: Path) -> None:
+    write_series(tmp_path, volume())
+    packed = enhanced(volume(), places(8), series=2)
+    packed.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
+    packed.PixelData = pydicom.encaps.encapsulate([b"\0" * 8] * 8)
+    packed["PixelData"].VR = "OB"
+    packed.Rows = packed.Columns = 65535
+    save(packed, tmp_path / "packed")
+    plain = enhanced(volume(), places(8), series=3)
+    del plain.PerFrameFunctionalGroupsSequence, plain.SharedFunctionalGroupsSequence
+    save(plain, tmp_path / "plain")
+    found = found_in(tmp_path)
+    assert len(found.stacks) == 1 and "cannot hold" in reasons(found)["packed"]
+    assert reasons(found)["plain"] == "an image that does not state where it lies"
