@@ -34,9 +34,10 @@ def steps_take(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[], float]) ->
     """
     from autoseg.tailoring import choose_shape
 
-    def measured(fitting: Any, shape: Any, _: float) -> tuple[int, float, float]:
-        return fitting.voxels(shape), seconds(), 1e-6
+    def measured(fitting: Any, shape: Any, _: float) -> Any:
+        return (fitting.voxels(shape), seconds()), (fitting.voxels(shape), 1e-6)
 
     monkeypatch.setattr(choose_shape, "machine_model", lambda _: MachineModel.load(file_of("slow")))
     monkeypatch.setattr(choose_shape, "share_now", lambda _: 1.0)
     monkeypatch.setattr(choose_shape, "measured", measured)
+    monkeypatch.setattr(choose_shape, "around_network", lambda _: (0.0, 0.0))

@@ -111,7 +111,7 @@ class ShapeChoice:
     def expected(self, shape: Shape) -> Expected:
         """What is expected of a shape."""
         fitting = self.fitting
-        step_s = self.pace.seconds(fitting.voxels(shape), shape.width)
+        step_s = self.pace.seconds(fitting.batch(shape), fitting.voxels(shape), shape.width)
         predicting = self._prediction(shape, step_s)
         train_s = max(self.run_s * (1 - CLOSING_FRACTION) - predicting.seconds, 0.0)
         steps = int(train_s / step_s)
@@ -164,11 +164,15 @@ class ShapeChoice:
     def _measure(self, shape: Shape) -> None:
         pace, fitting = self.pace, self.fitting
         expected_s = pace.network(fitting.voxels(shape), shape.width)
-        voxels, step_s, forward_s = measured(fitting, shape, expected_s)
-        pace.learn(voxels, shape.width, step_s, forward_s)
+        pace.learn(shape.width, *measured(fitting, shape, expected_s))
         size = "x".join(map(str, (fitting.batch(shape), *fitting.patch(shape))))
         width = "" if shape.width is None else f" width {shape.width}"
-        self._measured[size + width] = round(pace.computed(fitting.voxels(shape), shape.width), 4)
+        self._measured[size + width] = round(self._computed(shape), 4)
+
+    def _computed(self, shape: Shape) -> float:
+        """Seconds of computing of a step."""
+        fitting = self.fitting
+        return self.pace.computed(fitting.batch(shape), fitting.voxels(shape), shape.width)
 
     def _least_run_seconds(self, shape: Shape) -> float:
         """Seconds of a run that has the fewest steps that make sense."""
@@ -196,7 +200,7 @@ class ShapeChoice:
             "precision": dtype,
             "machine_share": round(pace.share, 3),
             "correction": round(pace.correction, 3),
-            "computed_step_s": round(pace.computed(fitting.voxels(shape), shape.width), 5),
+            "computed_step_s": round(self._computed(shape), 5),
             "predicted_step_s": round(found.step_s, 4),
             "predicted_steps": found.steps,
             "expected_loss": round(min(found.loss, 1.0), 4),

@@ -24,38 +24,53 @@ class Pace:
         lines: gives the model's step and forward pass of a width.
         correction: made over predicted seconds of earlier trainings of the kind.
         share: the part of the machine that there is.
-        around: seconds of a step for each voxel beside the network, such as augmentation.
+        around: seconds of a step beside the network, for each sample and for each voxel: reading, augmenting.
     """
 
     lines: Callable[[Width], Lines]
     correction: float = 1.0
     share: float = 1.0
-    around: float = 0.0
+    around: tuple[float, float] = (0.0, 0.0)
     _lines: dict[Width, Lines] = field(default_factory=dict)
     # By width and voxels: measured over modelled seconds of a step, and of a forward pass.
     _ratios: dict[tuple[Width, int], tuple[float, float]] = field(default_factory=dict)
 
-    def computed(self, voxels: float, width: Width) -> float:
-        """Seconds of computing of a step, before the correction."""
-        return self.network(voxels, width) + self.around * voxels
+    def computed(self, samples: int, voxels: float, width: Width) -> float:
+        """Seconds of computing of a step, before the correction.
+
+        Args:
+            samples: in a batch.
+            voxels: of all of them.
+            width: features of the first stage; None: the network keeps its size.
+        """
+        each_sample, each_voxel = self.around
+        return self.network(voxels, width) + each_sample * samples + each_voxel * voxels
 
     def network(self, voxels: float, width: Width) -> float:
         """Seconds of computing of a step's network alone."""
         return self._ratio(voxels, width)[0] * self._of(width)[0].seconds(voxels)
 
-    def seconds(self, voxels: float, width: Width) -> float:
-        """Seconds of a step."""
-        return self.computed(voxels, width) * self.correction / self.share
+    def seconds(self, samples: int, voxels: float, width: Width) -> float:
+        """Seconds of a step; see `computed`."""
+        return self.computed(samples, voxels, width) * self.correction / self.share
 
     def forward(self, voxels: float, width: Width) -> StepTime:
         """Seconds of forward passes, about as large as a batch of so many voxels."""
         line, ratio = self._of(width)[1], self._ratio(voxels, width)[1] / self.share
         return StepTime(ratio * line.fixed, ratio * line.per_voxel)
 
-    def learn(self, voxels: int, width: Width, step_s: float, forward_s: float) -> None:
-        """Take what was measured for the truth about a width and a number of voxels."""
-        step, forward = self._of(width)
-        self._ratios[width, voxels] = (step_s / step.seconds(voxels), forward_s / forward.seconds(voxels))
+    def learn(self, width: Width, step: tuple[int, float], forward: tuple[int, float]) -> None:
+        """Take what was measured for the truth about a width and a number of voxels.
+
+        Args:
+            width: features of the first stage; None: the network keeps its size.
+            step: voxels and seconds of computing of a training step.
+            forward: the same of a forward pass, as large as prediction makes it.
+        """
+        (voxels, step_s), (at_once, forward_s) = step, forward
+        line, forward_line = self._of(width)
+        ratios = (step_s / line.seconds(voxels), forward_s / forward_line.seconds(at_once))
+        self._ratios[width, voxels] = ratios
 
     def _of(self, width: Width) -> Lines:
         if width not in self._lines:

@@ -8,11 +8,13 @@ import math
 import torch
 
 from autoseg.architectures._contract import Numberless
+from autoseg.inference.sliding_window import VOXELS_AT_ONCE
 from autoseg.planner.budget import Shape
 from autoseg.planner.topology import divisors
 from autoseg.system.device import autocast_dtype
 from autoseg.system.machine_model import MachineModel
 from autoseg.tailoring.fit_to_resources import Fitting
+from autoseg.tailoring.machine.kept import machine_model
 from autoseg.tailoring.network import build
 from autoseg.tailoring.pace import Lines, Width
 from autoseg.tailoring.step_model import modelled
@@ -20,9 +22,11 @@ from autoseg.tailoring.step_time import forward_seconds, probe_patch, step_secon
 
 # A step that takes longer is measured on a part of its batch, since three of them are made.
 LONGEST_STEP_S = 2.0
-# For each voxel of an image and its segmentation: 1.02 s a sample of 128^3 (nnU-Net #3063), and as much in a
-# training of 12x32x32 on another processor.
-AUGMENTATION_S = 4.8e-7
+MOST_WINDOWS = 32
+# Of augmentation, for each sample and for each voxel of an image and its segmentation: between trainings of
+# small patches (17 ms for two of 80x64, 11 to 17 ms for two of 12x32x32) and 1.02 s for one of 128^3
+# (nnU-Net #3063). What it is on another machine, trainings tell.
+SAMPLE_S, VOXEL_S = 6e-3, 3e-7
 
 
 def kind_of(fitting: Fitting) -> str:
@@ -31,15 +35,15 @@ def kind_of(fitting: Fitting) -> str:
     return f"{fitting.variant.choice.trainer} {dimensions}D"
 
 
-def around_network(fitting: Fitting) -> float:
-    """Seconds of a step for each voxel of its batch that go into reading and augmenting it.
+def around_network(fitting: Fitting) -> tuple[float, float]:
+    """Seconds of a step that go into reading and augmenting, for each sample and for each voxel.
 
     On a GPU other processes do that meanwhile.
     """
     if fitting.variant.request.device.type != "cpu":
-        return 0.0
+        return 0.0, 0.0
     arrays = len(fitting.variant.dataset.channels) + 1  # and the segmentation
-    return AUGMENTATION_S * arrays / 2
+    return SAMPLE_S, VOXEL_S * arrays / 2
 
 
 def modelled_lines(fitting: Fitting, width: Width, machine: MachineModel) -> Lines:
@@ -59,7 +63,9 @@ def modelled_lines(fitting: Fitting, width: Width, machine: MachineModel) -> Lin
     return modelled(network, size, machine)
 
 
-def measured(fitting: Fitting, shape: Shape, expected_s: float) -> tuple[int, float, float]:
+def measured(
+    fitting: Fitting, shape: Shape, expected_s: float
+) -> tuple[tuple[int, float], tuple[int, float]]:
     """Measure a step of a shape, or of a part of it where that would take long.
 
     Args:
@@ -68,19 +74,19 @@ def measured(fitting: Fitting, shape: Shape, expected_s: float) -> tuple[int, fl
         expected_s: seconds of computing that a step is expected to take.
 
     Returns:
-        Voxels that were measured, seconds of a step, and of a forward pass, with all threads.
+        Voxels and seconds of computing, with all threads: of a step, and of a forward pass.
     """
     device = fitting.variant.request.device
     batch, patch = _affordable(fitting, shape, expected_s)
     network = _network(fitting, shape).to(device).train()
-    size = (batch, len(fitting.variant.dataset.channels), *patch)
-    dtype = autocast_dtype(device)
-    step_s = step_seconds(network, size, device, dtype)
-    forward_s = forward_seconds(network, size, device, dtype)
-    from autoseg.tailoring.machine.kept import machine_model
-
-    gain = machine_model(device).gain
-    return batch * math.prod(patch), step_s / gain, forward_s / gain
+    channels, dtype = len(fitting.variant.dataset.channels), autocast_dtype(device)
+    step_s = step_seconds(network, (batch, channels, *patch), device, dtype)
+    # As many windows as prediction takes at once.
+    most = VOXELS_AT_ONCE.get(device.type, VOXELS_AT_ONCE["cpu"]) // math.prod(patch)
+    together = max(1, min(most, MOST_WINDOWS))
+    forward_s = forward_seconds(network, (together, channels, *patch), device, dtype)
+    gain, voxels = machine_model(device).gain, math.prod(patch)
+    return (batch * voxels, step_s / gain), (together * voxels, forward_s / gain)
 
 
 def _affordable(fitting: Fitting, shape: Shape, expected_s: float) -> tuple[int, tuple[int, ...]]:

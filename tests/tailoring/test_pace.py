@@ -53,31 +53,31 @@ def test_the_work_of_a_convolution_is_counted_by_its_kind() -> None:
 
 def test_a_measurement_is_the_truth_about_its_width_and_a_hint_for_others() -> None:
     pace = Pace(lines)
-    assert pace.seconds(1e6, 8) == pytest.approx(1.8)
-    pace.learn(1_000_000, 8, 3.6, 0.22)
-    assert pace.seconds(1e6, 8) == pytest.approx(3.6)
+    assert pace.seconds(2, 1e6, 8) == pytest.approx(1.8)
+    pace.learn(8, (1_000_000, 3.6), (1_000_000, 0.22))
+    assert pace.seconds(2, 1e6, 8) == pytest.approx(3.6)
     assert pace.forward(1e6, 8).seconds(1e6) == pytest.approx(0.22)
-    assert pace.seconds(1e6, 32) == pytest.approx(2 * 4.2)
-    pace.learn(1_000_000, 32, 4.2, 0.11)
-    assert pace.seconds(1e6, 32) == pytest.approx(4.2) and pace.seconds(1e6, 16) in (2.6, 5.2)
-    assert pace.seconds(1e6, 8) == pytest.approx(3.6)
-    pace.learn(10_000, 8, 0.81, 0.011)
-    assert pace.seconds(1e6, 8) == pytest.approx(3.6), "each size has its own"
+    assert pace.seconds(2, 1e6, 32) == pytest.approx(2 * 4.2)
+    pace.learn(32, (1_000_000, 4.2), (500_000, 0.06))
+    assert pace.seconds(2, 1e6, 32) == pytest.approx(4.2) and pace.seconds(2, 1e6, 16) in (2.6, 5.2)
+    assert pace.seconds(2, 1e6, 8) == pytest.approx(3.6)
+    pace.learn(8, (10_000, 0.81), (10_000, 0.011))
+    assert pace.seconds(2, 1e6, 8) == pytest.approx(3.6), "each size has its own"
 
 
 def test_what_is_done_around_the_network_comes_on_top() -> None:
-    pace = Pace(lines, around=1e-6)
-    assert pace.seconds(1e6, 8) == pytest.approx(2.8) and pace.network(1e6, 8) == pytest.approx(1.8)
+    pace = Pace(lines, around=(0.1, 1e-6))
+    assert pace.seconds(2, 1e6, 8) == pytest.approx(3.0) and pace.network(1e6, 8) == pytest.approx(1.8)
 
 
 def test_a_share_and_earlier_trainings_make_steps_longer_but_not_what_they_compute() -> None:
     quiet, busy = Pace(lines), Pace(lines, correction=1.2, share=0.5)
-    assert busy.seconds(1e6, 8) == pytest.approx(2.4 * quiet.seconds(1e6, 8))
-    assert busy.computed(1e6, 8) == quiet.computed(1e6, 8)
+    assert busy.seconds(2, 1e6, 8) == pytest.approx(2.4 * quiet.seconds(2, 1e6, 8))
+    assert busy.computed(2, 1e6, 8) == quiet.computed(2, 1e6, 8)
     assert busy.forward(1e6, 8).seconds(1e6) == pytest.approx(2 * quiet.forward(1e6, 8).seconds(1e6))
 
 
 def test_a_network_without_a_width_is_measured_too() -> None:
     pace = Pace(lines)
-    pace.learn(1_000_000, None, 11.0, 1.1)
-    assert pace.seconds(1e6, None) == pytest.approx(11.0)
+    pace.learn(None, (1_000_000, 11.0), (1_000_000, 1.1))
+    assert pace.seconds(2, 1e6, None) == pytest.approx(11.0)
