@@ -172,7 +172,7 @@ def predict_folder(
     from autoseg.inference.inputs import inputs_of
     from autoseg.inference.predict import channels_of, predict_cases
 
-    loaded, hashes = _loaded((model, *more), device, mirroring, step_size, postprocessing)
+    loaded, hashes = loaded_models((model, *more), device, mirroring, step_size, postprocessing)
     ending, form = loaded.dataset_json["file_ending"], form or Form()
     options: dict[str, Any] = {"mirroring": mirroring, "step_size": step_size}
     if not postprocessing:
@@ -224,7 +224,7 @@ def assessor_of(models: Sequence[Path], loaded: Predictor, output: Path) -> Asse
     return Assessor(found, labels_from_json(loaded.dataset_json), output)
 
 
-def _loaded(
+def loaded_models(
     models: Sequence[Path], device: str, mirroring: bool, step_size: float, postprocessing: bool = True
 ) -> tuple[Predictor, list[str]]:
     """A bundle, or an ensemble of all members of all models, and the hashes of what predicts."""
