@@ -175,9 +175,10 @@ class BudgetedLoop:
                 self.elapsed_s = clock.elapsed
                 self.save_now_and_then()
         if losses:
-            self.look_at_steps()
             finite = [loss for loss in losses if math.isfinite(loss)]
+            self.elapsed_s = clock.elapsed
             self._log_part(finite or losses, rate)
+            self.look_at_steps()
 
     def _goes_on(self, part: int, clock: Clock) -> bool:
         """Whether a part goes on: to its end, or until there is time again for a look."""

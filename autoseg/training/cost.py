@@ -66,6 +66,8 @@ def _changes(trainer: Trainer) -> list[str]:
     found = list(trainer.memory_changes)
     if trainer.left_out:
         found.append(f"{trainer.left_out} of {trainer.steps_done} steps left out: not finite")
+    if trainer.retried:
+        found.append(f"went astray at {trainer.retried}")
     if trainer.train_s is None:
         return found
     if trainer.stock:

@@ -2,8 +2,8 @@
 
 A loss of NaN changes no weight, or makes every weight NaN; either way the rest of the time is spent for
 nothing, and a random network would be ranked beside others that learnt. So such steps are counted and
-reported at once, a few in a row end the training, and what then predicts are the last weights that were good.
-Where there are none, the run fails.
+reported at once, a few in a row are tried again once (`autoseg.training.retry`) and then end the training,
+and what then predicts are the last weights that were good. Where there are none, the run fails.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.errors import RunError
+from autoseg.training.course import Course
 from autoseg.training.schedule import StoppedEarly
 from autoseg.training.step_count import StepCount, are_finite
 
@@ -107,7 +108,8 @@ class FiniteTraining:
         self._judge(float("nan"))
         self._judge_scaler()
         self._since_look, self._steps_taken, self._overflows = 0, 0, None
-        if not self.broken_off:
+        self.look_at_course()
+        if not self.broken_off and not self.course.is_doubtful:
             self._keep_now_and_then()
 
     def _judge(self, loss: float) -> None:
@@ -119,11 +121,11 @@ class FiniteTraining:
                 f"{MOST_IN_A_ROW} in a row end the training"
             )
         if self.count.longest >= MOST_IN_A_ROW and not self.broken_off:
-            self.broken_off = (
+            why = (
                 f"{self.count.longest} steps in a row were not finite (NaN or infinite loss or gradients), "
                 f"the last of them step {self.steps_done}"
             )
-            self._warn(f"training ends: {self.broken_off}")
+            self._end_unless_retried(why)
 
     def _judge_scaler(self) -> None:
         """On a GPU: a finite loss whose gradients always overflow trains nothing either."""
@@ -131,11 +133,15 @@ class FiniteTraining:
             return
         overflows = 0 if self._overflows is None else int(self._overflows)
         if self._steps_taken - overflows <= 0:
-            self.broken_off = (
+            self._end_unless_retried(
                 f"the gradients of {self._since_look} steps in a row were not finite, to step "
                 f"{self.steps_done}"
             )
-            self._warn(f"training ends: {self.broken_off}")
+
+    def _end_unless_retried(self, why: str) -> None:
+        if not self.retry(why):
+            self.broken_off = why
+            self._warn(f"training ends: {why}")
 
     def _warn(self, words: str) -> None:
         self.print_to_log_file(words)
@@ -230,6 +236,7 @@ class FiniteTraining:
             "left_out": self.left_out,
             "first_weights": self._first_weights,
             "broken_off": self.broken_off,
+            **self.course_state(),
         }
 
     def load_steps(self, state: Mapping[str, Any]) -> None:
@@ -237,9 +244,15 @@ class FiniteTraining:
         self._left_out_before = int(state.get("left_out", 0))
         self._first_weights = state.get("first_weights")
         self.broken_off = str(state.get("broken_off", ""))
+        self.load_course(state)
 
     # What the trainer brings.
     between_steps: Callable[[], None]
+    course: Course
+    course_state: Callable[[], dict[str, Any]]
+    load_course: Callable[[Mapping[str, Any]], None]
+    look_at_course: Callable[[], None]
+    retry: Callable[[str], bool]
     seed_step: Callable[[], None]
     train_s: float | None
     grad_scaler: Any

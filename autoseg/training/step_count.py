@@ -41,6 +41,12 @@ class StepCount:
         row = (self._there[1] + 1) * bad
         self._there = torch.stack((self._there[0] + bad, row, torch.maximum(self._there[2], row)))
 
+    def start_row(self) -> None:
+        """Forget what was in a row; the total stays."""
+        self.in_a_row = self.longest = 0
+        if self._there is not None:
+            self._there = self._there * self._there.new_tensor([1, 0, 0])
+
     def look(self) -> None:
         """Read what was counted on the device; this waits for it."""
         if self._there is not None:

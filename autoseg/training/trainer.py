@@ -31,6 +31,7 @@ from autoseg.system.files import read_json
 from autoseg.system.process_memory import take_from_system
 from autoseg.training.best_checkpoints import BestCheckpoints
 from autoseg.training.budgeted_loop import BudgetedLoop
+from autoseg.training.course import Course
 from autoseg.training.deep_supervision import weigh_one_output
 from autoseg.training.epochs_loop import EpochsLoop
 from autoseg.training.fine_tuning import FineTuning
@@ -40,6 +41,7 @@ from autoseg.training.loaders import HeldDataset, loaders
 from autoseg.training.named_network import named_network
 from autoseg.training.optimizer import make_optimizer
 from autoseg.training.resume import resume
+from autoseg.training.retry import RetriedTraining
 from autoseg.training.saving import Saving
 from autoseg.training.schedule import EpochSchedule, WatchedTraining, schedule_factor
 from autoseg.training.step_count import StepCount
@@ -61,6 +63,7 @@ class Trainer(
     BudgetedLoop,
     WatchedTraining,
     FiniteTraining,
+    RetriedTraining,
     EpochsLoop,
     nnUNetTrainer,  # type: ignore[misc]
 ):
@@ -171,6 +174,7 @@ class Trainer(
         self.steps_done = 0
         self.epoch_outputs = []
         self.count = StepCount()
+        self.course = Course(expects_fall=not self.spec.init_is_trained_model)
         self.autocast_dtype = autocast_dtype(self.device)
         self.plateau = self.make_plateau()
         # Averaging predictions over mirrored copies is also left out where a budget has no time for it.
@@ -279,7 +283,7 @@ class Trainer(
     def set_learning_rate(self, progress: float) -> float:
         """Set the learning rate for a training that is `progress` (0 to 1) of the way through."""
         start = self.learning_rate if self.plateau is None else self.plateau.rate
-        rate = start * schedule_factor(self.schedule, progress, self.warmup)
+        rate = self.rate_factor * start * schedule_factor(self.schedule, progress, self.warmup)
         self.spread_learning_rate(rate, progress)
         return rate
 
