@@ -176,6 +176,10 @@ class FiniteTraining:
                 if name in good and not are_finite([value]):
                     value.copy_(good[name])
 
+    def weights_to_go_back_to(self) -> tuple[int, dict[str, Tensor]] | None:
+        """The last good weights and their step; None where no step was finite, so that none can be."""
+        return self._good if self.left_out < self.steps_done else None
+
     def restore_finite_weights(self) -> None:
         """Go back to the last good weights where the present ones are not finite.
 

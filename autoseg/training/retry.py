@@ -74,16 +74,11 @@ class RetriedTraining:
         Returns:
             Whether there is a retry: not a second one, nor at the end, nor where no step was finite.
         """
+        good = self.weights_to_go_back_to()
         late = self.progress_so_far > self.no_retry_after
-        if (
-            self.rate_factor < 1
-            or self.stock
-            or late
-            or self._good is None
-            or self.left_out >= self.steps_done
-        ):
+        if good is None or late or self.stock or self.rate_factor < 1:
             return False
-        step, weights = self._good
+        step, weights = good
         self._bare_network().load_state_dict(weights)
         self.optimizer.state.clear()
         self.rate_factor = self.retry_factor
@@ -116,7 +111,6 @@ class RetriedTraining:
     count: StepCount
     current_epoch: int
     elapsed_s: float
-    left_out: int
     logger: Any
     num_epochs: int
     optimizer: Any
@@ -124,5 +118,5 @@ class RetriedTraining:
     stock: bool
     train_s: float | None
     _bare_network: Callable[[], nn.Module]
-    _good: tuple[int, dict[str, Tensor]] | None
     _warn: Callable[[str], None]
+    weights_to_go_back_to: Callable[[], tuple[int, dict[str, Tensor]] | None]
