@@ -8,7 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoseg.bundle.segment import Segmenter, segment_folder
+from autoseg.bundle.folder import Request, segment_folder
+from autoseg.bundle.segment import Segmenter
+from autoseg.data.dicom_objects.result import FORMS, Form
+from autoseg.data.dicom_objects.segmentation import KINDS
 from autoseg.errors import AutosegError
 
 
@@ -25,12 +28,15 @@ def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> 
     )
     if bundle is None:
         parser.add_argument("bundle", type=Path, help="a folder or a zip, as autoseg export wrote it")
-    parser.add_argument("input", type=Path, help="a folder of images named CASE_0000.ending, or one file")
+    parser.add_argument("input", type=Path, help="images named CASE_0000.ending, or DICOM: a folder or file")
     parser.add_argument("output", type=Path, help="a folder for the segmentations")
     parser.add_argument("--no-mirroring", action="store_true", help="do not average over mirrored copies")
     parser.add_argument("--no-postprocessing", action="store_true", help="leave what the network makes")
     parser.add_argument("--step-size", type=float, help="of the sliding window, in patches")
     parser.add_argument("--threads", type=int, default=0, help="one for each core by default")
+    parser.add_argument("--to", choices=FORMS, default=FORMS[0], help="what DICOM series become")
+    parser.add_argument("--seg-type", choices=KINDS, default=KINDS[0], help="of dicom-seg")
+    parser.add_argument("--resample", action="store_true", help="interpolate uneven DICOM series")
     parser.add_argument("--overwrite", action="store_true", help="replace segmentations that are there")
     parser.add_argument("--no-quality", action="store_true", help="do not say how good each will be")
     given = parser.parse_args(arguments)
@@ -49,9 +55,13 @@ def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> 
             segmenter,
             given.input,
             given.output,
-            overwrite=given.overwrite,
-            quality=not given.no_quality,
-            tell=_tell,
+            Request(
+                overwrite=given.overwrite,
+                quality=not given.no_quality,
+                form=Form(given.to, given.seg_type),
+                mend=given.resample,
+            ),
+            _tell,
         )
     except AutosegError as error:
         sys.stderr.write(f"autoseg: {error}\n")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoseg.bundle.archive import FORMAT, VERSION, BundleError
+from autoseg.data.codes import codes_of
 from autoseg.data.labels import Labels, Region
-from autoseg.errors import RunError
+from autoseg.errors import DataError, RunError
 from autoseg.names import shown
 from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
 from autoseg.postprocessing.rules import Postprocessing
@@ -117,6 +118,7 @@ class Description:
         about: data set, trainer and version, for whoever reads it.
         postprocessing: what is done to the segmentations.
         quality: says how good its segmentations will be; None where nothing is known.
+        codes: what some structures are, as dataset.json has it; see `autoseg.data.codes`.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Description:
     about: Mapping[str, Any] = field(default_factory=dict)
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
     quality: QualityModel | None = None
+    codes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """model.json."""
@@ -150,6 +153,7 @@ class Description:
             "members": [member.to_json() for member in self.members],
             "postprocessing": rules.to_json() if rules.rules else None,
             "quality": None if self.quality is None else self.quality.to_json(),
+            "codes": plain(self.codes),
         }
 
     @classmethod
@@ -183,6 +187,7 @@ class Description:
                 about=dict(content["about"]),
                 postprocessing=Postprocessing() if rules is None else Postprocessing.from_json(rules),
                 quality=_quality(content["quality"]),
+                codes=_codes(content),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise BundleError(
@@ -217,6 +222,15 @@ def _quality(content: Any) -> QualityModel | None:
         return None if content is None else QualityModel.from_json(content)
     except RunError as problem:
         raise BundleError(f"model.json has a quality that cannot be read: {problem}") from None
+
+
+def _codes(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = dict(content.get("codes") or {})
+    try:
+        codes_of({"labels": content["labels"]["names"], "codes": found})
+    except DataError as problem:
+        raise BundleError(f"model.json has codes that cannot be read: {problem}") from None
+    return found
 
 
 def _labels(content: Mapping[str, Any]) -> Labels:

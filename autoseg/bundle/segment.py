@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,15 @@ from numpy.typing import NDArray
 
 from autoseg.bundle.archive import MODEL, Bundle, BundleError
 from autoseg.bundle.description import Description, Member
-from autoseg.bundle.images import find_cases, read_case, write_case
 from autoseg.bundle.sliding_window import Floats, Network, predict_slabs
 from autoseg.data.image import Image
 from autoseg.data.orientation import turned_as_learnt
-from autoseg.errors import DataError, MissingDependency, RunError, UsageError
+from autoseg.errors import DataError, MissingDependency, RunError
 from autoseg.postprocessing.apply import postprocess
 from autoseg.preprocessing.fit_case import crop_case, fit_image
 from autoseg.preprocessing.restore import restore_probabilities, restore_slabs, segment_probabilities
 from autoseg.system.documents import DocumentError, parse_json
-from autoseg.trust.assess import Assessor
+from autoseg.system.files import digest
 from autoseg.trust.evidence import Evidence, seen_by
 
 Labelled = NDArray[Any]
@@ -38,6 +36,7 @@ class Segmenter:
         mirroring: whether predictions are averaged over mirrored copies where a member allows it.
         step_size: step of the sliding window, in patches; None: each member's own.
         postprocessing: whether the rules of the bundle are applied.
+        hash: SHA-256 of all files of the bundle, hexadecimal.
     """
 
     description: Description
@@ -45,6 +44,7 @@ class Segmenter:
     mirroring: bool = True
     step_size: float | None = None
     postprocessing: bool = True
+    hash: str = ""
 
     @classmethod
     def load(
@@ -81,7 +81,8 @@ class Segmenter:
             tuple(load_network(bundle.read(name), name, threads) for name in member.networks)
             for member in description.members
         )
-        return cls(description, networks, mirroring, step_size, postprocessing)
+        whole = digest({name: entry.sha256 for name, entry in bundle.entries.items()})
+        return cls(description, networks, mirroring, step_size, postprocessing, whole)
 
     def segment(
         self, raw: Image, assess: Callable[[Image, Labelled, Evidence], object] | None = None
@@ -211,53 +212,3 @@ def load_network(content: bytes, name: str, threads: int = 0) -> Network:
         return found
 
     return network
-
-
-def segment_folder(
-    segmenter: Segmenter,
-    source: Path,
-    output: Path,
-    *,
-    overwrite: bool = False,
-    quality: bool = True,
-    tell: Callable[[str], None] = lambda text: None,
-) -> tuple[list[Path], dict[str, str]]:
-    """Segment every case of a folder, or one file, and write each on its own grid.
-
-    Args:
-        segmenter: the bundle.
-        source: a folder of images named ``CASE_0000.ending``, or one file.
-        output: a folder; created if need be.
-        overwrite: replace what is there.
-        quality: write ``quality.json`` and ``quality.csv`` as well, where the bundle can say how good each
-            segmentation will be.
-        tell: gets a line for each case.
-
-    Returns:
-        The files, and the cases that were left out, each with the reason.
-
-    Raises:
-        DataError: if the source holds no case.
-        UsageError: if a file is there already, before any is written.
-    """
-    about = segmenter.description
-    cases = find_cases(source, about.file_ending, len(about.channels))
-    targets = {name: output / f"{name}{about.file_ending}" for name in cases}
-    there = [path for path in targets.values() if path.exists()]
-    if there and not overwrite:
-        raise UsageError(f"{there[0]} is there already. Give another folder, or --overwrite.")
-    written, left_out = [], {}
-    assessor = Assessor(about.quality, about.labels, output) if quality and about.quality else None
-    for name, paths in cases.items():
-        try:
-            image = read_case(paths, about.reader)
-            assess = None if assessor is None else partial(assessor.add, name)
-            write_case(segmenter.segment(image, assess), targets[name], image, about.reader)
-            written.append(targets[name])
-            tell(f"{name}: {targets[name]}")
-        except DataError as problem:
-            left_out[name] = str(problem)
-            tell(f"{name}: left out. {problem}")
-    if assessor is not None:
-        assessor.save()
-    return written, left_out

@@ -141,6 +141,7 @@ def _description(source: Path, model: Model, members: tuple[Member, ...], worst:
         orientation=model.orientation,
         about=provenance,
         postprocessing=Postprocessing.of_model(source),
+        codes=dict(about.get("codes") or {}),
         quality=QualityModel.load(quality) if (quality := source / QUALITY).is_file() else None,
     )
 

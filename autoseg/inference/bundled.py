@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoseg.bundle.archive import Bundle
 from autoseg.bundle.segment import Segmenter
 from autoseg.data.image import Image
 from autoseg.planner.configuration import plain
-from autoseg.system.files import digest
 from autoseg.trust.evidence import Evidence
 
 
@@ -51,6 +48,7 @@ class BundledModel:
             "labels": plain(about.labels.names),
             "regions_class_order": plain(about.labels.region_order),
             "file_ending": about.file_ending,
+            "codes": dict(about.codes),
         }
 
     @property
@@ -63,10 +61,10 @@ class BundledModel:
         """How its images are stored."""
         return self.segmenter.description.orientation
 
-    @cached_property
+    @property
     def hash(self) -> str:
         """Of all its files."""
-        return digest({name: entry.sha256 for name, entry in Bundle.open(self.path).entries.items()})
+        return self.segmenter.hash
 
     def segment_image(self, raw: Image, evidence: Evidence | None = None) -> np.ndarray[Any, Any]:
         """The segmentation (z, y, x) of a raw image, on its own grid."""

@@ -11,12 +11,10 @@ from typing import Any
 from autoseg.data.codes import codes_of
 from autoseg.data.dataset import Case, labels_from_json
 from autoseg.data.dicom.stack import Stack
-from autoseg.data.dicom.voxels import read_volume
 from autoseg.data.dicom_objects.maker import Maker
-from autoseg.data.dicom_objects.result import Form, image_of
+from autoseg.data.dicom_objects.result import Form, read_series
 from autoseg.data.dicom_objects.series_inputs import SeriesCase, series_in
 from autoseg.data.dicom_objects.structures import Structure, structures_of
-from autoseg.data.image import finite
 from autoseg.inference.inputs import LeftOut
 from autoseg.inference.predict import Predicted, Predictor, Task, carry_out, channels_of, segmented
 from autoseg.trust.assess import Assessor
@@ -88,7 +86,7 @@ def _task(
     target = output / f"{case.name}{form.ending}"
 
     def run() -> str:
-        image = finite(image_of(read_volume(case.stack)), case.stack.files[:1])
+        image = read_series(case.stack)
         reorienting = model.reader.endswith("WithReorient")
         stored = _RAS if reorienting else model.orientation
         labels, code = segmented(model, image, stored, case.name, assessor)

@@ -182,7 +182,7 @@ def predict_folder(
     if is_series(source, ending):
         from autoseg.inference.predict_dicom import predict_series
 
-        algorithm = Maker.of([model_name(path) for path in (model, *more)], __version__, hashes, options)
+        algorithm = Maker.of(_names((model, *more), loaded), __version__, hashes, options)
         return predict_series(
             loaded,
             source,
@@ -200,10 +200,13 @@ def predict_folder(
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
 
 
-def model_name(path: Path) -> str:
-    """What stands for a model in a result: data set and run, or the name of a bundle."""
-    folder = path.resolve()
-    return folder.stem if is_bundle(path) else f"{folder.parent.name} {folder.name}"
+def _names(models: Sequence[Path], loaded: Predictor) -> list[str]:
+    """What stands for models in a result: data set and run, or the name of a bundle."""
+    from autoseg.inference.bundled import BundledModel
+
+    if isinstance(loaded, BundledModel):
+        return [loaded.segmenter.description.name]
+    return [f"{folder.parent.name} {folder.name}" for folder in (path.resolve() for path in models)]
 
 
 def assessor_of(models: Sequence[Path], loaded: Predictor, output: Path) -> Assessor | None:

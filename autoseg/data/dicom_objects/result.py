@@ -10,20 +10,22 @@ import numpy as np
 
 from autoseg.data.dicom.regular import onto_source
 from autoseg.data.dicom.stack import Stack
-from autoseg.data.dicom.voxels import SeriesVolume
+from autoseg.data.dicom.voxels import read_volume
 from autoseg.data.dicom_objects.maker import Maker
 from autoseg.data.dicom_objects.segmentation import check_kind, write_segmentation_object
 from autoseg.data.dicom_objects.source import Source
 from autoseg.data.dicom_objects.structure_set import write_structure_set
 from autoseg.data.dicom_objects.structures import Structure
-from autoseg.data.image import Array, Image
+from autoseg.data.image import Array, Image, finite
 from autoseg.data.readers import write_segmentation
 from autoseg.errors import MissingDependency, UsageError
 
 NIFTI, SEG, RTSTRUCT = "nifti", "dicom-seg", "rtstruct"
 # Two objects of one series have names of their own.
 _ENDINGS = {NIFTI: ".nii.gz", SEG: ".seg.dcm", RTSTRUCT: ".rtstruct.dcm"}
-_NEEDED = {SEG: ("highdicom", "DICOM-SEG"), RTSTRUCT: ("skimage", "RTSTRUCT")}
+FORMS = tuple(_ENDINGS)
+# The module, and what the package is called.
+_NEEDED = {SEG: ("highdicom", "highdicom"), RTSTRUCT: ("skimage", "scikit-image")}
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,11 @@ class Form:
             raise UsageError(f"There is no form {self.to!r} of results. Choose one of {', '.join(_ENDINGS)}.")
         check_kind(self.seg_type, structures if self.to == SEG else ())
         if self.to in _NEEDED:
-            package, purpose = _NEEDED[self.to]
+            module, package = _NEEDED[self.to]
             try:
-                __import__(package)
+                __import__(module)
             except ImportError:
-                raise MissingDependency(package, "dicom", f"Writing {purpose}") from None
+                raise MissingDependency(package, "dicom", f"Writing {self.to}") from None
 
     def check_plain(self, source: Path) -> None:
         """See that images that are no DICOM are not to become it.
@@ -87,7 +89,7 @@ class Form:
             labels: (z, y, x) on the image's grid.
             path: the file.
             stack: the series.
-            image: `image_of` it.
+            image: `read_series` of it.
             structures: what the label values stand for.
             maker: the algorithm.
 
@@ -106,8 +108,14 @@ class Form:
             write_structure_set(on_slices, path, source, structures, maker)
 
 
-def image_of(volume: SeriesVolume) -> Image:
-    """A volume as the image that its NIfTI would be read as, float32, (1, z, y, x)."""
+def read_series(stack: Stack) -> Image:
+    """A series as the image that its NIfTI would be read as: float32, (1, z, y, x), finite.
+
+    Raises:
+        ImageError: naming the file whose voxels cannot be decoded.
+        MissingDependency: without pydicom.
+    """
+    volume = read_volume(stack)
     stuff = {
         "spacing": volume.spacing[::-1],
         "origin": tuple(volume.origin),
@@ -115,4 +123,5 @@ def image_of(volume: SeriesVolume) -> Image:
     }
     world = {"origin": np.array(volume.origin), "direction": np.array(volume.direction)}
     array = volume.array[None].astype(np.float32)
-    return Image(array, volume.spacing, {"sitk_stuff": stuff, "spacing": list(volume.spacing)}, world)
+    properties = {"sitk_stuff": stuff, "spacing": list(volume.spacing)}
+    return finite(Image(array, volume.spacing, properties, world), stack.files[:1])
