@@ -200,13 +200,19 @@ def predict_folder(
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
 
 
+def model_name(path: Path) -> str:
+    """What stands for a model in a result: data set and run, or the name of a bundle's file."""
+    folder = path.resolve()
+    return folder.stem if is_bundle(path) else f"{folder.parent.name} {folder.name}"
+
+
 def _names(models: Sequence[Path], loaded: Predictor) -> list[str]:
-    """What stands for models in a result: data set and run, or the name of a bundle."""
+    """The same of several, and of a bundle the name that it has itself."""
     from autoseg.inference.bundled import BundledModel
 
     if isinstance(loaded, BundledModel):
         return [loaded.segmenter.description.name]
-    return [f"{folder.parent.name} {folder.name}" for folder in (path.resolve() for path in models)]
+    return list(map(model_name, models))
 
 
 def assessor_of(models: Sequence[Path], loaded: Predictor, output: Path) -> Assessor | None:
