@@ -209,5 +209,6 @@ def _without_contradictions(incoming: Incoming, request: Request) -> Incoming:
     believed = incoming.with_contents(
         lambda content: replace(content, orientation=request.orientation) if content in wrong else content
     )
-    note = f"{len(wrong)} headers gave two places; the {request.orientation} is used: {listed}."
+    named = "" if incoming.private else f": {listed}"
+    note = f"{len(wrong)} headers gave two places; the {request.orientation} is used{named}."
     return replace(believed, notes=(*believed.notes, note))

@@ -20,6 +20,7 @@ MARKS: Mapping[str, str] = {
     "EchoTime": "echo time",
     "EffectiveEchoTime": "echo time",
     "DiffusionBValue": "b-value",
+    "DiffusionGradientOrientation": "gradient direction",
     "ImageType": "image type",
     "FrameType": "image type",
     "NominalPercentageOfCardiacPhase": "cardiac phase",
@@ -169,4 +170,6 @@ def _flat(*groups: Any) -> dict[str, Any]:
                 for element in item:
                     if element.VR != "SQ" and element.keyword:
                         found.setdefault(element.keyword, element.value)
+                for inner in several(item.get("DiffusionGradientDirectionSequence")):
+                    found.update({element.keyword: element.value for element in inner})
     return found

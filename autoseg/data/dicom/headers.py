@@ -32,7 +32,15 @@ TAGS = (
     *("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "PixelSpacing", "ImagerPixelSpacing"),
     *("NominalScannedPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"),
     *("RescaleSlope", "RescaleIntercept", "EchoTime", "EchoNumbers", "TemporalPositionIdentifier"),
-    *("TriggerTime", "DiffusionBValue", "InversionTime", "FlipAngle", "AcquisitionTime", "ContentTime"),
+    *(
+        "TriggerTime",
+        "DiffusionBValue",
+        "DiffusionGradientOrientation",
+        "InversionTime",
+        "FlipAngle",
+        "AcquisitionTime",
+        "ContentTime",
+    ),
     *("NominalPercentageOfCardiacPhase", "ConvolutionKernel", "StackID", "SequenceName"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )

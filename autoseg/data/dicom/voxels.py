@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,47 +52,58 @@ def read_volume(stack: Stack) -> SeriesVolume:
         ImageError: naming the file whose voxels cannot be decoded.
         MissingDependency: without pydicom.
     """
-    parts, padded, inverted = [], [], False
-    for path, frames in _files(stack):
-        values, padding, turned = _of_file(path, frames)
-        parts.append(values)
-        padded.append(padding)
-        inverted |= turned
-    # Frames of a file lie in the order of the file; the stack's order is another.
-    places = {frame: number for number, frame in enumerate(f for _, group in _files(stack) for f in group)}
-    order = [places[frame] for frame in stack.frames]
-    array, padding = np.concatenate(parts)[order], np.concatenate(padded)[order]
-    background = float(array[~padding].min()) if not padding.all() else 0.0
-    if padding.any():
-        array[padding] = background
-    grid = stack.placing
-    array = _compact(onto_grid(array, grid, outside=background if padding.any() else float(array.min())))
-    return SeriesVolume(array, grid.spacing, grid.origin, grid.direction, stack.frames, stack, inverted)
+    header, grid = stack.header, stack.placing
+    array: Array = np.empty((len(stack.frames), header.rows, header.columns), _kind(stack))
+    padding: Array | None = None
+    for path, numbers in _files(stack).items():
+        values, padded = _of_file(path, [stack.frames[number] for number in numbers])
+        array[numbers] = values
+        if padded.any():
+            padding = np.zeros(array.shape, bool) if padding is None else padding
+            padding[numbers] = padded
+    if padding is None:
+        outside = float(array.min())
+    else:
+        outside = float(array.min(where=~padding, initial=array.max()))
+        array[padding] = outside
+    array = _compact(onto_grid(array, grid, outside))
+    return SeriesVolume(
+        array, grid.spacing, grid.origin, grid.direction, stack.frames, stack, header.inverted
+    )
 
 
-def _files(stack: Stack) -> list[tuple[Any, list[Frame]]]:
-    groups: dict[Any, list[Frame]] = {}
-    for frame in stack.frames:
-        groups.setdefault(frame.header.path, []).append(frame)
-    return [(path, sorted(frames, key=lambda each: each.number or 0)) for path, frames in groups.items()]
+def _kind(stack: Stack) -> type:
+    """A type that holds the values: integers where no frame is rescaled to anything else."""
+    if stack.header.bits > 16:
+        return np.float64
+    whole = all(slope == 1 and intercept == round(intercept) for slope, intercept in _rescales(stack))
+    return np.int32 if whole else np.float32
 
 
-def _of_file(path: Any, frames: Sequence[Frame]) -> tuple[Array, Array, bool]:
-    """Values of some frames of a file, where they are padding, and whether they were turned round."""
+def _rescales(stack: Stack) -> set[tuple[float, float]]:
+    return {(frame.rescale[0], frame.rescale[1]) for frame in stack.frames}
+
+
+def _files(stack: Stack) -> dict[Path, list[int]]:
+    """Numbers of the stack's frames by file, in the order that the file has them."""
+    groups: dict[Path, list[int]] = {}
+    for number in sorted(range(len(stack.frames)), key=lambda n: stack.frames[n].number or 0):
+        groups.setdefault(stack.frames[number].header.path, []).append(number)
+    return groups
+
+
+def _of_file(path: Path, frames: Sequence[Frame]) -> tuple[Array, Array]:
+    """Values of some frames of a file, and where they are padding."""
     pydicom = pydicom_for("Reading DICOM")
     try:
         found = pydicom.dcmread(path, force=True)
         stored = _stored(pydicom, found, frames)
         padding = _padding(found, stored)
-        turned = frames[0].header.inverted
-        if turned:
-            bits = int(found.BitsStored)
-            top = -1 if found.PixelRepresentation else 2**bits - 1
+        if frames[0].header.inverted:
+            top = -1 if found.PixelRepresentation else 2 ** int(found.BitsStored) - 1
             stored = top - stored.astype(np.int64)
-        return _rescaled(pydicom, found, stored, frames), padding, turned
-    except (
-        Exception
-    ) as problem:  # a foreign decoder on foreign bytes: whatever it stumbles over, the file is bad
+        return _rescaled(found, stored, frames), padding
+    except Exception as problem:  # a foreign decoder on foreign bytes: whatever it stumbles over, it is bad
         said = " ".join(str(problem).split())[:200]
         raise ImageError(
             path,
@@ -119,23 +131,35 @@ def _padding(found: Any, stored: Array) -> Array:
     value, limit = found.get("PixelPaddingValue"), found.get("PixelPaddingRangeLimit")
     if not isinstance(value, int):
         return np.zeros(stored.shape, bool)
-    other = limit if isinstance(limit, int) else value
-    return (stored >= min(value, other)) & (stored <= max(value, other))
+    ends = [_as_stored(end, stored) for end in (value, limit if isinstance(limit, int) else value)]
+    return (stored >= min(ends)) & (stored <= max(ends))
 
 
-def _rescaled(pydicom: Any, found: Any, stored: Array, frames: Sequence[Frame]) -> Array:
+def _as_stored(value: int, stored: Array) -> int:
+    """A padding value that is written with the other sign than the voxels, as they have it."""
+    if stored.dtype.kind not in "iu":
+        return value
+    least, most = (int(end) for end in (np.iinfo(stored.dtype).min, np.iinfo(stored.dtype).max))
+    span = most - least + 1
+    return value - span if value > most else value + span if value < least else value
+
+
+def _rescaled(found: Any, stored: Array, frames: Sequence[Frame]) -> Array:
     if found.get("ModalityLUTSequence"):
         from pydicom.pixels import apply_modality_lut
 
-        return np.asarray(apply_modality_lut(stored, found), np.float64)
+        return np.asarray(apply_modality_lut(stored, found))
     slopes, intercepts = np.array([frame.rescale for frame in frames]).T[:, :, None, None]
+    if (slopes == 1).all() and (intercepts == np.rint(intercepts)).all() and stored.dtype.kind in "iu":
+        shifted: Array = stored.astype(np.int64) + intercepts.astype(np.int64)
+        return shifted
     values: Array = stored * slopes + intercepts
     return values
 
 
 def _compact(array: Array) -> Array:
     """The smallest usual type that holds the values; whole ones as integers."""
-    if np.array_equal(array, np.rint(array)):
+    if array.dtype.kind in "iu" or all(np.array_equal(plane, np.rint(plane)) for plane in array):
         for kind in (np.int16, np.int32):
             if np.iinfo(kind).min <= array.min() and array.max() <= np.iinfo(kind).max:
                 return array.astype(kind)

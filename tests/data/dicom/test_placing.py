@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import AXIAL, enhanced, position, save, slice_of, volume, write_series
+from dicom_files import AXIAL, enhanced, position, pydicom, save, slice_of, volume, write_series
 
 from autoseg.data.dicom import Found, SeriesVolume, find_volumes, read_volume
 from autoseg.data.dicom.regular import onto_grid, onto_source
@@ -166,15 +166,20 @@ def test_inverted_pictures_are_turned_round_but_not_hounsfield_units(tmp_path: P
 def test_padding_becomes_the_least_value_of_the_rest(tmp_path: Path) -> None:
     stored = volume().astype(np.int16)
     stored[:, :2] = -2000
-    paths = write_series(tmp_path, stored, PixelPaddingValue=-2000)
-    assert len(paths) == 8
-    array = only(tmp_path).array
+    write_series(tmp_path / "signed", stored, PixelPaddingValue=-2000)
+    array = only(tmp_path / "signed").array
+    # Some programs write the value without the voxels' sign.
+    other = tmp_path / "unsigned"
+    write_series(other, stored)
+    for path in other.iterdir():
+        found = pydicom.dcmread(path)
+        found.add_new(0x00280120, "US", 65536 - 2000)
+        found.save_as(path)
+    assert np.array_equal(only(other).array, array)
     assert array.min() == stored[:, 2:].min() - 1024 and (array[:, :2] == array.min()).all()
 
 
 def pet(tmp_path: Path, **more: object) -> SeriesVolume:
-    import pydicom
-
     for k in range(8):
         found = slice_of(volume()[k], places(8, 2.0)[k], k + 1, Modality="PT", RescaleIntercept="0")
         found.Units, found.CorrectedImage, found.DecayCorrection = "BQML", ["ATTN", "DECY"], "START"
