@@ -30,6 +30,9 @@ Segmentation = Annotated[
 Rename = Annotated[
     str, typer.Option(metavar="NAME=NAME,...", help="DICOM: structures that get another name, or one name.")
 ]
+ListCases = Annotated[
+    bool, typer.Option("--list-cases", help="Print which folder becomes which case, and write no data set.")
+]
 
 
 @app.command("import")
@@ -57,6 +60,7 @@ def import_command(
     by_voxels: ByVoxels = False,
     segmentation: Segmentation = "",
     rename: Rename = "",
+    list_only: ListCases = False,
     link: Annotated[bool, typer.Option("--link", help="Symbolic links instead of copies.")] = False,
     workers: Workers = None,
     workspace: Root = None,
@@ -88,6 +92,12 @@ def import_command(
         segmentation=tuple(filter(None, (part.strip() for part in segmentation.split(",")))),
         rename=_renamed(rename),
     )
+    if list_only:
+        from autoseg.intake.listing import list_cases
+
+        listed = list_cases(source, workspace_at(workspace), layout, request)
+        typer.echo("\n".join(f"{case}\t{place}" for case, place in listed.items()))
+        return
     done = import_dataset(source, workspace_at(workspace), name, layout, request)
     if as_json:
         print_json(done.to_json())

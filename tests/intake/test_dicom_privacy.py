@@ -59,6 +59,11 @@ def test_nothing_that_is_written_says_who_a_patient_is(tmp_path: Path) -> None:
         assert not TELLTALE.search(
             str(path.relative_to(tmp_path) if path.is_absolute() else path).encode()
         ), path
+    # Whoever has the source and the key finds the folder of a case again.
+    listed = CliRunner().invoke(app, [*options, "--list-cases"])
+    places = dict(line.split("\t") for line in listed.stdout.splitlines())
+    assert places.keys() == {path.name.removesuffix("_0000.nii.gz") for path in (root / "imagesTr").iterdir()}
+    assert str(source / "MRN770001" / "se2") in places.values()
     # On the terminal what was left out is listed by name, relative to the source.
     assert "a pipe: MRN770001/Doe_pipe" in told.stdout
 
