@@ -80,7 +80,7 @@ def fit_again(model: Path, workspace: Workspace, device: str, workers: int | Non
     from autoseg.inference.ensemble import gather_evidence, member_folders
 
     name = read_json(member_folders(model)[0] / "plans.json", RunError)["dataset_name"]
-    dataset = _as_walked(name, workspace)
+    dataset = as_walked(name, workspace)
     folds = folds_from_json(read_json(workspace.folds_of(name), RunError))
     done = [fold for fold in folds if (model / f"fold_{fold.index}" / EVALUATION).is_file()]
     for fold in done:
@@ -97,7 +97,7 @@ def fit_again(model: Path, workspace: Workspace, device: str, workers: int | Non
     return found
 
 
-def _as_walked(name: str, workspace: Workspace) -> Dataset:
+def as_walked(name: str, workspace: Workspace) -> Dataset:
     """A data set with the groups that its folds were made by."""
     dataset = load_dataset(workspace.find_raw(name))
     groups = read_object(workspace.groups_of(name))

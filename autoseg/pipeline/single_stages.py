@@ -197,6 +197,11 @@ def predict_folder(
     form.check_plain(source)
     inputs = inputs_of(source, ending, channels_of(loaded))
     done = predict_cases(loaded, inputs.cases, output, maker=maker, overwrite=overwrite, assessor=assessor)
+    if assessor is not None:
+        from autoseg.trust.triage import write_triage
+
+        files = {path.name.removesuffix(about["file_ending"]): path for path in done.files}
+        write_triage(assessor, inputs.cases, files, loaded.reader, model.name)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
 
 

@@ -30,15 +30,18 @@ class Assessor:
         model: fitted on the held-out cases of what predicts.
         labels: of what predicts.
         output: the folder.
+
+    Attributes:
+        found: what stands in quality.json of each case, by identifier.
     """
 
     def __init__(self, model: QualityModel, labels: Labels, output: Path) -> None:
-        self.model, self.labels, self._output = model, labels, output
+        self.model, self.labels, self.output = model, labels, output
         self._hash = digest(model.to_json())
         stored = read_object(output / JSON_NAME)
         cases = stored.get("cases") if stored.get("model") == self._hash else None
         self._earlier: dict[str, Any] = cases if isinstance(cases, dict) else {}
-        self._found: dict[str, dict[str, Any]] = {}
+        self.found: dict[str, dict[str, Any]] = {}
         self._waiting = 0
 
     def evidence(self) -> Evidence:
@@ -60,7 +63,7 @@ class Assessor:
         flat = image.array.shape[1] == 1
         facts = {name: Facts(known["structures"][name], shape, flat) for name, shape in shapes.items()}
         quality = self.model.assess(case, image, facts, known["entropy"])
-        self._found[case] = to_json(quality)
+        self.found[case] = to_json(quality)
         self._waiting += 1
         if self._waiting >= _AT_ONCE:
             self.save()
@@ -69,19 +72,19 @@ class Assessor:
     def retain(self, case: str) -> bool:
         """Take over what an earlier call found of a case whose segmentation is still fresh."""
         if case in self._earlier:
-            self._found[case] = self._earlier[case]
-        return case in self._found
+            self.found[case] = self._earlier[case]
+        return case in self.found
 
     def save(self) -> None:
         """Write both files with all cases so far, the worst first."""
-        if not self._found:
+        if not self.found:
             return
         self._waiting = 0
         write_json(
-            self._output / JSON_NAME,
-            {"model": self._hash, "about": dict(self.model.about), "cases": dict(worst_first(self._found))},
+            self.output / JSON_NAME,
+            {"model": self._hash, "about": dict(self.model.about), "cases": dict(worst_first(self.found))},
         )
-        write_text(self._output / CSV_NAME, table(self._found))
+        write_text(self.output / CSV_NAME, table(self.found))
 
 
 def to_json(quality: Quality) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from autoseg.trust.fold_facts import evidence_of
 from autoseg.trust.held_out import EVALUATION, HeldOut, held_out_of
 from autoseg.trust.measure import measured
 from autoseg.trust.profiles import Profile
-from autoseg.trust.quality_model import FILE_NAME, QualityModel, limit_of, shape_distance
+from autoseg.trust.quality_model import FILE_NAME, QualityModel, limit_of
 from autoseg.trust.spread import spreads
 from autoseg.trust.structure_model import fit_structure
 
@@ -71,7 +71,7 @@ def fitted(
         structures=structures,
         inputs=spreads([profile.inputs for profile in profiles.values()]),
         input_limit=limit_of([each.input_distance for each in held_out]),
-        shape_limit=limit_of([shape_distance(list(each.structures.values())) for each in held_out]),
+        shape_limit=limit_of([each.reference_distance for each in held_out]),
         channels=tuple(dataset.channels),
         unit=next(iter(profiles.values())).unit,
         cases=len(held_out),

@@ -28,6 +28,7 @@ class HeldOut:
         structures: by name.
         inputs: quantities of its image.
         input_distance: the largest distance of one to the fold's training cases.
+        reference_distance: the same of the shapes of its reference.
         entropy: mean entropy of the voxels, nats.
     """
 
@@ -36,6 +37,7 @@ class HeldOut:
     structures: Mapping[str, CalibrationCase]
     inputs: Mapping[str, float]
     input_distance: float
+    reference_distance: float
     entropy: float
 
     @property
@@ -69,5 +71,9 @@ def held_out_of(
             if (case, name) in dice
         }
         far = largest(distances(profile.inputs, images))
-        found.append(HeldOut(case, group, cases, profile.inputs, far, float(evidence[case]["entropy"])))
+        odd = max(
+            largest(distances(profile.shapes[name].quantities(profile.flat), known[name])) for name in known
+        )
+        entropy = float(evidence[case]["entropy"])
+        found.append(HeldOut(case, group, cases, profile.inputs, far, odd, entropy))
     return [each for each in found if len(each.structures) == len(dataset.labels.structures)]

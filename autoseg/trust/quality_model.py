@@ -15,8 +15,8 @@ from autoseg.system.files import read_json, write_json
 from autoseg.trust.features import Facts
 from autoseg.trust.inputs import is_constant, quantities_of
 from autoseg.trust.reasons import far_input, far_shape, undecided
-from autoseg.trust.spread import Spread, distances, largest, spreads_from_json
-from autoseg.trust.structure_model import REVIEW_CHANCE, CalibrationCase, Estimate, StructureModel
+from autoseg.trust.spread import Spread, distances, spreads_from_json
+from autoseg.trust.structure_model import REVIEW_CHANCE, Estimate, StructureModel
 
 FILE_NAME = "quality.json"
 FORMAT = 1
@@ -212,11 +212,3 @@ def limit_of(distances_of_cases: Sequence[float]) -> float:
     """
     usual = float(np.quantile(distances_of_cases, USUAL)) if len(distances_of_cases) else 0.0
     return max(LEAST_LIMIT, usual)
-
-
-def shape_distance(cases: Sequence[CalibrationCase]) -> float:
-    """The largest distance of any quantity of one case's structures."""
-    return max(
-        (largest(distances(each.facts.shape.quantities(each.facts.flat), each.known)) for each in cases),
-        default=0.0,
-    )

@@ -58,7 +58,6 @@ def held_out(count: int, seed: int = 1, of_group: int = 1) -> list[HeldOut]:
         each, name, group = facts(random, dice), f"case_{index}", f"group_{index // of_group}"
         reference = each.shape.size * float(np.exp((1 - dice) * random.normal()))
         case = CalibrationCase(name, group, each, dice, reference, known)
-        found.append(
-            HeldOut(name, group, {"organ": case}, inputs(random), float(abs(random.normal())), 1 - dice)
-        )
+        far = (float(abs(random.normal())), float(abs(random.normal())))
+        found.append(HeldOut(name, group, {"organ": case}, inputs(random), *far, 1 - dice))
     return found

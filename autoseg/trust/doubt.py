@@ -1,0 +1,88 @@
+"""How much a reference is to be doubted: models that have not seen it agree with it less than expected.
+
+Plain Dice would list the hard cases first. Here each reference is compared with what is expected of its own
+case, by a fit that leaves its group out: the miss of the logit of Dice, in standard deviations of all misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoseg.trust.features import logit
+from autoseg.trust.held_out import HeldOut
+from autoseg.trust.measure import cross_fitted
+from autoseg.trust.structure_model import CalibrationCase, Estimate
+
+# Standard deviations of a normal distribution to one side of the median that hold the middle half.
+_QUARTILE = 0.6745
+# Doubt from which on a reference is worth a look.
+WORTH_A_LOOK = 3.0
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How much one training reference is to be doubted.
+
+    Attributes:
+        case: its identifier.
+        score: of the structure that is doubted most, in standard deviations; more is worse.
+        structure: that structure.
+        dice: of that structure, of the held-out prediction against the reference.
+        expected: what Dice was expected.
+        reason: in words.
+    """
+
+    case: str
+    score: float
+    structure: str
+    dice: float
+    expected: float
+    reason: str
+
+
+def doubts_of(
+    held_out: Sequence[HeldOut],
+    structures: Sequence[str],
+    estimates: Sequence[Mapping[str, Estimate]] | None = None,
+) -> list[Doubt]:
+    """The doubt of each case's reference, the most doubtful first.
+
+    Args:
+        held_out: cases of all folds, at least two groups.
+        structures: names.
+        estimates: of `cross_fitted`, where they are at hand.
+    """
+    expected = cross_fitted(held_out, structures) if estimates is None else estimates
+    scores = {name: _scores(held_out, name, expected) for name in structures}
+    found = []
+    for index, each in enumerate(held_out):
+        name = max(structures, key=lambda structure: scores[structure][index])
+        score, case = float(scores[name][index]), each.structures[name]
+        dice = expected[index][name].dice
+        found.append(Doubt(each.case, score, name, case.dice, dice, _reason(name, case, dice)))
+    return sorted(found, key=lambda doubt: -doubt.score)
+
+
+def _scores(held_out: Sequence[HeldOut], name: str, expected: Sequence[Mapping[str, Estimate]]) -> np.ndarray:
+    """How much lower than expected each Dice is, in robust standard deviations."""
+    said = logit(np.array([row[name].dice for row in expected]))
+    there = logit(np.array([each.structures[name].dice for each in held_out]))
+    misses = said - there
+    low, middle, high = np.percentile(misses, [25, 50, 75])
+    scale = max(float(high - low) / (2 * _QUARTILE), 0.05)
+    return np.asarray((misses - middle) / scale)
+
+
+def _reason(name: str, case: CalibrationCase, expected: float) -> str:
+    dice = f"a Dice of {case.dice:.2f}, where {expected:.2f} was expected"
+    found = f"{name}: held-out prediction and reference have {dice}"
+    if not case.reference_size and case.facts.shape.size:
+        return f"{found}; the reference has none of it"
+    if case.facts.shape.size and case.reference_size:
+        ratio = case.reference_size / case.facts.shape.size
+        if not 0.8 < ratio < 1.25:
+            return f"{found}; the reference is {ratio:.2f} times as large as the prediction"
+    return found
