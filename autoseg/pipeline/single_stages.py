@@ -200,7 +200,7 @@ def predict_folder(
     if assessor is not None:
         from autoseg.trust.triage import write_triage
 
-        files = {path.name.removesuffix(about["file_ending"]): path for path in done.files}
+        files = {path.name.removesuffix(loaded.dataset_json["file_ending"]): path for path in done.files}
         write_triage(assessor, inputs.cases, files, loaded.reader, model.name)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
 
