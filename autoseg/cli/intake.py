@@ -62,6 +62,13 @@ def import_command(
     rename: Rename = "",
     list_only: ListCases = False,
     link: Annotated[bool, typer.Option("--link", help="Symbolic links instead of copies.")] = False,
+    untrusted: Annotated[
+        bool,
+        typer.Option(
+            "--untrusted/--trusted",
+            help="Read the source in a process with limits of memory and time, or in this one.",
+        ),
+    ] = True,
     workers: Workers = None,
     workspace: Root = None,
     as_json: Json = False,
@@ -71,9 +78,10 @@ def import_command(
 
     Example: `autoseg import Task04_Hippocampus --name Hippocampus`
     """
-    from autoseg.intake.conversion import import_dataset
+    from autoseg.intake.conversion import clear_unfinished, import_dataset
     from autoseg.intake.incoming import Request
     from autoseg.intake.label_values import parse_labels
+    from autoseg.system.guard import guarded
 
     start(quiet)
     if orientation not in (None, "sform", "qform"):
@@ -92,13 +100,21 @@ def import_command(
         segmentation=tuple(filter(None, (part.strip() for part in segmentation.split(",")))),
         rename=_renamed(rename),
     )
+    place = workspace_at(workspace)
     if list_only:
         from autoseg.intake.listing import list_cases
 
-        listed = list_cases(source, workspace_at(workspace), layout, request)
+        listed = list_cases(source, place, layout, request)
         typer.echo("\n".join(f"{case}\t{place}" for case, place in listed.items()))
         return
-    done = import_dataset(source, workspace_at(workspace), name, layout, request)
+    done = (
+        guarded(
+            *(import_dataset, source, place, name, layout, request),
+            after_crash=lambda: clear_unfinished(place),
+        )
+        if untrusted
+        else import_dataset(source, place, name, layout, request)
+    )
     if as_json:
         print_json(done.to_json())
     else:

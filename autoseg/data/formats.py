@@ -18,6 +18,7 @@ from autoseg.data.image import Array, Image, ImageError
 from autoseg.data.length_units import mm_of, stated_unit, write_unit
 from autoseg.data.tiff_spacing import stated_spacing
 from autoseg.system.files import atomic_path, read_json, write_json
+from autoseg.system.guard import note
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def read_itk_reoriented(path: Path, segmentation: bool) -> Image:
 def itk_header(path: Path) -> Any:
     import SimpleITK as sitk
 
+    note(path)
     check_detached(path)
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))
@@ -279,7 +281,7 @@ def _natural_array(path: Path) -> Array:
     """What skimage.io.imread gives, without importing scikit-image."""
     array: Array
     if path.suffix.lower() in TIFF_ENDINGS:
-        array = _tiff_array(path)
+        array = tiff_array(path)
     else:
         import imageio.v3
 
@@ -289,7 +291,7 @@ def _natural_array(path: Path) -> Array:
     return array
 
 
-def _tiff_array(path: Path) -> Array:
+def tiff_array(path: Path) -> Array:
     """What tifffile.imread gives, once the file is found large enough for it."""
     import tifffile
 
@@ -328,7 +330,7 @@ def write_natural(segmentation: Array, path: Path, properties: Mapping[str, Any]
 
 
 def read_tiff(path: Path, segmentation: bool) -> Image:
-    array = _tiff_array(path)
+    array = tiff_array(path)
     if array.ndim != 3:
         raise ImageError(path, f"has {array.ndim} dimensions", "Write a TIFF with the axes (z, y, x).")
     # CASE_0000.tif and CASE_0001.tif share CASE.json; a segmentation CASE.tif has CASE.json.

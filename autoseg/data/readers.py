@@ -32,6 +32,7 @@ from autoseg.data.formats import (
 )
 from autoseg.data.image import Array, Image, ImageError, describe_grid, placed_differently
 from autoseg.errors import DataError
+from autoseg.system.guard import note
 
 # Farther than this from a whole number a label's value is a fraction.
 ALMOST_WHOLE = 1e-3
@@ -142,6 +143,7 @@ def read_file(path: Path, reader: str, segmentation: bool = False) -> Image:
     if not path.is_file():
         raise ImageError(path, "is not a file", "Restore it, or take its case out of the data set.")
     chosen = _reader(reader)
+    note(path)
     try:
         image = chosen.read(path, segmentation)
         return _whole_numbers(image) if segmentation and image.array.dtype.kind == "f" else image

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from autoseg.data.formats import itk_image, unreadable
+from autoseg.data.formats import itk_image, tiff_array, unreadable
 from autoseg.data.image import Array, ImageError
 from autoseg.intake.grids import grid_of
 from autoseg.intake.incoming import MEDICAL, Content, ending_of
 from autoseg.intake.nifti_bytes import believe, cut_volume, pack, read_bytes
+from autoseg.system.guard import note
 
 _TIFF = (".tif", ".tiff")
 _NIFTI = (".nii", ".nii.gz")
@@ -35,6 +36,7 @@ def write_content(content: Content, target: Path, link: bool = False) -> str:
     Raises:
         ImageError: if the source cannot be read.
     """
+    note(content.source)
     target.parent.mkdir(parents=True, exist_ok=True)
     ending = ending_of(content.source)
     if _as_it_is(content, target):
@@ -256,9 +258,7 @@ def _label_of_picture(path: Path) -> Array:
     from PIL import Image
 
     if ending_of(path) in _TIFF:
-        import tifffile
-
-        array = np.asarray(tifffile.imread(path))
+        array = tiff_array(path)
     else:
         with Image.open(path) as picture:
             # A palette's colours are for the eye; its numbers are the labels.
@@ -282,9 +282,7 @@ def _write_picture(content: Content, target: Path) -> None:
     if content.codes:
         array = _recoded(label_array(content), content)
     elif ending_of(content.source) in _TIFF:
-        import tifffile
-
-        array = np.asarray(tifffile.imread(content.source))
+        array = tiff_array(content.source)
     else:
         with Image.open(content.source) as picture:
             _refuse_transparency(content, picture)

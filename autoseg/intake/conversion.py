@@ -139,6 +139,13 @@ def import_dataset(
         return _written(incoming, root, origin, request)
 
 
+def clear_unfinished(workspace: Workspace) -> None:
+    """Remove what imports that were ended have left; none may be running."""
+    with hold(workspace.raw / ".import.lease.json", wait_s=60):
+        for path in workspace.raw.glob(".*.incoming"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _identity(layout: str) -> str:
     """A layout's name, and of a file its content."""
     if not layout.endswith(".py"):

@@ -15,6 +15,7 @@ from autoseg.errors import DataError
 from autoseg.intake.grid import Grid
 from autoseg.intake.incoming import MEDICAL, Content, Incoming, IncomingCase, Request, ending_of, some
 from autoseg.intake.nifti_bytes import CONTRADICTION_VOXELS, believe, header_bytes, read_header
+from autoseg.system.guard import note
 
 # The rest is rounding: float32 in one header, float64 in another.
 MOVED_VOXELS = 0.01
@@ -35,6 +36,7 @@ def grid_of(content: Content) -> Grid:
     from PIL import Image
 
     try:
+        note(content.source)
         with Image.open(content.source) as picture:
             _refuse_turned_picture(content.source, picture)
             if lost := deep_colours(content.source):

@@ -10,6 +10,7 @@ import numpy as np
 from autoseg.data.image import Array, ImageError
 from autoseg.errors import DataError
 from autoseg.intake.incoming import PICTURES, Content, ending_of
+from autoseg.system.guard import note
 
 _LOSSY = (".jpg", ".jpeg")
 # Grey values that lossy formats leave lie this close to the one that was meant.
@@ -56,6 +57,7 @@ def palette_of(path: Path, values: frozenset[int]) -> Palette:
         return {}
     from PIL import Image
 
+    note(path)
     with Image.open(path) as picture:
         palette = picture.getpalette("RGB") if picture.mode == "P" else None
     if not palette:

@@ -18,6 +18,7 @@ from autoseg.intake.contents import label_array
 from autoseg.intake.incoming import PICTURES, Content, Incoming, Request, ending_of, some
 from autoseg.intake.label_pictures import Palette, palette_of, refuse_lossy, refuse_own_palettes
 from autoseg.intake.verification.label_checks import count_labels
+from autoseg.system.guard import note
 from autoseg.system.pool import each
 
 # More than this are the numbers of single objects, or grey values that a lossy format left.
@@ -215,6 +216,7 @@ def _is_plain(content: Content) -> bool:
         return True
     from PIL import Image
 
+    note(content.source)
     with Image.open(content.source) as picture:
         return picture.mode in _PLAIN_MODES
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import MissingDependency
+from autoseg.system.guard import note
 
 _AT_MAGIC, _MAGIC = 128, b"DICM"
 # Without a preamble a file begins with an element of one of these groups: the file's own, or identification.
@@ -168,6 +169,7 @@ def read_dataset(path: Path, tags: Sequence[str] | None = None) -> tuple[Any, in
         ValueError: if it cannot be parsed, saying why.
     """
     pydicom = pydicom_for("Reading DICOM")
+    note(path)
     try:
         with path.open("rb") as file:
             found = pydicom.dcmread(

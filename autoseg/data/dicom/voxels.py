@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from autoseg.data.bounds import PACKED, check_announced
 from autoseg.data.dicom.frames import Frame
 from autoseg.data.dicom.headers import pydicom_for
 from autoseg.data.dicom.regular import onto_grid
 from autoseg.data.dicom.stack import Stack
 from autoseg.data.image import Array, ImageError
+from autoseg.system.guard import note
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ def _files(stack: Stack) -> dict[Path, list[int]]:
 def _of_file(path: Path, frames: Sequence[Frame]) -> tuple[Array, Array]:
     """Values of some frames of a file, and where they are padding."""
     pydicom = pydicom_for("Reading DICOM")
+    note(path)
+    header = frames[0].header
+    shape = (len(frames), header.rows, header.columns, header.samples)
+    check_announced(path, shape, max(header.bits, 8) / 8, PACKED)
     try:
         found = pydicom.dcmread(path, force=True)
         stored = _stored(pydicom, found, frames)

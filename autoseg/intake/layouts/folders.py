@@ -35,6 +35,7 @@ from autoseg.intake.label_values import with_labels
 from autoseg.intake.layout import Layout
 from autoseg.intake.layouts.nnunet import TEXTS
 from autoseg.intake.nifti_bytes import read_header
+from autoseg.system.guard import note
 
 IMAGES = ("images", "image", "imgs", "img", "imagestr", "imagests", "scans", "inputs", "input", "data")
 MASKS = (
@@ -335,6 +336,7 @@ def _mode(
 
     modes = {}
     for path in paths:
+        note(path)
         with Image.open(path) as picture:
             modes[path] = picture.mode
     found = set(modes.values())
