@@ -67,6 +67,18 @@ def parse_folds(text: str) -> tuple[int, ...] | None:
         raise UsageError(f"{text!r} names no folds. Write 0, or 0,1, or all.") from None
 
 
+def parse_division(text: str) -> tuple[tuple[int, ...] | None, str | None]:
+    """Indices as of `parse_folds`, and the column that divides the cases: of ``by=site`` all and ``site``.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    key, equals, column = text.partition("=")
+    if equals and key.strip() == "by" and column.strip():
+        return None, column.strip()
+    return parse_folds(text), None
+
+
 def parse_fold(text: str) -> int | str:
     """An index, or ``all``.
 

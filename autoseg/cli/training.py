@@ -28,8 +28,8 @@ from autoseg.cli.arguments import (
     Steps,
     Workers,
     parse_accepted,
+    parse_division,
     parse_fold,
-    parse_folds,
 )
 from autoseg.cli.console import print_json, print_leaderboard, start, workspace_at
 from autoseg.cli.failures import exit_where_all_failed
@@ -57,7 +57,9 @@ Freed = Annotated[
 def plan_and_train_command(
     dataset: DatasetName,
     trainers: Trainers = "auto",
-    folds: Annotated[str, typer.Option(help="0, 0,1 or all.")] = "all",
+    folds: Annotated[
+        str, typer.Option(help="0, 0,1 or all; by=site: each site of cases.csv is held out once.")
+    ] = "all",
     budget: Budget = None,
     epochs: Epochs = None,
     steps: Steps = None,
@@ -89,9 +91,11 @@ def plan_and_train_command(
     from autoseg.pipeline.walk import plan_and_train
 
     start(quiet)
+    indices, column = parse_division(folds)
     settings = Settings(
         trainers=tuple(filter(None, trainers.split(","))),
-        folds=parse_folds(folds),
+        folds=indices,
+        folds_by=column,
         total_s=parse_duration(budget),
         epochs=epochs,
         steps=steps,

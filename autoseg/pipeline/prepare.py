@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.data.folds import Fold, check_own_folds, folds_from_json, folds_to_json, make_folds
+from autoseg.data.site_folds import folds_by
 from autoseg.errors import AutosegError, DataError
 from autoseg.intake.verification.dataset_check import VerifyReport, verify
 from autoseg.pipeline.settings import Settings
@@ -57,7 +58,7 @@ def prepare(root: Path, workspace: Workspace, settings: Settings, all_cases: boo
     report = fit_for_training(dataset, workspace, settings.workers, settings.accept)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
     plan = planned(dataset, fingerprint, workspace, "nnunet", settings.memory_gb)
-    folds = () if all_cases else split(dataset, workspace)
+    folds = () if all_cases else split(dataset, workspace, settings.folds_by)
     return Prepared(dataset, report, fingerprint, plan, folds)
 
 
@@ -133,17 +134,24 @@ def planned(
     return plan
 
 
-def split(dataset: Dataset, workspace: Workspace) -> tuple[Fold, ...]:
+def split(dataset: Dataset, workspace: Workspace, by: str | None = None) -> tuple[Fold, ...]:
     """The folds of a data set: those on disk, or new ones where there are none.
 
     Folds that somebody else wrote are never replaced. Those that were made here are made anew when the cases
     have changed; their hash in ``folds_made.json`` beside them tells them apart.
 
+    With `by`, a column of cases.csv, each of its values is held out once; folds on disk have to be these.
+
     Raises:
         DataError: if there is only one case or group, or if folds of somebody's own name unknown cases.
+        UsageError: if folds on disk are others than those requested, and are used or somebody's own.
     """
     path = workspace.folds_of(dataset.name)
     made = path.with_name("folds_made.json")
+    if by is not None:
+        folds = folds_by(dataset, by)
+        _refuse_other_folds(folds, path, made, workspace.results_of(dataset.name), by)
+        return _written(folds, path, made)
     if path.is_file():
         content = read_json(path)
         folds = folds_from_json(content)
@@ -154,10 +162,26 @@ def split(dataset: Dataset, workspace: Workspace) -> tuple[Fold, ...]:
             check_own_folds(folds, dataset, path)
             return folds
         log.warning("The folds in %s are of other cases; they are made anew.", path)
-    folds = make_folds(dataset)
+    return _written(make_folds(dataset), path, made)
+
+
+def _written(folds: tuple[Fold, ...], path: Path, made: Path) -> tuple[Fold, ...]:
     write_json(path, folds_to_json(folds))
     write_json(made, {"hash": digest(folds_to_json(folds))})
     return folds
+
+
+def _refuse_other_folds(folds: tuple[Fold, ...], path: Path, made: Path, runs: Path, by: str) -> None:
+    """Scores of two divisions must not mix, and nobody's own folds are replaced."""
+    if not path.is_file() or (content := read_json(path)) == folds_to_json(folds):
+        return
+    if not (made.is_file() and read_json(made) == {"hash": digest(content)}):
+        raise UsageError(f"{path} holds folds of your own, others than those by {by}. Move it to replace it.")
+    if any(runs.glob("*/fold_*/record.jsonl")):
+        raise UsageError(
+            f"{runs} has runs on other folds than those by {by}, which would not compare. Give another "
+            f"--workspace for these."
+        )
 
 
 def raw_state(dataset: Dataset) -> str:

@@ -21,6 +21,7 @@ class Settings:
     Attributes:
         trainers: names with options, or one of the groups ``auto``, ``documented``, ``baselines``, ``all``.
         folds: indices, or None for all.
+        folds_by: a column of cases.csv, such as ``site``: each of its values is held out once.
         total_s: wall clock for all runs together, from the first training step to the predictions.
         epochs: instead of a budget.
         steps: length of each training, instead of a budget or epochs: the same on every machine.
@@ -55,6 +56,7 @@ class Settings:
     steps: int | None = None
     small: bool = False
     accept: tuple[str, ...] = ()
+    folds_by: str | None = None
 
     def __post_init__(self) -> None:
         lengths = {"--budget": self.total_s, "--epochs": self.epochs, "--steps": self.steps}
