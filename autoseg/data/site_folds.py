@@ -63,9 +63,8 @@ def _column(path: Path, column: str) -> dict[str, str]:
         if not value:
             raise DataError(f"{path}, line {line}: {case!r} has no {column}. Fill it in.")
         if values.setdefault(case, value) != value:
-            raise DataError(
-                f"{path}, line {line}: {case!r} has the {column}s {values[case]!r} and {value!r}."
-            )
+            both = f"{values[case]!r} and {value!r}"
+            raise DataError(f"{path}, line {line}: {case!r} has the {column}s {both}. Leave one.")
     return values
 
 

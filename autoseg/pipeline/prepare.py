@@ -16,7 +16,7 @@ from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.data.folds import Fold, check_own_folds, folds_from_json, folds_to_json, make_folds
 from autoseg.data.site_folds import folds_by
-from autoseg.errors import AutosegError, DataError
+from autoseg.errors import AutosegError, DataError, UsageError
 from autoseg.intake.verification.dataset_check import VerifyReport, verify
 from autoseg.pipeline.settings import Settings
 from autoseg.planner import plan_experiment

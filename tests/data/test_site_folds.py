@@ -44,7 +44,7 @@ def test_each_value_is_held_out_once(tmp_path: Path) -> None:
             SITES,
             "hospital",
             UsageError,
-            "has the columns case, site, scanner; expected 'case' and 'hospital'",
+            "the columns case, site, scanner; expected 'case' and 'hospital'",
         ),
         (SITES, "scanner", UsageError, "Every case of Dataset009_Sites has the scanner 'x'"),
         ("case,site\nc0,A\nc1,B\n", "site", DataError, "no site for 3 cases, c2 first"),
