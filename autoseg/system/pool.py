@@ -100,7 +100,7 @@ def _in_worker(
     function: Callable[[Job], Result], job: Job, name: str, states: SharedArray, index: int
 ) -> Result:
     global _place
-    _settle()
+    settle()
     _place = states, index
     states.array[index] = _RUNNING
     try:
@@ -110,8 +110,8 @@ def _in_worker(
         _place = None
 
 
-def _settle() -> None:
-    """Once in a worker's life."""
+def settle() -> None:
+    """Once in a worker's life: learn to use one thread, to leave interrupts alone, to end with the parent."""
     global _settled
     if _settled == os.getpid():
         return

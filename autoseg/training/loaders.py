@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
 from autoseg.preprocessing.properties_file import read_properties
 from autoseg.training.step_draws import StepLoader, Stream
+from autoseg.training.worker_loader import WorkerLoader
 
 if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
@@ -43,6 +46,12 @@ class HeldDataset(nnUNetDatasetBlosc2):  # type: ignore[misc]
         found: tuple[Any, ...] = super().load_case(identifier)
         return found
 
+    def hold(self) -> None:
+        """Load all cases now, where they are small, so that processes forked later on share them."""
+        if self._hold:
+            for identifier in self.identifiers:
+                self.load_case(identifier)
+
     def load_case(self, identifier: str) -> tuple[Any, ...]:
         """One case: data, segmentation, segmentation of the previous stage, properties."""
         if identifier in self._held:
@@ -55,7 +64,7 @@ class HeldDataset(nnUNetDatasetBlosc2):  # type: ignore[misc]
 
 
 def loaders(trainer: Trainer) -> tuple[Any, Any]:
-    """Training and validation loaders of a trainer on the CPU."""
+    """Training and validation loaders of a trainer: in this process on a CPU, else in several others."""
     rotation, dummy_2d, initial_patch, mirror_axes = (
         trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     )
@@ -79,12 +88,21 @@ def loaders(trainer: Trainer) -> tuple[Any, Any]:
     )
     plain = trainer.get_validation_transforms(scales, **common)
     training, validation = trainer.get_tr_and_val_datasets()
+    processes = get_allowed_n_proc_DA() if trainer.device.type == "cuda" else 0
+    training_patches = _loader(trainer, training, initial_patch, augment)
+    validation_patches = _loader(trainer, validation, manager.patch_size, plain)
     return (
-        StepLoader(_loader(trainer, training, initial_patch, augment), trainer.seed, Stream.TRAINING_BATCH),
-        StepLoader(
-            _loader(trainer, validation, manager.patch_size, plain), trainer.seed, Stream.VALIDATION_BATCH
-        ),
+        _stepped(StepLoader(training_patches, trainer.seed, Stream.TRAINING_BATCH), processes),
+        _stepped(StepLoader(validation_patches, trainer.seed, Stream.VALIDATION_BATCH), processes // 2),
     )
+
+
+def _stepped(loader: StepLoader, processes: int) -> StepLoader:
+    """The loader itself, or the processes that do its work, which share the cases that are held in memory."""
+    if processes == 0:
+        return loader
+    loader.loader._data.hold()
+    return WorkerLoader(loader, processes, pinned=torch.cuda.is_available())
 
 
 def _loader(trainer: Trainer, dataset: Any, patch_size: Any, transforms: Any) -> nnUNetDataLoader:

@@ -340,8 +340,6 @@ class Trainer(
 
     def get_dataloaders(self) -> tuple[Any, Any]:
         """Loaders of augmented training and plain validation batches, seeded."""
-        if self.device.type == "cuda":
-            return super().get_dataloaders()  # type: ignore[no-any-return]
         return loaders(self)
 
     def plot_network_architecture(self) -> None:
