@@ -140,12 +140,15 @@ def enhanced(
     each = [cosines] * len(stored) if np.ndim(cosines[0]) == 0 else cosines
     shared = pydicom.dataset.Dataset()
     shared.PixelMeasuresSequence = _sequence(PixelSpacing=list(spacing), SliceThickness=2.0)
+    if np.ndim(cosines[0]) == 0:
+        shared.PlaneOrientationSequence = _sequence(ImageOrientationPatient=list(each[0]))
     found.SharedFunctionalGroupsSequence = pydicom.sequence.Sequence([shared])
     frames = []
     for k, place in enumerate(positions):
         item = pydicom.dataset.Dataset()
         item.PlanePositionSequence = _sequence(ImagePositionPatient=[float(v) for v in place])
-        item.PlaneOrientationSequence = _sequence(ImageOrientationPatient=[float(v) for v in each[k]])
+        if np.ndim(cosines[0]):
+            item.PlaneOrientationSequence = _sequence(ImageOrientationPatient=[float(v) for v in each[k]])
         slope, intercept = rescale[k] if rescale else (1.0, -1024.0)
         item.PixelValueTransformationSequence = _sequence(
             RescaleSlope=slope, RescaleIntercept=intercept, RescaleType="HU"

@@ -182,3 +182,17 @@ def test_without_the_extra_the_command_that_brings_it_is_named(
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(MissingDependency, match=re.escape("pip install 'autoseg-medical[dicom]'")):
         plain(tmp_path)
+
+
+def test_series_that_are_not_sound_are_passed_over_on_request(tmp_path: Path) -> None:
+    write_series(tmp_path / "scans" / "a", volume(1))
+    for number in (2, 3):
+        paths = write_series(tmp_path / "scans" / "bcd"[number - 2], volume(number), patient=number)
+        paths[3].unlink()
+    with pytest.raises(
+        DataError, match=r"are 4 mm.* 1 more series are not sound; --option unsound=leave-out"
+    ):
+        plain(tmp_path)
+    done = plain(tmp_path, own={"unsound": "leave-out"})
+    assert done.cases == 1 and done.left_out == 14
+    assert any(remark.startswith("14 x of a series that makes no sound volume") for remark in done.remarks)

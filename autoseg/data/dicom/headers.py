@@ -43,6 +43,7 @@ TAGS = (
         "ContentTime",
     ),
     *("NominalPercentageOfCardiacPhase", "ConvolutionKernel", "StackID", "SequenceName"),
+    *("FrameReferenceTime", "SpacingBetweenSlices", "DetectorInformationSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 

@@ -74,11 +74,13 @@ def no_image(header: Header) -> str:
         return _BY_MODALITY.get(header.modality, "an object without an image")
     if header.samples != 1:
         return "a picture in colour"
-    return localizer(header)
+    return _no_volume(header)
 
 
-def localizer(header: Header) -> str:
-    """Why an image is a localizer, in a few words; empty if nothing says so."""
+def _no_volume(header: Header) -> str:
+    """Why an image is a localizer or a mosaic, in a few words; empty if nothing says so."""
+    if "MOSAIC" in header.image_type:
+        return "a mosaic of slices (Siemens); export it as slices or multi-frame"
     if {"LOCALIZER", "SCOUT"} & set(header.image_type):
         return "a localizer"
     return "a localizer, by its description" if _SCOUT.search(header.description.replace("_", " ")) else ""

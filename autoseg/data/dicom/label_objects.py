@@ -121,8 +121,8 @@ def _segments(found: Any) -> Iterator[Structure]:
     for number, item in enumerate(several(found.get("SegmentSequence")), 1):
         stated = item.get("SegmentNumber")
         number = number if stated is None else int(stated)
-        # A label map describes its background as well.
-        if number:
+        # A label map describes its background as well, and some programs do so in other kinds.
+        if number and text_of(item, "SegmentLabel").casefold() != "background":
             name = text_of(item, "SegmentLabel") or f"segment {number}"
             yield Structure(number, name, _code(item, "SegmentedPropertyTypeCodeSequence"))
 

@@ -59,24 +59,36 @@ def onto_source(labels: Array, placing: Placing, rows: int, columns: int) -> Arr
         return found
     whole: Array = np.zeros((len(found), rows, columns), labels.dtype)
     for number, (x, y) in enumerate(placing.sideways):
-        down, right = np.rint(np.divide((y, x), placing.spacing[1:])).astype(int)
+        down, right = _whole_pixels((y, x), placing)
         part = found[number, max(down, 0) : down + rows, max(right, 0) : right + columns]
         whole[number, : part.shape[0], : part.shape[1]] = part
     return whole
+
+
+def _whole_pixels(by: tuple[float, float], placing: Placing) -> tuple[int, int]:
+    """How far labels are moved: the same way there and back, so that halves come back where they were."""
+    down, right = np.floor(np.divide(by, placing.spacing[1:]) + 0.5 + 1e-6)
+    return int(down), int(right)
 
 
 def _moved(plane: Array, by: tuple[float, float], placing: Placing, outside: float, labels: bool) -> Array:
     """A slice moved along rows and columns onto a larger canvas."""
     from scipy.ndimage import affine_transform
 
+    if labels:
+        whole: Array = np.full(placing.shape[1:], outside, plane.dtype)
+        (down, right), (rows, columns) = _whole_pixels(by, placing), plane.shape
+        part = whole[down : down + rows, right : right + columns]
+        part[...] = plane[: part.shape[0], : part.shape[1]]
+        return whole
     # Without the noise of rounding, by which the outermost rows and columns would lie outside.
     shift = np.round(-np.divide(by, placing.spacing[1:]), 6)
     result: Array = affine_transform(
-        plane if labels else plane.astype(np.float64),
+        plane.astype(np.float64),
         np.ones(2),
         shift,
         output_shape=placing.shape[1:],
-        order=0 if labels else 1,
+        order=1,
         mode="constant",
         cval=outside,
     )

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autoseg.data.dicom.frames import Frame, frames_of
+from autoseg.data.dicom.file_frames import frames_of
+from autoseg.data.dicom.frames import Frame
 from autoseg.data.dicom.headers import pydicom_for
 from autoseg.data.dicom.label_objects import LabelObject
 from autoseg.data.dicom.lattice import Lattice

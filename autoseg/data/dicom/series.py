@@ -17,7 +17,8 @@ import numpy as np
 
 from autoseg.data.bounds import PACKED, check_announced
 from autoseg.data.dicom.copies import without_copies
-from autoseg.data.dicom.frames import Frame, frames_of
+from autoseg.data.dicom.file_frames import frames_of
+from autoseg.data.dicom.frames import Frame
 from autoseg.data.dicom.headers import TAGS, Header, LeftOut, header_of, is_dicom, read_dataset
 from autoseg.data.dicom.kinds import is_contours, is_secondary, is_segmentation, no_image
 from autoseg.data.dicom.label_objects import LABEL_TAGS, LabelObject, label_object
@@ -42,6 +43,7 @@ class Found:
         segmentations: SEG and RTSTRUCT objects.
         left_out: files that no volume is made of, each with its reason.
         problems: series that make no sound volume, each with what is wrong.
+        unsound: the files of these.
         copies: how many files were copies of an object that is there already.
     """
 
@@ -49,6 +51,7 @@ class Found:
     segmentations: tuple[LabelObject, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     problems: tuple[DataError, ...] = ()
+    unsound: tuple[Path, ...] = ()
     copies: int = 0
 
 
@@ -89,7 +92,15 @@ def find_volumes(paths: Iterable[Path], mend: bool = False) -> Found:
     copies = sum(len(frames) - len(retained[uid]) for uid, frames in series.items())
     stacks, problems = _stacks(retained, left_out, mend)
     stacks = _without_scouts(stacks, left_out)
-    return Found(tuple(stacks), tuple(segmentations), tuple(left_out), tuple(problems), copies)
+    unsound = dict.fromkeys(frame.header.path for _, frames in problems for frame in frames)
+    return Found(
+        stacks=tuple(stacks),
+        segmentations=tuple(segmentations),
+        left_out=tuple(left_out),
+        problems=tuple(problem for problem, _ in problems),
+        unsound=tuple(unsound),
+        copies=copies,
+    )
 
 
 def _unusable(path: Path) -> LeftOut | None:
@@ -117,9 +128,9 @@ def _images(header: Header, found: Any) -> list[Frame]:
 
 def _stacks(
     series: Mapping[str, Sequence[Frame]], left_out: list[LeftOut], mend: bool
-) -> tuple[list[Stack], list[DataError]]:
+) -> tuple[list[Stack], list[tuple[DataError, Sequence[Frame]]]]:
     stacks: list[Stack] = []
-    problems: list[DataError] = []
+    problems: list[tuple[DataError, Sequence[Frame]]] = []
     for uid, frames in series.items():
         placed = [frame for frame in frames if frame.placed]
         flat, unplaced = _flat([frame for frame in frames if not frame.placed], bool(placed))
@@ -131,10 +142,19 @@ def _stacks(
         for number, (part, words) in enumerate(parts, 1):
             words = words or (f"plane {number}" if len(parts) > 1 else "")
             try:
+                _refuse_unsized(part)
                 stacks.append(Stack(tuple(part), place(part, mend), words))
             except DataError as problem:
-                problems.append(_with_broken(problem, part, broken))
+                problems.append((_with_broken(problem, part, broken), part))
     return stacks, problems
+
+
+def _refuse_unsized(frames: Sequence[Frame]) -> None:
+    if unsized := next((frame for frame in frames if not frame.sized), None):
+        raise DataError(
+            f"{unsized} does not state how large its pixels are (PixelSpacing is missing or not positive). "
+            f"Export the series again."
+        )
 
 
 def _with_broken(problem: DataError, frames: Sequence[Frame], broken: Sequence[LeftOut]) -> DataError:

@@ -103,7 +103,7 @@ def _claimed(
         meant = meant_by(label, list(owner))
         if not meant:
             left_out.append(LeftOut(label.header.path, "labels of a series that is not here"))
-        elif len(meant) > 1:
+        elif len({owner[stack].identifier for stack in meant}) > 1:
             raise DataError(
                 f"{label} fits {len(meant)} volumes alike: {some(list(map(str, meant)))}. Put the ones that "
                 f"it was not drawn on elsewhere, or write it as NIfTI, named like its case."

@@ -42,7 +42,15 @@ def remarks_on(left_out: Sequence[LeftOut], source: Path) -> list[str]:
     by_reason: dict[str, list[Path]] = {}
     for each in left_out:
         by_reason.setdefault(each.reason, []).append(each.path.relative_to(source))
-    return [f"{len(paths)} x {reason}: {some(paths)}" for reason, paths in by_reason.items()]
+    return [
+        f"{len(paths)} x {reason}: {some([_name(path) for path in paths])}"
+        for reason, paths in by_reason.items()
+    ]
+
+
+def _name(path: Path) -> str:
+    """A path as a terminal can show it, whatever bytes a foreign disk has in it."""
+    return "".join(c if c.isprintable() else "?" for c in str(path).encode("utf-8", "replace").decode())
 
 
 def reasons_of(left_out: Sequence[LeftOut]) -> Mapping[Path, str]:

@@ -37,7 +37,7 @@ from autoseg.intake.pseudonyms import Pseudonyms
 
 # Files that are searched for DICOM, which no name gives away.
 _SEARCHED = 200
-_OWN_VALUES = {"values": ("", "suv"), "names": ("", "folders")}
+_OWN_VALUES = {"values": ("", "suv"), "names": ("", "folders"), "unsound": ("", "leave-out")}
 
 
 class Dicom(Layout):
@@ -48,6 +48,7 @@ class Dicom(Layout):
     options: ClassVar[Mapping[str, str]] = {
         "threshold": "of FRACTIONAL segmentations, the share from which a voxel belongs; 0.5",
         "values": "suv: PET in standardised uptake values by body weight",
+        "unsound": "leave-out: series with gaps or several slices in one place are left out and listed",
         "names": "folders: cases are called as their folders, where these say nothing of the patient",
     }
 
@@ -74,7 +75,7 @@ def read_dicom(source: Path, request: Request) -> Incoming:
     found = find_volumes([path for path in files if not ending_of(path)], mend=request.resample)
     left_out = [LeftOut(path, reason) for path, reason in oddities_below(source)]
     left_out += found.left_out
-    _refuse_unsound(found, left_out, source)
+    _refuse_unsound(found, left_out, source, request)
     cases, channels = cases_of(found.stacks, request, source, request.pseudonyms or Pseudonyms())
     taken = {stack for case in cases for stack in case.stacks}
     left_out += [
@@ -121,12 +122,15 @@ def _check(request: Request) -> None:
             )
 
 
-def _refuse_unsound(found: Found, left_out: Sequence[LeftOut], source: Path) -> None:
-    if found.problems:
-        more = f" ({len(found.problems) - 1} more series are not sound.)" if len(found.problems) > 1 else ""
+def _refuse_unsound(found: Found, left_out: list[LeftOut], source: Path, request: Request) -> None:
+    if request.own.get("unsound") == "leave-out":
+        left_out += [LeftOut(path, "of a series that makes no sound volume") for path in found.unsound]
+    elif found.problems:
+        others = len(found.problems) - 1
+        more = f" {others} more series are not sound; --option unsound=leave-out passes over them."
         first = found.problems[0]
         mend = " Or import with --resample: then values are interpolated between the slices around."
-        raise type(first)(f"{first}{mend if isinstance(first, UnevenSlices) else ''}{more}")
+        raise type(first)(f"{first}{mend if isinstance(first, UnevenSlices) else ''}{more if others else ''}")
     if not found.stacks:
         listed = "; ".join(remarks_on(left_out, source)[:6])
         raise DataError(

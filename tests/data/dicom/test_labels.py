@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import AXIAL, position, volume, write_series
+import SimpleITK as sitk
+from dicom_files import AXIAL, enhanced, position, save, volume, write_series
 from dicom_labels import write_rtstruct, write_seg
 from skimage.measure import find_contours
 
@@ -14,6 +17,7 @@ from autoseg.data.dicom import Drawing, Stack, draw, find_volumes
 from autoseg.data.dicom.contours import fill
 from autoseg.data.dicom.drawing import Part
 from autoseg.data.dicom.label_objects import LabelObject
+from autoseg.data.dicom.regular import onto_source
 from autoseg.data.image import ImageError
 
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
@@ -166,3 +170,57 @@ def test_a_segmentation_on_another_grid_is_taken_onto_the_image(tmp_path: Path) 
     assert 0.1 < result.moved_mm < 0.5
     assert np.array_equal(np.unique(np.nonzero(result.array)[0]), [2, 3, 4, 5])
     assert result.array.sum() * 0.8 * 1.2 == pytest.approx(masks.sum() * 0.4 * 0.6, rel=0.1)
+
+
+def test_segmentations_of_a_multi_frame_image_and_of_a_tilted_series_are_taken_slice_by_slice(
+    tmp_path: Path,
+) -> None:
+    masks = two_masks()
+    starts = [position(k, 2.0, AXIAL, (0, 0, 0)) for k in (3, 0, 1, 7, 2, 5, 4, 6)]
+    whole = save(enhanced(volume(shape=(8, 24, 20)), starts), tmp_path / "multi" / "image")
+    write_seg(tmp_path / "multi" / "seg", [whole], masks, ["liver", "tumour"])
+    stack, label = one_of(tmp_path / "multi")
+    wanted = masks[..., 0] + 2 * masks[..., 1]
+    assert np.array_equal(drawn(stack, label), wanted[[frame.number - 1 for frame in stack.frames]])
+    tilted = [[0.0, 0.5 * k, 2.0 * k] for k in range(8)]
+    sources = write_series(tmp_path / "tilt" / "ct", volume(shape=(8, 24, 20)), positions=tilted)
+    write_seg(tmp_path / "tilt" / "seg", sources, masks, ["liver", "tumour"])
+    stack, label = one_of(tmp_path / "tilt")
+    upright = drawn(stack, label)
+    assert upright.shape == (8, 28, 20) == stack.placing.shape
+    assert np.array_equal(onto_source(upright, stack.placing, 24, 20), wanted)
+
+
+def test_what_dcmqi_writes_is_read(tmp_path: Path) -> None:
+    """A second writer: cropped to the slices with content, as its users have it."""
+    dcmqi = pytest.importorskip("dcmqi", reason="dcmqi writes the segmentation that is read here")
+    tool = next((path for path in Path(dcmqi.__file__).parent.rglob("itkimage2segimage*")), None)
+    assert tool is not None
+    sources, masks = series(tmp_path), two_masks()
+    image = sitk.GetImageFromArray(masks[..., 0] + 2 * masks[..., 1])
+    image.SetSpacing((1.2, 0.8, 2.0))
+    image.SetOrigin((-10.0, -20.0, 30.0))
+    sitk.WriteImage(image, str(tmp_path / "label.nii"))
+    code = {"CodeValue": "10200004", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Liver"}
+    kind = {"CodeValue": "123037004", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Anatomical Structure"}
+    about = {
+        "SegmentAlgorithmType": "MANUAL",
+        "SegmentedPropertyCategoryCodeSequence": kind,
+        "SegmentedPropertyTypeCodeSequence": code,
+    }
+    segments = [{"labelID": n, "SegmentLabel": name, **about} for n, name in ((1, "liver"), (2, "tumour"))]
+    words = {
+        "ContentCreatorName": "Nobody",
+        "SeriesNumber": "9",
+        "InstanceNumber": "1",
+        "BodyPartExamined": "",
+    }
+    meta = {**words, "SeriesDescription": "drawn", "segmentAttributes": [segments]}
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    command = [str(tool), "--inputImageList", "label.nii", "--inputDICOMDirectory", "images"]
+    command += ["--inputMetadata", "meta.json", "--outputDICOM", "seg.dcm", "--skip"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = find_volumes([*sources, tmp_path / "seg.dcm"])
+    (stack,), (label,) = found.stacks, found.segmentations
+    assert np.array_equal(drawn(stack, label), masks[..., 0] + 2 * masks[..., 1])

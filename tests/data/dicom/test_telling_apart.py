@@ -11,6 +11,7 @@ from dicom_files import (
     CT,
     dataset,
     enhanced,
+    pixels,
     position,
     pydicom,
     save,
@@ -233,3 +234,53 @@ def test_files_that_announce_more_than_they_hold_or_describe_no_frame_are_left_o
     found = found_in(tmp_path)
     assert len(found.stacks) == 1 and "cannot hold" in reasons(found)["packed"]
     assert reasons(found)["plain"] == "an image that does not state where it lies"
+
+
+def test_frames_at_a_regular_step_are_placed_and_projections_are_not(tmp_path: Path) -> None:
+    """As nuclear medicine writes volumes: one position and a step, which may run backwards."""
+    whole = dataset("1.2.840.10008.5.1.4.1.1.20", uid(4, 1), series=4, Modality="NM", InstanceNumber=1)
+    whole.ImageType, whole.PixelSpacing = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"], [1.5, 1.5]
+    detector = pydicom.Dataset()
+    detector.ImagePositionPatient, detector.ImageOrientationPatient = [1, 2, 50], list(AXIAL)
+    whole.DetectorInformationSequence, whole.SpacingBetweenSlices = pydicom.Sequence([detector]), "-2.5"
+    pixels(whole, volume())
+    whole.NumberOfFrames = 8
+    save(whole, tmp_path / "nm")
+    (stack,) = found_in(tmp_path).stacks
+    read = read_volume(stack)
+    assert read.spacing == (2.5, 1.5, 1.5) and read.origin == (1.0, 2.0, 32.5)
+    assert np.array_equal(read.array, volume()[::-1])
+    whole.ImageType = ["ORIGINAL", "PRIMARY", "TOMO", "EMISSION"]
+    save(whole, tmp_path / "nm")
+    assert reasons(found_in(tmp_path)) == {"nm": "an image that does not state where it lies"}
+
+
+def test_a_slice_with_senseless_geometry_or_rescale_is_listed_and_leaves_a_hole(tmp_path: Path) -> None:
+    for name, change, reason in (
+        ("cosines", {"ImageOrientationPatient": [0] * 6}, "an image that does not state where it lies"),
+        ("slope", {"RescaleSlope": "0"}, "damaged: RescaleSlope is 0"),
+    ):
+        write_series(tmp_path / name, volume())
+        bad = pydicom.dcmread(tmp_path / name / "IM0004")
+        for keyword, value in change.items():
+            setattr(bad, keyword, value)
+        save(bad, tmp_path / name / "IM0004")
+        found = found_in(tmp_path / name)
+        assert reasons(found) == {"IM0004": reason} and "are 4 mm" in str(found.problems[0])
+    for path in write_series(tmp_path / "size", volume()):
+        bad = pydicom.dcmread(path)
+        bad.PixelSpacing = [0, 0]
+        save(bad, path)
+    assert "does not state how large its pixels are" in str(found_in(tmp_path / "size").problems[0])
+
+
+def test_mosaics_are_left_out_and_volumes_of_programs_without_a_class_are_taken(tmp_path: Path) -> None:
+    for k in range(8):
+        found = slice_of(volume()[k], places(8)[k], k + 1, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
+        save(found, tmp_path / "mosaic" / str(k))
+        found.SOPClassUID, found.ImageType = "1.2.840.10008.5.1.4.1.1.7", ["DERIVED", "SECONDARY"]
+        save(found, tmp_path / "program" / str(k))
+    assert set(reasons(found_in(tmp_path / "mosaic")).values()) == {
+        "a mosaic of slices (Siemens); export it as slices or multi-frame"
+    }
+    assert len(found_in(tmp_path / "program").stacks) == 1
