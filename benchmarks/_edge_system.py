@@ -204,7 +204,7 @@ def links(rng: random.Random) -> Iterator[Edge]:
     }
     for what, (place, names) in places.items():
         for kind, change in KINDS.items():
-            for name in names:
+            for name in names if (what, kind) != ("the workspace", "up") else ():
 
                 def make(
                     folder: Path,

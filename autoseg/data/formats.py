@@ -14,7 +14,7 @@ import numpy as np
 
 from autoseg.data.bounds import PACKED, beginning, check_announced, unpacked
 from autoseg.data.detached import check_detached
-from autoseg.data.image import Array, Image, ImageError
+from autoseg.data.image import Array, Image, ImageError, require_file
 from autoseg.data.length_units import mm_of, stated_unit, write_unit
 from autoseg.data.tiff_spacing import stated_spacing
 from autoseg.system.files import atomic_path, read_json, write_json
@@ -55,6 +55,7 @@ def itk_header(path: Path) -> Any:
     import SimpleITK as sitk
 
     note(path)
+    require_file(path)
     check_detached(path)
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))

@@ -60,6 +60,16 @@ class ImageError(DataError):
         return f"{self.path} {self.reason}. {self.remedy}"
 
 
+def require_file(path: Path) -> None:
+    """Refuse what is no file before it is opened: reading a pipe may never end.
+
+    Raises:
+        ImageError: for a folder, a pipe, a socket, a device, or nothing at all.
+    """
+    if not path.is_file():
+        raise ImageError(path, "is not a file", "Restore it, or take its case out of the data set.")
+
+
 def placed_differently(first: Image, second: Image) -> dict[str, str]:
     """What of origin and direction differs between two grids, in words.
 

@@ -30,7 +30,7 @@ from autoseg.data.formats import (
     write_nibabel,
     write_tiff,
 )
-from autoseg.data.image import Array, Image, ImageError, describe_grid, placed_differently
+from autoseg.data.image import Array, Image, ImageError, describe_grid, placed_differently, require_file
 from autoseg.errors import DataError
 from autoseg.system.guard import note
 
@@ -140,8 +140,7 @@ def read_file(path: Path, reader: str, segmentation: bool = False) -> Image:
     Raises:
         ImageError: if there is no such file or it cannot be read, whatever the library underneath says.
     """
-    if not path.is_file():
-        raise ImageError(path, "is not a file", "Restore it, or take its case out of the data set.")
+    require_file(path)
     chosen = _reader(reader)
     note(path)
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from autoseg.data.formats import itk_image, tiff_array, unreadable
-from autoseg.data.image import Array, ImageError
+from autoseg.data.image import Array, ImageError, require_file
 from autoseg.intake.grids import grid_of
 from autoseg.intake.incoming import MEDICAL, Content, ending_of
 from autoseg.intake.nifti_bytes import believe, cut_volume, pack, read_bytes
@@ -37,6 +37,7 @@ def write_content(content: Content, target: Path, link: bool = False) -> str:
         ImageError: if the source cannot be read.
     """
     note(content.source)
+    require_file(content.source)
     target.parent.mkdir(parents=True, exist_ok=True)
     ending = ending_of(content.source)
     if _as_it_is(content, target):

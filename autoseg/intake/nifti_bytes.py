@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.data.image import Array, ImageError
+from autoseg.data.image import Array, ImageError, require_file
 
 HEADER = 352
 # Beyond this the two positions in a header mean two places, and two sizes of a voxel are two.
@@ -159,6 +159,7 @@ def _with_zoom_of_sform(content: bytes, header: NiftiHeader) -> bytes:
 
 
 def _unpacked(path: Path, size: int) -> bytes:
+    require_file(path)
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
