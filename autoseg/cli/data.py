@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +30,7 @@ from autoseg.system.amounts import parse_duration, parse_memory
 if TYPE_CHECKING:
     from autoseg.data.dataset import Dataset
     from autoseg.data.fingerprint import Fingerprint
+    from autoseg.intake.repair import Repair
     from autoseg.intake.verification.dataset_check import VerifyReport
     from autoseg.planner.explain.explain import Explanation
     from autoseg.planner.plan import Plan
@@ -44,6 +45,9 @@ def verify_command(
     page: Annotated[
         Path | None, typer.Option("--report", help="Write a page FILE.html: findings, pictures, facts.")
     ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write a repaired copy here; what was done is listed.")
+    ] = None,
     groups: Groups = None,
     accept: Accept = "",
     workers: Workers = None,
@@ -53,6 +57,8 @@ def verify_command(
 ) -> None:
     """Check a raw data set: every finding with its file, severity and remedy. Exit 1 on errors.
 
+    With --fix, what can be mended without a guess is mended in a copy, whose findings are then shown.
+
     Example: `autoseg verify Dataset004_Hippocampus --report check.html`
     """
     from autoseg.intake.verification.dataset_check import verify
@@ -60,12 +66,22 @@ def verify_command(
     start(quiet)
     place = workspace_at(workspace)
     root = place.find_raw(dataset)
-    report = verify(root, workers, groups).accepting(parse_accepted(accept))
+    repairs: tuple[Repair, ...] = ()
+    if fix is None:
+        report = verify(root, workers, groups)
+    else:
+        from autoseg.intake.repair import write_repaired
+
+        done = write_repaired(root, fix, workers)
+        root, report, repairs = done.root, done.report, done.repairs
+    report = report.accepting(parse_accepted(accept))
     if page is not None:
         _write_page(page, root, report, place, groups, workers)
     if as_json:
-        print_json(report.to_json())
+        print_json({**report.to_json(), **({"repairs": [asdict(each) for each in repairs]} if fix else {})})
     else:
+        for each in repairs:
+            typer.echo(f"mended: {each}")
         for finding in report.findings:
             typer.echo(str(finding))
         typer.echo(
