@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import random
 import shutil
 import tempfile
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import _edge_models
 import _edge_suites
 import _edge_system
 from _edges import MOST_CPU_S, MOST_MEMORY_MB, Edge, Tried, tried
-from _machine import machine, write_results
+from _machine import RESULTS, machine, write_results
 
 GENERATORS = (
     *_edge_documents.GENERATORS,
@@ -50,26 +50,46 @@ def main() -> None:
     options = _options()
     where = machine(packages=("SimpleITK", "torch", "pydantic", "PyYAML"))
     _warm()
-    edges = [
-        edge for edge in corpus(options.seed) if not options.only or edge.kind in options.only.split(",")
-    ]
-    found = []
-    for number, edge in enumerate(edges):
-        folder = Path(tempfile.mkdtemp(prefix="edge_"))
-        try:
-            found.append(tried(edge, folder))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        if not found[-1].held or options.all:
-            print(
-                f"{number:5} {edge.kind}: {edge.name}: {found[-1].how}: {found[-1].words[:300]}", flush=True
-            )
+    wanted = options.only.split(",") if options.only else None
+    kinds: dict[str, list[Edge]] = {}
+    for edge in corpus(options.seed):
+        if wanted is None or edge.kind in wanted:
+            kinds.setdefault(edge.kind, []).append(edge)
+    for kind, edges in kinds.items():
+        found = [_tried(edge, options.all) for edge in edges]
+        print(f"{kind:16} {sum(each.held for each in found):5} of {len(found):5}", flush=True)
+        _write(kind, found, where, options.seed)
     _edge_bases.clear()
-    for kind, counts in _counts(found).items():
-        print(f"{kind:16} {counts['held']:5} of {sum(counts.values()):5}")
-    if not options.only:
-        broken = [asdict(each) for each in found if not each.held]
-        write_results("edges", where, {"counts": _counts(found), "broken": broken}, _page(found, where))
+
+
+def _tried(edge: Edge, every: bool) -> Tried:
+    folder = Path(tempfile.mkdtemp(prefix="edge_"))
+    try:
+        found = tried(edge, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if every or not found.held:
+        print(f"{edge.kind}: {edge.name}: {found.how}: {found.words[:300]}", flush=True)
+    return found
+
+
+def _write(kind: str, found: list[Tried], where: dict[str, Any], seed: int) -> None:
+    """The results with this kind anew; the others stay, each with the commit that it was tried at."""
+    path = RESULTS / "edges.json"
+    kinds = json.loads(path.read_text())["results"] if path.is_file() else {}
+    kinds[kind] = {
+        "seed": seed,
+        "commit": where["commit"],
+        "date": where["date"],
+        "tried": len(found),
+        "held": sum(each.held for each in found),
+        "results": sum(each.how == "result" for each in found),
+        "refused": sum(each.how == "refused" for each in found),
+        "memory_mb": max(each.memory_mb for each in found),
+        "cpu_s": max(each.cpu_s for each in found),
+        "broken": [asdict(each) for each in found if not each.held],
+    }
+    write_results("edges", where, kinds, _page(kinds))
 
 
 def _options() -> argparse.Namespace:
@@ -102,35 +122,26 @@ def _warm() -> None:
     gc.freeze()
 
 
-def _counts(found: list[Tried]) -> dict[str, Counter[str]]:
-    kinds: dict[str, Counter[str]] = {}
-    for each in found:
-        kinds.setdefault(each.kind, Counter())["held" if each.held else each.how.split(":")[0]] += 1
-    return kinds
-
-
-def _page(found: list[Tried], where: dict[str, Any]) -> str:
-    held = sum(each.held for each in found)
+def _page(kinds: dict[str, dict[str, Any]]) -> str:
+    tried_, held = (sum(kind[what] for kind in kinds.values()) for what in ("tried", "held"))
     lines = [
         "# Odd and hostile inputs",
         "",
-        f"`{where['command']}`, commit {where['commit']}, {where['date']}. {held} of {len(found)} inputs "
-        f"held: a right result, or a refusal with the value, a rule and a remedy, exit status neither 0 nor "
-        f"70; nothing outside touched, nothing left half written, below {MOST_MEMORY_MB} MB and "
-        f"{MOST_CPU_S} s.",
+        f"{held} of {tried_} inputs held: a right result, or a refusal with the value, a rule and a remedy, "
+        f"exit status neither 0 nor 70; nothing outside touched, nothing left half written, below "
+        f"{MOST_MEMORY_MB} MB and {MOST_CPU_S} s. Each row states the commit that its kind was tried at.",
         "",
-        "| kind | tried | held | results | refused | largest memory, MB | longest, s | what did not hold |",
+        "| kind | tried | held | results | refused | largest memory, MB | longest, s | commit |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for kind, counts in _counts(found).items():
-        part = [each for each in found if each.kind == kind]
-        broken = ", ".join(f"{count} {how}" for how, count in counts.items() if how != "held")
-        lines.append(
-            f"| {kind} | {len(part)} | {counts['held']} | {sum(e.how == 'result' for e in part)} | "
-            f"{sum(e.how == 'refused' for e in part)} | {max(e.memory_mb for e in part):.0f} | "
-            f"{max(e.cpu_s for e in part):.1f} | {broken or 'nothing'} |"
-        )
-    lines += ["", *(f"- {e.kind}: {e.name}: {e.how}: {e.words[:200]}" for e in found if not e.held)]
+    for name, kind in kinds.items():
+        numbers = " | ".join(str(kind[key]) for key in ("tried", "held", "results", "refused"))
+        most = f"{kind['memory_mb']:.0f} | {kind['cpu_s']:.1f}"
+        lines.append(f"| {name} | {numbers} | {most} | `{kind['commit']}` |")
+    broken = [each for kind in kinds.values() for each in kind["broken"]]
+    if broken:
+        lines += ["", "What did not hold:", ""]
+    lines += [f"- {e['kind']}: {e['name']}: {e['how']}: {e['words'][:200]}" for e in broken]
     return "\n".join(lines)
 
 
