@@ -1,332 +1,298 @@
-"""Commands that something happens to: killed, terminated, without room, with damaged files, two at a time.
+"""Commands that are killed (SIGKILL) at seeded moments and run again: nothing is lost, torn, or different.
 
-    python benchmarks/bench_kills.py [--seed N] [--only STAGE]
+    python benchmarks/bench_kills.py [--kills 10] [--seed 0] [--only import,preprocess]
 
-Tiny generated data sets are walked once undisturbed. Then the same commands run in processes of their own,
-and something happens to each at a moment drawn from the seed, in seconds of processor time or at a step.
-Typed again, they have to end with what the undisturbed one ended with: weights, optimiser and logged losses
-bit for bit, segmentations, scores, preprocessed cases and pages likewise, and the number of steps. Whatever
-ends with a message has to end with one that a user understands, and never with a traceback.
-
-The disks without room are file systems in memory, which only a superuser may make.
+Each command runs once to its end; then it is killed at a random share of the processor time that it took,
+begun again, killed again, five times in a row, and run to its end. After every kill all files that anybody
+can see are read, and what was there before the command has to be unchanged. In the end the files have to be
+those of the run that nobody killed. Of a training only the files are looked at, not the weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import csv
+import hashlib
+import json
 import os
 import random
 import shutil
 import signal
-import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import time
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from _kills import STEPS_A_CHECKPOINT, Command, children, content, kill, there, used
+import _edge_bases as bases
 from _machine import machine, write_results
 
-PICTURES, VOLUMES = "Dataset902_DemoUltrasound", "Dataset901_DemoMR"
-TRAINERS = {
-    PICTURES: "nnunet:width=4:schedule=plateau:plateau_patience=1:stopping_patience=50:best_checkpoints=2",
-    VOLUMES: "nnunet:width=4",
-}
-STEPS = 20
+IN_A_ROW = 5
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True)
-class Kill:
-    """What happened to a command, and what became of it.
+@dataclass
+class Outcome:
+    """What the kills of one command came to."""
 
-    Attributes:
-        stage: which command.
-        what: what happened to it.
-        where: how far it had come.
-        outcome: ``equal`` once typed again, or what is different.
-        words: what it said, where it ended with a message.
-    """
-
-    stage: str
-    what: str
-    where: str
-    outcome: str
+    command: str
+    kills: int = 0
+    lost: int = 0
+    torn: int = 0
+    failed: int = 0
+    different: int = 0
+    left_over: int = 0
     words: str = ""
 
 
-class Bench:
-    """A folder with an undisturbed workspace, and copies of its beginning."""
-
-    def __init__(self, place: Path, seed: int) -> None:
-        self.place, self.draw, self.count = place, random.Random(seed), 0
-        self.expected: dict[str, dict[str, str]] = {}
-        self.cost: dict[str, float] = {}
-
-    def command(self, stage: str, dataset: str, root: Path) -> Command:
-        """A stage's command line on a workspace."""
-        data, out = root / "raw" / dataset, root / "out"
-        model = next((root / "results" / dataset).glob("nnunet__*"), root) if stage == "predict" else root
-        arguments = {
-            "walk": [
-                *("plan-and-train", str(data), "--trainers", TRAINERS[dataset], "--steps", str(STEPS)),
-                *("--small", "--folds", "0", "--device", "cpu", "--workers", "1"),
-            ],
-            "preprocess": ["preprocess", str(data), "--configuration", "2d", "--workers", "2"],
-            "predict": ["predict", str(model), str(data / "imagesTr"), str(out), "--device", "cpu"],
-            "leaderboard": ["leaderboard", dataset, "--html", str(out / "page.html")],
-        }[stage]
-        if stage != "predict":
-            arguments += ["--workspace", str(root)]
-        return Command(arguments, root.with_name(f"{root.name}_said"))
-
-    def fresh(self, stage: str, dataset: str) -> Path:
-        """A workspace in which that stage can begin."""
-        self.count += 1
-        root = self.place / f"{self.count:02d}"
-        done = self.place / f"walk_{dataset}"
-        shutil.copytree(done if stage in ("predict", "leaderboard") else self.place / "raw_only", root)
-        (root / "out").mkdir(exist_ok=True)
-        return root
-
-    def undisturbed(self, stage: str, dataset: str) -> None:
-        """Run a stage to its end, twice for the walk: two of them have to be equal as well."""
-        found = []
-        for _ in range(2 if stage == "walk" else 1):
-            root = self.fresh(stage, dataset)
-            command = self.command(stage, dataset, root).start()
-            command.until()
-            if command.status != 0:
-                raise SystemExit(f"{stage} of {dataset} failed undisturbed: {command.words}")
-            found.append(content(root))
-            if stage == "walk" and len(found) == 1:
-                shutil.copytree(root, self.place / f"walk_{dataset}")
-        if found[0] != found[-1]:
-            raise SystemExit(f"two undisturbed walks of {dataset} differ: {_different(found[0], found[-1])}")
-        self.expected[stage + dataset], self.cost[stage + dataset] = found[0], command.cpu_s
-
-    def again(self, stage: str, dataset: str, root: Path) -> str:
-        """Type the command again; what is different then."""
-        command = self.command(stage, dataset, root).start()
-        command.until()
-        if command.status != 0:
-            return f"typed again it ended with {command.status}: {command.words}"
-        return _different(self.expected[stage + dataset], content(root)) or "equal"
-
-    def moment(self, stage: str, dataset: str) -> float:
-        """A moment of the command, in seconds of processor time."""
-        return self.draw.uniform(0.03, 0.97) * self.cost[stage + dataset]
-
-
-def _different(expected: dict[str, str], found: dict[str, str]) -> str:
-    names = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
-    return f"{len(names)} differ, first {names[0]}" if names else ""
-
-
-def _where(root: Path) -> str:
-    """How far a walk had come."""
-    if not any(root.rglob("training_log*")):
-        return "before training"
-    if not any(root.rglob("checkpoint_final.pth")):
-        return (
-            "in training, "
-            + ("with" if any(root.rglob("checkpoint_latest.pth")) else "before a")
-            + " checkpoint"
-        )
-    return "after evaluation" if any(root.rglob("record.jsonl")) else "in prediction and evaluation"
-
-
-def signalled(bench: Bench, stage: str, dataset: str, number: signal.Signals) -> Kill:
-    """A signal at a drawn moment."""
-    root, moment = bench.fresh(stage, dataset), bench.moment(stage, dataset)
-    command = bench.command(stage, dataset, root).start()
-    if command.until(used(moment)):
-        kill(command, number)
-    where = f"{moment:.1f} of {bench.cost[stage + dataset]:.1f} CPU s" + (
-        f", {_where(root)}" if stage == "walk" else ""
-    )
-    unforeseen = number == signal.SIGTERM and command.status not in (0, 130, 143, -15)
-    words = command.words if number == signal.SIGTERM and command.status else ""
-    outcome = f"ended with {command.status}" if unforeseen else bench.again(stage, dataset, root)
-    return Kill(stage, number.name, where, outcome, words)
-
-
-def damaged(bench: Bench, dataset: str, how: str) -> Kill:
-    """Killed in training once there are two checkpoints; the newest is damaged."""
-    root = bench.fresh("walk", dataset)
-    command = bench.command("walk", dataset, root).start()
-    command.until(there(root, "checkpoint_previous.pth"))
-    kill(command)
-    path = next(root.rglob("checkpoint_latest.pth"), None) or next(root.rglob("checkpoint_previous.pth"))
-    size = path.stat().st_size
-    if how == "a bit flipped":
-        body = bytearray(path.read_bytes())
-        body[bench.draw.randrange(size // 4, size * 3 // 4)] ^= 1 << bench.draw.randrange(8)
-        path.write_bytes(body)
-    else:
-        os.truncate(path, {"cut": bench.draw.randrange(1, size), "emptied": 0}[how])
-    return Kill("walk", f"{path.name} {how}", _where(root), bench.again("walk", dataset, root))
-
-
-def full(bench: Bench, stage: str, dataset: str, room: float) -> Kill:
-    """A disk that is full before the end; then there is room, and the command is typed again."""
-    what = f"full disk, {100 * room:.0f} % of what it takes"
-    source = bench.fresh(stage, dataset)
-    done = bench.place / f"walk_{dataset}"
-    before = _bytes(source)
-    needed = _bytes(done) - before if stage == "walk" else 100_000
-    root = bench.place / f"{source.name}_disk"
-    root.mkdir()
-    mount = [
-        "mount",
-        "-t",
-        "tmpfs",
-        "-o",
-        f"size={int(before + room * needed) // 4096 * 4}k",
-        "tmpfs",
-        str(root),
-    ]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        return Kill(stage, what, "", "not tried: no right to make a file system")
-    try:
-        shutil.copytree(source, root, dirs_exist_ok=True)
-        command = bench.command(stage, dataset, root).start()
-        command.until()
-        where = _where(root) if stage == "walk" else ""
-        if not command.refused:
-            return Kill(stage, what, where, f"no refusal in words: status {command.status}", command.words)
-        subprocess.run(["mount", "-o", "remount,size=1g", str(root)], check=True)
-        return Kill(stage, what, where, bench.again(stage, dataset, root), command.words)
-    finally:
-        subprocess.run(["umount", str(root)], check=False)
-
-
-def _bytes(root: Path) -> int:
-    """What a folder takes, in whole pages."""
-    return sum(-(-path.stat().st_size // 4096) * 4096 + 4096 for path in root.rglob("*"))
-
-
-def two(bench: Bench, dataset: str) -> Kill:
-    """The same command a second time while the first is in training."""
-    root = bench.fresh("walk", dataset)
-    first = bench.command("walk", dataset, root).start()
-    first.until(there(root, "checkpoint_latest.pth"))
-    second = bench.command("walk", dataset, root)
-    second.folder = second.folder.with_name(f"{second.folder.name}_second")
-    first.send(signal.SIGSTOP)
-    second.start().until()
-    first.send(signal.SIGCONT)
-    first.until()
-    outcome = _different(bench.expected["walk" + dataset], content(root)) or "equal"
-    if not second.refused or first.status != 0:
-        outcome = f"statuses {first.status} and {second.status}"
-    return Kill("walk", "a second process in the same folder", "in training", outcome, second.words)
-
-
-def worker(bench: Bench, dataset: str) -> Kill:
-    """One of two workers is killed."""
-    root = bench.fresh("preprocess", dataset)
-    command = bench.command("preprocess", dataset, root).start()
-    if command.until(lambda each: len(children(each)) > 1):
-        os.kill(bench.draw.choice(children(command)), signal.SIGKILL)
-        command.until()
-    if command.status and not command.refused:
-        return Kill("preprocess", "dead worker", "", f"status {command.status}", command.words)
-    where = "reported" if command.status else "its work was done"
-    return Kill("preprocess", "dead worker", where, bench.again("preprocess", dataset, root), command.words)
-
-
-def plan(bench: Bench) -> list[tuple[str, Callable[[], Kill]]]:
-    """The forty, by stage."""
-
-    def signals(stage: str, dataset: str, number: signal.Signals, times: int) -> list[Any]:
-        return [(stage, lambda: signalled(bench, stage, dataset, number))] * times
-
-    return [
-        *signals("walk", PICTURES, signal.SIGKILL, 10),
-        *signals("walk", VOLUMES, signal.SIGKILL, 4),
-        *signals("walk", PICTURES, signal.SIGTERM, 4),
-        *(("walk", lambda how=how: damaged(bench, PICTURES, how)) for how in ("a bit flipped",) * 2),
-        *(("walk", lambda how=how: damaged(bench, PICTURES, how)) for how in ("cut", "emptied")),
-        *(("walk", lambda room=room: full(bench, "walk", PICTURES, room)) for room in (0.02, 0.4, 0.8)),
-        *[("walk", lambda: two(bench, PICTURES))] * 2,
-        *signals("preprocess", PICTURES, signal.SIGKILL, 3),
-        *[("preprocess", lambda: worker(bench, PICTURES))] * 3,
-        *signals("predict", PICTURES, signal.SIGKILL, 4),
-        ("predict", lambda: full(bench, "predict", PICTURES, 0.1)),
-        *signals("leaderboard", PICTURES, signal.SIGKILL, 4),
-    ]
-
-
 def main() -> None:
-    """Run, print, write."""
+    options = _options()
+    where = machine(packages=("torch",))
+    _warm()
+    found = []
+    for name in options.only.split(",") if options.only else COMMANDS:
+        found.append(_killed(name, options.kills, random.Random(f"{options.seed} {name}")))
+        print(found[-1], flush=True)
+        if not options.only:
+            write_results("kills", where, [vars(each) for each in found], _page(found))
+    bases.clear()
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="one stage: walk, preprocess, predict or leaderboard; writes nothing")
-    parser.add_argument("--no-results", dest="results", action="store_false", help="print, write nothing")
-    options = parser.parse_args()
-    where = machine(packages=("torch", "nnunetv2"))
-    _import_once()
-    with tempfile.TemporaryDirectory(prefix="kills_") as place:
-        bench = Bench(Path(place), options.seed)
-        _data(bench.place / "raw_only")
-        for dataset in (PICTURES, VOLUMES):
-            bench.undisturbed("walk", dataset)
-        for stage in ("preprocess", "predict", "leaderboard"):
-            bench.undisturbed(stage, PICTURES)
-        kills = []
-        for stage, happen in plan(bench):
-            if options.only in (None, stage):
-                kills.append(happen())
-                print(kills[-1], flush=True)
-    if options.results and options.only is None:
-        write_results("resume", where, [asdict(each) for each in kills], _report(kills))
+    parser.add_argument("--only", default="")
+    return parser.parse_args()
 
 
-def _import_once() -> None:
-    """What the commands import, so that the forked processes need not."""
-    import nnunetv2.training.nnUNetTrainer.nnUNetTrainer  # noqa: F401
+def _warm() -> None:
     import torch
 
-    import autoseg.inference.predict
-    import autoseg.leaderboard.of_workspace
+    import autoseg.cli.app
+    import autoseg.export.to_nnunet
+    import autoseg.inference.ensemble
+    import autoseg.intake.conversion
+    import autoseg.leaderboard.page.page
     import autoseg.pipeline.walk
-    import autoseg.training.training_run  # noqa: F401
+    import autoseg.trainers.nnunet
 
     torch.set_num_threads(1)
+    autoseg.data.intensities.SAMPLES = 10**6
 
 
-def _data(root: Path) -> None:
-    from autoseg.data.synthetic import make_demo
-
-    make_demo(root / "raw", cases=(4, 8))
+ONE = ["--workers=1", "--quiet"]
 
 
-def _report(kills: list[Kill]) -> str:
-    good = sum(each.outcome == "equal" for each in kills)
+def _command(name: str, folder: Path) -> list[str]:
+    """Write what a command starts from into an empty folder; give the command."""
+    workspace = bases.walked(folder)
+    model = workspace / "results" / "Dataset905_Discs" / bases.RUN
+    if name in ("import", "preprocess", "verify", "train"):
+        root = bases.dataset(folder / "source") if name == "import" else bases.pictures(folder)
+    if name == "import":
+        return ["import", str(root), "--name=Again", *ONE]
+    if name == "preprocess":
+        return ["preprocess", str(root), *ONE]
+    if name == "predict":
+        return ["predict", str(model), str(workspace / "new"), str(folder / "out"), "--device=cpu", "--quiet"]
+    if name == "export":
+        return ["export", str(model), str(folder / "out" / "model"), "--to=nnunet", "--quiet"]
+    if name == "leaderboard":
+        out = folder / "out"
+        files = [f"--csv={out}/rows.csv", f"--html={out}/rows.html", f"--export={out}/rows.jsonl"]
+        return ["leaderboard", "Dataset905_Discs", *files, "--quiet"]
+    length = ["--steps=20", "--small", "--folds=0", "--trainers=nnunet", "--device=cpu", "--memory=1GB"]
+    return ["plan-and-train", str(root), *length, *ONE]
+
+
+COMMANDS = ("import", "preprocess", "predict", "export", "leaderboard", "train")
+# Of these the files are compared with those of a run to the end; times stand in all others.
+COMPARED = {
+    "import": ("workspace/raw/*/*/*", "workspace/raw/*/dataset.json"),
+    "preprocess": ("workspace/preprocessed/Dataset501_Base/**/*.b2nd",),
+    "predict": ("out/*.png",),
+    "export": ("out/model/**/plans.json", "out/model/**/*.pth"),
+    "leaderboard": ("out/rows.csv", "out/rows.jsonl"),
+    "train": ("workspace/preprocessed/Dataset501_Base/**/*.b2nd",),
+}
+
+
+def _killed(name: str, kills: int, rng: random.Random) -> Outcome:
+    outcome = Outcome(name)
+    with tempfile.TemporaryDirectory(prefix="kills_") as place:
+        whole = Path(place) / "whole"
+        whole.mkdir()
+        status, cpu_s = _run(_command(name, whole), whole, None)
+        if status != 0:
+            raise RuntimeError(f"{name} failed: {(whole / 'log').read_text()[-500:]}")
+        wanted = _contents(whole, name)
+        while outcome.kills < kills:
+            folder = Path(place) / f"after_{outcome.kills}"
+            folder.mkdir()
+            count = min(IN_A_ROW, kills - outcome.kills)
+            _row_of_kills(_command(name, folder), folder, count, cpu_s, rng, outcome)
+            status, _ = _run(_command_again(name, folder), folder, None)
+            outcome.failed += status != 0
+            outcome.different += _contents(folder, name) != wanted
+            outcome.left_over += sum(1 for path in folder.rglob(".[0-9]*.*") if path.exists())
+            if status != 0:
+                outcome.words = (folder / "log").read_text()[-300:]
+            shutil.rmtree(folder)
+    return outcome
+
+
+def _row_of_kills(
+    command: list[str], folder: Path, count: int, cpu_s: float, rng: random.Random, outcome: Outcome
+) -> None:
+    before = _known(folder)
+    for _ in range(count):
+        _run(command, folder, rng.uniform(0.02, 0.98) * cpu_s)
+        outcome.kills += 1
+        after = _known(folder)
+        outcome.lost += any(after.get(path) != digest for path, digest in before.items())
+        problems = [problem for path in _seen(folder) if (problem := _torn(path))]
+        outcome.torn += bool(problems)
+        outcome.words = outcome.words or "; ".join(problems)[:300]
+
+
+def _command_again(name: str, folder: Path) -> list[str]:
+    """The same command on what is there."""
+    with tempfile.TemporaryDirectory() as other:
+        made = _command(name, Path(other))
+        return [word.replace(other, str(folder)) for word in made]
+
+
+def _run(command: list[str], folder: Path, kill_at_s: float | None) -> tuple[int, float]:
+    """Run a command in a forked process, and kill it at a processor time; exit status and processor time."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        _child(command, folder)
+    while kill_at_s is not None and not _ended(pid):
+        if _cpu_s(pid) >= kill_at_s:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    _, status, used = os.wait4(pid, 0)
+    return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+
+
+def _child(command: list[str], folder: Path) -> None:
+    status = 70
+    try:
+        os.setpgid(0, 0)
+        os.environ |= {"AUTOSEG_WORKSPACE": str(folder / "workspace")}
+        log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.argv = ["autoseg", *command]
+        from autoseg.cli import app
+
+        app.main()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+    finally:
+        os._exit(status)
+
+
+def _ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _cpu_s(root: int) -> float:
+    """Of a process and its children."""
+    total = 0.0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
+            if int(fields[2]) == root:  # its process group
+                total += (int(fields[11]) + int(fields[12])) / _TICKS
+    return total
+
+
+def _seen(folder: Path) -> list[Path]:
+    """Files that nobody hides."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "log")
+    return [p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+
+
+def _known(folder: Path) -> dict[str, str]:
+    """The files of the source and of the workspace's finished runs."""
+    places = (folder / "source", folder / bases.NAME, folder / "workspace" / "raw" / "Dataset905_Discs")
+    runs = (folder / "workspace" / "results" / "Dataset905_Discs").glob("*/fold_0")
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for place in (*places, *runs)
+        for path in (place.rglob("*") if place.is_dir() else ())
+        if path.is_file() and not path.name.endswith("lease.json")
+    }
+
+
+def _torn(path: Path) -> str:
+    try:
+        _read(path)
+    except Exception as problem:
+        return f"{path.name}: {type(problem).__name__}: {problem}"
+    return ""
+
+
+def _read(path: Path) -> None:
+    """Read a file whole, by its ending."""
+    from autoseg.data.readers import read_file
+    from autoseg.preprocessing.blosc_store import read_preprocessed
+
+    if path.suffix == ".json":
+        json.loads(path.read_text())
+    elif path.suffix == ".jsonl":
+        [json.loads(line) for line in path.read_text().splitlines()]
+    elif path.suffix == ".csv":
+        list(csv.reader(path.read_text().splitlines()))
+    elif path.suffix == ".html":
+        assert path.read_text().rstrip().endswith("</html>"), "no end"
+    elif path.name.endswith(".nii.gz"):
+        read_file(path, "SimpleITKIO")
+    elif path.suffix == ".png" and "progress" not in path.name:
+        read_file(path, "NaturalImage2DIO")
+    elif path.suffix in (".pth", ".zip"):
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None, "a part is damaged"
+    elif path.suffix == ".b2nd" and not path.name.endswith("_seg.b2nd"):
+        read_preprocessed(path.parent, path.stem)
+
+
+def _contents(folder: Path, name: str) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for pattern in COMPARED[name]
+        for path in sorted(folder.glob(pattern))
+        if path.is_file()
+    }
+
+
+def _page(found: list[Outcome]) -> str:
+    kills = sum(each.kills for each in found)
     lines = [
-        "# Commands that something happens to",
+        "# Killed commands",
         "",
-        f"{good} of {len(kills)} end, once typed again, with what the undisturbed command ended with:",
-        "weights, optimiser, logged losses and steps, segmentations, scores, preprocessed cases and page,",
-        f"byte for byte without times. A checkpoint was written every {STEPS_A_CHECKPOINT} of {STEPS} steps.",
+        f"{kills} times SIGKILL at a random share of the processor time, up to {IN_A_ROW} in a row, then "
+        "run to the end. Lost: a file that was there before is gone or changed. Torn: a file that is seen "
+        "cannot be read. Failed: the last run did not end with 0. Different: its files are not those without "
+        "kills.",
         "",
-        "| command | what happened | where | then |",
-        "|---|---|---|---|",
-        *(f"| {each.stage} | {each.what} | {each.where} | {each.outcome} |" for each in kills),
-        "",
-        "What was said, where a command ended with a message:",
-        "",
-        *sorted({f"- {each.what}: {_short(each.words)}" for each in kills if each.words}),
+        "| command | kills | lost | torn | failed | different | hidden files left | words |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    for each in found:
+        numbers = (each.kills, each.lost, each.torn, each.failed, each.different, each.left_over)
+        words = each.words.replace("|", "/").replace("\n", " ")
+        lines.append(f"| {each.command} | {' | '.join(map(str, numbers))} | {words} |")
     return "\n".join(lines)
-
-
-def _short(words: str) -> str:
-    """Without the folder that this ran in."""
-    return words.replace(tempfile.gettempdir(), "").replace("|", "/")
 
 
 if __name__ == "__main__":
