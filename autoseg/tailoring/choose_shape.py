@@ -31,6 +31,7 @@ from autoseg.tailoring.machine.kept import given_file, machine_model, share_now
 from autoseg.tailoring.pace import Pace, Width
 from autoseg.tailoring.prediction_cost import PredictionCost, prediction_cost, windows_per_case
 from autoseg.tailoring.probe import around_network, kind_of, measured, modelled_lines
+from autoseg.training.second_look import ENTRY
 
 # Of a run's time, what start-up, log and the writing of checkpoint and predictions take beside prediction.
 CLOSING_FRACTION = 0.05
@@ -208,8 +209,37 @@ class ShapeChoice:
             "published": dataclasses.asdict(fitting.published),
             "smallest_structure_voxels": round(fitting.structure_width(), 1),
             "alternatives": [dataclasses.asdict(each) for each in self._beaten(shape, found)],
+            ENTRY: self._for_a_second_look(shape),
         }
         return Decision("budget", dataclasses.asdict(shape), self._rule(), inputs, SOURCE)
+
+    def _for_a_second_look(self, shape: Shape) -> dict[str, Any]:
+        """What the training itself may still change: batch and patch of the very same network."""
+        fitting = self.fitting
+        architecture = fitting.configuration(shape).architecture
+        offers = [*self._offers[0], *self._offers[1]]
+        same = [
+            each
+            for each in dict.fromkeys((shape, *offers))
+            if (each.width, each.coarsening) == (shape.width, shape.coarsening)
+            and fitting.configuration(each).architecture == architecture
+        ]
+        patches = {fitting.patch(each): each for each in same}
+        fixed_s, sample_s, voxel_s = self.pace.parts(fitting.voxels(shape), shape.width)
+        return {
+            "fixed_s": fixed_s,
+            "sample_s": sample_s,
+            "voxel_s": voxel_s,
+            "batches": sorted({fitting.batch(each) for each in same}),
+            "patches": [
+                {
+                    "patch_size": list(patch),
+                    "share": each.patch_share,
+                    "prediction_seconds": round(self.expected(each).predicting.seconds, 2),
+                }
+                for patch, each in patches.items()
+            ],
+        }
 
     def _beaten(self, shape: Shape, found: Expected) -> list[Alternative]:
         """The published shape, and of each aspect the best other value."""

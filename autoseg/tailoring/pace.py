@@ -54,6 +54,12 @@ class Pace:
         """Seconds of a step; see `computed`."""
         return self.computed(samples, voxels, width) * self.correction / self.share
 
+    def parts(self, voxels: float, width: Width) -> tuple[float, float, float]:
+        """Seconds of a step, about as large as one of so many voxels: always, for each sample, each voxel."""
+        line, (sample_s, voxel_s) = self._of(width)[0], self.around
+        ratio, factor = self._ratio(voxels, width)[0], self.correction / self.share
+        return factor * ratio * line.fixed, factor * sample_s, factor * (ratio * line.per_voxel + voxel_s)
+
     def forward(self, voxels: float, width: Width) -> StepTime:
         """Seconds of forward passes, about as large as a batch of so many voxels."""
         line, ratio = self._of(width)[1], self._ratio(voxels, width)[1] / self.share

@@ -15,6 +15,7 @@ import torch
 
 from autoseg.run import LATEST
 from autoseg.system import progress
+from autoseg.training import second_look
 from autoseg.training.checkpoint_files import NotWritten
 from autoseg.training.legs import Leg, draw_anew, settle
 from autoseg.training.schedule import Plateau
@@ -56,6 +57,10 @@ class BudgetedLoop:
     # Of a training that is paused to be judged; None: it goes to its end in one.
     leg: Leg | None = None
     paused: bool = False
+    # Seconds that predicting the held-out cases is expected to take, as measured on this network.
+    reserved_s: float = 0.0
+    # Called once, after the first part: whether steps take as long as planned.
+    second_look: Callable[[], None] | None = None
     # What a lack of memory changed in the plan, in words.
     memory_changes: Sequence[str] = ()
     _held_batches: list[Any] | None = None
@@ -121,6 +126,17 @@ class BudgetedLoop:
             self._one_part(clock, advance)
             self.elapsed_s = clock.elapsed
             self.save_now_and_then()
+            self._look_again(clock)
+
+    def _look_again(self, clock: Clock) -> None:
+        """The second look, once enough steps were timed."""
+        due = clock.progress >= second_look.AFTER and self.timing.steps >= second_look.FEWEST
+        if self.second_look is None or not due:
+            return
+        look, self.second_look = self.second_look, None
+        look()
+        # The time for the prediction may have been measured anew.
+        clock.train_s = self.train_s or clock.train_s
 
     def save_for_resuming(self) -> None:
         """Write the checkpoint that a restart goes on from; where it cannot be written, say so and go on."""

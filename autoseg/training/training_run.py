@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +31,8 @@ from autoseg.training.cost import write_cost
 from autoseg.training.legs import Leg, save_rung
 from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memory
 from autoseg.training.prediction_time import prediction_seconds
+from autoseg.training.second_look import is_off, planned_anew, planned_step_s
+from autoseg.training.second_look import words as second_words
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -95,23 +98,52 @@ def _account(run: Run, workspace: Workspace, device: torch.device) -> None:
 
 
 def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None) -> Checkpoint:
-    """Train, with smaller steps where memory runs out."""
+    """Train, with smaller steps where memory runs out, and others where they take longer than planned."""
     planned = plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
     limits = MemoryLimits(workspace.memory_limits_of(run.dataset), run.trainer, device)
     plan, spent = limits.applied(plan, run.configuration), 0.0
+    looked: list[str] | None = None
     while True:
-        memory_changes = changes(
-            planned.configuration(run.configuration), plan.configuration(run.configuration)
+        found = changes(planned.configuration(run.configuration), plan.configuration(run.configuration))
+        outcome = _attempt(
+            run, workspace, device, leg, plan, spent, [*(looked or ()), *found], looked is None
         )
-        outcome = _attempt(run, workspace, device, leg, plan, spent, memory_changes)
         if isinstance(outcome, Checkpoint):
             return outcome
         # Only here, where no traceback holds the tensors any more, is their memory free.
-        spent = outcome
+        spent = outcome.spent_s
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        plan = limits.lowered(plan, run.configuration)
+        if outcome.planned_anew is None:
+            plan = limits.lowered(plan, run.configuration)
+        else:
+            # What memory changes from here on is compared with this.
+            planned = plan = outcome.planned_anew
+            looked = outcome.words
+
+
+@dataclasses.dataclass(frozen=True)
+class Unfinished:
+    """A training that goes on with other steps.
+
+    Attributes:
+        spent_s: seconds so far.
+        planned_anew: the plan after a second look; None: memory ran out.
+        words: what a second look changed.
+    """
+
+    spent_s: float
+    planned_anew: Plan | None = None
+    words: list[str] = dataclasses.field(default_factory=list)
+
+
+class _PlannedAnew(Exception):
+    """Ends a training that goes on with another plan; never leaves `_attempt`."""
+
+    def __init__(self, plan: Plan, words: list[str]) -> None:
+        super().__init__()
+        self.plan, self.words = plan, words
 
 
 def _attempt(
@@ -122,8 +154,20 @@ def _attempt(
     plan: Plan,
     spent: float,
     memory_changes: list[str],
-) -> Checkpoint | float:
-    """Train with the steps of a plan to the end; gives the seconds spent so far if memory runs out."""
+    looks: bool,
+) -> Checkpoint | Unfinished:
+    """Train with the steps of a plan to the end, or until memory runs out or a second look finds others.
+
+    Args:
+        run: what is trained.
+        workspace: where everything lies.
+        device: where to compute.
+        leg: where to pause.
+        plan: with the steps.
+        spent: seconds of attempts before.
+        memory_changes: what memory and a second look changed, in words.
+        looks: whether there is a second look.
+    """
     began = time.monotonic()
     forget_peak(device)
     with _standard_output_to_log():
@@ -133,7 +177,14 @@ def _attempt(
         with _stop_on_signal(trainer):
             try:
                 _set_budget(trainer, run, workspace, began, leg)
+                if looks and leg is None and planned_step_s(plan) is not None:
+                    setup_s = time.monotonic() - began
+                    trainer.second_look = partial(_second_look, trainer, run, workspace, plan, setup_s)
                 trainer.run_training()
+            except _PlannedAnew as found:
+                trainer.elapsed_s = spent_before + time.monotonic() - began
+                _save_for_resume(trainer)
+                return Unfinished(trainer.elapsed_s, found.plan, found.words)
             except KeyboardInterrupt:
                 _save_for_resume(trainer)
                 raise
@@ -142,7 +193,7 @@ def _attempt(
                     raise
                 trainer.elapsed_s = spent_before + time.monotonic() - began
                 _save_for_resume(trainer)
-                return float(trainer.elapsed_s)
+                return Unfinished(float(trainer.elapsed_s))
             finally:
                 _close_loaders(trainer)
     if trainer.paused:
@@ -150,6 +201,26 @@ def _attempt(
     write_cost(run, trainer, spent_before, time.monotonic() - began)
     remove_resumable(run.folder)
     return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
+
+
+def _second_look(trainer: Trainer, run: Run, workspace: Workspace, plan: Plan, setup_s: float) -> None:
+    """Plan batch, patch and the time for the prediction anew, where steps are not what was planned.
+
+    Raises:
+        _PlannedAnew: where batch or patch change.
+    """
+    planned_s, made_s, total = planned_step_s(plan), trainer.timing.step_s, trainer.spec.run_s
+    if planned_s is None or made_s is None or total is None:
+        return
+    ratio = made_s / planned_s
+    if not is_off(ratio):
+        return
+    log.info("%s: a step takes %.2g s, and %.2g s were planned.", run.name, made_s, planned_s)
+    left_s = total - trainer.elapsed_s - CLOSING_SECONDS
+    found = planned_anew(plan, run.configuration, ratio, left_s, trainer.reserved_s)
+    if found is not None:
+        raise _PlannedAnew(found, second_words(plan, found, run.configuration, ratio))
+    _set_budget(trainer, run, workspace, time.monotonic() - setup_s)
 
 
 def _at_rung(trainer: Trainer, run: Run, leg: Leg | None, spent_before: float, seconds: float) -> Checkpoint:
@@ -204,6 +275,7 @@ def _set_budget(
     mirrored = plain * 2 ** len(trainer.inference_allowed_mirroring_axes or ())
     trainer.mirrored_prediction = trainer.mirroring and mirrored <= LARGEST_MIRRORING_FRACTION * total
     reserved = once + (mirrored if trainer.mirrored_prediction else plain)
+    trainer.reserved_s = reserved
     _refuse_prediction(run, reserved, total)
     left = total - reserved - CLOSING_SECONDS - (time.monotonic() - began)
     trainer.train_s = max(left, LEAST_TRAINING_FRACTION * total)

@@ -18,7 +18,7 @@ from autoseg.planner.explain.value_words import entries, value_text, words
 from autoseg.planner.plan import Decision, Plan
 
 # Entries of a decision's inputs that are shown in their own place.
-_APART = ("alternatives", "costs", "confidence", "verdicts")
+_APART = ("alternatives", "costs", "confidence", "verdicts", "second_look")
 WHOLE = "Data set"
 # Columns of the explanation in a terminal.
 WIDTH = 110
