@@ -12,7 +12,7 @@ from autoseg.data.codes import codes_of
 from autoseg.data.dataset import Case, labels_from_json
 from autoseg.data.dicom.stack import Stack
 from autoseg.data.dicom_objects.maker import Maker
-from autoseg.data.dicom_objects.result import Form, read_series
+from autoseg.data.dicom_objects.result import NIFTI, SEG, Form, read_series
 from autoseg.data.dicom_objects.series_inputs import SeriesCase, series_in
 from autoseg.data.dicom_objects.structures import Structure, structures_of
 from autoseg.inference.inputs import LeftOut
@@ -104,10 +104,15 @@ def _tell_resampled(stack: Stack, form: Form) -> None:
         return
     why = f"a tilted gantry ({placing.tilt_mm:.3g} mm from first to last)" if placing.sideways else ""
     uneven = "" if placing.even else "uneven distances between its slices"
-    back = "lies on that grid" if form.to == "nifti" else "was brought back onto its own slices"
+    back = "lies on that grid" if form.to == NIFTI else "was brought back onto its own slices"
     log.warning(
         "%s has %s. It was resampled to an upright, even grid to be predicted; the result %s.",
         stack,
         " and ".join(filter(None, (why, uneven))),
         back,
     )
+    if form.to == SEG:
+        log.warning(
+            "dcmqi, by which 3D Slicer opens a SEG, lays such slices straight and evenly behind each other: "
+            "there the result lies beside the image. Write it as rtstruct or nifti for it."
+        )

@@ -98,6 +98,7 @@ def test_a_tilted_series_comes_back_to_its_own_planes(
     (seg,) = predicted(series.folder, tmp_path / "out", "dicom-seg").files
     (contours,) = predicted(series.folder, tmp_path / "out", "rtstruct").files
     assert "tilted gantry" in caplog.text and "back onto its own slices" in caplog.text
+    assert "dcmqi" in caplog.text
     assert {name: near(places) for name, places in seg_places(seg).items()} == places_of(series)
     assert np.array_equal(contour_masks(contours, series)["outer"], series.labels == 1)
     assert complaints(seg) == complaints(contours) == ""
