@@ -134,7 +134,7 @@ def _series(
     for case in inputs.cases:
         target = output / f"{case.name}{request.form.ending}"
         write = partial(_write_series, request.form, target, case.stack, structures, maker)
-        works[case.name] = _Work(target, partial(read_series, case.stack), write)
+        works[case.name] = _Work(target, partial(read_series, case.stack, about.channels[0]), write)
     return works
 
 

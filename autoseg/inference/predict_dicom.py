@@ -86,7 +86,7 @@ def _task(
     target = output / f"{case.name}{form.ending}"
 
     def run() -> str:
-        image = read_series(case.stack)
+        image = read_series(case.stack, channels_of(model)[0])
         reorienting = model.reader.endswith("WithReorient")
         stored = _RAS if reorienting else model.orientation
         labels, code = segmented(model, image, stored, case.name, assessor)

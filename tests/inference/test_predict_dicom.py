@@ -214,6 +214,26 @@ def test_what_a_model_does_not_take_is_said(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("channel", ["PET", "PET_SUV"])
+def test_pet_becomes_suv_where_the_channel_says_so(channel: str, tmp_path: Path) -> None:
+    series = write_series(tmp_path / "in", modality="PT")
+    model = Thresholds({**DATASET_JSON, "channel_names": {"0": channel}})
+    if channel == "PET_SUV":
+        lacking = predicted(series.folder, tmp_path / "none", "nifti", model)
+        assert lacking.files == () and "cannot be turned into SUV" in lacking.left_out[0].reason
+    for path in series.folder.iterdir():
+        found = pydicom.dcmread(path)
+        dose = pydicom.Dataset()
+        dose.RadionuclideTotalDose = "140000"
+        found.RadiopharmaceuticalInformationSequence = [dose]
+        found.Units, found.CorrectedImage, found.DecayCorrection = "BQML", ["DECY"], "ADMIN"
+        found.PatientWeight = "70"  # halves the values
+        found.save_as(path)
+    (path,) = predicted(series.folder, tmp_path / "out", "dicom-seg", model).files
+    wanted = series.labels == (1 if channel == "PET" else 2)
+    assert near(seg_places(path)["outer"]) == near(series.places(wanted))
+
+
 def test_forms_that_are_none_are_refused(tmp_path: Path) -> None:
     series = write_series(tmp_path / "in")
     for to, seg_type in (("dicom", "binary"), ("dicom-seg", "fractional")):

@@ -10,6 +10,7 @@ import numpy as np
 
 from autoseg.data.dicom.regular import onto_source
 from autoseg.data.dicom.stack import Stack
+from autoseg.data.dicom.suv import suv_factor
 from autoseg.data.dicom.voxels import read_volume
 from autoseg.data.dicom_objects.maker import Maker
 from autoseg.data.dicom_objects.segmentation import check_kind, write_segmentation_object
@@ -108,11 +109,15 @@ class Form:
             write_structure_set(on_slices, path, source, structures, maker)
 
 
-def read_series(stack: Stack) -> Image:
+def read_series(stack: Stack, channel: str) -> Image:
     """A series as the image that its NIfTI would be read as: float32, (1, z, y, x), finite.
 
+    Args:
+        stack: the series.
+        channel: the model's; PET becomes standardised uptake values where it has SUV in its name.
+
     Raises:
-        ImageError: naming the file whose voxels cannot be decoded.
+        ImageError: naming the file whose voxels cannot be decoded, or that lacks what SUV takes.
         MissingDependency: without pydicom.
     """
     volume = read_volume(stack)
@@ -123,5 +128,7 @@ def read_series(stack: Stack) -> Image:
     }
     world = {"origin": np.array(volume.origin), "direction": np.array(volume.direction)}
     array = volume.array[None].astype(np.float32)
+    if stack.header.modality == "PT" and "suv" in channel.lower():
+        array *= np.float32(suv_factor(stack))
     properties = {"sitk_stuff": stuff, "spacing": list(volume.spacing)}
     return finite(Image(array, volume.spacing, properties, world), stack.files[:1])

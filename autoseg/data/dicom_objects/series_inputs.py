@@ -120,10 +120,16 @@ def _files(source: Path) -> Iterator[Path]:
 
 def _misfit(stack: Stack, channel: str) -> str:
     """Why a series is not of a model's channel, as the rest of a sentence; empty if it may be."""
-    wanted, own = _SCANNERS.get(channel.lower()), stack.header.modality
+    wanted, own = _scanner(channel), stack.header.modality
     if wanted is None or not own or own == wanted:
         return ""
     return f"is {own}, and the model learnt from {channel}"
+
+
+def _scanner(channel: str) -> str | None:
+    """The modality that a channel's name stands for, by any of its words; None where none says so."""
+    words = re.split(r"[^a-z0-9]+", channel.lower())
+    return next((_SCANNERS[word] for word in words if word in _SCANNERS), None)
 
 
 def _left_out(found: Found, source: Path) -> list[tuple[Path, str]]:
