@@ -24,7 +24,7 @@ def _run(*command: str) -> None:
     app.main()
 
 
-def _commands(folder: Path) -> dict[str, list[str]]:
+def commands_of(folder: Path) -> dict[str, list[str]]:
     """Commands that read a data set, a workspace with runs, or a model."""
     root = bases.dataset(folder)
     bases.walked(folder)
@@ -63,7 +63,7 @@ def output(rng: random.Random) -> Iterator[Edge]:
         for name in NAMES:
 
             def make(folder: Path, name: str = name, change: Callable[[], None] = change) -> Attempt:
-                command = _commands(folder)[name]
+                command = commands_of(folder)[name]
 
                 def attempt() -> None:
                     change()
@@ -119,7 +119,7 @@ def permissions(rng: random.Random) -> Iterator[Edge]:
         for name in NAMES[:-1]:
 
             def make(folder: Path, name: str = name, place: str = place, mode: int = mode) -> Attempt:
-                command = _commands(folder)[name]
+                command = commands_of(folder)[name]
                 (folder / place).chmod(mode)
 
                 def attempt() -> None:
@@ -212,7 +212,7 @@ def links(rng: random.Random) -> Iterator[Edge]:
                     place: str = place,
                     change: Callable[[Path], None] = change,
                 ) -> Attempt:
-                    command = _commands(folder)[name]
+                    command = commands_of(folder)[name]
                     change(folder / place)
                     return command
 

@@ -36,7 +36,7 @@ class Edge:
         expected: a refusal, a result, or either: odd, but with a meaning perhaps. Quiet: whoever would
             read the words has gone.
         said: words of which a refusal has one: the file or the value.
-        check: raises AssertionError if the result is not right.
+        check: raises AssertionError if what is there afterwards is not right.
     """
 
     kind: str
@@ -211,7 +211,7 @@ def _torn(folder: Path) -> str:
 
 
 def _wrong(edge: Edge, folder: Path, how: str) -> str:
-    if how == "result" and edge.check:
+    if edge.check:
         try:
             edge.check(folder)
         except AssertionError as problem:

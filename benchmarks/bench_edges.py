@@ -25,6 +25,7 @@ import _edge_bases
 import _edge_dicom
 import _edge_documents
 import _edge_images
+import _edge_life
 import _edge_models
 import _edge_suites
 import _edge_system
@@ -38,6 +39,7 @@ GENERATORS = (
     *_edge_dicom.GENERATORS,
     *_edge_models.GENERATORS,
     *_edge_system.GENERATORS,
+    *_edge_life.GENERATORS,
 )
 
 

@@ -155,7 +155,7 @@ def _row_of_kills(
         outcome.kills += 1
         after = _known(folder)
         outcome.lost += any(after.get(path) != digest for path, digest in before.items())
-        problems = [problem for path in _seen(folder) if (problem := _torn(path))]
+        problems = [problem for path in seen(folder) if (problem := torn(path))]
         outcome.torn += bool(problems)
         outcome.words = outcome.words or "; ".join(problems)[:300]
 
@@ -216,7 +216,7 @@ def _cpu_s(root: int) -> float:
     return total
 
 
-def _seen(folder: Path) -> list[Path]:
+def seen(folder: Path) -> list[Path]:
     """Files that nobody hides."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "log")
     return [p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
@@ -234,7 +234,8 @@ def _known(folder: Path) -> dict[str, str]:
     }
 
 
-def _torn(path: Path) -> str:
+def torn(path: Path) -> str:
+    """What is wrong with a file that ought to be whole; empty: nothing."""
     try:
         _read(path)
     except Exception as problem:
