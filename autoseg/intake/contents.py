@@ -46,7 +46,7 @@ def write_content(content: Content, target: Path, link: bool = False) -> str:
         plain = (
             not content.codes and not content.structures and content.onto is None and content.turned is None
         )
-        dicom = any((content.stack, content.drawing, content.tilted))
+        dicom = any((content.stack, content.drawing, content.tilted, content.bare))
         if plain and not dicom and ending in _NIFTI and ending_of(target) in _NIFTI:
             pack(_bytes(content), target)
         elif dicom or ending in MEDICAL:
@@ -113,6 +113,7 @@ def _as_it_is(content: Content, target: Path) -> bool:
             content.stack,
             content.drawing,
             content.tilted,
+            content.bare,
             content.codes,
             content.mode,
             content.united,
@@ -141,6 +142,8 @@ def _how(content: Content, target: Path) -> str:
         from autoseg.intake.dicom.volumes import described
 
         said += described(content)
+    if content.bare:
+        said.append("voxels and place alone")
     if content.volume is not None:
         said.append(f"volume {content.volume}")
     if content.orientation:
@@ -181,6 +184,9 @@ def _write_medical(content: Content, target: Path) -> None:
         image = _turned(image, content)
     if content.onto is not None:
         image = resampled(image, read_itk_image(content.onto))
+    if content.bare:
+        for key in image.GetMetaDataKeys():
+            image.EraseMetaData(key)
     sitk.WriteImage(image, str(target), True)
 
 

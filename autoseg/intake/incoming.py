@@ -88,6 +88,7 @@ class Content:
         stack: a volume of DICOM.
         drawing: labels of DICOM objects, on the grid of their volume.
         suv: whether a PET volume is written in standardised uptake values.
+        bare: whether texts in the header, which may say who a patient is, are left behind.
         tilted: the volume whose slices, as they are stored, are a label's; the label is made upright with it.
         codes: pairs of label values, in the file and in the data set; not empty: the label is rewritten.
         onto: resampled onto the grid of this file.
@@ -103,6 +104,7 @@ class Content:
     stack: Stack | None = None
     drawing: Drawing | None = None
     suv: bool = False
+    bare: bool = False
     tilted: Stack | None = None
     codes: tuple[tuple[int, int], ...] = ()
     onto: Content | None = None

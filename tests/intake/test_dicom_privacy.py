@@ -8,7 +8,9 @@ import re
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from dicom_files import volume, write_series
 from dicom_labels import write_seg
 from test_dicom_labels import brought, masks_of
@@ -101,3 +103,24 @@ def test_names_of_folders_are_taken_on_request_if_they_tell_nothing(tmp_path: Pa
     (tmp_path / "scans" / "subject-2").rename(tmp_path / "scans" / "case MRN-770002")
     with pytest.raises(DataError, match="holds what a header there says of the patient"):
         brought(tmp_path, "Other", labels={"liver": 1}, own={"names": "folders"})
+
+
+def test_label_files_are_written_without_the_texts_of_their_headers(tmp_path: Path) -> None:
+    write_series(tmp_path / "scans" / "a", volume())
+    image = sitk.GetImageFromArray((volume() > 500).astype(np.uint8))
+    image.SetSpacing((1.0, 1.0, 2.0))
+    image.SetOrigin((-10.0, -20.0, 30.0))
+    path = tmp_path / "scans" / "a.nii"
+    sitk.WriteImage(image, str(path))
+    content = bytearray(path.read_bytes())
+    content[148:160] = b"Doe^Synthia\0"
+    # As gzip itself does, with the file's name in its head.
+    with gzip.GzipFile(
+        tmp_path / "scans" / "Doe_a.nii", "wb", fileobj=path.with_suffix(".nii.gz").open("wb")
+    ) as file:
+        file.write(content)
+    path.unlink()
+    done = brought(tmp_path)
+    assert done.cases == 1
+    for file, raw in {**written(done.root), **{p: p.read_bytes() for p in done.root.rglob("*.gz")}}.items():
+        assert not TELLTALE.search(raw), file

@@ -172,7 +172,7 @@ def test_a_dicom_series_becomes_a_volume_with_its_spacing_origin_and_direction(
     before = state_of(source)
     done = import_dataset(source, workspace, "CT", request=Request(labels={"bone": 1}, workers=1))
     assert state_of(source) == before
-    assert done.how == {"DICOM series of 20 slices": 1, "copied": 1}
+    assert done.how == {"DICOM series of 20 slices": 1, "voxels and place alone": 1}
     dataset = load_dataset(done.root)
     assert dataset.channels == ("CT",)
     (case,) = dataset.cases

@@ -32,6 +32,7 @@ from autoseg.errors import DataError
 _VOLUMES = ("CT", "MR", "PT", "NM")
 _FEW, _MANY = 2, 4
 _SCOUT_SLICES = 10
+_ENDINGS = ("", ".dcm", ".dicom", ".ima", ".img")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,13 @@ def _unusable(path: Path) -> LeftOut | None:
         return LeftOut(path, f"unreadable ({problem.strerror})", broken=True)
     if size == 0:
         return LeftOut(path, "empty", broken=True)
-    return None if is_dicom(path) else LeftOut(path, f"no DICOM, or cut off ({size} bytes)", broken=True)
+    if is_dicom(path):
+        return None
+    # A name with another ending is of something else, not of a slice.
+    ending = path.suffix.lower()
+    if ending in _ENDINGS or ending[1:].isdigit():
+        return LeftOut(path, f"no DICOM, or cut off ({size} bytes)", broken=True)
+    return LeftOut(path, "no DICOM")
 
 
 def _images(header: Header, found: Any) -> list[Frame]:

@@ -48,14 +48,14 @@ def label_of(case: SeriesCase, path: Path, request: Request) -> Content:
         if not stack.placing.sideways or grid_of(Content(path)).size != slices:
             continue
         if request.by_voxels:
-            return Content(path, tilted=stack)
+            return Content(path, tilted=stack, bare=True)
         raise DataError(
             f"{stack} lies tilted (the gantry's), by {stack.placing.tilt_mm:.3g} mm from first to last "
             f"slice. It is made upright, but {path} has the size of its tilted slices, which no header of "
             f"that format can place. If it was drawn on these slices, voxel for voxel, import with "
             f"--by-voxels: it is made upright with them. Else write it as SEG or RTSTRUCT."
         )
-    return Content(path)
+    return Content(path, bare=True)
 
 
 def refuse_short(case: SeriesCase, label: Path | None, left_out: Sequence[LeftOut]) -> None:

@@ -27,6 +27,12 @@ def notes_on(found: Found, stacks: Sequence[Stack]) -> list[str]:
             f"{len(uneven)} series have uneven distances between slices. They are interpolated onto even "
             f"ones ({more:+d} slices)."
         )
+    folders = {folder for stack in stacks for folder in stack.folders}
+    if broken := sum(each.broken and each.path.parent in folders for each in found.left_out):
+        notes.append(
+            f"{broken} files beside slices are empty, cut off or damaged; where they were the first or last "
+            f"of a series, it is short by them."
+        )
     if parts := sum(bool(stack.part) for stack in stacks):
         kinds = some(sorted({stack.part for stack in stacks if stack.part}), 6)
         notes.append(f"Some series hold several volumes ({kinds}); each of the {parts} is one of its own.")
