@@ -30,7 +30,7 @@ VERSION = 3
 NEW_CASE = 100_000
 
 
-def make_demo(folder: Path, seed: int = 0, cases: tuple[int, int] = (20, 24)) -> tuple[Path, Path]:
+def make_demo(folder: Path, seed: int = 0, cases: tuple[int, int] = (40, 40)) -> tuple[Path, Path]:
     """Generate both data sets as raw data sets in nnU-Net's layout.
 
     What an earlier call with the same arguments has finished is left as it is.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Trainers with their steps: of the volumes, then of the pictures. A narrow brainunet fits into a minute.
 TRAININGS = (
-    {"nnunet": 2000, "brainunet:width=8": 720},
+    {"nnunet": 1500, "brainunet:width=8": 720},
     {"nnunet": 600, "resnet34_mlp": 130},
 )
 DEVICE = "cpu"
