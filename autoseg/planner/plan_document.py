@@ -20,6 +20,11 @@ MOST_CONFIGURATIONS = 64
 MOST_CHANNELS = 4096
 MOST_LISTED = 4
 LARGEST_OF_NETWORK = 2**13
+# What nnU-Net's networks take as numbers; a wrong one can show as late as in the first prediction.
+_COUNTS = {
+    *("n_stages", "features_per_stage", "kernel_sizes", "strides"),
+    *("n_conv_per_stage", "n_conv_per_stage_decoder", "n_blocks_per_stage"),
+}
 
 Millimetres = Annotated[float, Field(gt=0, lt=1e5, allow_inf_nan=False)]
 Voxels = Annotated[StrictInt, Field(ge=1, le=2**20)]
@@ -38,6 +43,9 @@ class _Architecture(BaseModel):
     @classmethod
     def _within_bounds(cls, value: dict[str, Any]) -> dict[str, Any]:
         """Numbers of a network are channels, sizes and rates: a huge one takes all memory at once."""
+        for key in _COUNTS & value.keys():
+            if not _is_counts(value[key]):
+                raise ValueError(f"{key} is {shown(str(value[key]))}; expected whole numbers from 1 on")
         for number in _numbers(value):
             if not abs(number) <= LARGEST_OF_NETWORK:
                 raise ValueError(f"a network's numbers are at most {LARGEST_OF_NETWORK}, not {number:g}")
@@ -139,6 +147,13 @@ def check_configuration(name: str, entry: Mapping[str, Any]) -> None:
             f"The configuration {name!r} of the plan has {schemes} normalization_schemes and {masks} entries "
             f"in use_mask_for_norm. Each channel needs one of both. Correct the file."
         )
+
+
+def _is_counts(value: Any) -> bool:
+    """Whether it is a whole number from 1 on, or a list of such, or of lists of such."""
+    if isinstance(value, list):
+        return bool(value) and all(_is_counts(each) for each in value)
+    return type(value) is int and value >= 1
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import stat
 from collections.abc import Iterator
@@ -45,13 +46,33 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UsageError(f"{path} is there already. Remove it, or give another name.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    host = platform.node() or "host"
+    _clear_debris(path, host)
+    temporary = path.with_name(f".{os.getpid()}-{host}.{path.name}")
     temporary.mkdir()
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _clear_debris(path: Path, host: str) -> None:
+    """Remove what processes of this machine left beside `path` when they were killed."""
+    for each in path.parent.glob(f".*-{host}.{path.name}"):
+        number = each.name[1:].partition("-")[0]
+        if number.isdigit() and not _is_alive(int(number)):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _is_alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import platform
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from autoseg.errors import DataError
 from autoseg.system.documents import DocumentError, parse_json
-from autoseg.system.files import read_json
+from autoseg.system.files import atomic_folder, read_json
 from autoseg.system.tables import plain_cell, read_table, text_cell
 
 
@@ -122,3 +124,17 @@ def test_a_device_without_end_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "endless").symlink_to("/dev/zero")
     with pytest.raises(DataError, match="a pipe or a device"):
         read_json(tmp_path / "endless")
+
+
+def test_a_folder_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    host = platform.node()
+    debris, running = tmp_path / f".{ended.pid}-{host}.out", tmp_path / f".1-{host}.out"
+    elsewhere = tmp_path / f".{ended.pid}-elsewhere.out"
+    for path in (debris, running, elsewhere):
+        path.mkdir()
+        (path / "half").write_text("x")
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "whole").write_text("x")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "out", running, elsewhere])
