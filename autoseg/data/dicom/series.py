@@ -23,7 +23,7 @@ from autoseg.data.dicom.headers import TAGS, Header, LeftOut, header_of, is_dico
 from autoseg.data.dicom.kinds import is_contours, is_secondary, is_segmentation, no_image
 from autoseg.data.dicom.label_objects import LABEL_TAGS, LabelObject, label_object
 from autoseg.data.dicom.placing import Placing, UnevenSlices, place
-from autoseg.data.dicom.splitting import by_plane, volumes_of
+from autoseg.data.dicom.splitting import by_plane, in_one_place, volumes_of
 from autoseg.data.dicom.stack import Stack
 from autoseg.data.image import ImageError
 from autoseg.errors import DataError
@@ -92,6 +92,9 @@ def find_volumes(paths: Iterable[Path], mend: bool = False) -> Found:
     retained = {uid: without_copies(frames) for uid, frames in series.items()}
     copies = sum(len(frames) - len(retained[uid]) for uid, frames in series.items())
     stacks, problems = _stacks(retained, left_out, mend)
+    screens = [frames for _, frames in problems if stacks and is_secondary(frames[0].header)]
+    left_out += [LeftOut(path, "a secondary capture") for frames in screens for path in _by_file(frames)]
+    problems = [(problem, frames) for problem, frames in problems if frames not in screens]
     stacks = _without_scouts(stacks, left_out)
     unsound = dict.fromkeys(frame.header.path for _, frames in problems for frame in frames)
     return Found(
@@ -143,7 +146,7 @@ def _stacks(
         flat, unplaced = _flat([frame for frame in frames if not frame.placed], bool(placed))
         stacks += flat
         left_out += unplaced
-        planes = _without_other_planes(by_plane(placed), left_out)
+        planes = _without_films(_without_other_planes(by_plane(placed), left_out), left_out)
         parts = [part for plane in planes for part in volumes_of(plane)]
         broken = [each for each in left_out if each.broken and each.series in ("", uid)]
         for number, (part, words) in enumerate(parts, 1):
@@ -210,6 +213,16 @@ def _without_other_planes(planes: list[list[Frame]], left_out: list[LeftOut]) ->
         for path in _by_file(plane)
     ]
     return [plane for plane in planes if plane not in scouts]
+
+
+def _without_films(planes: list[list[Frame]], left_out: list[LeftOut]) -> list[list[Frame]]:
+    """Planes without those whose slices all lie in one place: no volume."""
+    films = [plane for plane in planes if in_one_place(plane)]
+    reason = "slices in one place, as of bolus tracking or a film"
+    left_out += [
+        LeftOut(path, reason, series=plane[0].header.series) for plane in films for path in _by_file(plane)
+    ]
+    return [plane for plane in planes if plane not in films]
 
 
 def _without_scouts(stacks: list[Stack], left_out: list[LeftOut]) -> list[Stack]:

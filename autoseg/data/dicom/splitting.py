@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
 
 from autoseg.data.dicom.frames import MARKS, Frame
-from autoseg.data.dicom.placing import is_even, ordered
+from autoseg.data.dicom.placing import ROUNDED_MM, is_even, ordered
 from autoseg.data.image import Array
 
 # Two slices of one stack: cosines that wobble by 1e-3 each turn a slice by up to 1.7e-3, two by twice that.
@@ -37,8 +37,9 @@ def volumes_of(frames: Sequence[Frame]) -> list[Part]:
     """Frames of one plane by volume, each with what tells it apart, in words.
 
     Several volumes are told apart by a mark (acquisition, echo, time point ...) if each of its values gives
-    evenly spaced slices, and the whole does not or is two interleaved acquisitions. Where no mark does, runs
-    of instance numbers that each visit every place once are volumes. What cannot be told apart stays whole.
+    evenly spaced slices, and the whole does not or is two interleaved acquisitions. Where no mark does, and
+    all places have equally many slices, the first of each place are a volume, the second of each, and so on,
+    by time or instance number. What cannot be told apart stays whole.
     """
     inorder, along = ordered(frames)
     if is_even(along) and not (acquisitions := _interleaved(inorder, along)):
@@ -49,7 +50,7 @@ def volumes_of(frames: Sequence[Frame]) -> list[Part]:
         parts = _by_marks(frames, keywords)
         if len(parts) > 1 and all(_sound(part) for part, _ in parts):
             return parts
-    return _by_runs(frames) or [(inorder, "")]
+    return _by_rank(frames) or [(inorder, "")]
 
 
 def _alike(one: Frame, other: Frame) -> bool:
@@ -122,15 +123,48 @@ def _runs_on(frames: Sequence[Frame]) -> bool:
     return bool((steps > 0).all() or (steps < 0).all())
 
 
-def _by_runs(frames: Sequence[Frame]) -> list[Part]:
-    """Repetitions without a mark: by instance number they visit the same places one round after the other."""
-    _, along = ordered(frames)
-    places = 1 + int((np.diff(along) > 1e-3).sum())
-    rounds, rest = divmod(len(frames), places)
-    if rest or rounds < 2 or places < 2 or len({frame.instance for frame in frames}) < len(frames):
+def in_one_place(frames: Sequence[Frame]) -> bool:
+    """Whether several frames of one plane all lie in one place, as bolus tracking and films of a slice do."""
+    return len(frames) > 1 and float(np.ptp(ordered(frames)[1])) < ROUNDED_MM
+
+
+def _by_rank(frames: Sequence[Frame]) -> list[Part]:
+    """Repetitions whose marks differ from slice to slice: the first of each place, the second of each ...
+
+    Times of a heart beat are measured anew at each place; without times, instance numbers count.
+    """
+    inorder, along = ordered(frames)
+    steps = np.diff(along)
+    places = np.split(np.arange(len(inorder)), np.flatnonzero(steps > ROUNDED_MM) + 1)
+    rounds = len(places[0])
+    if rounds < 2 or len(places) < 2 or any(len(place) != rounds for place in places):
         return []
-    inorder = sorted(frames, key=lambda frame: frame.instance)
-    parts = [inorder[start : start + places] for start in range(0, len(frames), places)]
-    if not all(_sound(part) for part in parts):
-        return []
-    return [(ordered(part)[0], f"repetition {number}") for number, part in enumerate(parts, 1)]
+    for name, order in _ORDERS.items():
+        keys = [[order(inorder[index]) for index in place] for place in places]
+        if any(None in own or len(set(own)) < rounds for own in keys):
+            continue
+        ranked = [
+            [place[n] for n in np.argsort(np.array(own))] for place, own in zip(places, keys, strict=True)
+        ]
+        parts = [[inorder[place[k]] for place in ranked] for k in range(rounds)]
+        if all(_sound(part) for part in parts):
+            return [(ordered(part)[0], f"{name} {k}") for k, part in enumerate(parts, 1)]
+    return []
+
+
+def _time(keyword: str) -> Callable[[Frame], float | None]:
+    def order(frame: Frame) -> float | None:
+        try:
+            return float(frame.mark(keyword))
+        except ValueError:
+            return None
+
+    return order
+
+
+# How repetitions in one place are put in order: the name of one, and its number by each frame.
+_ORDERS: dict[str, Callable[[Frame], float | None]] = {
+    "phase": _time("TriggerTime"),
+    "time": _time("AcquisitionTime"),
+    "repetition": lambda frame: float(frame.instance),
+}

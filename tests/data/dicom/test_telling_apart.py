@@ -284,3 +284,32 @@ def test_mosaics_are_left_out_and_volumes_of_programs_without_a_class_are_taken(
         "a mosaic of slices (Siemens); export it as slices or multi-frame"
     }
     assert len(found_in(tmp_path / "program").stacks) == 1
+
+
+def test_phases_of_a_heart_are_told_apart_by_their_rank_at_each_place(tmp_path: Path) -> None:
+    """Trigger times are measured anew at each place; files come place by place."""
+    noise = np.random.default_rng(0).uniform(-5, 5, (6, 3)).round(1)
+    for k in range(6):
+        for phase in range(3):
+            time = str(40.0 * phase + noise[k, phase] + 20)
+            found = slice_of(volume(phase)[k], places(6)[k], 3 * k + phase + 1, TriggerTime=time)
+            save(found, tmp_path / f"{k}_{phase}")
+    found = found_in(tmp_path)
+    assert [stack.part for stack in found.stacks] == ["phase 1", "phase 2", "phase 3"]
+    assert np.array_equal(read_volume(found.stacks[1]).array, volume(1)[:6].astype(int) - 1024)
+
+
+def test_bolus_tracking_and_screens_in_one_place_stop_nobody(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", volume())
+    write_series(tmp_path / "bolus", volume(), series=2, positions=[[0, 0, 40]] * 8)
+    for k in range(3):
+        screen = slice_of(volume()[k], places(2)[k // 2], k + 1, series=3)
+        screen.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+        save(screen, tmp_path / "screens" / f"screen{k}")
+    found = found_in(tmp_path)
+    assert len(found.stacks) == 1 and not found.problems
+    why = reasons(found)
+    assert (
+        why["IM0003"] == "slices in one place, as of bolus tracking or a film"
+        and why["screen0"] == "a secondary capture"
+    )
