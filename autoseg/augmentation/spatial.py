@@ -65,13 +65,22 @@ class AffineTransform(BasicTransform):  # type: ignore[misc]
 
     def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
         """Draw a map. `sampling` is None where there is none and the patch is only cut out."""
+        drawn = self.draw_map()
+        if drawn is None:
+            return {"sampling": None, "matrix": None, "shift": None}
+        sampling = locate(*drawn, data_dict["image"].shape[1:], self.patch_size)
+        return {"sampling": sampling, "matrix": drawn[0], "shift": drawn[1]}
+
+    def draw_map(self) -> tuple[Matrix, Matrix] | None:
+        """Draw a matrix and a shift in voxels, see `locate`; None: the patch is only cut out."""
         matrix, shift = self._draw(len(self.patch_size))
-        sampling = None
-        if matrix is not None or shift is not None:
-            matrix = np.eye(len(self.patch_size)) if matrix is None else matrix
-            shift = np.zeros(len(self.patch_size)) if shift is None else shift
-            sampling = locate(matrix, shift, data_dict["image"].shape[1:], self.patch_size)
-        return {"sampling": sampling, "matrix": matrix, "shift": shift}
+        if matrix is None and shift is None:
+            return None
+        dimensions = len(self.patch_size)
+        return (
+            np.eye(dimensions) if matrix is None else matrix,
+            np.zeros(dimensions) if shift is None else shift,
+        )
 
     def _draw(self, dimensions: int) -> tuple[Matrix | None, Matrix | None]:
         rotates = np.random.uniform() < self.p_rotation

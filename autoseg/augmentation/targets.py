@@ -107,13 +107,23 @@ class ClearOutsideTransform(SegOnlyTransform):  # type: ignore[misc]
 
 
 class RegionsTransform(ConvertSegmentationToRegionsTransform):  # type: ignore[misc]
-    """One boolean channel per region; the ignore label, if given as the last region, is the last channel."""
+    """One boolean channel per region; the ignore label, if given as the last region, is the last channel.
+
+    Args:
+        regions: label or labels of each region.
+
+    Attributes:
+        members: labels of each region.
+    """
+
+    def __init__(self, regions: Sequence[int | Sequence[int]]) -> None:
+        super().__init__(regions)
+        self.members = [tuple(int(member) for member in members) for members in self.regions]
 
     def _apply_to_segmentation(self, segmentation: Tensor, **params: Any) -> Tensor:
         labels = segmentation[self.channel_in_seg]
-        out = torch.empty((len(self.regions), *labels.shape), dtype=torch.bool)
-        for channel, members in zip(out, self.regions, strict=True):
-            first, *others = (int(member) for member in members)
+        out = torch.empty((len(self.members), *labels.shape), dtype=torch.bool)
+        for channel, (first, *others) in zip(out, self.members, strict=True):
             torch.eq(labels, first, out=channel)
             for member in others:
                 channel |= labels == member
@@ -124,15 +134,17 @@ class SubsampleTransform(DownsampleSegForDSTransform):  # type: ignore[misc]
     """Targets for deep supervision: the nearest voxels, picked axis by axis."""
 
     def _apply_to_segmentation(self, segmentation: Tensor, **params: Any) -> list[Tensor]:
-        return [self._subsample(segmentation, scale) for scale in self.ds_scales]
+        return [self.subsampled(segmentation, scale) for scale in self.ds_scales]
 
-    def _subsample(self, segmentation: Tensor, scale: Any) -> Tensor:
+    def subsampled(self, segmentation: Tensor, scale: Any) -> Tensor:
+        """(c, *shape) at one scale, a number for all axes or one an axis."""
         axes = segmentation.ndim - 1
         scales = tuple(scale) if isinstance(scale, (tuple, list)) else (scale,) * axes
         for axis, factor in enumerate(scales, start=1):
             if factor != 1:
                 length = segmentation.shape[axis]
-                segmentation = segmentation.index_select(axis, nearest(length, round(length * factor)))
+                places = nearest(length, round(length * factor))
+                segmentation = segmentation.index_select(axis, places.to(segmentation.device))
         return segmentation
 
 
