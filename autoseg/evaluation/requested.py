@@ -13,6 +13,7 @@ column of pixel sizes is taken.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,4 +144,11 @@ def _only_sizes(dataset: Dataset) -> Mapping[str, float]:
     if lacking := sorted(labelled - set(sizes)):
         log.warning("%s has no pixel size of %s: lengths are in pixels.", table, lacking[0])
         return {}
+    _say_once(f"Lengths are in mm: the pixel sizes are those of the column {columns[0]} of {table}.")
     return sizes
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    """A message of which one in a process is enough."""
+    log.info("%s", message)

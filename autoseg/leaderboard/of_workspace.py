@@ -69,11 +69,13 @@ def ranked(
 
 
 def raw_data(dataset: Dataset, workspace: Workspace) -> RawData:
-    """A data set with its folds, if it has been split."""
+    """A data set with its folds, if it has been split, and the pixel sizes of its own runs."""
+    from autoseg.evaluation.requested import measures_of
     from autoseg.leaderboard.foreign.add import RawData
 
     path = workspace.folds_of(dataset.name)
-    return RawData(dataset, folds_from_json(read_json(path)) if path.is_file() else ())
+    sizes = measures_of(dataset, workspace.measures_of(dataset.name)).pixel_sizes
+    return RawData(dataset, folds_from_json(read_json(path)) if path.is_file() else (), sizes)
 
 
 def draw_page(leaderboard: Leaderboard, page: Path, datasets: Sequence[Dataset]) -> None:

@@ -89,6 +89,21 @@ def with_pilot(
     return dataclasses.replace(rest, dimension=found)
 
 
+def say_doubt(prepared: Prepared, choices: Sequence[Choice], request: Request) -> None:
+    """Say that 2D or 3D is in doubt, where a trainer's dimension follows the data."""
+    if request.configuration != "auto" or not any(map(follows_the_data, choices)):
+        return
+    found = dimension_of(prepared.plan, prepared.fingerprint, request)
+    if found.confidence == "in doubt":
+        others = ", ".join(each.value for each in found.alternatives)
+        log.info(
+            "%s is trained, but in doubt: %s. To try another (%s), give --configuration.",
+            found.value,
+            found.decision.rule,
+            others,
+        )
+
+
 def follows_the_data(choice: Choice) -> bool:
     """Whether a trainer's dimension is decided from the data."""
     trainer = plugins.trainer_class(choice.name)

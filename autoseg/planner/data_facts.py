@@ -87,8 +87,8 @@ class DataFacts:
 
     @property
     def largest(self) -> tuple[str, float] | None:
-        """The widest structure, by name."""
-        return max(self.widths.items(), key=lambda item: item[1], default=None)
+        """The structure whose single objects are widest, by name."""
+        return max((self.objects or self.widths).items(), key=lambda item: item[1], default=None)
 
     @property
     def smallest(self) -> tuple[str, float] | None:

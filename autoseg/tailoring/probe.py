@@ -23,10 +23,10 @@ from autoseg.tailoring.step_time import forward_seconds, probe_patch, step_secon
 # A step that takes longer is measured on a part of its batch, since three of them are made.
 LONGEST_STEP_S = 2.0
 MOST_WINDOWS = 32
-# Of augmentation, for each sample and for each voxel of an image and its segmentation: between trainings of
-# small patches (17 ms for two of 80x64, 11 to 17 ms for two of 12x32x32) and 1.02 s for one of 128^3
-# (nnU-Net #3063). What it is on another machine, trainings tell.
-SAMPLE_S, VOXEL_S = 6e-3, 3e-7
+# Of reading and augmenting, for each sample and for each voxel of an image and its segmentation. Trainings on
+# one processor took, beside their networks, 18 ms for two samples of 80x64, 11 ms for two of 12x32x32, 14 ms
+# for two of 160x128, 8 ms for two of 24x36x24. What it is elsewhere, trainings tell.
+SAMPLE_S, VOXEL_S = 4e-3, 1.5e-7
 
 
 def kind_of(fitting: Fitting) -> str:

@@ -104,10 +104,15 @@ def test_a_table_elsewhere_is_found_from_everywhere(
     assert measures_of(dataset, tmp_path / FILE_NAME).pixel_sizes["one"] == 0.7
 
 
-def test_one_column_of_pixel_sizes_is_taken_unasked_and_two_are_not(root: Path) -> None:
+def test_one_column_of_pixel_sizes_is_taken_and_said_and_two_are_not(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     dataset = made(root)
     table(root / "cases.csv", pixel_mm=0.25)
-    assert measures_of(dataset).pixel_sizes == dict.fromkeys(CASES, 0.25)
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            assert measures_of(dataset).pixel_sizes == dict.fromkeys(CASES, 0.25)
+    assert caplog.text.count("Lengths are in mm: the pixel sizes are those of the column pixel_mm") == 1
     table(root / "cases.csv", pixel_mm_full=0.25, pixel_mm_half=0.5)
     assert measures_of(dataset).pixel_sizes == {}
 

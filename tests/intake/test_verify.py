@@ -197,6 +197,15 @@ def test_a_stored_report_of_other_checks_is_made_anew(raw: Path) -> None:
         VerifyReport.from_json({**stored, "checks": stored["checks"] - 1})
 
 
+def test_copies_that_are_in_one_group_already_need_none(raw: Path) -> None:
+    write(image(raw), volume(0))
+    (apart,) = [each for each in verify(raw).findings if each.code == "duplicate_image"]
+    assert "give both cases one group" in apart.remedy
+    (raw / "cases.csv").write_text("case,group\nc0,a\nc1,a\nc2,b\nc3,c\n")
+    (together,) = [each for each in verify(raw).findings if each.code == "duplicate_image"]
+    assert "They are in one group (a)" in together.remedy and "give both" not in together.remedy
+
+
 def test_everything_is_found_in_one_pass(raw: Path) -> None:
     image(raw, 1).unlink()
     truncate(raw / "imagesTr" / "c2_0000.nii.gz")

@@ -16,8 +16,10 @@ from autoseg.errors import DataError, UsageError
 from autoseg.evaluation.scoring import evaluate
 from autoseg.leaderboard import export
 from autoseg.leaderboard.foreign.add import Addition, RawData, add_records, records_from_csv
+from autoseg.leaderboard.of_workspace import raw_data
 from autoseg.leaderboard.ranking.ranking import rank
 from autoseg.leaderboard.records.files import write_records
+from autoseg.workspace import Workspace
 
 NAME = "Dataset950_Made"
 
@@ -146,6 +148,20 @@ def test_predictions_are_scored_fold_by_fold_and_absent_ones_are_missing(
     expected = evaluate(folder, dataset, cases=["c1"], workers=1)
     assert found[0].scores.case_scores("nsd")[1] == pytest.approx(expected.values("nsd")["c1"])
     assert found[0].scores.definitions("dice") == ("dice.v1",)
+
+
+def test_predictions_are_measured_in_mm_where_the_data_sets_own_runs_are(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    _write(tmp_path / "p" / "c0.png", 10)
+    rows = "".join(f"c{number},0.5\n" for number in range(6))
+    (dataset.root / "cases.csv").write_text(f"case,pixel_mm\n{rows}")
+    raw = raw_data(dataset, Workspace.locate(tmp_path / "workspace"))
+    assert raw.pixel_sizes == {f"c{number}": 0.5 for number in range(6)}
+    (found,) = add_records(Addition(tmp_path / "p", "one"), {NAME: raw}, workers=1)
+    assert found.settings["length_unit"] == "mm"
+    (plain,) = add_records(Addition(tmp_path / "p", "one"), {NAME: RawData(dataset)}, workers=1)
+    assert plain.settings["length_unit"] == "px"
 
 
 def test_predictions_of_a_data_set_without_folds_are_expected_for_every_case(

@@ -152,3 +152,29 @@ def test_a_walk_whose_pilot_would_tell_nothing_goes_on_without(
 
 def _in_doubt() -> Any:
     return SimpleNamespace(contenders=BOTH, decision=RULES.decision)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "configuration", "confidence", "said"),
+    [
+        ("nnunet", "auto", "in doubt", True),
+        ("nnunet", "auto", "clear", False),
+        ("nnunet", "2d", "in doubt", False),
+        ("brainunet", "auto", "in doubt", False),
+    ],
+)
+def test_a_doubt_between_2d_and_3d_is_said_to_whoever_follows_the_data(
+    trainer: str,
+    configuration: str,
+    confidence: Any,
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = dataclasses.replace(RULES, confidence=confidence)
+    monkeypatch.setattr(pilot, "dimension_of", lambda *_: found)
+    prepared: Any = SimpleNamespace(plan=None, fingerprint=None)
+    request = dataclasses.replace(REQUEST, configuration=configuration)
+    with caplog.at_level("INFO", logger="autoseg"):
+        pilot.say_doubt(prepared, (Choice(trainer),), request)
+    assert ("is trained, but in doubt" in caplog.text) is said

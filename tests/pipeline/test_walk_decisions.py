@@ -12,7 +12,7 @@ from given_machines import file_of
 
 from autoseg import plugins
 from autoseg.errors import UsageError
-from autoseg.pipeline import trial
+from autoseg.pipeline import pilot, trial
 from autoseg.pipeline import walk as pipeline
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.trainer_choice import choose_trainers
@@ -59,6 +59,8 @@ def test_the_budget_is_shared_by_those_that_can_run(
 
     monkeypatch.setattr(trial, "run_trial", run)
     monkeypatch.setattr(pipeline, "link_references", lambda *_: None)
+    monkeypatch.setattr(pipeline, "fit_qualities", lambda *_: None)
+    monkeypatch.setattr(pilot, "say_doubt", lambda *_: None)
     monkeypatch.setattr(pipeline, "_rank", lambda *_: None)
     prepared: Any = SimpleNamespace(
         dataset=SimpleNamespace(name="Dataset001_Small"), fingerprint=None, folds=(), plan=plan

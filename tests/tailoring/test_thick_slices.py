@@ -46,7 +46,7 @@ def fitted(hearts: tuple[Dataset, Fingerprint], seconds: float, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("seconds", "patch", "steps"),
-    [(36000.0, (10, 256, 224), 1601), (360.0, (8, 96, 80), 471), (120.0, (8, 64, 64), 271)],
+    [(36000.0, (10, 256, 224), 1614), (360.0, (8, 96, 80), 486), (120.0, (8, 64, 64), 280)],
 )
 def test_short_of_time_the_patch_shrinks_as_far_as_it_holds_the_ring(
     hearts: tuple[Dataset, Fingerprint],

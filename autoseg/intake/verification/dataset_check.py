@@ -164,6 +164,7 @@ def _never_labelled(dataset: Dataset, checks: Sequence[CaseCheck]) -> Iterator[F
 
 def _duplicates(cases: Sequence[Case], checks: Sequence[CaseCheck]) -> Iterator[Finding]:
     seen: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    groups = {case.identifier: case.group for case in cases}
     for case, check in zip(cases, checks, strict=True):
         # Constant images are equal for another reason, which has its own finding.
         constant = {finding.file for finding in check.findings if finding.code == "constant_image"}
@@ -175,6 +176,8 @@ def _duplicates(cases: Sequence[Case], checks: Sequence[CaseCheck]) -> Iterator[
             whose = "another channel of this case" if name == original else f"an image of the case {original}"
             message = f"The file holds the same voxels as {Path(file).name}, {whose}."
             remedy = "Keep one of the two, or give both cases one group so that they stay in one fold."
+            if groups[name] is not None and groups[name] == groups[original]:
+                remedy = f"Keep one of the two. They are in one group ({groups[name]}), and so in one fold."
             if name == original:
                 remedy = "Find out which channel it is, and restore the other one."
             yield warning("duplicate_image", message, remedy, case=name, file=Path(copy))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,17 @@ _FOLD = r"fold_(\d+|all)(?:_seed_(\d+))?"
 
 @dataclass(frozen=True)
 class RawData:
-    """A data set at hand, with its folds if it has been split."""
+    """A data set at hand, with its folds if it has been split.
+
+    Attributes:
+        dataset: the raw data set.
+        folds: its folds; empty: it has not been split.
+        pixel_sizes: mm by case, as its own runs are measured, for images of formats without a size.
+    """
 
     dataset: Dataset
     folds: tuple[Fold, ...] = ()
+    pixel_sizes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def groups(self) -> dict[str, str]:

@@ -51,7 +51,13 @@ def records_from_predictions(
     records = []
     for fold, cases in origin.by_fold(expected, raw):
         evaluation = evaluate(
-            folder, raw.dataset, cases=cases, mapping=mapping, by_voxels=by_voxels, workers=workers
+            folder,
+            raw.dataset,
+            cases=cases,
+            pixel_sizes=raw.pixel_sizes,
+            mapping=mapping,
+            by_voxels=by_voxels,
+            workers=workers,
         )
         scores = ScoreTable.from_evaluation(evaluation, raw.groups)
         records.append(origin.record(fold, scores, evaluation.settings, _REASON, folder))
