@@ -167,3 +167,32 @@ def test_a_segmentation_of_another_series_is_left_out_and_a_choice_without_any_i
     (folder / "seg").unlink()
     with pytest.raises(UsageError, match="no SEG or RTSTRUCT to choose from"):
         brought(tmp_path, "Other", segmentation=("reader",))
+
+
+def test_structures_without_a_voxel_are_no_labels(tmp_path: Path) -> None:
+    sources = write_series(tmp_path / "scans" / "PAT1", volume(1))
+    square = [(-7.5, -17.5), (-2.5, -17.5), (-2.5, -12.5), (-7.5, -12.5)]
+    contours = [np.array([(x, y, z) for x, y in square]) for z in (34.0, 36.0)]
+    write_rtstruct(tmp_path / "scans" / "rs", sources[0], {"isocentre": [], "organ": contours})
+    done = brought(tmp_path)
+    assert done.document["labels"] == {"background": 0, "organ": 1}
+    assert "No case has a voxel of isocentre; no label is made of that." in done.notes
+    (path,) = (done.root / "labelsTr").iterdir()
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    assert np.array_equal(np.unique(label), [0, 1]) and np.array_equal(
+        np.unique(np.nonzero(label)[0]), [2, 3]
+    )
+
+
+def test_a_label_on_one_channel_is_the_label_of_the_case(tmp_path: Path) -> None:
+    folder = tmp_path / "scans" / "PAT1"
+    stored = volume(1)
+    write_series(folder / "pet", volume(2), series=2, Modality="PT")
+    sources = write_series(folder / "ct", stored)
+    write_seg(folder / "seg", sources, masks_of(stored), ["liver", "tumour"])
+    done = brought(tmp_path, channels=("PET", "CT"))
+    assert done.cases == 1 and list(done.document["channel_names"].values()) == ["PET", "CT"]
+    (label,) = (done.root / "labelsTr").iterdir()
+    image = next((done.root / "imagesTr").glob("*_0001.nii.gz"))
+    values, drawn = (sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in (image, label))
+    assert values[drawn == 1].min() > 500 - 1024

@@ -196,3 +196,43 @@ def test_series_that_are_not_sound_are_passed_over_on_request(tmp_path: Path) ->
     done = plain(tmp_path, own={"unsound": "leave-out"})
     assert done.cases == 1 and done.left_out == 14
     assert any(remark.startswith("14 x of a series that makes no sound volume") for remark in done.remarks)
+
+
+@pytest.mark.parametrize("place", ["labels/PAT1.nii.gz", "PAT1/label.nii.gz", "PAT1.nii.gz"])
+@pytest.mark.parametrize("alternate", [False, True])
+def test_a_series_in_two_folders_is_one_case_with_its_label(
+    tmp_path: Path, place: str, alternate: bool
+) -> None:
+    for k, path in enumerate(write_series(tmp_path / "scans" / "PAT1", volume())):
+        part = tmp_path / "scans" / "PAT1" / ("AB"[k % 2] if alternate else "AB"[k // 4])
+        part.mkdir(exist_ok=True)
+        path.rename(part / path.name)
+    (tmp_path / "scans" / place).parent.mkdir(exist_ok=True)
+    label(tmp_path / "scans" / place, volume() > 500)
+    done = plain(tmp_path, labels={})
+    (case,) = load_dataset(done.root).cases
+    image, drawn = (sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (case.images[0], case.label))
+    assert case.identifier == "PAT1" and np.array_equal(image, volume().astype(int) - 1024)
+    assert np.array_equal(drawn > 0, volume() > 500)
+
+
+def test_a_disc_with_its_table_of_contents_is_taken(tmp_path: Path) -> None:
+    from pydicom.fileset import FileSet
+
+    disc = FileSet()
+    for number in (1, 2):
+        for path in write_series(tmp_path / "made" / str(number), volume(number), patient=number):
+            disc.add(pydicom.dcmread(path))
+    disc.write(tmp_path / "scans")
+    done = plain(tmp_path)
+    assert done.cases == 2 and done.remarks == ("1 x a table of contents (DICOMDIR): DICOMDIR",)
+
+
+def test_volumes_of_one_series_may_be_channels(tmp_path: Path) -> None:
+    for number in (1, 2):
+        for k in range(8):
+            found = slice_of(volume(number)[k], [-10, -20, 30 + 2 * k], 10 * k + number, EchoNumbers=number)
+            save(found, tmp_path / "scans" / f"{number}_{k}")
+    done = plain(tmp_path, channels=("echo 2", "echo 1"))
+    first = sitk.ReadImage(str(next((done.root / "imagesTr").glob("*_0000.nii.gz"))))
+    assert np.array_equal(sitk.GetArrayFromImage(first), volume(2).astype(int) - 1024)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,12 +75,12 @@ class Lattice:
         return float(np.linalg.norm(beside, axis=1).max(initial=0.0))
 
 
-def _slices(placing: Placing) -> list[Array]:
+def _slices(placing: Placing) -> Iterator[Array]:
     """Centres of all voxels, slice by slice: (y, x, 3)."""
     axes = np.reshape(placing.direction, (3, 3)) * np.array(placing.spacing[::-1])
     y, x = np.indices(placing.shape[1:])
     flat = np.asarray(placing.origin) + x[..., None] * axes[:, 0] + y[..., None] * axes[:, 1]
-    return [flat + z * axes[:, 2] for z in range(placing.shape[0])]
+    return (flat + z * axes[:, 2] for z in range(placing.shape[0]))
 
 
 def _nearest(sorted_values: Array, wanted: Array) -> Array:

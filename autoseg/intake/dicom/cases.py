@@ -114,7 +114,7 @@ def _channel(stack: Stack, channels: Sequence[str]) -> str:
     header = stack.header
     kinds = (header.modality, CHANNELS.get(header.modality, ""))
     folders = {folder.name for folder in stack.folders}
-    for names in (folders, {header.description}, set(kinds)):
+    for names in (folders, {header.description}, {stack.part}, set(kinds)):
         if fitting := [channel for channel in channels if channel in names]:
             return fitting[0]
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from autoseg.data.dicom import Drawing, draw
 from autoseg.data.image import ImageError
 from autoseg.errors import DataError
 from autoseg.intake.dicom.drawings import Drawings
-from autoseg.intake.incoming import Incoming, Request, some
+from autoseg.intake.incoming import Content, Incoming, Request, some
 from autoseg.system.pool import each
 
 
@@ -35,10 +35,38 @@ def inspected(incoming: Incoming, drawings: Drawings, request: Request) -> Incom
     held = frozenset[int]().union(*(one.values for one in seen))
     if not held:
         raise DataError("No segmentation has a voxel on its series. Check that they belong together.")
-    if empty := [name for name, value in drawings.labels.items() if value and value not in held]:
-        notes.append(f"No case has a voxel of {some(empty, 12)}.")
-    about = {**incoming.about, **({"codes": dict(drawings.codes)} if drawings.codes else {})}
-    return replace(incoming, labels=drawings.labels, about=about, notes=(*incoming.notes, *notes))
+    labels = drawings.labels
+    if empty := [name for name, value in labels.items() if value and value not in held]:
+        if request.labels:
+            notes.append(f"No case has a voxel of {some(empty, 12)}.")
+        else:
+            notes.append(f"No case has a voxel of {some(empty, 12)}; no label is made of that.")
+            labels, incoming = _without(empty, labels, incoming)
+    codes = {name: code for name, code in drawings.codes.items() if name in labels}
+    about = {**incoming.about, **({"codes": codes} if codes else {})}
+    return replace(incoming, labels=labels, about=about, notes=(*incoming.notes, *notes))
+
+
+def _without(
+    empty: Sequence[str], labels: Mapping[str, int], incoming: Incoming
+) -> tuple[dict[str, int], Incoming]:
+    """Labels, and what is drawn, without some names; the others are numbered anew."""
+    left = [name for name in labels if name not in empty]
+    new = {labels[name]: number for number, name in enumerate(left)}
+
+    def changed(content: Content) -> Content:
+        drawing = content.drawing
+        if drawing is None:
+            return content
+        parts = tuple(
+            replace(part, values=tuple((n, new[value]) for n, value in part.values if value in new))
+            for part in drawing.parts
+        )
+        return replace(content, drawing=replace(drawing, parts=parts))
+
+    return {name: number for number, name in enumerate(left)}, incoming.with_contents(
+        lambda content: content, changed
+    )
 
 
 def _see(drawing: Drawing) -> _Seen:
