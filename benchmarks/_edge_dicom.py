@@ -18,7 +18,7 @@ SLICES = 6
 
 
 @cache
-def _slices() -> tuple[bytes, ...]:
+def slices() -> tuple[bytes, ...]:
     """A CT series of six slices of 16 x 16."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -56,7 +56,7 @@ def _series(change: Callable[[bytes], bytes], everywhere: bool = False) -> Calla
     def make(folder: Path) -> Attempt:
         place = folder / "source" / "scan"
         place.mkdir(parents=True)
-        for number, content in enumerate(_slices()):
+        for number, content in enumerate(slices()):
             (place / f"slice_{number}.dcm").write_bytes(
                 change(content) if everywhere or number == 3 else content
             )

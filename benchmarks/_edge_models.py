@@ -191,6 +191,11 @@ def _bundle(files: dict[str, bytes], manifest: bytes | None = None, **how: Any) 
     return _bytes_of(write)
 
 
+def sound_bundle() -> bytes:
+    """A bundle's zip that is whole."""
+    return _bundle(FILES)
+
+
 def bundles(rng: random.Random) -> Iterator[Edge]:
     """Zips that claim, hide, lead out, grow or were changed; model.json with odd entries."""
     contents = {

@@ -248,5 +248,5 @@ def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
             return
         with zipfile.ZipFile(path) as archive, archive.open(name) as packed:
             yield packed
-    except _UNREADABLE as problem:
+    except (*_UNREADABLE, OSError, ValueError) as problem:
         raise BundleError(f"{path}: {name!r} cannot be read ({problem}). Get it again.") from None

@@ -1,0 +1,226 @@
+"""Files changed at random, given to every reader: each is read, or refused by an error of autoseg.
+
+    python benchmarks/fuzz_readers.py [--inputs 10000] [--readers NIfTI,TIFF] [--seed 0]
+    python benchmarks/fuzz_readers.py --atheris NIfTI        (needs atheris; runs until it is ended)
+
+Sound files are changed at random places, by seed. They are read in a child process with limits, the one that
+`autoseg import` has: an input that ends it (a fault in a library, more than 5 s, too much memory) is counted,
+and reading goes on with the next one. No input is kept. Results: benchmarks/results/fuzz.md and .json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import random
+import struct
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import _edge_bases as bases
+import _edge_dicom
+import _edge_models
+from _machine import machine, write_results
+
+from autoseg.errors import AutosegError, DataError
+from autoseg.system.guard import guarded, note
+
+SECONDS = 5.0
+BATCH = 500
+# Numbers that stand at the edges of what a field can hold.
+EDGES = [struct.pack("<I", n) for n in (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is read: how its sound files begin, how they are called, and the reader."""
+
+    sound: bytes
+    ending: str
+    read: Callable[[Path], object]
+    head: int = 10**6
+
+
+def _image(ending: str, reader: str, packed: bool = False, head: int = 400) -> Target:
+    import gzip
+
+    from autoseg.data.readers import read_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = ending in (".png", ".tif", ".bmp")
+        root = (bases.pictures if pictures else bases.dataset)(Path(folder), ending)
+        content = (root / f"imagesTr/case_0_0000{ending}").read_bytes()
+    sound = gzip.decompress(content) if packed else content
+    return Target(sound, ".nii" if packed else ending, lambda path: read_file(path, reader), head)
+
+
+def _dicom() -> Target:
+    from autoseg.data.dicom import find_volumes, read_volume
+
+    def read(path: Path) -> None:
+        for stack in find_volumes([path]).stacks:
+            read_volume(stack)
+
+    return Target(_edge_dicom.slices()[0], ".dcm", read, 800)
+
+
+def _bundle() -> Target:
+    from autoseg.bundle.archive import Bundle
+
+    return Target(_edge_models.sound_bundle(), ".zip", lambda path: Bundle.open(path))
+
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "NIfTI": lambda: _image(".nii.gz", "SimpleITKIO", packed=True),
+    "NIfTI, nibabel": lambda: _image(".nii.gz", "NibabelIO", packed=True),
+    "NIfTI, packed": lambda: _image(".nii.gz", "SimpleITKIO", head=10**6),
+    "NRRD": lambda: _image(".nrrd", "SimpleITKIO"),
+    "MetaImage": lambda: _image(".mha", "SimpleITKIO"),
+    "PNG": lambda: _image(".png", "NaturalImage2DIO"),
+    "BMP": lambda: _image(".bmp", "NaturalImage2DIO", head=60),
+    "TIFF": lambda: _image(".tif", "Tiff3DIO"),
+    "DICOM": _dicom,
+    "bundle": _bundle,
+}
+
+
+def changed(target: Target, rng: random.Random) -> bytes:
+    """A sound file with some bytes replaced, cut, doubled or set to an edge."""
+    found = bytearray(target.sound)
+    for _ in range(rng.choice((1, 1, 2, 3, 8))):
+        at = rng.randrange(min(len(found), target.head) or 1)
+        how = rng.random()
+        if how < 0.4:
+            found[at : at + 1] = bytes([rng.randrange(256)])
+        elif how < 0.7:
+            edge = rng.choice(EDGES)[: rng.choice((2, 4))]
+            found[at : at + len(edge)] = edge
+        elif how < 0.8:
+            found[at:at] = found[at : at + rng.randrange(1, 20)]
+        elif how < 0.9:
+            del found[at : at + rng.randrange(1, 20)]
+        else:
+            del found[at + rng.randrange(1, len(found)) :]
+    return bytes(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--readers", default=",".join(TARGETS).replace("NIfTI, ", "NIfTI; "))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--atheris", default="", choices=["", *TARGETS])
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    if options.atheris:
+        _atheris(TARGETS[options.atheris]())
+        return
+    where = machine(packages=("SimpleITK", "nibabel", "tifffile", "pillow", "pydicom"))
+    found: dict[str, dict[str, Any]] = {}
+    for name in (each.replace("NIfTI; ", "NIfTI, ") for each in options.readers.split(",")):
+        found[name] = _fuzzed(name, options.inputs, options.seed)
+        print(name, found[name], flush=True)
+        write_results("fuzz", where, found, _page(found, options.seed))
+    bases.clear()
+
+
+def _fuzzed(name: str, inputs: int, seed: int) -> dict[str, Any]:
+    target = TARGETS[name]()
+    counts: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    done = 0
+    with tempfile.TemporaryDirectory() as folder:
+        at = Path(folder) / "at"
+        while done < inputs:
+            numbers = range(done, min(done + BATCH, inputs))
+            try:
+                part, errors = guarded(_batch, name, target.ending, numbers, seed, folder, seconds=SECONDS)
+                done = numbers.stop
+            except DataError as problem:
+                number = int(at.read_text())
+                counts["ended the child"] += 1
+                words = str(problem).partition(", at ")[0]
+                kinds[words.removeprefix("The process that reads the source ")] += 1
+                # What came before in this batch is counted again, without the one that ended it.
+                part, errors = guarded(
+                    _batch, name, target.ending, range(done, number), seed, folder, seconds=SECONDS
+                )
+                done = number + 1
+            counts.update(part)
+            kinds.update(errors)
+    return {"inputs": inputs, **counts, "kinds": dict(kinds)}
+
+
+def _batch(
+    name: str, ending: str, numbers: range, seed: int, folder: str
+) -> tuple[Counter[str], Counter[str]]:
+    target = TARGETS[name]()
+    counts, kinds = Counter[str](), Counter[str]()
+    path = Path(folder) / f"case_0000{ending}"
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries print
+    for number in numbers:
+        path.write_bytes(changed(target, random.Random(f"{seed} {name} {number}")))
+        (Path(folder) / "at").write_text(str(number))
+        note(path)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                target.read(path)
+            counts["read"] += 1
+        except AutosegError:
+            counts["refused"] += 1
+        except Exception as problem:
+            counts["other error"] += 1
+            kinds[f"{type(problem).__name__}: {str(problem)[:60]}"] += 1
+    return counts, kinds
+
+
+def _atheris(target: Target) -> None:
+    import atheris
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"case_0000{target.ending}"
+
+        def one(data: bytes) -> None:
+            path.write_bytes(data)
+            with contextlib.suppress(AutosegError):
+                target.read(path)
+
+        (Path(folder) / "seeds").mkdir()
+        (Path(folder) / "seeds" / "sound").write_bytes(target.sound)
+        atheris.Setup([sys.argv[0], str(Path(folder) / "seeds")], one)
+        atheris.Fuzz()
+
+
+def _page(found: dict[str, dict[str, Any]], seed: int) -> str:
+    lines = [
+        "# Files changed at random",
+        "",
+        f"Sound files changed by seed {seed} and read in a child process with limits ({SECONDS:g} s, four "
+        "fifths of the free memory). Read: the change left an image (a DICOM file that is left out and listed "
+        "counts as read). Refused: an error of autoseg. Both hold. Another error would reach the user as an "
+        "unforeseen one; what ended the child is a fault of a library that the child caught.",
+        "",
+        "| reader | inputs | read | refused | other error | ended the child | which |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, each in found.items():
+        numbers = [
+            each.get(key, 0) for key in ("inputs", "read", "refused", "other error", "ended the child")
+        ]
+        kinds = "; ".join(f"{count} {kind}" for kind, count in each["kinds"].items()).replace("|", "/")
+        lines.append(f"| {name} | {' | '.join(map(str, numbers))} | {kinds[:300]} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
