@@ -206,9 +206,9 @@ def _page(found: dict[str, dict[str, Any]], seed: int) -> str:
         "# Files changed at random",
         "",
         f"Sound files changed by seed {seed} and read in a child process with limits ({SECONDS:g} s, four "
-        "fifths of the free memory). Read: the change left an image (a DICOM file that is left out and listed "
-        "counts as read). Refused: an error of autoseg. Both hold. Another error would reach the user as an "
-        "unforeseen one; what ended the child is a fault of a library that the child caught.",
+        "fifths of the free memory). Read: the change left an image (or a DICOM file is left out and listed, "
+        "which counts as read). Refused: an error of autoseg. Both hold. Another error would reach a user "
+        "as unforeseen; what ended the child is a fault of a library that the child caught.",
         "",
         "| reader | inputs | read | refused | other error | ended the child | which |",
         "|---|---|---|---|---|---|---|",

@@ -221,7 +221,7 @@ def _in_zip(path: Path) -> Iterator[tuple[str, int]]:
                 f"{path} holds {info.filename!r}, {info.compress_size} bytes that unpack to "
                 f"{info.file_size}. No file of a bundle is packed like that; do not use it."
             )
-        if not info.is_dir():
+        if not (info.filename and info.is_dir()):  # is_dir() itself fails on an empty name
             _check_name(path, info.orig_filename)
             yield info.filename, info.file_size
 
