@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from dicom_files import volume, write_series
 from dicom_labels import write_rtstruct, write_seg
 
+from autoseg.data.codes import codes_of
 from autoseg.data.dataset import load_dataset
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.conversion import Imported, import_dataset
@@ -47,7 +48,8 @@ def test_segmentations_beside_their_series_become_labels(tmp_path: Path, kind: s
         patient(tmp_path, number, kind=kind)
     done = brought(tmp_path)
     assert done.document["labels"] == {"background": 0, "liver": 1, "tumour": 2}
-    assert done.document["codes"]["liver"] == "SCT 10200004 Liver"
+    assert done.document["codes"]["liver"] == ["SCT 91772007 Organ", "SCT 10200004 Liver"]
+    assert codes_of(done.document)["liver"].type.meaning == "Liver"
     assert done.how == {"DICOM series of 8 slices": 2, "DICOM SEG": 2}
     dataset = load_dataset(done.root)
     for case in dataset.cases:

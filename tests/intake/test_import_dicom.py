@@ -115,6 +115,7 @@ def test_pet_comes_in_as_suv_on_request(tmp_path: Path) -> None:
     write_series(tmp_path / "scans", volume(), Modality="PT", **more)
     done = plain(tmp_path, own={"values": "suv"})
     assert done.how == {"DICOM series of 8 slices; as SUV": 1}
+    assert load_dataset(done.root).channels == ("PET_SUV",)
     (path,) = (done.root / "imagesTr").iterdir()
     assert np.allclose(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), volume() * 80.0)
     with pytest.raises(UsageError, match=r"values=sul is not known. Write values=suv"):

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoseg.data.codes import parse_code
 from autoseg.data.dicom.headers import Header, several, text_of
 from autoseg.data.dicom.kinds import is_contours
 from autoseg.data.dicom.stack import Stack
+from autoseg.errors import DataError
 
 # What a user may choose an object by, most telling first.
 _NAMES = (
@@ -31,11 +33,13 @@ class Structure:
         number: its number in the object.
         name: as written there.
         code: what it is by a code, ``SCT 10200004 Liver``; empty if not stated.
+        category: what kind of thing that is, likewise.
     """
 
     number: int
     name: str
     code: str = ""
+    category: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ def _segments(found: Any) -> Iterator[Structure]:
         # A label map describes its background as well, and some programs do so in other kinds.
         if number and text_of(item, "SegmentLabel").casefold() != "background":
             name = text_of(item, "SegmentLabel") or f"segment {number}"
-            yield Structure(number, name, _code(item, "SegmentedPropertyTypeCodeSequence"))
+            kind = _code(item, "SegmentedPropertyCategoryCodeSequence")
+            yield Structure(number, name, _code(item, "SegmentedPropertyTypeCodeSequence"), kind)
 
 
 def _regions(found: Any) -> Iterator[Structure]:
@@ -136,7 +141,11 @@ def _regions(found: Any) -> Iterator[Structure]:
 def _code(item: Any, keyword: str) -> str:
     for code in several(item.get(keyword)):
         parts = (text_of(code, key) for key in ("CodingSchemeDesignator", "CodeValue", "CodeMeaning"))
-        return " ".join(filter(None, parts))
+        text = " ".join(filter(None, parts))
+        try:
+            return str(parse_code(text))
+        except DataError:  # one that lacks a part says nothing to another program
+            return ""
     return ""
 
 

@@ -55,6 +55,10 @@ def cases_of(
         found, channels = _by_channel(stacks, request, source), request.channels
     else:
         found, channels = _each(stacks, source)
+    if request.own.get("values") == "suv":
+        channels = tuple(
+            _with_suv(name, parts) for name, parts in zip(channels, zip(*found, strict=True), strict=True)
+        )
     named = _named(found, source)
     if request.own.get("names") == "folders":
         _refuse_telltale(named, source)
@@ -67,6 +71,12 @@ def cases_of(
         for identifier, (name, place, parts), group in zip(called, named, groups, strict=True)
     ]
     return cases, channels
+
+
+def _with_suv(channel: str, stacks: Sequence[Stack]) -> str:
+    """A channel's name with SUV in it, by which predictions know that PET is to be turned into it."""
+    pet = any(stack.header.modality == "PT" for stack in stacks)
+    return f"{channel}_SUV" if pet and "suv" not in channel.casefold() else channel
 
 
 def common_folder(stacks: Iterable[Stack]) -> Path:

@@ -28,14 +28,14 @@ class Drawings:
     Attributes:
         of_case: by the case's identifier.
         labels: name to value, as dataset.json has them.
-        codes: name to code, ``SCT 10200004 Liver``, where the objects state one.
+        codes: name to code, as dataset.json has them, where the objects state one.
         left_out: objects that are not used, each with its reason.
         notes: what was decided.
     """
 
     of_case: Mapping[str, Drawing]
     labels: Mapping[str, int]
-    codes: Mapping[str, str]
+    codes: Mapping[str, str | list[str]]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
 
@@ -182,14 +182,16 @@ def _part(label: LabelObject, values: Mapping[str, int], request: Request) -> Pa
     return Part(label, tuple((number, value) for number, value in pairs if value))
 
 
-def _codes(labels: Sequence[LabelObject], request: Request) -> dict[str, str]:
-    """Key of a structure to its code, where all objects agree on one."""
-    found: dict[str, set[str]] = {}
+def _codes(labels: Sequence[LabelObject], request: Request) -> dict[str, str | list[str]]:
+    """Key of a structure to its category and type, where all objects agree on them."""
+    found: dict[str, set[tuple[str, ...]]] = {}
     for label in labels:
         for structure in label.structures:
             if structure.code:
-                found.setdefault(_key(_renamed(structure.name, request)), set()).add(structure.code)
-    return {key: next(iter(codes)) for key, codes in found.items() if len(codes) == 1}
+                code = tuple(filter(None, (structure.category, structure.code)))
+                found.setdefault(_key(_renamed(structure.name, request)), set()).add(code)
+    agreed = {key: list(next(iter(codes))) for key, codes in found.items() if len(codes) == 1}
+    return {key: code if len(code) == 2 else code[0] for key, code in agreed.items()}
 
 
 def _renamed(name: str, request: Request) -> str:
