@@ -8,6 +8,7 @@ from ._build import requires_import as requires_import
 from ._build import with_imports as with_imports
 from ._contract import check_architecture as check_architecture
 from ._cpu import channels_last as channels_last
+from ._cpu import plain_layers as plain_layers
 from ._cpu import prepare_for_cpu as prepare_for_cpu
 from ._cpu import system_blocks as system_blocks
 from ._parts import parts_of as parts_of

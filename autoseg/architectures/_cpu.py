@@ -159,6 +159,15 @@ def prepare_for_cpu(network: nn.Module) -> int:
     return changed
 
 
+def plain_layers(network: nn.Module) -> nn.Module:
+    """Undo `prepare_for_cpu`, in place: torch's own layers, which other programs know."""
+    kinds = (_NORMS, _TRANSPOSED, _CONVOLUTIONS, _DEPTHWISE)
+    usual = {better: kind for table in kinds for kind, better in table.items()}
+    for module in network.modules():
+        module.__class__ = usual.get(type(module), type(module))
+    return network
+
+
 def system_blocks(network: nn.Module) -> int:
     """Bytes from which on blocks come from the system; see `autoseg.system.process_memory`."""
     recomputes = any(getattr(module, "checkpointing", False) for module in network.modules())

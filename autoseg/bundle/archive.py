@@ -127,6 +127,15 @@ def is_bundle(path: Path) -> bool:
     return (path.is_file() and path.suffix.lower() == ".zip") or (path / MANIFEST).is_file()
 
 
+def listed_files(path: Path) -> dict[str, int]:
+    """Name and size of every file of a folder or zip, before any of them is read.
+
+    Raises:
+        BundleError: for a link, a path that leads out, or more than there can be.
+    """
+    return dict(_listed(path))
+
+
 def manifest_of(folder: Path) -> dict[str, Any]:
     """The manifest of a folder that is to become a bundle."""
     files = {

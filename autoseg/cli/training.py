@@ -254,7 +254,7 @@ def pretrain_command(
 def predict_command(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="A run's folder: trainer__plan__configuration; or a bundle."),
+        typer.Argument(metavar="MODEL", help="A model's folder, of nnU-Net too, or its zip; or a bundle."),
     ],
     source: Annotated[
         Path,
@@ -268,6 +268,17 @@ def predict_command(
     mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
     step_size: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, in patches.")] = 0.5,
     postprocessing: Annotated[bool, typer.Option(help="Apply the rules beside the model.")] = True,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Mirrored copies only where the first pass is not certain.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(help="On a processor: auto (the faster one), torch, openvino.")
+    ] = "auto",
+    folds: Annotated[str, typer.Option(help="0, 0,1 or all; by default every trained fold.")] = "",
+    network_of_plan: Annotated[
+        bool,
+        typer.Option("--network-of-plan", help="Of an unknown trainer: it changes nothing of the network."),
+    ] = False,
     to: Annotated[
         str, typer.Option("--to", help="What DICOM series become: nifti, dicom-seg or rtstruct.")
     ] = "nifti",
@@ -292,6 +303,7 @@ def predict_command(
     Example: `autoseg predict autoseg_workspace/results/Dataset004_Hippocampus/nnunet__... images/ out/`
     """
     from autoseg.data.dicom_objects.result import Form
+    from autoseg.inference.options import Options
     from autoseg.pipeline.single_stages import predict_folder
 
     start(quiet)
@@ -306,6 +318,9 @@ def predict_command(
         overwrite=overwrite,
         postprocessing=postprocessing,
         quality=quality,
+        choices=Options(
+            engine, fast, tuple(f.strip() for f in folds.split(",")) if folds else None, network_of_plan
+        ),
         form=Form(to, seg_type),
         mend=resample,
     )

@@ -24,6 +24,8 @@ from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
 from autoseg.errors import RunError, UsageError
 from autoseg.inference.model import Model, load_model
+from autoseg.inference.options import Options
+from autoseg.inference.window_passes import Certainty
 from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.dataset import read_preprocessed
@@ -124,8 +126,7 @@ def load_ensemble(
     mirroring: bool = True,
     step_size: float = 0.5,
     postprocessing: bool = True,
-    folds: Sequence[int | str] | None = None,
-    as_planned: bool = False,
+    options: Options | None = None,
 ) -> Ensemble:
     """Load model folders, with all their trained folds, to predict together.
 
@@ -136,19 +137,21 @@ def load_ensemble(
         step_size: step of the sliding window, as a fraction of the patch.
         postprocessing: whether the rules beside a single folder are applied; what several make together has
             none that were decided for it.
-        folds: of each model; None: all that are trained.
-        as_planned: see `load_model`.
+        options: further choices; None: the usual ones.
 
     Raises:
         RunError: if a model is not complete.
         UsageError: if the models are of different labels or channels.
     """
     members = [member for folder in folders for member in member_folders(folder)]
-    models = [load_model(member, folds, device, mirroring, as_planned=as_planned) for member in members]
-    for model in models:
-        model.step_size = step_size
-        if model.previous is not None:
-            model.previous.step_size = step_size
+    options = options or Options()
+    models = [
+        load_model(member, options.folds, device, mirroring, as_planned=options.as_planned)
+        for member in members
+    ]
+    certainty = Certainty() if options.fast else None
+    for model in [*models, *(each.previous for each in models if each.previous is not None)]:
+        model.step_size, model.engine, model.certainty = step_size, options.engine, certainty
     rules = Postprocessing.of_model(folders[0]) if postprocessing and len(folders) == 1 else Postprocessing()
     return Ensemble(models, postprocessing=rules)
 

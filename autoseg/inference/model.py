@@ -16,9 +16,11 @@ from autoseg.bundle.tiles import tile_starts
 from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
 from autoseg.errors import RunError
+from autoseg.inference.engines import choose
 from autoseg.inference.network import build_network
 from autoseg.inference.sliding_window import predict_logits, predict_slabs
 from autoseg.inference.trained import read_trained
+from autoseg.inference.window_passes import Certainty, Network
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing
@@ -43,6 +45,9 @@ class Model:
         postprocessing: what is done to the segmentations of new images.
         previous: the first stage, whose segmentation is further input, where it is the second of a cascade.
         folders: its own, and that of the first stage.
+        engine: what computes on a processor, see `autoseg.inference.engines`.
+        expected_cases: to be predicted; decides with their size whether an engine is worth trying.
+        certainty: when a window needs no mirrored copies; None: each has them.
     """
 
     networks: list[torch.nn.Module]
@@ -58,6 +63,10 @@ class Model:
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
     previous: Model | None = None
     folders: tuple[Path, ...] = ()
+    engine: str = "torch"
+    expected_cases: int = 1
+    certainty: Certainty | None = None
+    _chosen: Sequence[Network] | None = None
 
     @property
     def reader(self) -> str:
@@ -72,7 +81,8 @@ class Model:
 
     def logits(self, data: np.ndarray, evidence: Evidence | None = None) -> torch.Tensor:
         """Mean logits (heads, z, y, x) of one preprocessed case (c, z, y, x), on the plan's grid."""
-        (logits,) = predict_slabs(self.networks, slab_bytes=None, **self._window(data, evidence))
+        networks = self._computed_by(data.shape)
+        (logits,) = predict_slabs(networks, slab_bytes=None, **self._window(data, evidence))
         return logits
 
     def probabilities(self, data: np.ndarray, evidence: Evidence | None = None) -> torch.Tensor:
@@ -84,7 +94,8 @@ class Model:
         """
         if self.averages_probabilities:
             window = self._window(data, evidence)
-            return _mean(self._activated(predict_logits(each, **window)) for each in self.networks)
+            networks = self._computed_by(data.shape)
+            return _mean(self._activated(predict_logits(each, **window)) for each in networks)
         return self._activated(self.logits(data, evidence))
 
     def _window(self, data: np.ndarray, evidence: Evidence | None = None) -> dict[str, Any]:
@@ -97,7 +108,19 @@ class Model:
             "device": self.device,
             "dtype": autocast_dtype(self.device),
             "evidence": evidence,
+            "certainty": self.certainty,
+            "regions": self._has_regions,
         }
+
+    def _computed_by(self, shape: Sequence[int]) -> Sequence[Network]:
+        """The networks in the engine that was chosen when the first case (c, z, y, x) came."""
+        if self.engine == "torch" or self.device.type != "cpu":
+            return self.networks
+        if self._chosen is None:
+            passes = self.passes(shape[1:]) // len(self.networks) * self.expected_cases
+            patch, dtype = self.configuration.patch_size, autocast_dtype(self.device)
+            self._chosen = choose(self.networks, shape[0], patch, passes, dtype, self.engine)
+        return self._chosen
 
     def _activated(self, logits: torch.Tensor) -> torch.Tensor:
         return logits.sigmoid() if self._has_regions else logits.softmax(0)
@@ -124,7 +147,7 @@ class Model:
         began = time.perf_counter()
         labels = labels_from_json(self.dataset_json)
         if not self.averages_probabilities:
-            logits = predict_slabs(self.networks, **self._window(data, evidence))
+            logits = predict_slabs(self._computed_by(data.shape), **self._window(data, evidence))
             slabs = seen_by(evidence, (slab.numpy() for slab in logits))
         else:
             mean = self.probabilities(data, evidence)

@@ -13,16 +13,16 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autoseg.architectures import channels_last
 from autoseg.bundle.tiles import Index, batched, importance, mirrorings, padding, tile_starts, tiles
 from autoseg.errors import RunError, UsageError
-from autoseg.inference.mirrored_copies import MirroredCopies
+from autoseg.inference.window_passes import Certainty, Network, Passes
 from autoseg.trust.evidence import Evidence
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ VOXELS_AT_ONCE = {"cpu": 2**16, "cuda": 2**22}
 SLAB_BYTES = 2**29
 
 
-def predict_logits(network: nn.Module, image: Tensor, patch_size: Sequence[int], **options: Any) -> Tensor:
+def predict_logits(network: Network, image: Tensor, patch_size: Sequence[int], **options: Any) -> Tensor:
     """Predict one preprocessed case as a whole.
 
     Args:
@@ -51,7 +51,7 @@ def predict_logits(network: nn.Module, image: Tensor, patch_size: Sequence[int],
 
 
 def predict_slabs(
-    networks: Sequence[nn.Module],
+    networks: Sequence[Network],
     image: Tensor,
     patch_size: Sequence[int],
     *,
@@ -64,6 +64,8 @@ def predict_slabs(
     result_dtype: torch.dtype = torch.float32,
     slab_bytes: int | None = SLAB_BYTES,
     evidence: Evidence | None = None,
+    certainty: Certainty | None = None,
+    regions: bool = False,
 ) -> Iterator[Tensor]:
     """Predict one preprocessed case in slabs along z, so that the logits of a large one are never all there.
 
@@ -81,6 +83,8 @@ def predict_slabs(
         result_dtype: data type of the sum over tiles. float16, as in nnU-Net, halves the memory.
         slab_bytes: most bytes that the sum takes, unless overlapping tiles need more; None: all at once.
         evidence: takes in how the mirrored copies of each network agree.
+        certainty: when a window needs no mirrored copies; None: each has them.
+        regions: whether heads are regions, for `certainty`.
 
     Yields:
         Logits (heads, some slices, y, x), in main memory, one slab after the other. Each is overwritten when
@@ -91,7 +95,7 @@ def predict_slabs(
         RunError: if the logits are not finite.
     """
     check_arguments(image, patch_size, step_size, mirror_axes)
-    device = device or next(networks[0].parameters()).device
+    device = device or _device_of(networks[0])
     window = Window(
         networks,
         tuple(patch_size),
@@ -104,6 +108,8 @@ def predict_slabs(
         result_dtype,
         slab_bytes,
         evidence if mirror_axes else None,
+        certainty,
+        regions,
     )
     padded, (inner, *plane) = pad_to_patch(image, patch_size)
     for start, slab in window.slide(padded):
@@ -111,6 +117,10 @@ def predict_slabs(
         first, last = (max(0, end - start) for end in (inner.start, inner.stop))
         if slab[:, first:last].numel():
             yield slab[(slice(None), slice(first, last), *plane)].cpu()
+
+
+def _device_of(network: Network) -> torch.device:
+    return next(network.parameters()).device if isinstance(network, nn.Module) else torch.device("cpu")
 
 
 def _refuse_infinite(logits: Tensor) -> None:
@@ -125,7 +135,7 @@ def _refuse_infinite(logits: Tensor) -> None:
 class Window:
     """Networks that slide over images; the fields are the arguments of `predict_slabs`."""
 
-    networks: Sequence[nn.Module]
+    networks: Sequence[Network]
     patch_size: tuple[int, ...]
     step_size: float
     mirrorings: tuple[tuple[int, ...], ...]
@@ -136,6 +146,8 @@ class Window:
     result_dtype: torch.dtype
     slab_bytes: int | None
     evidence: Evidence | None = None
+    certainty: Certainty | None = None
+    regions: bool = False
 
     def slide(self, image: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Weighted means over all tiles of an image at least as large as the patch, slab after slab.
@@ -177,26 +189,18 @@ class Window:
         """Tiles whose mirrored copies make up one pass."""
         return max(1, self.inputs_at_once // len(self.mirrorings))
 
-    def predict(self, batch: Tensor) -> Tensor:
-        """Mean over networks and mirrorings, float32, (tiles, heads, *patch)."""
-        total: Tensor | None = None
-        for network in self.networks:
-            votes = None if self.evidence is None else MirroredCopies(self.evidence)
-            for group in batched(self.mirrorings, max(1, self.inputs_at_once // len(batch))):
-                copies = torch.cat([batch.flip(axes) for axes in group])
-                if copies.device.type == "cpu":
-                    copies = copies.contiguous(memory_format=channels_last(len(self.patch_size)))
-                output = network(copies)
-                logits = (output[0] if isinstance(output, (list, tuple)) else output).float()
-                for part, axes in zip(logits.split(len(batch)), group, strict=True):
-                    turned = part.flip(axes)
-                    if votes is not None:
-                        votes.add(turned)
-                    total = turned if total is None else total.add_(turned)
-            if votes is not None:
-                votes.compare(importance(self.patch_size))
-        assert total is not None  # the empty mirroring is always there
-        return total.div_(len(self.networks) * len(self.mirrorings))
+    @cached_property
+    def passes(self) -> Passes:
+        """What a batch of tiles goes through."""
+        return Passes(
+            self.networks,
+            self.patch_size,
+            self.mirrorings,
+            self.inputs_at_once,
+            self.evidence,
+            self.certainty,
+            self.regions,
+        )
 
 
 class _Slab:
@@ -260,7 +264,7 @@ class _Slab:
         """(tiles, heads, *patch in 3D) at home, where the sum has room for them."""
         self._bring_home()
         batch = torch.stack([self.image[(slice(None), *place)] for place in places])
-        predictions = self.window.predict(batch.to(self.window.device)).to(self.home)
+        predictions = self.window.passes.predict(batch.to(self.window.device)).to(self.home)
         missing = _stop(places) - self.stop
         if self.total is None:
             plane = (predictions.shape[1], *self.image.shape[2:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from autoseg.system.device import find_device
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autoseg.inference.options import Options
     from autoseg.inference.predict import Predicted, Predictor
     from autoseg.run import Checkpoint
     from autoseg.training.pretraining.masked import Pretrained
@@ -140,6 +142,7 @@ def predict_folder(
     quality: bool = True,
     form: Form | None = None,
     mend: bool = False,
+    choices: Options | None = None,
 ) -> Predicted:
     """Segment every case of a folder with all trained folds of a model, or of several together.
 
@@ -163,6 +166,7 @@ def predict_folder(
         quality: whether it is said how good predictions will be.
         form: of the results of DICOM series; NIfTI if not given.
         mend: whether series with uneven distances between slices are interpolated.
+        choices: engine, folds and what else; None: the usual ones.
 
     Raises:
         DataError: if the folder holds no case that the model takes.
@@ -172,11 +176,12 @@ def predict_folder(
     from autoseg.inference.inputs import inputs_of
     from autoseg.inference.predict import channels_of, predict_cases
 
-    loaded, hashes = loaded_models((model, *more), device, mirroring, step_size, postprocessing)
+    loaded, hashes = loaded_models((model, *more), device, mirroring, step_size, postprocessing, choices)
     ending, form = loaded.dataset_json["file_ending"], form or Form()
     options: dict[str, Any] = {"mirroring": mirroring, "step_size": step_size}
     if not postprocessing:
         options["postprocessing"] = False
+    options |= choices.changes if choices is not None else {}
     maker = {"models": hashes, **options}
     assessor = assessor_of([model, *more], loaded, output) if quality else None
     if is_series(source, ending):
@@ -196,13 +201,34 @@ def predict_folder(
         )
     form.check_plain(source)
     inputs = inputs_of(source, ending, channels_of(loaded))
+    expect(loaded, len(inputs.cases))
     done = predict_cases(loaded, inputs.cases, output, maker=maker, overwrite=overwrite, assessor=assessor)
     if assessor is not None:
         from autoseg.trust.triage import write_triage
 
         files = {path.name.removesuffix(loaded.dataset_json["file_ending"]): path for path in done.files}
         write_triage(assessor, inputs.cases, files, loaded.reader, model.name)
+    if saved := windows_saved(loaded):
+        log.info("%s", saved)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
+
+
+def expect(loaded: Predictor, cases: int) -> None:
+    """Let models know how many cases come: an engine is worth trying where there is much to predict."""
+    for model in getattr(loaded, "models", ()):
+        model.expected_cases = max(1, cases)
+
+
+def windows_saved(loaded: Predictor) -> str:
+    """How many windows had no mirrored copies, in a sentence; empty where all have them."""
+    found = [model.certainty for model in getattr(loaded, "models", ()) if model.certainty is not None]
+    if not found or not found[0].windows:
+        return ""
+    certain = found[0]
+    return (
+        f"{certain.certain} of {certain.windows} windows ({certain.saved:.0%}) were certain and had no "
+        f"mirrored copies."
+    )
 
 
 def model_name(path: Path) -> str:
@@ -239,9 +265,21 @@ def assessor_of(models: Sequence[Path], loaded: Predictor, output: Path) -> Asse
 
 
 def loaded_models(
-    models: Sequence[Path], device: str, mirroring: bool, step_size: float, postprocessing: bool = True
+    models: Sequence[Path],
+    device: str,
+    mirroring: bool,
+    step_size: float,
+    postprocessing: bool = True,
+    options: Options | None = None,
 ) -> tuple[Predictor, list[str]]:
     """A bundle, or an ensemble of all members of all models, and the hashes of what predicts."""
+    from autoseg.inference.zipped import is_stock_zip, unpacked
+
+    if zipped := [path for path in models if is_stock_zip(path)]:
+        with ExitStack() as stack:
+            folders = [stack.enter_context(unpacked(p)) if p in zipped else p for p in models]
+            loaded, hashes = loaded_models(folders, device, mirroring, step_size, postprocessing, options)
+        return loaded, hashes
     bundles = [path for path in models if is_bundle(path)]
     if bundles and len(models) > 1:
         raise UsageError(f"{bundles[0]} is a bundle, which predicts by itself. Give no --model beside it.")
@@ -254,12 +292,13 @@ def loaded_models(
         return bundled, [bundled.hash]
     from autoseg.inference.ensemble import load_ensemble, member_folders
 
-    loaded = load_ensemble(models, find_device(device), mirroring, step_size, postprocessing)
+    ensemble = load_ensemble(models, find_device(device), mirroring, step_size, postprocessing, options)
     members = [member for folder in models for member in member_folders(folder)]
-    hashes = list(map(model_hash, members))
-    if loaded.postprocessing.rules:
+    stages = [model.folders[1] for model in ensemble.models if len(model.folders) > 1]
+    hashes = list(map(model_hash, [*members, *stages]))
+    if ensemble.postprocessing.rules:
         hashes.append(sha256_of([models[0] / POSTPROCESSING]))
-    return loaded, hashes
+    return ensemble, hashes
 
 
 def model_hash(folder: Path) -> str:

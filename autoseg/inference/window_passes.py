@@ -1,0 +1,159 @@
+"""A window's passes through the networks: which mirrored copies have to be made, and in what batches.
+
+Two things need no pass. A window that holds one value in each channel looks like all others with these
+values: it is predicted once, and its mirrored copies are itself. And where `Certainty` is requested, a window
+whose first pass leaves hardly a voxel in doubt has no mirrored copies; that changes results, and is counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from autoseg.architectures import channels_last
+from autoseg.bundle.tiles import batched, importance
+from autoseg.inference.mirrored_copies import MirroredCopies
+from autoseg.trust.evidence import Evidence
+
+Network = Callable[[Tensor], Tensor | Sequence[Tensor]]
+# Windows of one value that are remembered; each takes as much memory as a window's logits.
+_REMEMBERED = 4
+
+
+@dataclass
+class Certainty:
+    """When the first pass of a window is enough, and how often it was.
+
+    Attributes:
+        odds: of the first label to the second, or of a region; below it a voxel is in doubt.
+        share: of a window's voxels, weighted as in the prediction, that may be in doubt.
+        windows: seen.
+        certain: of these, without mirrored copies.
+    """
+
+    odds: float = 9.0
+    share: float = 1e-3
+    windows: int = 0
+    certain: int = 0
+
+    @property
+    def saved(self) -> float:
+        """The share of windows that had no mirrored copies."""
+        return self.certain / self.windows if self.windows else 0.0
+
+    def doubtful(self, logits: Tensor, weights: Tensor, regions: bool) -> Tensor:
+        """Which windows (tiles, heads, *patch) need mirrored copies; counts them."""
+        if regions:
+            margins = logits.abs().amin(1)
+        else:
+            first, second = logits.topk(2, dim=1).values.unbind(1)
+            margins = first - second
+        doubt = ((margins < math.log(self.odds)) * weights).flatten(1).sum(1) / weights.sum()
+        found = doubt > self.share
+        self.windows += len(found)
+        self.certain += int((~found).sum())
+        return found
+
+
+@dataclass
+class Passes:
+    """Networks and the mirrored copies that are averaged.
+
+    Attributes:
+        networks: each from (batch, channels, *patch) to logits; of several outputs the first counts.
+        patch_size: voxels.
+        mirrorings: axes of a batch, the first none.
+        inputs_at_once: network inputs in one pass.
+        evidence: takes in how the mirrored copies agree.
+        certainty: None: every window has its mirrored copies.
+        regions: whether heads are regions, for `certainty`.
+    """
+
+    networks: Sequence[Network]
+    patch_size: tuple[int, ...]
+    mirrorings: tuple[tuple[int, ...], ...]
+    inputs_at_once: int
+    evidence: Evidence | None = None
+    certainty: Certainty | None = None
+    regions: bool = False
+    _blank: dict[tuple[float, ...], Tensor] = field(default_factory=dict)
+
+    def predict(self, batch: Tensor) -> Tensor:
+        """Mean over networks and mirrorings, float32, (tiles, heads, *patch)."""
+        values = [_only_values(tile) for tile in batch]
+        if not any(values):
+            return self._of_structure(batch)
+        seen = torch.tensor([each is None for each in values], device=batch.device)
+        rest = self._of_structure(batch[seen]) if bool(seen.any()) else None
+        parts = iter(rest) if rest is not None else iter(())
+        return torch.stack(
+            [next(parts) if each is None else self._of_one_value(each, batch) for each in values]
+        )
+
+    def _of_one_value(self, values: tuple[float, ...], batch: Tensor) -> Tensor:
+        """Of a window with one value in each channel, (heads, *patch)."""
+        if values not in self._blank:
+            while len(self._blank) >= _REMEMBERED:
+                self._blank.pop(next(iter(self._blank)))
+            tile = torch.tensor(values, dtype=batch.dtype, device=batch.device)
+            tile = tile.view(1, -1, *(1,) * len(self.patch_size)).expand(1, -1, *self.patch_size)
+            total = _summed(self._logits(network, tile) for network in self.networks)
+            copies = _summed(total.flip(axes) for axes in self.mirrorings)
+            self._blank[values] = copies.div_(len(self.networks) * len(self.mirrorings))[0]
+        return self._blank[values]
+
+    def _of_structure(self, batch: Tensor) -> Tensor:
+        if self.certainty is None or len(self.mirrorings) == 1:
+            return self._averaged(batch, self.mirrorings)
+        mean = self._averaged(batch, self.mirrorings[:1])
+        weights = torch.from_numpy(importance(self.patch_size)).to(mean.device)
+        doubtful = self.certainty.doubtful(mean, weights, self.regions)
+        if bool(doubtful.any()):
+            rest = self._averaged(batch[doubtful], self.mirrorings[1:])
+            count = len(self.mirrorings)
+            mean[doubtful] = (mean[doubtful] + rest * (count - 1)) / count
+        return mean
+
+    def _averaged(self, batch: Tensor, mirrorings: Sequence[tuple[int, ...]]) -> Tensor:
+        total: Tensor | None = None
+        for network in self.networks:
+            votes = None
+            if self.evidence is not None and len(mirrorings) == len(self.mirrorings) > 1:
+                votes = MirroredCopies(self.evidence)
+            for group in batched(mirrorings, max(1, self.inputs_at_once // len(batch))):
+                copies = torch.cat([batch.flip(axes) for axes in group])
+                logits = self._logits(network, copies)
+                for part, axes in zip(torch.split(logits, len(batch)), group, strict=True):
+                    turned = part.flip(axes)
+                    if votes is not None:
+                        votes.add(turned)
+                    total = turned if total is None else total.add_(turned)
+            if votes is not None:
+                votes.compare(importance(self.patch_size))
+        assert total is not None  # there is a network, and the empty mirroring
+        return total.div_(len(self.networks) * len(mirrorings))
+
+    def _logits(self, network: Network, copies: Tensor) -> Tensor:
+        if copies.device.type == "cpu":
+            copies = copies.contiguous(memory_format=channels_last(len(self.patch_size)))
+        output = network(copies)
+        return (output if isinstance(output, Tensor) else output[0]).float()
+
+
+def _only_values(tile: Tensor) -> tuple[float, ...] | None:
+    """The value of each channel (channels, *patch), if each has only one."""
+    corner = tile.flatten(1)[:, 0]
+    if not bool((tile == corner.view(-1, *(1,) * (tile.ndim - 1))).all()):
+        return None
+    return tuple(corner.tolist())
+
+
+def _summed(parts: Iterator[Tensor]) -> Tensor:
+    total = next(parts).clone()
+    for part in parts:
+        total += part
+    return total

@@ -1,0 +1,235 @@
+"""Models of stock nnU-Net, predicted by stock nnU-Net and by `autoseg predict`: the same labels.
+
+    python benchmarks/bench_stock_models.py
+
+Five model folders are made by stock planning, preprocessing and a few steps of stock training on generated
+data: the plain U-Net in 3D with two folds, a residual encoder (ResEnc M) in 2D, regions, an ignore label, and
+a cascade of low and full resolution. New cases are predicted by ``nnUNetv2_predict_from_modelfolder`` and by
+autoseg in float32, each in processes of their own. Stock adds its windows up in half precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from _machine import machine, write_results
+from _stock_models import PREDICT, Edit, StockHome
+from bench_bundle import IN_FLOAT32, equal
+from bench_bundle import run as run_measured
+
+from autoseg.data.synthetic import make_demo
+from autoseg.system.files import read_json, write_json
+
+Row = dict[str, Any]
+CASES, NEW = 8, 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One of the models.
+
+    Attributes:
+        name: what it shows.
+        number: of its data set.
+        configuration: that is predicted.
+        planner: nnU-Net's planner class.
+        folds: trained.
+        labels: of dataset.json; None: background, head and body.
+        regions: the order of regions, where the labels are regions.
+        edit: a change of the plans.
+    """
+
+    name: str
+    number: int
+    configuration: str
+    planner: str = "ExperimentPlanner"
+    folds: tuple[int, ...] = (0,)
+    labels: dict[str, Any] | None = None
+    regions: tuple[int, ...] = ()
+    edit: Edit | None = None
+
+
+def with_cascade(document: dict[str, Any]) -> None:
+    """Add a low resolution and a second stage, which nnU-Net plans for larger images alone."""
+    full = document["configurations"]["3d_fullres"]
+    low = {**full, "spacing": [step * 1.5 for step in full["spacing"]]}
+    low |= {"data_identifier": "nnUNetPlans_3d_lowres", "next_stage": "3d_cascade_fullres"}
+    document["configurations"]["3d_lowres"] = low
+    document["configurations"]["3d_cascade_fullres"] = {
+        "inherits_from": "3d_fullres",
+        "previous_stage": "3d_lowres",
+    }
+
+
+RECIPES = (
+    Recipe("plain U-Net, 3D, two folds", 911, "3d_fullres", folds=(0, 1)),
+    Recipe("ResEnc M, 2D", 912, "2d", planner="nnUNetPlannerResEncM"),
+    Recipe(
+        "regions",
+        913,
+        "3d_fullres",
+        labels={"background": 0, "whole": [1, 2], "body": [2]},
+        regions=(1, 2),
+    ),
+    Recipe("ignore label", 914, "2d", labels={"background": 0, "head": 1, "body": 2, "ignore": 3}),
+    Recipe("cascade", 915, "3d_cascade_fullres", edit=with_cascade),
+)
+
+
+def data_set(recipe: Recipe, folder: Path) -> tuple[Path, Path]:
+    """A small generated data set, and a folder of new cases."""
+    made, _ = make_demo(folder / f"demo_{recipe.number}", seed=recipe.number, cases=(CASES + NEW, 2))
+    about = read_json(made / "dataset.json")
+    raw = folder / "data" / f"Dataset{recipe.number}_Small"
+    images = folder / "images" / raw.name
+    for place in (raw / "imagesTr", raw / "labelsTr", images):
+        place.mkdir(parents=True)
+    names = sorted(path.name.removesuffix(".nii.gz") for path in (made / "labelsTr").iterdir())
+    for name in names[:CASES]:
+        (raw / "imagesTr" / f"{name}_0000.nii.gz").symlink_to(made / "imagesTr" / f"{name}_0000.nii.gz")
+        label = sitk.ReadImage(str(made / "labelsTr" / f"{name}.nii.gz"))
+        array = sitk.GetArrayFromImage(label)
+        if recipe.labels and "ignore" in recipe.labels:
+            array[::4] = recipe.labels["ignore"]
+        new = sitk.GetImageFromArray(array)
+        new.CopyInformation(label)
+        sitk.WriteImage(new, str(raw / "labelsTr" / f"{name}.nii.gz"))
+    for name in names[CASES:]:
+        (images / f"{name}_0000.nii.gz").symlink_to(made / "imagesTr" / f"{name}_0000.nii.gz")
+    document = {
+        "channel_names": about["channel_names"],
+        "labels": recipe.labels or about["labels"],
+        "numTraining": CASES,
+        "file_ending": ".nii.gz",
+    }
+    if recipe.regions:
+        document["regions_class_order"] = list(recipe.regions)
+    write_json(raw / "dataset.json", document)
+    return raw, images
+
+
+def trained(recipe: Recipe, raw: Path, home: StockHome, steps: int) -> Path:
+    """The model's folder, made by stock nnU-Net."""
+
+    def edit(document: dict[str, Any]) -> None:
+        for configuration in document["configurations"].values():
+            configuration["batch_size"] = 2
+        if recipe.edit is not None:
+            recipe.edit(document)
+
+    plans = home.plan(raw, recipe.planner, edit)
+    if recipe.configuration == "3d_cascade_fullres":
+        home.preprocess(raw.name, plans, "3d_lowres")
+        home.train(raw.name, plans, "3d_lowres", steps, validate=True)
+    data = "3d_fullres" if recipe.configuration == "3d_cascade_fullres" else recipe.configuration
+    home.preprocess(raw.name, plans, data)
+    if recipe.configuration == "3d_cascade_fullres":
+        predict_first_stage(raw, home, plans)
+    for fold in recipe.folds:
+        model = home.train(raw.name, plans, recipe.configuration, steps, fold)
+    return model
+
+
+def predict_first_stage(raw: Path, home: StockHome, plans: str) -> None:
+    """The first stage's segmentations of the cases that its fold learnt from, which the second trains on.
+
+    nnU-Net takes those of all five folds, each of the cases that it held out; here one fold is trained.
+    """
+    stock = home.folder / "results" / raw.name / f"nnUNetTrainer__{plans}__3d_lowres"
+    target = stock / "predicted_next_stage" / "3d_cascade_fullres"
+    there = {path.stem for path in target.glob("*")}
+    for path in (home.folder / "preprocessed" / raw.name / f"{plans}_3d_fullres").glob("*_seg.b2nd"):
+        name = path.name.removesuffix("_seg.b2nd")
+        if name not in there:
+            (target / f"{name}.b2nd").symlink_to(path)
+
+
+def predicted(recipe: Recipe, model: Path, images: Path, home: StockHome) -> Row:
+    """What both make of the new cases."""
+    out = home.folder / "out" / str(recipe.number)
+    options: list[object] = ["-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar"]
+    base = [sys.executable, "-c", PREDICT, "-i", images]
+    if recipe.configuration == "3d_cascade_fullres":
+        first = model.with_name(model.name.replace("3d_cascade_fullres", "3d_lowres"))
+        home.run([*base, "-o", out / "first", "-m", first, "-f", 0, *options])
+        for path in (out / "first").glob("*.json"):
+            path.unlink()
+        options += ["-prev_stage_predictions", out / "first"]
+    home.run([*base, "-o", out / "stock", "-m", model, "-f", *recipe.folds, *options])
+    run_measured([sys.executable, "-c", IN_FLOAT32, model, images, out / "ours"])
+    for path in (out / "ours").glob("*.json"):
+        path.unlink()
+    same, foreground = equal(out / "ours", out / "stock")
+    labels = [
+        int(value)
+        for value in np.unique(
+            [sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (out / "ours").glob("*.nii.gz")]
+        )
+    ]
+    return {
+        "model": recipe.name,
+        "folder": model.name,
+        "equal": same,
+        "foreground": foreground,
+        "labels": labels,
+    }
+
+
+def rows(steps: int, work: Path) -> Iterator[Row]:
+    """One model after the other."""
+    home = StockHome(work / "stock")
+    for recipe in RECIPES:
+        raw, images = data_set(recipe, work)
+        yield predicted(recipe, trained(recipe, raw, home, steps), images, home)
+
+
+def text(found: Sequence[Row], steps: int) -> str:
+    """What was found, as Markdown."""
+    lines = [
+        "# Models of stock nnU-Net",
+        "",
+        f"Made by stock nnU-Net ({steps} training steps on {CASES} generated cases), predicted by it and by",
+        f"`autoseg predict`, {NEW} new cases each, mirroring on, float32.",
+        "",
+        "| model | folder | labels equal | foreground | labels predicted |",
+        "|---|---|---|---|---|",
+    ]
+    for row in found:
+        cells = [
+            row["model"],
+            f"`{row['folder']}`",
+            f"{100 * row['equal']:.4f} %",
+            f"{100 * row['foreground']:.1f} %",
+            ", ".join(map(str, row["labels"])),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Make the models, predict, and write the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--work", type=Path, help="folder to work in; a temporary one by default")
+    given = parser.parse_args()
+    where = machine(packages=("torch", "nnunetv2"))
+    with tempfile.TemporaryDirectory() as temporary:
+        found = []
+        for row in rows(given.steps, given.work or Path(temporary)):
+            print(row, flush=True)
+            found.append(row)
+            write_results("stock_models", where, found, text(found, given.steps))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Engines give what torch gives, and are tried only where there is much to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from model_folders import ABOUT, REGIONS, model_folder, write_volume
+
+from autoseg.bundle.images import read_case
+from autoseg.errors import MissingDependency, UsageError
+from autoseg.inference import engines, load_model
+from autoseg.inference.engines import OpenVino, check_engine, choose
+
+SHAPES = {"3d_fullres": (16, 20, 20), "2d": (8, 14, 14)}
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "configuration", "about"),
+    [("nnunet", "3d_fullres", ABOUT), ("brainunet", "2d", REGIONS)],
+)
+def test_openvino_segments_as_torch_does(
+    tmp_path: Path, trainer: str, configuration: str, about: Mapping[str, Any]
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is an extra")
+    folder = model_folder(tmp_path, trainer, configuration, about, axes=None)
+    raw = read_case(
+        [write_volume(tmp_path / "images" / "a_0000.nii.gz", SHAPES[configuration])], "SimpleITKIO"
+    )
+    torches, other = load_model(folder, device="cpu"), load_model(folder, device="cpu")
+    other.engine = "openvino"
+    expected = torches.segment_image(raw)
+    assert len(np.unique(expected)) > 1
+    assert np.mean(other.segment_image(raw) == expected) >= 0.999
+    assert [type(each) for each in other._computed_by((1, 1, 1, 1))] == [OpenVino]
+    # The model's own networks are as they were.
+    assert np.array_equal(torches.segment_image(raw), expected)
+
+
+def test_few_passes_are_not_worth_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(*_: object) -> None:
+        raise AssertionError("an engine was tried")
+
+    monkeypatch.setattr(engines, "OpenVino", tried)
+    networks = [torch.nn.Conv2d(1, 2, 3, padding=1)]
+    assert choose(networks, 1, (8, 8), engines.FEWEST_PASSES - 1, None) is networks
+    assert choose(networks, 1, (8, 8), 10**9, None, "torch") is networks
+
+
+def test_what_cannot_be_converted_or_differs_stays_with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = [torch.nn.Conv2d(1, 2, 3, padding=1)]
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("no such operator")
+
+    def other(*_: object) -> Any:
+        return lambda batch: torch.ones(len(batch), 2, *batch.shape[2:])
+
+    for stand_in in (failing, other):
+        monkeypatch.setattr(engines, "OpenVino", stand_in)
+        assert choose(networks, 1, (8, 8), 1, None, "openvino") is networks
+
+
+def test_an_engine_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="auto, torch, openvino"):
+        check_engine("tensorrt")
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match="openvino"):
+        check_engine("openvino")
+    check_engine("auto")
