@@ -94,3 +94,30 @@ def test_the_windows_of_many_cases_are_taken_off_the_training(
     assert inputs["train_seconds"] + inputs["prediction_seconds"] == pytest.approx(0.95 * seconds, abs=0.2)
     assert inputs["train_seconds"] < 0.75 * seconds
     assert inputs["predicted_steps"] == int(inputs["train_seconds"] / inputs["predicted_step_s"])
+
+
+@pytest.mark.parametrize(
+    ("machine", "shape", "steps"),
+    [
+        ("fast_bf16", (2, 16, 1.0, 1.0), 2982),
+        ("slow", (2, 8, 1.0, 1.0), 1621),
+        ("laptop", (2, 16, 1.0, 1.0), 3295),
+        ("gpu", (2, 32, 1.0, 1.0), 90351),
+    ],
+)
+def test_each_machine_has_its_own_shape(
+    hearts: tuple[Dataset, Fingerprint],
+    machine: str,
+    shape: tuple[int, int, float, float],
+    steps: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 2D slices in 18 minutes, on machines that need not be there; what was beaten is named."""
+    monkeypatch.setenv(VARIABLE, str(file_of(machine)))
+    device = torch.device("cuda" if machine == "gpu" else "cpu")
+    plan = tailor(Variant(*hearts, Choice("nnunet"), Request(device, run_s=1080.0, configuration="2d")))
+    decided = next(each for each in plan.decisions if each.name == "budget")
+    assert (*decided.value.values(), decided.inputs["predicted_steps"]) == (*shape, steps)
+    alternatives = decided.inputs["alternatives"]
+    assert alternatives and all(each["costs"]["steps"] >= 0 and each["reason"] for each in alternatives)
+    assert decided.inputs["measured_step_s"] == {}, "nothing is measured where a machine is given"
