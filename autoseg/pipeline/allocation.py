@@ -59,6 +59,8 @@ def kept_choice(
 
 def _file_of(prepared: Prepared, settings: Settings, folds: Sequence[Fold], workspace: Workspace) -> Path:
     """Where a choice lies: one file for each request."""
+    from autoseg.tailoring.machine.kept import given_key
+
     about = {
         **{
             key: value
@@ -68,6 +70,7 @@ def _file_of(prepared: Prepared, settings: Settings, folds: Sequence[Fold], work
         "groups": str(settings.groups),
         "folds": [fold.index for fold in folds],
         "fingerprint": prepared.fingerprint.hash,
+        "machine": given_key(),
     }
     return workspace.preprocessed_of(prepared.dataset.name) / f"auto_{digest(about)[:8]}.json"
 

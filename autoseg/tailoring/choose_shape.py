@@ -7,8 +7,6 @@ import functools
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from autoseg.errors import PlanError
 from autoseg.planner.budget import (
     AS_GOOD,
@@ -80,11 +78,13 @@ class ShapeChoice:
         fitting: makes configurations of shapes.
         run_s: seconds of a run, prediction included.
         pace: how long steps take.
+        precision: what the machine computes in.
     """
 
     fitting: Fitting
     run_s: float
     pace: Pace
+    precision: str
     _windows: dict[tuple[float, tuple[int, ...]], float] = field(default_factory=dict)
     _measured: dict[str, float] = field(default_factory=dict)
 
@@ -191,14 +191,13 @@ class ShapeChoice:
 
     def _decision(self, shape: Shape, found: Expected, enough_s: float) -> Decision:
         fitting, pace = self.fitting, self.pace
-        dtype = _precision(fitting.variant.request.device)
         inputs: dict[str, Any] = {
             "train_seconds": round(found.train_s, 1),
             "prediction_seconds": round(found.predicting.seconds, 1),
             "windows": round(found.predicting.windows),
             "mirrored_copies": found.predicting.copies,
             "measured_step_s": dict(self._measured),
-            "precision": dtype,
+            "precision": self.precision,
             "machine_share": round(pace.share, 3),
             "correction": round(pace.correction, 3),
             "computed_step_s": round(self._computed(shape), 5),
@@ -285,12 +284,6 @@ def _verdict(more: float) -> str:
     return "expected to be as good, and further from the published system"
 
 
-def _precision(device: torch.device) -> str:
-    from autoseg.system.device import autocast_dtype
-
-    return str(autocast_dtype(device) or torch.float32).removeprefix("torch.")
-
-
 def fit(fitting: Fitting, run_s: float) -> tuple[Shape, list[Decision]]:
     """Choose the shape of a training for the time that there is.
 
@@ -308,4 +301,4 @@ def fit(fitting: Fitting, run_s: float) -> tuple[Shape, list[Decision]]:
         share_now(machine),
         around_network(fitting),
     )
-    return ShapeChoice(fitting, run_s, pace).decide()
+    return ShapeChoice(fitting, run_s, pace, machine.precision).decide()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.planner.plan import Decision
 from autoseg.system.files import digest
+from autoseg.tailoring.machine.kept import given_key
 from autoseg.tailoring.spec_text import write_spec
 from autoseg.tailoring.trainer_spec import START, Choice, Start
 
@@ -56,6 +57,7 @@ class Request:
 
 def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str:
     """The name of the plan that is made for a request: the same request, the same name."""
+    machine = given_key()
     own = {key: value for key, value in choice.options.items() if key not in START}
     key = digest(
         {
@@ -71,6 +73,7 @@ def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str
             **({} if request.steps is None else {"steps": request.steps}),
             **({"small": True} if request.small else {}),
             **({} if request.dimension is None else {"dimension": request.dimension.value}),
+            **({} if request.run_s is None or machine is None else {"machine": machine}),
         }
     )
     member = "" if request.axis is None else f"_axis{request.axis}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from bare_trainers import fingerprint_of
 from given_machines import file_of
 from typer.testing import CliRunner
 
@@ -17,6 +18,8 @@ from autoseg.system.machine_model import VARIABLE, MachineModel
 from autoseg.tailoring.machine import kept
 from autoseg.tailoring.machine.layers import LAYERS, block_seconds
 from autoseg.tailoring.machine.measure import measured_share
+from autoseg.tailoring.request import Request, plan_name
+from autoseg.tailoring.trainer_spec import Choice
 
 CPU = torch.device("cpu")
 
@@ -71,6 +74,21 @@ def test_a_given_machine_is_taken_as_it_is(
     monkeypatch.setenv(VARIABLE, str(file_of("gpu")))
     with pytest.raises(UsageError, match="describes a cuda, and training is on cpu"):
         kept.machine_model(CPU, path)
+
+
+def test_plans_for_a_given_machine_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    fingerprint = fingerprint_of((40, 64, 64))
+
+    def named(run_s: float | None) -> str:
+        return plan_name(Choice("nnunet"), Request(CPU, run_s=run_s), fingerprint)
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    here, whole = named(60.0), named(None)
+    monkeypatch.setenv(VARIABLE, str(file_of("slow")))
+    slow = named(60.0)
+    monkeypatch.setenv(VARIABLE, str(file_of("laptop")))
+    assert len({here, slow, named(60.0)}) == 3
+    assert named(None) == whole, "without a budget no machine decides"
 
 
 @pytest.mark.parametrize("layer", LAYERS)

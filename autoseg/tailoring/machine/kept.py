@@ -14,7 +14,7 @@ import torch
 from autoseg import __version__
 from autoseg.errors import AutosegError, UsageError
 from autoseg.system.device import autocast_dtype, find_device, model_name
-from autoseg.system.files import read_json, write_json
+from autoseg.system.files import digest, read_json, write_json
 from autoseg.system.machine_model import VARIABLE, MachineModel
 from autoseg.tailoring.machine.measure import measure, measured_share
 from autoseg.tailoring.memory.calibration import cache_file
@@ -31,6 +31,16 @@ def given_file() -> Path | None:
     """The file that the environment names in place of a measurement; None: there is none."""
     named = os.environ.get(VARIABLE)
     return Path(named) if named else None
+
+
+def given_key() -> str | None:
+    """What tells plans for a given machine from others; None: plans are for the one at hand.
+
+    Raises:
+        UsageError: if the given file cannot be read.
+    """
+    given = given_file()
+    return None if given is None else digest(MachineModel.load(given).to_json())[:8]
 
 
 def machine_model(device: torch.device, path: Path | None = None) -> MachineModel:
