@@ -12,6 +12,8 @@ from typing import Any
 import _edge_bases as bases
 from _edges import Attempt, Edge
 
+from autoseg.names import script_problem
+
 ONE = ["--workers", "1", "--quiet"]
 # JSON texts that stand in the place of a value.
 TEXTS = {
@@ -205,7 +207,8 @@ def names(rng: random.Random) -> Iterator[Edge]:
     for name in FOLDERS:
         for command in ("fingerprint", "preprocess"):
             yield Edge("names", f"folder {name[:30]!r} {command}", commanded(_named(name), command))
-        yield Edge("names", f"folder {name[:30]!r} benchmark", _in_suite(name))
+        sound: Any = "either" if script_problem(name) or not name.startswith("Dataset001") else "result"
+        yield Edge("names", f"folder {name[:30]!r} benchmark", _in_suite(name), sound)
         yield Edge("names", f"import as {name[:30]!r}", _imported(name))
     for name in (
         "../x",

@@ -107,8 +107,8 @@ class _Builder:
         for wanted in dict.fromkeys(preference(cell) for cell in runs):
             needs = tuple(job.id for cell, job in fits.items() if preference(cell) == wanted)
             name = f"preprocess-{runs[0].dataset}-{wanted}-{digest(needs)[:8]}"
-            ready[wanted] = name
             job = self.job("preprocess", runs[0].dataset, name, needs)
+            ready[wanted] = job.id  # a blank of the data set's name is none of a job's
             yield replace(job, cell=replace(runs[0].variant, trainer=""))
         before: dict[MatrixCell, tuple[str, ...]] = {
             cell: (fits[cell.variant].id, ready[preference(cell)]) for cell in runs
