@@ -48,7 +48,9 @@ class _Architecture(BaseModel):
                 raise ValueError(f"{key} is {shown(str(value[key]))}; expected whole numbers from 1 on")
         for number in _numbers(value):
             if not abs(number) <= LARGEST_OF_NETWORK:
-                raise ValueError(f"a network's numbers are at most {LARGEST_OF_NETWORK}, not {number:g}")
+                raise ValueError(
+                    f"a network's numbers are at most {LARGEST_OF_NETWORK}, not {shown(str(number))}"
+                )
         return value
 
 
