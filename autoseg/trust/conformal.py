@@ -7,7 +7,7 @@ has, and no group helps to fit the regression that it is measured by. For exchan
 level 1 - alpha then holds for at least 1 - 2 alpha of new cases, and in practice for about 1 - alpha.
 
 Packages for conformal regression (mapie, crepes) calibrate by case, and what they fit is a Python object;
-here groups count, and what is fitted has to be read without scikit-learn.
+here groups count, and what is fitted is a table of numbers.
 """
 
 from __future__ import annotations

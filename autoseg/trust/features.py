@@ -65,7 +65,7 @@ class Facts:
         """The features by name; one that does not apply is missing.
 
         Args:
-            known: of the training references' shapes.
+            known: spreads of the shapes of usual predictions.
         """
         found: dict[str, float] = {}
         for name in ("expected_dice", "agreement"):

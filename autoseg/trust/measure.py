@@ -61,12 +61,10 @@ def cross_fitted(held_out: Sequence[HeldOut], structures: Sequence[str]) -> list
         cases = [each.structures[name] for each in held_out]
         for part in sorted(set(parts)):
             rest = [case for case, other in zip(cases, parts, strict=True) if other != part]
-            # The references are those of the case's own fold, which is what `known` is.
             model = fit_structure(rest, ())
             for index, other in enumerate(parts):
                 if other == part:
-                    case = cases[index]
-                    found[index][name] = model.estimate_features(case.features, case.facts.shape.size)
+                    found[index][name] = model.estimate(cases[index].facts)
     return list(found)
 
 

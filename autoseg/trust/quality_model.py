@@ -138,8 +138,10 @@ class QualityModel:
             quantities = each.shape.quantities(each.flat)
             if not quantities and self.structures[structure].always:
                 reasons.append(f"{structure} was not found; every training case has it")
+            # Far from the references, and far from what this model usually makes of such cases.
+            odd = distances(quantities, self.structures[structure].usual)
             for name, distance in distances(quantities, known).items():
-                if abs(distance) > self.shape_limit:
+                if abs(distance) > self.shape_limit and abs(odd.get(name, 0.0)) > LEAST_LIMIT:
                     reasons.append(far_shape(structure, name, quantities[name], known[name], self.unit))
         return reasons
 

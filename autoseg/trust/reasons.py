@@ -66,7 +66,7 @@ def _range(spread: Spread, words: Callable[[float], str]) -> str:
 
 def undecided(name: str, estimate: Estimate, model: StructureModel, facts: Facts) -> str:
     """What is expected of a doubtful structure, and what speaks most against it."""
-    features = facts.features(model.known)
+    features = facts.features(model.usual)
     weights = [sum(line.weights[i] for line in model.lines) for i in range(len(model.names))]
     against = {
         feature: weight * (features[feature] - neutral)

@@ -1,4 +1,4 @@
-"""The regression of Dice on the features as a table of numbers: scikit-learn fits it, numpy applies it."""
+"""The regression of Dice on the features as a table of numbers: scipy fits it, numpy applies it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from autoseg.trust.features import Floats
 
-# Of scikit-learn's ridge, on standardised features: 20 cases and 8 features are enough for nothing sharper.
+# Of the ridge, on standardised features: 20 cases and 8 features are enough for nothing sharper.
 RIDGE = 1.0
 
 
@@ -38,18 +38,21 @@ def fit_line(features: Floats, targets: Floats, weights: Floats) -> Line:
         targets: one for each case.
         weights: how much each case counts.
     """
-    from sklearn.linear_model import Ridge
+    from scipy.optimize import nnls
 
     middle = np.average(features, axis=0, weights=weights)
     scale = np.sqrt(np.average((features - middle) ** 2, axis=0, weights=weights))
     usable = scale > 1e-9
-    if not usable.any() or len(targets) < 3:
-        return Line(float(np.average(targets, weights=weights)), (0.0,) * features.shape[1])
-    standard = (features[:, usable] - middle[usable]) / scale[usable]
-    ridge = Ridge(alpha=RIDGE, positive=True).fit(standard, targets, sample_weight=weights)
+    mean = float(np.average(targets, weights=weights))
     found = np.zeros(features.shape[1])
-    found[usable] = ridge.coef_ / scale[usable]
-    return Line(float(ridge.intercept_ - found @ middle), tuple(float(value) for value in found))
+    if usable.any() and len(targets) > 2:
+        standard = (features[:, usable] - middle[usable]) / scale[usable]
+        # Ridge as least squares: one more row for each weight, which wants it to be 0.
+        root, penalty = np.sqrt(weights), np.sqrt(RIDGE) * np.eye(standard.shape[1])
+        rows = np.concatenate([standard * root[:, None], penalty])
+        wanted = np.concatenate([(targets - mean) * root, np.zeros(len(penalty))])
+        found[usable] = nnls(rows, wanted)[0] / scale[usable]
+    return Line(float(mean - found @ middle), tuple(float(value) for value in found))
 
 
 def group_parts(groups: Sequence[str], number: int) -> list[int]:

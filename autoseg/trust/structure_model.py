@@ -35,7 +35,6 @@ class CalibrationCase:
         facts: of the prediction.
         dice: against the reference; 1 where both are empty.
         reference_size: of the reference, in the unit of sizes.
-        known: spreads of the shapes of the references that the model was trained on.
     """
 
     case: str
@@ -43,12 +42,6 @@ class CalibrationCase:
     facts: Facts
     dice: float
     reference_size: float
-    known: Mapping[str, Spread]
-
-    @property
-    def features(self) -> dict[str, float]:
-        """See `Facts.features`."""
-        return self.facts.features(self.known)
 
 
 @dataclass(frozen=True)
@@ -84,6 +77,8 @@ class StructureModel:
         size_misses: of each calibration case, the logarithm of reference's over segmentation's size, divided
             by 1 less the expected Dice; NaN where one of the two is empty.
         threshold: the tenth percentile of the calibration cases' Dice.
+        usual: spreads of the calibration cases' predicted shapes, which the features are compared with: what
+            a model makes is smoother or rougher than what people draw.
         known: spreads of all training references' shapes.
         always: whether every training reference has the structure.
         empty: how many calibration cases have an empty segmentation, and the sum of their Dice,
@@ -98,6 +93,7 @@ class StructureModel:
     weights: tuple[float, ...]
     size_misses: tuple[float | None, ...]
     threshold: float
+    usual: Mapping[str, Spread]
     known: Mapping[str, Spread]
     always: bool
     empty: tuple[int, float] = (0, 0.0)
@@ -109,10 +105,7 @@ class StructureModel:
 
     def estimate(self, facts: Facts) -> Estimate:
         """What is expected of a case that no model has seen."""
-        return self.estimate_features(facts.features(self.known), facts.shape.size)
-
-    def estimate_features(self, features: Mapping[str, float], size: float) -> Estimate:
-        """The same from features."""
+        features, size = facts.features(self.usual), facts.shape.size
         if not size:
             return self._of_empty(features)
         row = matrix([features], self.names, self.neutral)
@@ -164,6 +157,7 @@ class StructureModel:
             "weights": list(self.weights),
             "size_misses": list(self.size_misses),
             "threshold": self.threshold,
+            "usual": {name: spread.to_json() for name, spread in self.usual.items()},
             "references": {name: spread.to_json() for name, spread in self.known.items()},
             "always": self.always,
             "empty": list(self.empty),
@@ -188,8 +182,8 @@ class StructureModel:
             raise ValueError(f"{len(names)} features, {len(lines)} lines for parts {sorted(set(part))}")
         return cls(
             names, neutral, lines, part, misses, weights, sizes, float(content["threshold"]),
-            spreads_from_json(content["references"]), bool(content["always"]),
-            (int(content["empty"][0]), float(content["empty"][1])),
+            spreads_from_json(content["usual"]), spreads_from_json(content["references"]),
+            bool(content["always"]), (int(content["empty"][0]), float(content["empty"][1])),
         )  # fmt: skip
 
 
@@ -205,7 +199,8 @@ def fit_structure(
     """
     empty = [each.dice for each in cases if not each.facts.shape.size]
     cases = [each for each in cases if each.facts.shape.size] or cases
-    rows = [each.features for each in cases]
+    usual = spreads([each.facts.shape.quantities(each.facts.flat) for each in cases])
+    rows = [each.facts.features(usual) for each in cases]
     names = tuple(name for name in NAMES if any(name in row for row in rows))
     neutral = tuple(float(np.median([row[name] for row in rows if name in row])) for name in names)
     features, groups = matrix(rows, names, neutral), [each.group for each in cases]
@@ -226,6 +221,7 @@ def fit_structure(
         weights=tuple(float(weight) for weight in weights),
         size_misses=tuple(_size_miss(each, expit(value)) for each, value in zip(cases, said, strict=True)),
         threshold=float(np.quantile([each.dice for each in cases], FAILURES)),
+        usual=usual,
         known=spreads([shape.quantities(flat) for shape, flat in references]),
         always=all(shape.size > 0 for shape, _ in references),
         empty=(len(empty), float(sum(empty))),

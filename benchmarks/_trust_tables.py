@@ -1,0 +1,117 @@
+"""The text of results/trust.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def text_of(found: Mapping[str, Any]) -> str:
+    """Markdown with all tables."""
+    lines = [
+        "# Which prediction to distrust",
+        "",
+        "Every held-out case is judged by what the networks of its own fold say, which had not seen it.",
+        "Nothing that is measured on a case has been fitted with its group. The documentation explains it",
+        'on the page "Which prediction to distrust".',
+    ]
+    for name, each in found["sets"].items():
+        lines += ["", f"## {name}", ""]
+        lines.append(f"{each['cases']} cases in {each['groups']} groups, held-out Dice {each['dice']:.3f}.")
+        for part in (_coverage, _order, _shifts, _labels):
+            lines += ["", *part(each)]
+    return "\n".join([*lines, "", *_without_features(found["without_features"])])
+
+
+def _coverage(each: Mapping[str, Any]) -> Iterator[str]:
+    yield "### Intervals at 90 %"
+    yield ""
+    yield "Half of the groups calibrate, the others are new; mean and SD over 100 random divisions."
+    yield ""
+    yield "| structure | Dice in its interval | width | size in its interval | error of expected Dice |"
+    yield "|---|---|---|---|---|"
+    for name, row in each["coverage"].items():
+        cells = " | ".join(
+            f"{row[key][0]:.3f} ± {row[key][1]:.3f}" for key in ("dice", "width", "size", "error")
+        )
+        yield f"| {name} | {cells} |"
+
+
+def _order(each: Mapping[str, Any]) -> Iterator[str]:
+    order = each["order"]
+    yield "### Order of cases"
+    yield ""
+    yield "Area under the risk-coverage curve, less is better; AUROC for Dice below its tenth percentile."
+    yield ""
+    yield "| confidence | AURC | AUROC of failures |"
+    yield "|---|---|---|"
+    for name, value in order["aurc"].items():
+        yield f"| {name} | {value:.4f} | {order['auroc_of_failures'][name]:.3f} |"
+    difference, (low, high) = order["difference"], order["difference"]["interval"]
+    yield ""
+    yield (
+        f"Expected Dice less entropy, paired, bootstrap over groups: {difference['mean']:+.4f} "
+        f"({low:+.4f} to {high:+.4f}), p = {difference['p']:.4f}."
+    )
+
+
+def _shifts(each: Mapping[str, Any]) -> Iterator[str]:
+    yield "### Shifts"
+    yield ""
+    yield (
+        f"Made from held-out cases and never calibrated on. A failure has a mean Dice below "
+        f"{each['shifts']['threshold']:.3f}, the tenth percentile of the clean cases. Flagged: `review` or "
+        f"`unlike the training data`."
+    )
+    yield ""
+    yield (
+        "| shift | cases | Dice | expected | failures flagged | others flagged | unlike | "
+        "90 % intervals hold | of those not flagged |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name, row in each["shifts"]["shifts"].items():
+        rest = (
+            "-"
+            if row["coverage_unflagged"] is None
+            else f"{row['coverage_unflagged']:.2f} of {row['unflagged']}"
+        )
+        yield (
+            f"| {name} | {row['cases']} | {row['dice']:.3f} | {row['expected']:.3f} | "
+            f"{row['flagged_failures']} of {row['failures']} | {row['flagged_others']} of {row['others']} | "
+            f"{row['unlike']} | {row['coverage']:.2f} | {rest} |"
+        )
+
+
+def _labels(each: Mapping[str, Any]) -> Iterator[str]:
+    yield "### Planted label errors"
+    yield ""
+    yield "In 10 % of the cases, five seeds, mean ± SD; precision among as many cases as were planted."
+    yield "The networks had learnt from the unspoilt labels; the fit of expected Dice saw the spoilt ones."
+    yield ""
+    rivals = list(next(iter(each["labels"].values())))
+    heads = [f"{rival}: {measure}" for rival in rivals for measure in ("AUROC", "precision")]
+    yield f"| error | {' | '.join(heads)} |"
+    yield f"|---|{'---|' * len(heads)}"
+    for kind, row in each["labels"].items():
+        cells = [
+            f"{row[rival][measure][0]:.3f} ± {row[rival][measure][1]:.3f}"
+            for rival in rivals
+            for measure in ("auroc", "precision")
+        ]
+        yield f"| {kind} | {' | '.join(cells)} |"
+
+
+def _without_features(rows: list[Mapping[str, Any]]) -> Iterator[str]:
+    yield "## The statistics alone"
+    yield ""
+    yield "Published scores of nnU-Net (`msd_reference`), no features: intervals from nothing but the Dice of"
+    yield "other cases. Half of the cases calibrate, 100 random divisions."
+    yield ""
+    yield "| task | trainer | label | cases | Dice in its interval | width |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        mean, deviation = row["coverage"]
+        yield (
+            f"| {row['task']} | {row['trainer']} | {row['label']} | {row['cases']} | "
+            f"{mean:.3f} ± {deviation:.3f} | {row['width']:.3f} |"
+        )
