@@ -3,8 +3,8 @@
     python benchmarks/bench_trust.py --data DATA --workspace WORKSPACE
 
 needs all five folds of one model each of Dataset004_Hippocampus and Dataset018_FetalHead in the workspace,
-with evidence (`autoseg plan-and-train`, or `autoseg quality`). Held-out cases are predicted again once, under shifts
-too, and stored in the workspace's folder ``trust_cache``.
+with evidence (`autoseg plan-and-train`, or `autoseg quality`). Held-out cases are predicted again once, under
+shifts too, and stored in the workspace's folder ``trust_cache``.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from autoseg.leaderboard.quantities import HEADLINE, SHOWN, Quantity, columns, q
 from autoseg.leaderboard.ranking.ranking import RankedSet
 from autoseg.leaderboard.ranking.rows import Row
 from autoseg.leaderboard.statistics import Difference, Interval
+from autoseg.leaderboard.trust_of_rows import Trust, sentence, trust_of
 
 _MANY_DOTS = 4000
 _MANY_ROWS = 12
@@ -142,6 +143,29 @@ class View:
     def learning(self) -> Learning | None:
         """Quality against the number of training cases, where rows differ in that."""
         return learning_curves(self.item, self.numbers)
+
+    @cached_property
+    def trusted(self) -> tuple[tuple[Line, Trust], ...]:
+        """The trainers whose expected quality was measured; in the view of the mean Dice alone."""
+        if self.quantity.name != "dice" or self.structure is not None:
+            return ()
+        found = ((line, trust_of(line.row.entry)) for line in self.lines)
+        return tuple((line, trust) for line, trust in found if trust is not None)
+
+    @property
+    def highest_risk(self) -> float:
+        """The top of the risk-coverage curves."""
+        return max((risk for _, trust in self.trusted for _, risk in trust.curve), default=1.0) or 1.0
+
+    @property
+    def trust_sentence(self) -> str:
+        """Whether another row than the first can be preferred for it; empty if not."""
+        return sentence(
+            [
+                (line.row.name, position == 0 or bool(line.row.tied_with_best), trust)
+                for position, (line, trust) in enumerate(self.trusted)
+            ]
+        )
 
     def interval(self, line: Line) -> Interval:
         """Of the mean."""
