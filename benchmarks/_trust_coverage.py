@@ -43,7 +43,7 @@ def _once(old: Sequence[HeldOut], new: Sequence[HeldOut], name: str) -> dict[str
     dice, sizes, widths, errors = [], [], [], []
     for each in new:
         case = each.structures[name]
-        found = model.estimate(case.facts)
+        found = model.estimate(case.facts, case.known)
         errors.append(abs(found.dice - case.dice))
         if found.dice_interval is not None:
             low, high = found.dice_interval

@@ -24,7 +24,9 @@ LOWEST = 0.01
 FARTHEST = 6.0
 OF_PROBABILITIES = ("expected_dice", "uncertainty", "agreement")
 OF_SHAPE = ("size", "roughness", "components", "position", "border")
-NAMES = OF_PROBABILITIES + OF_SHAPE
+# Before the name of a feature of the shape that is compared with usual predictions, not with references.
+USUAL = "usual "
+NAMES = OF_PROBABILITIES + OF_SHAPE + tuple(f"{USUAL}{name}" for name in OF_SHAPE)
 
 
 def logit(dice: Any) -> Any:
@@ -61,11 +63,13 @@ class Facts:
         """Read what `to_json` wrote."""
         return cls(dict(content["evidence"]), Shape.from_json(content["shape"]), bool(content["flat"]))
 
-    def features(self, known: Mapping[str, Spread]) -> dict[str, float]:
+    def features(self, references: Mapping[str, Spread], usual: Mapping[str, Spread]) -> dict[str, float]:
         """The features by name; one that does not apply is missing.
 
         Args:
-            known: spreads of the shapes of usual predictions.
+            references: spreads of the shapes of the training references.
+            usual: spreads of the shapes of usual predictions, which are rougher or smoother than what people
+                draw.
         """
         found: dict[str, float] = {}
         for name in ("expected_dice", "agreement"):
@@ -75,13 +79,17 @@ class Facts:
         doubt = self.evidence.get("uncertainty")
         if doubt is not None and self.shape.surface:
             found["uncertainty"] = -float(np.log(doubt * self.shape.size / self.shape.surface + 1e-4))
-        far = {
-            name: min(abs(z), FARTHEST)
-            for name, z in distances(self.shape.quantities(self.flat), known).items()
-        }
-        found |= {name: -far[name] for name in ("size", "roughness", "components", "border") if name in far}
-        positions = [value for name, value in far.items() if name.startswith("centre")]
-        return {**found, **({"position": -max(positions)} if positions else {})}
+        quantities = self.shape.quantities(self.flat)
+        found |= {name: -far for name, far in _far(quantities, references).items()}
+        return found | {f"{USUAL}{name}": -far for name, far in _far(quantities, usual).items()}
+
+
+def _far(quantities: Mapping[str, float], known: Mapping[str, Spread]) -> dict[str, float]:
+    """How far each of `OF_SHAPE` is, at most `FARTHEST`."""
+    far = {name: min(abs(z), FARTHEST) for name, z in distances(quantities, known).items()}
+    found = {name: far[name] for name in OF_SHAPE if name in far}
+    positions = [value for name, value in far.items() if name.startswith("centre")]
+    return {**found, **({"position": max(positions)} if positions else {})}
 
 
 def matrix(rows: Sequence[Mapping[str, float]], names: Sequence[str], neutral: Sequence[float]) -> Floats:

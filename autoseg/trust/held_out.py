@@ -66,7 +66,7 @@ def held_out_of(
     for case, structures in facts.items():
         group, profile = dataset.groups.get(case, case), profiles[case]
         cases = {
-            name: CalibrationCase(case, group, each, dice[case, name], profile.shapes[name].size)
+            name: CalibrationCase(case, group, each, dice[case, name], profile.shapes[name].size, known[name])
             for name, each in structures.items()
             if (case, name) in dice
         }

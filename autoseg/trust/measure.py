@@ -64,7 +64,7 @@ def cross_fitted(held_out: Sequence[HeldOut], structures: Sequence[str]) -> list
             model = fit_structure(rest, ())
             for index, other in enumerate(parts):
                 if other == part:
-                    found[index][name] = model.estimate(cases[index].facts)
+                    found[index][name] = model.estimate(cases[index].facts, cases[index].known)
     return list(found)
 
 

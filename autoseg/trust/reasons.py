@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from autoseg.trust.features import Facts
+from autoseg.trust.features import USUAL, Facts
 from autoseg.trust.spread import Spread
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _range(spread: Spread, words: Callable[[float], str]) -> str:
 
 def undecided(name: str, estimate: Estimate, model: StructureModel, facts: Facts) -> str:
     """What is expected of a doubtful structure, and what speaks most against it."""
-    features = facts.features(model.usual)
+    features = facts.features(model.known, model.usual)
     weights = [sum(line.weights[i] for line in model.lines) for i in range(len(model.names))]
     against = {
         feature: weight * (features[feature] - neutral)
@@ -74,7 +74,7 @@ def undecided(name: str, estimate: Estimate, model: StructureModel, facts: Facts
         if feature in features
     }
     worst = min(against, key=lambda feature: against[feature], default="")
-    why = f": {_WORDS[worst]}" if worst and against[worst] < 0 else ""
+    why = f": {_WORDS[worst.removeprefix(USUAL)]}" if worst and against[worst] < 0 else ""
     return (
         f"{name} is expected to have a Dice of {estimate.dice:.2f}, below {model.threshold:.2f} with a "
         f"chance of {estimate.failure:.0%}{why}"

@@ -35,6 +35,7 @@ class CalibrationCase:
         facts: of the prediction.
         dice: against the reference; 1 where both are empty.
         reference_size: of the reference, in the unit of sizes.
+        known: spreads of the shapes of the references that the model was trained on.
     """
 
     case: str
@@ -42,6 +43,7 @@ class CalibrationCase:
     facts: Facts
     dice: float
     reference_size: float
+    known: Mapping[str, Spread]
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,7 @@ class StructureModel:
         size_misses: of each calibration case, the logarithm of reference's over segmentation's size, divided
             by 1 less the expected Dice; NaN where one of the two is empty.
         threshold: the tenth percentile of the calibration cases' Dice.
-        usual: spreads of the calibration cases' predicted shapes, which the features are compared with: what
-            a model makes is smoother or rougher than what people draw.
+        usual: spreads of the calibration cases' predicted shapes.
         known: spreads of all training references' shapes.
         always: whether every training reference has the structure.
         empty: how many calibration cases have an empty segmentation, and the sum of their Dice,
@@ -103,9 +104,15 @@ class StructureModel:
         """Number of calibration groups."""
         return round(sum(self.weights))
 
-    def estimate(self, facts: Facts) -> Estimate:
-        """What is expected of a case that no model has seen."""
-        features, size = facts.features(self.usual), facts.shape.size
+    def estimate(self, facts: Facts, known: Mapping[str, Spread] | None = None) -> Estimate:
+        """What is expected of a case that no model has seen.
+
+        Args:
+            facts: of its prediction.
+            known: spreads of the references that the predicting model was trained on; None: of all.
+        """
+        features = facts.features(self.known if known is None else known, self.usual)
+        size = facts.shape.size
         if not size:
             return self._of_empty(features)
         row = matrix([features], self.names, self.neutral)
@@ -200,7 +207,7 @@ def fit_structure(
     empty = [each.dice for each in cases if not each.facts.shape.size]
     cases = [each for each in cases if each.facts.shape.size] or cases
     usual = spreads([each.facts.shape.quantities(each.facts.flat) for each in cases])
-    rows = [each.facts.features(usual) for each in cases]
+    rows = [each.facts.features(each.known, usual) for each in cases]
     names = tuple(name for name in NAMES if any(name in row for row in rows))
     neutral = tuple(float(np.median([row[name] for row in rows if name in row])) for name in names)
     features, groups = matrix(rows, names, neutral), [each.group for each in cases]

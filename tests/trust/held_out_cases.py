@@ -12,6 +12,7 @@ from autoseg.trust.features import Facts
 from autoseg.trust.held_out import HeldOut
 from autoseg.trust.profiles import Profile
 from autoseg.trust.shape import Shape
+from autoseg.trust.spread import spreads
 from autoseg.trust.structure_model import CalibrationCase
 
 LABELS = Labels({"background": 0, "organ": 1})
@@ -50,12 +51,13 @@ def facts(random: np.random.Generator, dice: float) -> Facts:
 def held_out(count: int, seed: int = 1, of_group: int = 1) -> list[HeldOut]:
     """Cases with references, `of_group` in each group."""
     random = np.random.default_rng(seed)
+    known = spreads([each.shapes["organ"].quantities(False) for each in profiles(count).values()])
     found = []
     for index in range(count):
         dice = float(1 - random.beta(2, 14))
         each, name, group = facts(random, dice), f"case_{index}", f"group_{index // of_group}"
         reference = each.shape.size * float(np.exp((1 - dice) * random.normal()))
-        case = CalibrationCase(name, group, each, dice, reference)
+        case = CalibrationCase(name, group, each, dice, reference, known)
         far = (float(abs(random.normal())), float(abs(random.normal())))
         found.append(HeldOut(name, group, {"organ": case}, inputs(random), *far, 1 - dice))
     return found
