@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from autoseg.leaderboard.ranking.entries import Entry
@@ -42,7 +41,8 @@ class Trust:
 
 def trust_of(entry: Entry) -> Trust | None:
     """What is known of a row; None where nothing is, or where other folds were measured than the row has."""
-    models = {record.source.parent.parent for record in entry.records if _has_folds(record.source)}
+    sources = [record.source for record in entry.records if record.source is not None]
+    models = {source.parent.parent for source in sources if source.parent.name.startswith("fold_")}
     if len(models) != 1:
         return None
     document = read_object(models.pop() / FILE_NAME)
@@ -53,10 +53,6 @@ def trust_of(entry: Entry) -> Trust | None:
         return _read(document["measured"])
     except (KeyError, TypeError, ValueError):  # none, or of a version that measured something else
         return None
-
-
-def _has_folds(source: Path | None) -> bool:
-    return source is not None and source.parent.name.startswith("fold_")
 
 
 def _read(measured: Mapping[str, Any]) -> Trust:
