@@ -101,6 +101,8 @@ class Variant:
 def dimension_of(base: Plan, fingerprint: Fingerprint, request: Request) -> DimensionChoice:
     """2D or 3D for a data set, a device and the time there is."""
     # Of the machine, not of the moment: what else runs on it now does not decide what is trained.
-    hardware = Hardware.of(machine_model(request.device), request.memory_gb)
+    # Without a budget time decides nothing, and nothing is measured.
+    timed = request.run_s is not None
+    hardware = Hardware.of(machine_model(request.device), request.memory_gb) if timed else None
     found = choose_dimension(base, DataFacts.of(base, fingerprint), hardware, request.run_s)
     return found if request.dimension is None else dataclasses.replace(found, decision=request.dimension)

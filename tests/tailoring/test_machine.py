@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from bare_trainers import fingerprint_of
+from bare_trainers import ABOUT, fingerprint_of
 from given_machines import file_of
 from typer.testing import CliRunner
 
 from autoseg.cli.app import app
 from autoseg.errors import UsageError
+from autoseg.planner import plan_experiment
 from autoseg.system.machine_model import VARIABLE, MachineModel
 from autoseg.tailoring.machine import kept
 from autoseg.tailoring.machine.layers import LAYERS, block_seconds
 from autoseg.tailoring.machine.measure import measured_share
 from autoseg.tailoring.request import Request, plan_name
 from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import dimension_of
 
 CPU = torch.device("cpu")
 
@@ -89,6 +91,12 @@ def test_plans_for_a_given_machine_have_names_of_their_own(monkeypatch: pytest.M
     monkeypatch.setenv(VARIABLE, str(file_of("laptop")))
     assert len({here, slow, named(60.0)}) == 3
     assert named(None) == whole, "without a budget no machine decides"
+
+
+def test_without_a_budget_no_machine_is_measured(measurements: list[torch.device]) -> None:
+    fingerprint = fingerprint_of((40, 64, 64))
+    found = dimension_of(plan_experiment(ABOUT, fingerprint), fingerprint, Request(CPU))
+    assert found.value == "3d_fullres" and not measurements
 
 
 @pytest.mark.parametrize("layer", LAYERS)
