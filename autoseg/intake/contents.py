@@ -46,7 +46,7 @@ def write_content(content: Content, target: Path, link: bool = False) -> str:
         plain = (
             not content.codes and not content.structures and content.onto is None and content.turned is None
         )
-        dicom = any((content.stack, content.drawing, content.tilted, content.bare))
+        dicom = any((content.stack, content.drawing, content.upon, content.bare))
         if plain and not dicom and ending in _NIFTI and ending_of(target) in _NIFTI:
             pack(_bytes(content), target)
         elif dicom or ending in MEDICAL:
@@ -92,7 +92,7 @@ def _united(parts: list[Array], content: Content) -> Array:
 def read_itk_image(content: Content) -> Any:
     """A medical image with SimpleITK, the volume and the position in its header chosen."""
 
-    if content.stack or content.drawing or content.tilted:
+    if content.stack or content.drawing or content.upon:
         from autoseg.intake.dicom.volumes import itk_volume
 
         return itk_volume(content)
@@ -112,7 +112,7 @@ def _as_it_is(content: Content, target: Path) -> bool:
         (
             content.stack,
             content.drawing,
-            content.tilted,
+            content.upon,
             content.bare,
             content.codes,
             content.mode,
@@ -138,7 +138,7 @@ def _placed(source: Path, target: Path, link: bool) -> str:
 
 def _how(content: Content, target: Path) -> str:
     said = []
-    if content.stack or content.drawing or content.tilted:
+    if content.stack or content.drawing or content.upon:
         from autoseg.intake.dicom.volumes import described
 
         said += described(content)

@@ -38,6 +38,23 @@ class Grid:
         apart = max(float(np.linalg.norm(self._at(corner) - other._at(corner))) for corner in corners)
         return apart / min(self.spacing)
 
+    def apart_mm(self, other: Grid) -> float:
+        """How far apart two grids place their corners at most, mm, however their axes run.
+
+        Infinite if their sizes differ.
+        """
+        turn = self.turn_onto(other)
+        if turn is None or len(self.size) != 3:
+            return float("inf")
+        worst = 0.0
+        for corner in product((0, 1), repeat=3):
+            there = np.multiply(corner, np.subtract(other.size[::-1], 1))
+            here = np.zeros(3)
+            for axis, own in enumerate(turn.axes):
+                here[own] = other.size[2 - axis] - 1 - there[axis] if turn.flips[axis] else there[axis]
+            worst = max(worst, float(np.linalg.norm(self._at(here[::-1]) - other._at(there[::-1]))))
+        return worst
+
     def turn_onto(self, other: Grid) -> Turn | None:
         """The permutation and flips that bring voxels of this grid to those of another; None without any."""
         if not (self.direction and other.direction) or len(self.size) != len(other.size):

@@ -28,7 +28,7 @@ def grid_of(content: Content) -> Grid:
     Raises:
         ImageError: if its header cannot be read.
     """
-    if stack := content.stack or content.tilted or (content.drawing and content.drawing.stack):
+    if stack := content.stack or content.upon or (content.drawing and content.drawing.stack):
         grid = stack.placing
         return Grid(grid.shape[::-1], grid.spacing[::-1], grid.origin, grid.direction)
     if ending_of(content.source) in MEDICAL:

@@ -89,7 +89,7 @@ class Content:
         drawing: labels of DICOM objects, on the grid of their volume.
         suv: whether a PET volume is written in standardised uptake values.
         bare: whether texts in the header, which may say who a patient is, are left behind.
-        tilted: the volume whose slices, as they are stored, are a label's; the label is made upright with it.
+        upon: the volume that a label lies upon, voxel for voxel of its slices as they are stored.
         codes: pairs of label values, in the file and in the data set; not empty: the label is rewritten.
         onto: resampled onto the grid of this file.
         turned: permuted and flipped, without loss, to be stored as this file is.
@@ -105,7 +105,7 @@ class Content:
     drawing: Drawing | None = None
     suv: bool = False
     bare: bool = False
-    tilted: Stack | None = None
+    upon: Stack | None = None
     codes: tuple[tuple[int, int], ...] = ()
     onto: Content | None = None
     orientation: Orientation | None = None

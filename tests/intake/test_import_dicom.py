@@ -237,3 +237,34 @@ def test_volumes_of_one_series_may_be_channels(tmp_path: Path) -> None:
     done = plain(tmp_path, channels=("echo 2", "echo 1"))
     first = sitk.ReadImage(str(next((done.root / "imagesTr").glob("*_0000.nii.gz"))))
     assert np.array_equal(sitk.GetArrayFromImage(first), volume(2).astype(int) - 1024)
+
+
+@pytest.mark.parametrize("axes", ["LPS", "RAS", "SAL"])
+def test_a_label_lies_on_slices_whose_headers_are_rounded(tmp_path: Path, axes: str) -> None:
+    stored = volume(shape=(33, 12, 10))
+    noise = np.random.default_rng(0).uniform(-2e-4, 2e-4, (33, 6))
+    for k in range(33):
+        place = [-10.0, -20.0, round(30 + 1.25 * k, 1)]
+        cosines = tuple(np.array((1.0, 0, 0, 0, 1.0, 0)) + noise[k])
+        save(slice_of(stored[k], place, k + 1, cosines), tmp_path / "scans" / "a" / f"{k:02d}")
+    image = sitk.GetImageFromArray((stored > 500).astype(np.uint8))
+    image.SetSpacing((1.0, 1.0, 1.25))
+    image.SetOrigin((-10.0, -20.0, 30.0))
+    sitk.WriteImage(sitk.DICOMOrient(image, axes), str(tmp_path / "scans" / "a.nii.gz"))
+    done = plain(tmp_path, labels={})
+    dataset = load_dataset(done.root)
+    read = [sitk.ReadImage(str(p)) for p in (dataset.cases[0].images[0], dataset.cases[0].label)]
+    assert np.array_equal(sitk.GetArrayFromImage(read[1]) > 0, sitk.GetArrayFromImage(read[0]) > -500)
+    assert read[0].GetOrigin() == read[1].GetOrigin() and read[0].GetSpacing() == read[1].GetSpacing()
+    assert not verify(dataset, workers=1).errors
+
+
+def test_a_label_that_lies_elsewhere_is_not_moved_onto_the_slices(tmp_path: Path) -> None:
+    write_series(tmp_path / "scans" / "a", volume())
+    image = sitk.GetImageFromArray((volume() > 500).astype(np.uint8))
+    image.SetSpacing((1.0, 1.0, 2.0))
+    image.SetOrigin((-10.0, -20.0, 30.7))
+    sitk.WriteImage(image, str(tmp_path / "scans" / "a.nii.gz"))
+    done = plain(tmp_path, labels={})
+    (path,) = (done.root / "labelsTr").iterdir()
+    assert sitk.ReadImage(str(path)).GetOrigin()[2] == pytest.approx(30.7)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoseg.data.dicom import LeftOut
+import numpy as np
+
+from autoseg.data.dicom import LeftOut, Stack
 from autoseg.errors import DataError
 from autoseg.intake.dicom.cases import SeriesCase
 from autoseg.intake.grid import Grid
@@ -14,6 +16,8 @@ from autoseg.intake.grids import grid_of
 from autoseg.intake.incoming import Content, Request, some, stem_of
 
 _LIKE_A_LABEL = re.compile(r"[_. -]+(mask|seg|segmentation|label|labels|gt)$", re.IGNORECASE)
+# Positions with one decimal, of the first slice and of the last.
+_ROUNDED_MM = 0.12
 # Voxels: headers of other formats are rounded otherwise.
 _SAME_GRID = 0.05
 
@@ -40,6 +44,9 @@ def files_for(cases: Sequence[SeriesCase], masks: Sequence[Path], source: Path) 
 def label_of(case: SeriesCase, path: Path, request: Request) -> Content:
     """The content that a label file is.
 
+    A header that differs from the series' by rounding alone counts as the same: positions and cosines of
+    DICOM are rounded, and converters take one slice's where here all count.
+
     Raises:
         DataError: if it has the size of a tilted series' slices, and nothing says how it lies on them.
     """
@@ -48,14 +55,27 @@ def label_of(case: SeriesCase, path: Path, request: Request) -> Content:
         if not stack.placing.sideways or grid_of(Content(path)).size != slices:
             continue
         if request.by_voxels:
-            return Content(path, tilted=stack, bare=True)
+            return Content(path, upon=stack, bare=True)
         raise DataError(
             f"{stack} lies tilted (the gantry's), by {stack.placing.tilt_mm:.3g} mm from first to last "
             f"slice. It is made upright, but {path} has the size of its tilted slices, which no header of "
             f"that format can place. If it was drawn on these slices, voxel for voxel, import with "
             f"--by-voxels: it is made upright with them. Else write it as SEG or RTSTRUCT."
         )
+    grid = grid_of(Content(path))
+    for number, stack in enumerate(case.stacks):
+        if stack.placing.plain and grid.apart_mm(_grid(case, number)) <= _rounding_mm(stack):
+            return Content(path, upon=stack, bare=True)
     return Content(path, bare=True)
+
+
+def _rounding_mm(stack: Stack) -> float:
+    """How far rounding in the headers of a series may place a voxel elsewhere; half a voxel at most."""
+    spacing = stack.placing.spacing
+    mean = np.reshape(stack.placing.direction, (3, 3)).T[:2].ravel()
+    beside = [np.abs(mean - frame.cosines).max() for frame in stack.frames if frame.cosines]
+    wobble = float(max(beside, default=0.0) * max(np.multiply(stack.placing.shape, spacing)))
+    return min(max(_ROUNDED_MM, _SAME_GRID * min(spacing)) + wobble, min(spacing) / 2)
 
 
 def refuse_short(case: SeriesCase, label: Path | None, left_out: Sequence[LeftOut]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from autoseg.data.dicom import Stack, draw, read_volume
 from autoseg.data.dicom.regular import onto_grid
 from autoseg.data.dicom.suv import suv_factor
+from autoseg.intake.grids import grid_of
 from autoseg.intake.incoming import Content
 
 
@@ -20,10 +22,11 @@ def itk_volume(content: Content) -> Any:
 
     if content.drawing is not None:
         array, stack = draw(content.drawing).array, content.drawing.stack
-    elif content.tilted is not None:
-        stack = content.tilted
+    elif content.upon is not None:
+        stack = content.upon
         stored = sitk.GetArrayFromImage(sitk.ReadImage(str(content.source)))
-        array = onto_grid(stored, stack.placing, labels=True)
+        turn = grid_of(replace(content, upon=None)).turn_onto(grid_of(content))
+        array = onto_grid(turn.apply(stored) if turn else stored, stack.placing, labels=True)
     else:
         assert content.stack is not None  # whoever calls has looked
         stack = content.stack
@@ -42,8 +45,8 @@ def described(content: Content) -> list[str]:
     if content.drawing is not None:
         kinds = {"RTSTRUCT" if part.label.kind == "RTSTRUCT" else "SEG" for part in content.drawing.parts}
         return [f"DICOM {' and '.join(sorted(kinds))}"]
-    if content.tilted is not None:
-        return ["made upright with its series"]
+    if content.upon is not None:
+        return [] if content.upon.placing.plain else ["made upright with its series"]
     assert content.stack is not None  # whoever calls has looked
     said = [_series(content.stack)]
     if content.stack.placing.sideways:
