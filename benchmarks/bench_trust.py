@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from _machine import machine, write_results
 from _trust_cases import Source, gathered
+from _trust_cost import cost_of
 from _trust_coverage import by_splits, without_features
 from _trust_labels import label_errors
 from _trust_order import order_of
@@ -25,6 +26,7 @@ from _trust_tables import text_of
 from autoseg.data.dataset import load_dataset
 from autoseg.data.readers import read_images
 from autoseg.pipeline.quality import as_walked, training_profiles
+from autoseg.trust.fit import fit_quality
 from autoseg.trust.held_out import EVALUATION, HeldOut, held_out_of
 from autoseg.workspace import Workspace
 
@@ -62,6 +64,7 @@ def _of_set(name: str, other: Path, workspace: Workspace, cache: Path) -> dict[s
     images = tuple(read_images(case.images, strange.reader) for case in strange.cases[:36])
     source = Source(dataset, model, workspace, images, SHIFTED)
     cases = gathered(source, cache)
+    fit_quality(model, dataset, profiles, 1)
     held_out = [each for fold in by_fold for each in fold]
     structures = list(dataset.labels.structures)
     return {
@@ -72,6 +75,7 @@ def _of_set(name: str, other: Path, workspace: Workspace, cache: Path) -> dict[s
         "order": order_of(held_out, structures, cases),
         "shifts": under_shifts(by_fold, dataset, profiles, cases),
         "labels": label_errors(held_out, dataset, cases),
+        "cost": cost_of(dataset, model),
     }
 
 
