@@ -107,8 +107,8 @@ def _cost(each: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"Processor time of predicting a case with one fold's network, mean of {cost['cases']} cases: "
-        f"{cost['plain_s']:.3f} s, with quality {cost['assessed_s']:.3f} s: {cost['share_one_fold']:+.1%}; of a "
-        f"prediction with five folds, computed from the same figures, {cost['share_five_folds']:+.1%}. "
+        f"{cost['plain_s']:.3f} s, with quality {cost['assessed_s']:.3f} s: {cost['share_one_fold']:+.1%}; "
+        f"of a prediction with five folds, computed from the same figures, {cost['share_five_folds']:+.1%}. "
         f"Pictures and files are not in it."
     )
 
