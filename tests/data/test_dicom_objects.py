@@ -185,6 +185,10 @@ def test_some_frames_of_a_file_keep_their_numbers(tmp_path: Path) -> None:
     wanted = np.zeros_like(series.labels, bool)
     wanted[2:8] = series.labels[2:8] == 1
     assert near(seg_places(path)["outer"]) == near(series.places(wanted))
+    # Nothing of the source was changed on the way: it is written upon once more.
+    write_segmentation_object(series.labels[2:8], path, part, STRUCTURES, MAKER, "labelmap")
+    assert seg_references(path).items() <= by_place.items()
+    assert near(seg_places(path)["outer"]) == near(series.places(wanted))
 
 
 @pytest.mark.parametrize("missing", ["FrameOfReferenceUID", "StudyInstanceUID", "SeriesInstanceUID"])

@@ -146,6 +146,15 @@ def test_several_series_of_a_folder(tmp_path: Path) -> None:
     assert near(seg_places(done.files[1])["outer"]) == places_of(two)["outer"]
 
 
+@pytest.mark.parametrize("bytes_left", [100, 600, 1000, -100])
+def test_a_series_whose_last_slice_is_cut_says_so(bytes_left: int, tmp_path: Path) -> None:
+    series = write_series(tmp_path / "in")
+    last = series.folder / "IM056"
+    last.write_bytes(last.read_bytes()[:bytes_left])
+    done = predicted(series.folder, tmp_path / "out", "dicom-seg")
+    assert len(done.files) == 1 and [each.path for each in done.left_out] == [last]
+
+
 def test_results_beside_the_series_are_passed_over(tmp_path: Path) -> None:
     series = write_series(tmp_path / "in")
     for to in ("dicom-seg", "rtstruct"):

@@ -38,6 +38,10 @@ _NO_IMAGE = {
     f"{_STORAGE}77.1.6": "a slide of microscopy",
     f"{_STORAGE}200": "a protocol",
 }
+_SLICES = tuple(
+    f"{_STORAGE}{number}"
+    for number in ("2", "2.1", "2.2", "4", "4.1", "4.3", "4.4", "20", "128", "128.1", "130")
+)
 # For objects of a class that is not known: what the modality says.
 _BY_MODALITY = {
     **{"SR": "a structured report", "PR": "a presentation state", "KO": "a selection of key objects"},
@@ -62,6 +66,11 @@ def is_contours(header: Header) -> bool:
 def is_secondary(header: Header) -> bool:
     """Whether it is a secondary capture: a screen, a film, or a volume by a program that knows no class."""
     return header.sop_class == SECONDARY or header.sop_class.startswith(f"{SECONDARY}.")
+
+
+def lost_its_image(header: Header) -> bool:
+    """Whether a slice of CT, MR, PET or NM has no size: its header was cut off before it."""
+    return header.sop_class in _SLICES and not (header.rows and header.columns)
 
 
 def no_image(header: Header) -> str:

@@ -20,7 +20,7 @@ from autoseg.data.dicom.copies import without_copies
 from autoseg.data.dicom.file_frames import frames_of
 from autoseg.data.dicom.frames import Frame
 from autoseg.data.dicom.headers import TAGS, Header, LeftOut, header_of, is_dicom, read_dataset
-from autoseg.data.dicom.kinds import is_contours, is_secondary, is_segmentation, no_image
+from autoseg.data.dicom.kinds import is_contours, is_secondary, is_segmentation, lost_its_image, no_image
 from autoseg.data.dicom.label_objects import LABEL_TAGS, LabelObject, label_object
 from autoseg.data.dicom.placing import Placing, UnevenSlices, place
 from autoseg.data.dicom.splitting import by_plane, in_one_place, volumes_of
@@ -81,6 +81,8 @@ def find_volumes(paths: Iterable[Path], mend: bool = False) -> Found:
             header = header_of(path, found, end)
             if is_segmentation(header) or is_contours(header):
                 segmentations.append(label_object(header, read_dataset(path, LABEL_TAGS)[0]))
+            elif lost_its_image(header):
+                raise ValueError("cut off before its image")
             elif reason := no_image(header):
                 left_out.append(LeftOut(path, reason, series=header.series))
             else:

@@ -7,7 +7,6 @@ smaller, newer, and not read by many programs yet.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -142,11 +141,14 @@ def _described(structure: Structure, maker: Maker) -> Any:
 
 def _source_images(source: Source) -> list[Any]:
     """The files of a source for highdicom; of a multi-frame file only the source's frames, in their order."""
+    from pydicom.dataset import Dataset
+
     if source.slices[0].number is None:
         return [source.datasets[each.header.path] for each in source.slices]
     whole = source.first
     # A volume may be some of the frames of a file: one phase, one stack.
-    part = copy.copy(whole)
+    part = Dataset()
+    part.update(whole)
     groups = whole.PerFrameFunctionalGroupsSequence
     part.PerFrameFunctionalGroupsSequence = [groups[(each.number or 1) - 1] for each in source.slices]
     part.NumberOfFrames = len(source.slices)
