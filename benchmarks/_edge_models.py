@@ -130,7 +130,7 @@ def checkpoints(rng: random.Random) -> Iterator[Edge]:
         "numbers as keys": lambda c: {n: v for n, v in enumerate(c.values())},
     }
     for name, change in weights.items():
-        yield Edge("checkpoints", f"weights {name}", _rewritten(change), "either", check=_nothing_ran)
+        yield Edge("checkpoints", f"weights {name}", _rewritten(change), "either", check=nothing_ran)
     whole = (
         bases.stock_walked() / "results/Dataset905_Discs" / bases.RUN / "fold_0/checkpoint_final.pth"
     ).read_bytes()
@@ -144,9 +144,7 @@ def checkpoints(rng: random.Random) -> Iterator[Edge]:
         **{f"cut {number}": whole[: rng.randrange(1, len(whole))] for number in range(8)},
     }
     for name, content in files.items():
-        yield Edge(
-            "checkpoints", name, _predicted(_placed(content)), "refusal", ("checkpoint",), _nothing_ran
-        )
+        yield Edge("checkpoints", name, _predicted(_placed(content)), "refusal", ("checkpoint",), nothing_ran)
     for number in range(12):
         flipped = bytearray(whole)
         for _ in range(20):
@@ -164,7 +162,8 @@ def _bytes_of(write: Callable[[io.BytesIO], object]) -> bytes:
     return file.getvalue()
 
 
-def _nothing_ran(folder: Path) -> None:
+def nothing_ran(folder: Path) -> None:
+    """Nothing that a file holds has run."""
     assert not (folder / "ran.txt").exists(), "code of the file ran"
 
 
@@ -291,7 +290,7 @@ def preprocessed(rng: random.Random) -> Iterator[Edge]:
     for ending, contents in ((".pkl", pickles), (".b2nd", arrays)):
         for name, content in contents.items():
             made = _stored(folder, f"disc_3{ending}", content)
-            yield Edge("preprocessed", f"{ending} {name}", made, "either", check=_nothing_ran)
+            yield Edge("preprocessed", f"{ending} {name}", made, "either", check=nothing_ran)
 
 
 def _flipped(content: bytes, rng: random.Random, count: int) -> bytes:

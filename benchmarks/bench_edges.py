@@ -27,6 +27,7 @@ import _edge_documents
 import _edge_images
 import _edge_life
 import _edge_models
+import _edge_scores
 import _edge_suites
 import _edge_system
 from _edges import MOST_CPU_S, MOST_MEMORY_MB, Edge, Tried, tried
@@ -38,6 +39,7 @@ GENERATORS = (
     *_edge_images.GENERATORS,
     *_edge_dicom.GENERATORS,
     *_edge_models.GENERATORS,
+    *_edge_scores.GENERATORS,
     *_edge_system.GENERATORS,
     *_edge_life.GENERATORS,
 )

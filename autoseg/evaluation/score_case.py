@@ -16,6 +16,7 @@ from autoseg.data.world import Turn
 from autoseg.errors import DataError
 from autoseg.evaluation.pair_files import Pair, ending_of
 from autoseg.evaluation.placing import laid_onto
+from autoseg.evaluation.probability_file import read_probabilities
 from autoseg.evaluation.result import CaseScore
 from autoseg.evaluation.values import Unknown, mapped, unknown_values
 from autoseg.metrics import LesionRule, Score, Tolerance, score_case
@@ -123,7 +124,7 @@ def _scores(
         metrics=rules.metrics,
         requested=rules.requested,
         lesion_rule=rules.lesion_rule,
-        probabilities=_probabilities(pair, rules.labels, turn),
+        probabilities=_probabilities(pair, rules.labels, turn, reference.array[0].size),
     )
 
 
@@ -147,18 +148,15 @@ def _check_grids(pair: Pair, reference: Image, prediction: Image, compare_spacin
         )
 
 
-def _probabilities(pair: Pair, labels: Labels, turn: Turn | None) -> dict[str, NDArray[np.float32]] | None:
+def _probabilities(
+    pair: Pair, labels: Labels, turn: Turn | None, voxels: int
+) -> dict[str, NDArray[np.float32]] | None:
     """Of each structure, from the file that nnU-Net writes beside a prediction."""
     path = pair.prediction.with_name(f"{pair.case}.npz") if pair.prediction else None
     if path is None or not path.is_file():
         return None
-    with np.load(path) as stored:
-        heads = stored["probabilities"] if turn is None else turn.apply(stored["probabilities"])
-    if len(heads) != labels.num_heads:
-        raise DataError(
-            f"{path} has {len(heads)} channels, the labels need {labels.num_heads}. Predict again with the "
-            f"data set's labels, or remove the file."
-        )
+    stored = read_probabilities(path, labels.num_heads, voxels)
+    heads = stored if turn is None else turn.apply(stored)
     if labels.has_regions:
         regions = {region: i for i, region in enumerate(labels.foreground)}
         channels = {name: [regions[region]] for name, region in labels.names.items() if region in regions}
