@@ -39,7 +39,7 @@ def volume(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(100, 20, SHAPE).astype(np.float32)
 
 
-def label_volume(seed: int = 0) -> np.ndarray:
+def label_volume(seed: int = 99) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 3, SHAPE).astype(np.uint8)
 
 

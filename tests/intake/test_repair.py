@@ -26,7 +26,7 @@ SHAPE = (6, 8, 10)
 
 def volume(number: int = 0) -> tuple[np.ndarray, np.ndarray]:
     label = np.zeros(SHAPE, np.uint8)
-    label[1:4, 2:5, 1:4], label[2:5, 4:7, 6:9] = 1, 2
+    label[1:4, 2:5, 1:4], label[2:5, 4:7, 6:9], label[0, 0, number] = 1, 2, 1
     return label * 100.0 + number + np.arange(SHAPE[2], dtype=np.float32), label
 
 

@@ -160,7 +160,7 @@ def test_what_nnunet_refuses_is_an_error(defect: str, raw: Path) -> None:
 
 def test_a_turned_label_is_an_error_unless_it_is_accepted(raw: Path) -> None:
     for case in ("c1", "c2"):
-        write(raw / "labelsTr" / f"{case}.nii.gz", label_volume(), turn=0.3)
+        write(raw / "labelsTr" / f"{case}.nii.gz", label_volume(ord(case[1])), turn=0.3)
     report = verify(raw)
     assert [finding.severity for finding in report.findings] == ["error", "error"]
     assert "--accept direction" in report.errors[0].remedy

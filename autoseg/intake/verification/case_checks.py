@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import Array, Image, ImageError, describe_grid, placed_differently
 from autoseg.data.orientation import Directions, directions_of
 from autoseg.data.readers import read_file
+from autoseg.intake.verification.anatomy_checks import Anatomy, anatomy_of
 from autoseg.intake.verification.findings import Finding, error, warning
 from autoseg.intake.verification.header_checks import check_header
 from autoseg.intake.verification.label_checks import check_label, count_labels, is_four_dimensional
@@ -52,6 +53,7 @@ class CaseCheck:
         unit_mm: how many mm the unit of that spacing has.
         ranges: least and largest value of each channel.
         contents: a hash of the voxels of each image file, to find duplicates.
+        anatomy: what label and image say together.
     """
 
     findings: tuple[Finding, ...]
@@ -61,6 +63,7 @@ class CaseCheck:
     spacing: tuple[float, ...] | None = None
     ranges: tuple[tuple[float, float], ...] = ()
     unit_mm: float = 1.0
+    anatomy: Anatomy = field(default_factory=Anatomy)
 
 
 def read_case(dataset: Dataset, case: Case) -> tuple[dict[Path, Image], Image | None, list[Finding]]:
@@ -136,6 +139,7 @@ def check_case(dataset: Dataset, case: Case, images: Mapping[Path, Image], label
         spacing=None if first is None else first.spacing,
         unit_mm=1.0 if first is None else first.unit_mm,
         ranges=tuple(extremes for found in ranges.values() for extremes in found),
+        anatomy=anatomy_of(dataset.labels, first, label),
     )
 
 
@@ -230,6 +234,9 @@ def _check_intensities(
 
 
 def _content(array: Array) -> str:
-    described = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
-    described.update(np.ascontiguousarray(array).data)
+    """A hash of the values, whatever their data type: a copy is often stored in another one."""
+    described = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
+    with np.errstate(over="ignore"):  # beyond float32 there is another finding
+        for channel in array:
+            described.update(np.ascontiguousarray(channel, dtype=np.float32).data)
     return described.hexdigest()

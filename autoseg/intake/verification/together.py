@@ -13,6 +13,7 @@ import numpy as np
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.orientation import code_of, most_common, stored_otherwise
 from autoseg.data.readers import READERS
+from autoseg.intake.verification.anatomy_checks import check_anatomy
 from autoseg.intake.verification.findings import Finding, error, warning
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def check_together(dataset: Dataset, checks: Sequence[CaseCheck]) -> Iterator[Fi
     yield from _check_orientation(dataset.cases, checks)
     yield from _check_spacing(dataset.cases, checks)
     yield from _check_units(dataset.cases, checks)
+    yield from check_anatomy(dataset.cases, [check.anatomy for check in checks])
     yield from _check_channel_names(dataset, checks)
     if not any(case.group for case in dataset.cases):
         yield from _check_visits(dataset)
