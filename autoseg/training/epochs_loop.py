@@ -37,6 +37,7 @@ class EpochsLoop:
             while len(self.epoch_outputs) < self.num_iterations_per_epoch:
                 self.epoch_outputs.append(self.train_step(next(self.dataloader_train)))
                 self.elapsed_s = time.monotonic() - began
+            self.epoch_outputs = on_host(self.epoch_outputs)
             self.on_train_epoch_end(self.epoch_outputs)
             self._validate()
             self.epoch_outputs = []
@@ -102,3 +103,15 @@ class EpochsLoop:
     save_for_resuming: Callable[[], None]
     train_step: Callable[[Any], dict[str, Any]]
     validation_step: Callable[[Any], dict[str, Any]]
+
+
+def on_host(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What steps gave, with losses that lie on a GPU read from there, all at once."""
+    losses = [output["loss"] for output in outputs if isinstance(output["loss"], torch.Tensor)]
+    if not losses:
+        return outputs
+    values = iter(torch.stack([loss.reshape(()) for loss in losses]).float().cpu().numpy())
+    return [
+        {**output, "loss": next(values)} if isinstance(output["loss"], torch.Tensor) else output
+        for output in outputs
+    ]

@@ -83,6 +83,7 @@ class FiniteTraining:
         """
         if self.train_s is None:
             self.between_steps()
+        batch = self.augmented(batch, self.steps_done)
         self.seed_step()
         result = self.optimiser_step(batch)
         self.steps_done += 1
@@ -252,6 +253,7 @@ class FiniteTraining:
 
     # What the trainer brings.
     between_steps: Callable[[], None]
+    augmented: Callable[[Mapping[str, Any], int], Mapping[str, Any]]
     course: Course
     course_state: Callable[[], dict[str, Any]]
     load_course: Callable[[Mapping[str, Any]], None]

@@ -112,7 +112,8 @@ def settle(trainer: Trainer) -> None:
     for number in range(SETTLING_BATCHES):
         if number >= 2 and time.monotonic() - began > longest_s:
             break
-        data = next(trainer.dataloader_train)["data"].to(trainer.device)  # augmented in single precision
+        batch = trainer.augmented(next(trainer.dataloader_train), trainer.steps_done + number)
+        data = batch["data"].to(trainer.device)  # augmented in single precision
         with torch.no_grad(), torch.autocast(trainer.device.type, dtype=dtype, enabled=dtype is not None):
             network(data)
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -89,7 +89,7 @@ def loaders(trainer: Trainer) -> tuple[Any, Any]:
     plain = trainer.get_validation_transforms(scales, **common)
     training, validation = trainer.get_tr_and_val_datasets()
     processes = get_allowed_n_proc_DA() if trainer.device.type == "cuda" else 0
-    training_patches = _loader(trainer, training, initial_patch, augment)
+    training_patches = _loader(trainer, training, initial_patch, trainer.take_augmentation(augment))
     validation_patches = _loader(trainer, validation, manager.patch_size, plain)
     return (
         _stepped(StepLoader(training_patches, trainer.seed, Stream.TRAINING_BATCH), processes),

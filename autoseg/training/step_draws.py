@@ -21,6 +21,7 @@ class Stream(IntEnum):
     TRAINING_BATCH = 1
     VALIDATION_BATCH = 2
     STEP = 3
+    AUGMENTATION = 4
 
 
 def seed_draws(seed: int, stream: Stream, number: int, device: str = "cpu") -> None:

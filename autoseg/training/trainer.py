@@ -33,10 +33,11 @@ from autoseg.training.best_checkpoints import BestCheckpoints
 from autoseg.training.budgeted_loop import BudgetedLoop
 from autoseg.training.course import Course
 from autoseg.training.deep_supervision import weigh_one_output
+from autoseg.training.device_augmentation import DeviceAugmentation
 from autoseg.training.epochs_loop import EpochsLoop
 from autoseg.training.fine_tuning import FineTuning
 from autoseg.training.finite_steps import FiniteTraining
-from autoseg.training.gradient_step import take_step
+from autoseg.training.gradient_step import step_scaled, take_step
 from autoseg.training.loaders import HeldDataset, loaders
 from autoseg.training.named_network import named_network
 from autoseg.training.optimizer import make_optimizer
@@ -64,6 +65,7 @@ class Trainer(
     WatchedTraining,
     FiniteTraining,
     RetriedTraining,
+    DeviceAugmentation,
     EpochsLoop,
     nnUNetTrainer,  # type: ignore[misc]
 ):
@@ -294,21 +296,23 @@ class Trainer(
             Its ``loss`` and, where that is known, whether it was ``taken``.
         """
         if self.device.type == "cuda":
-            result: dict[str, Any] = nnUNetTrainer.train_step(self, batch)
-            return result
-        loss = self._loss_of(batch)
+            loss = self._loss_of(batch, torch.float16)
+            step_scaled(self.grad_scaler, self.optimizer, loss, self.network.parameters(), self.gradient_clip)
+            # It stays on the device: reading it would make every step wait for the one before.
+            return {"loss": loss.detach()}
+        loss = self._loss_of(batch, self.autocast_dtype)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         taken = take_step(self.optimizer, self.network.parameters(), self.gradient_clip)
         return {"loss": loss.detach().cpu().numpy(), "taken": taken}
 
-    def _loss_of(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        data = batch["data"].to(self.device, memory_format=self._memory_format())
-        target = batch["target"]
-        target = [t.to(self.device) for t in target] if isinstance(target, list) else target.to(self.device)
-        with torch.autocast(
-            self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None
-        ):
+    def _loss_of(self, batch: Mapping[str, Any], dtype: torch.dtype | None) -> torch.Tensor:
+        layout = self._memory_format() if self.device.type == "cpu" else torch.preserve_format
+        data = batch["data"].to(self.device, non_blocking=True, memory_format=layout)
+        given = batch["target"] if isinstance(batch["target"], list) else [batch["target"]]
+        targets = [target.to(self.device, non_blocking=True) for target in given]
+        target = targets if isinstance(batch["target"], list) else targets[0]
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             output = self.network(data)
         # Sums over a whole patch lose digits in bfloat16: the loss is computed in float32.
         output = [o.float() for o in output] if isinstance(output, (list, tuple)) else output.float()

@@ -1,0 +1,157 @@
+"""A training step beside stock nnU-Net's: one plan, network and batch, loading and augmentation included.
+
+    OMP_NUM_THREADS=1 python benchmarks/bench_train_step.py --data FOLDER --workspace FOLDER
+
+Three ways take turns in one process, on one thread, measured in seconds of processor time: nnU-Net's trainer
+with its own loader and augmentation; autoseg's, which augments sample by sample; and autoseg's with the
+augmentation of whole batches. A ratio above 1 is in favour of autoseg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _machine import machine, write_results
+
+NAME = "train_step"
+DATASETS = ("Dataset004_Hippocampus", "Dataset018_FetalHead")
+# No processes of their own: what they use would not be counted.
+IN_PROCESS = {"nnUNet_n_proc_DA": "0"}
+
+
+def main() -> None:
+    """Prepare, measure, write."""
+    where = machine(packages=("torch", "nnunetv2"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default=os.environ.get("AUTOSEG_TEST_DATA", "."), help="the raw data sets")
+    parser.add_argument("--workspace", default="train_step_workspace", help="run again, it goes on there")
+    parser.add_argument("--memory", type=float, default=1.5, help="target of the planner, GB")
+    parser.add_argument("--width", type=int, default=16, help="features of the first stage")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="of one step each way, after one that is not counted"
+    )
+    parser.add_argument("--no-results", dest="results", action="store_false", help="print, write nothing")
+    options = parser.parse_args()
+    os.environ |= IN_PROCESS
+    import torch
+
+    torch.set_num_threads(1)
+    rows = []
+    for name in DATASETS:
+        rows.append(measured(Path(options.data) / name, options))
+        print(rows[-1], flush=True)
+    if options.results:
+        write_results(NAME, where, rows, report(rows))
+
+
+def measured(raw: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One data set: CPU seconds of making a batch and of the step, each way."""
+    ways, facts = prepared(raw, options)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for number in range(options.rounds + 1):
+        for name, (load, step) in ways.items():
+            began = time.process_time()
+            batch = load()
+            between = time.process_time()
+            step(batch)
+            if number:
+                seconds[name].append((between - began, time.process_time() - between))
+    found = {
+        name: {
+            "batch_cpu_s": round(statistics.median(load for load, _ in each), 4),
+            "step_cpu_s": round(statistics.median(step for _, step in each), 4),
+            "steps_a_cpu_s": round(len(each) / sum(map(sum, each)), 3),
+        }
+        for name, each in seconds.items()
+    }
+    return {"dataset": raw.name, **facts, "rounds": options.rounds, "ways": found}
+
+
+Way = tuple[Callable[[], Any], Callable[[Any], Any]]
+
+
+def prepared(raw: Path, options: argparse.Namespace) -> tuple[dict[str, Way], dict[str, Any]]:
+    """The ways to make a batch and to take a step, and the plan that all share."""
+    import torch
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    from autoseg import plugins
+    from autoseg.augmentation.batch_augmentation import BatchAugmentation
+    from autoseg.pipeline.settings import Settings
+    from autoseg.pipeline.single_stages import train_one
+    from autoseg.planner.plan import Plan
+    from autoseg.system.files import read_json
+    from autoseg.workspace import Workspace
+
+    workspace = Workspace.locate(options.workspace)
+    settings = Settings(steps=1, memory_gb=options.memory, device="cpu", workers=1)
+    run = train_one(raw, f"nnunet:width={options.width}:mirroring=true", 0, workspace, settings).run
+    plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
+    about = read_json(workspace.dataset_json_of(run.dataset))
+    trainers = {}
+    for name, kind in (("stock", nnUNetTrainer), ("autoseg", plugins.trainer_class("nnunet"))):
+        document = {**plan.to_json(), "continue_training": False}
+        trainers[name] = kind(document, run.configuration, run.fold, dict(about), torch.device("cpu"))
+        trainers[name].initialize()
+        trainers[name].set_deep_supervision_enabled(trainers[name].enable_deep_supervision)
+        trainers[name].network.train()
+    stock, ours = trainers["stock"], trainers["autoseg"]
+    stock_batches, _ = stock.get_dataloaders()
+    batches, _ = ours.get_dataloaders()
+    raw_batches, _ = ours.get_dataloaders()
+    augment = BatchAugmentation(raw_batches.loader.transforms)
+    raw_batches.loader.transforms = None
+
+    def augmented() -> dict[str, Any]:
+        batch = next(raw_batches)
+        data, target = augment(batch["data"], batch["target"])
+        return {"data": data, "target": target}
+
+    configuration = plan.configuration(run.configuration)
+    facts = {
+        "patch": list(configuration.patch_size),
+        "batch": configuration.batch_size,
+        "parameters": sum(each.numel() for each in ours.network.parameters()),
+        "precision": str(ours.autocast_dtype or torch.float32).removeprefix("torch."),
+    }
+    return {
+        "stock": (lambda: next(stock_batches), stock.train_step),
+        "autoseg": (lambda: next(batches), ours.optimiser_step),
+        "autoseg, in batches": (augmented, ours.optimiser_step),
+    }, facts
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Markdown."""
+    lines = [
+        "# A training step beside stock nnU-Net's",
+        "",
+        "One plan, network and batch each; medians of seconds of processor time on one thread, and steps in",
+        "one such second, over all rounds. The three ways took turns in one process.",
+        "",
+        "| data set | patch, batch, weights | way | making a batch | step | steps a CPU s | to stock |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        shape = f"{'x'.join(map(str, row['patch']))}, {row['batch']}, {row['parameters'] / 1e6:.1f} M"
+        stock = row["ways"]["stock"]["steps_a_cpu_s"]
+        for name, way in row["ways"].items():
+            precision = "float32" if name == "stock" else row["precision"]
+            lines.append(
+                f"| {row['dataset']} | {shape} | {name} ({precision}) | {way['batch_cpu_s']:.3f} s "
+                f"| {way['step_cpu_s']:.3f} s | {way['steps_a_cpu_s']:.3g} "
+                f"| {way['steps_a_cpu_s'] / stock:.2f}x |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
