@@ -80,12 +80,10 @@ def label_object(header: Header, found: Any) -> LabelObject:
         found: its data set, with `LABEL_TAGS`.
 
     Raises:
-        ValueError: if it holds no structure.
+        ValueError: if an element has a value that its type does not allow.
     """
     contours = is_contours(header)
     structures = tuple(_regions(found) if contours else _segments(found))
-    if not structures:
-        raise ValueError("labels without a single structure")
     kind = "RTSTRUCT" if contours else text_of(found, "SegmentationType") or "LABELMAP"
     names = dict.fromkeys(text for key in _NAMES if (text := text_of(found, key)))
     return LabelObject(

@@ -80,7 +80,11 @@ def find_volumes(paths: Iterable[Path], mend: bool = False) -> Found:
             found, end = read_dataset(path, TAGS)
             header = header_of(path, found, end)
             if is_segmentation(header) or is_contours(header):
-                segmentations.append(label_object(header, read_dataset(path, LABEL_TAGS)[0]))
+                label = label_object(header, read_dataset(path, LABEL_TAGS)[0])
+                if label.structures:
+                    segmentations.append(label)
+                else:
+                    left_out.append(LeftOut(path, "a SEG or RTSTRUCT without a structure"))
             elif lost_its_image(header):
                 raise ValueError("cut off before its image")
             elif reason := no_image(header):

@@ -46,9 +46,11 @@ def volumes_of(frames: Sequence[Frame]) -> list[Part]:
         return [(inorder, "")]
     if is_even(along):
         return acquisitions
+    # Without a place that is there twice, parts one behind the other are one volume that lacks slices.
+    twice = float(np.diff(along).min()) <= ROUNDED_MM
     for keywords in _candidates(frames):
         parts = _by_marks(frames, keywords)
-        if len(parts) > 1 and all(_sound(part) for part, _ in parts):
+        if len(parts) > 1 and all(_sound(part) for part, _ in parts) and (twice or _overlap(parts)):
             return parts
     return _by_rank(frames) or [(inorder, "")]
 
@@ -96,6 +98,12 @@ def _sound(frames: Sequence[Frame]) -> bool:
     return len(frames) > 1 and is_even(ordered(frames)[1])
 
 
+def _overlap(parts: Sequence[Part]) -> bool:
+    """Whether all reach over one another along their normal."""
+    spans = [(positions[0], positions[-1]) for positions in (ordered(part)[1] for part, _ in parts)]
+    return bool(max(low for low, _ in spans) < min(high for _, high in spans))
+
+
 def _interleaved(frames: Sequence[Frame], along: Array) -> list[Part]:
     """Two acquisitions whose slices lie between each other's, evenly by chance.
 
@@ -106,8 +114,7 @@ def _interleaved(frames: Sequence[Frame], along: Array) -> list[Part]:
     parts = _by_marks(frames, ("AcquisitionNumber",))
     if len(parts) < 2 or not all(len(part) > 2 and _sound(part) for part, _ in parts):
         return []
-    spans = [(positions[0], positions[-1]) for positions in (ordered(part)[1] for part, _ in parts)]
-    if max(low for low, _ in spans) >= min(high for _, high in spans):
+    if not _overlap(parts):
         return []
     thickness = frames[0].thickness
     own = min(float(np.diff(ordered(part)[1]).mean()) for part, _ in parts)

@@ -167,6 +167,8 @@ OBJECTS = {
     "66.1": "a registration",
     "4.2": "spectroscopy",
     "9.1.1": "a waveform",
+    "481.3": "a SEG or RTSTRUCT without a structure",
+    "66.4": "a SEG or RTSTRUCT without a structure",
     "9999.1": "an object without an image",
 }
 
@@ -313,3 +315,11 @@ def test_bolus_tracking_and_screens_in_one_place_stop_nobody(tmp_path: Path) -> 
         why["IM0003"] == "slices in one place, as of bolus tracking or a film"
         and why["screen0"] == "a secondary capture"
     )
+
+
+def test_a_slice_that_is_missing_between_two_passes_is_found(tmp_path: Path) -> None:
+    """Each pass is even in itself; together they lack the slice between them."""
+    for k in (0, 1, 2, 3, 5, 6, 7):
+        save(slice_of(volume()[k], places(8)[k], k + 1, AcquisitionNumber=1 + k // 4), tmp_path / str(k))
+    found = found_in(tmp_path)
+    assert not found.stacks and "are 4 mm, between most slices 2 mm" in str(found.problems[0])
