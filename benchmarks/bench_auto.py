@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from _hearts import NAME as HEARTS
 from _hearts import write_hearts
 from _machine import RESULTS, commit, machine, write_results
 
-from autoseg.leaderboard.records.files import load_records
+from autoseg.leaderboard.records.files import Record, load_records
 from autoseg.planner.plan import Plan
 
 DATASETS = (HEARTS, "Dataset004_Hippocampus", "Dataset018_FetalHead", "Dataset021_NucleiColor")
@@ -49,6 +50,11 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="run nothing")
     options = parser.parse_args()
     where, rows = machine(), _known()
+    if options.report:  # where it was measured, not where it is written
+        where = json.loads((RESULTS / "auto.json").read_text(encoding="utf-8"))["machine"]
+        for row in rows.values():
+            place = _place(row["dataset"], row["minutes"], row["who"], row["busy"], options.workspace)
+            row["trained"] = _trained(place) if place.is_dir() else row["trained"]
     for name in DATASETS:
         if not any(part in name for part in options.only) or options.report:
             continue
@@ -72,7 +78,7 @@ def _known() -> dict[str, Row]:
 
 def _row(source: Path, who: str, options: argparse.Namespace) -> Row:
     tree = options.before if who == "auto before" else Path(__file__).resolve().parents[1]
-    place = options.workspace / f"{source.name}_{options.minutes:g}_{who.replace(' ', '_')}_{options.busy}"
+    place = _place(source.name, options.minutes, who, options.busy, options.workspace)
     trainers = who.split()[0]
     command = (
         f"plan-and-train {source} --trainers {trainers} --folds 0 --budget {options.minutes:g}m --device cpu"
@@ -113,6 +119,11 @@ def _row(source: Path, who: str, options: argparse.Namespace) -> Row:
     }
 
 
+def _place(dataset: str, minutes: float, who: str, busy: int, workspace: Path) -> Path:
+    """Where a command works."""
+    return workspace / f"{dataset}_{minutes:g}_{who.replace(' ', '_')}_{busy}"
+
+
 def _commit_of(tree: Path) -> str:
     command = ["git", "-C", str(tree), "rev-parse", "--short=12", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -137,12 +148,26 @@ def _trained(place: Path) -> list[Row]:
                 "steps": record.cost.training_steps,
                 "predicted_steps": None if budget is None else budget.inputs["predicted_steps"],
                 "share": None if budget is None else budget.inputs.get("machine_share"),
+                "computed_step_s": None if budget is None else _corrected(budget.inputs),
+                "made_computed_step_s": _cost_of(record).get("computed_step_s"),
                 "budget_s": record.cost.budget_s,
                 "train_s": record.cost.train_s,
                 "changes": list(record.changes),
             }
         )
     return sorted(found, key=lambda each: -(each["dice"] if each["dice"] is not None else -1.0))
+
+
+def _corrected(inputs: Mapping[str, Any]) -> float | None:
+    """Seconds of computing of a step, as predicted."""
+    found = inputs.get("computed_step_s")
+    return None if found is None else found * inputs["correction"]
+
+
+def _cost_of(record: Record) -> dict[str, Any]:
+    """What a run's training cost, beside what its record says."""
+    path = None if record.source is None else record.source.with_name("cost.json")
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path and path.is_file() else {}
 
 
 def _best(row: Row) -> float | None:
@@ -178,6 +203,26 @@ def _report(rows: dict[str, Row]) -> str:
     return "\n".join([*lines, "", *_verdicts(rows)])
 
 
+def _shares(rows: dict[str, Row]) -> str:
+    """The share of the core that each plan of now found."""
+    found = [each.get("share") for row in rows.values() for each in row["trained"]]
+    return ", ".join(f"{share:.2f}" for share in found if share is not None)
+
+
+def _computed(rows: dict[str, Row]) -> list[float]:
+    """Predicted over made seconds of computing of a step, less 1."""
+    pairs = [
+        (each.get("computed_step_s"), each.get("made_computed_step_s"))
+        for row in rows.values()
+        for each in row["trained"]
+    ]
+    return [predicted / made - 1 for predicted, made in pairs if predicted and made]
+
+
+def _percent(values: list[float]) -> str:
+    return ", ".join(f"{each:+.0%}" for each in values)
+
+
 def _verdicts(rows: dict[str, Row]) -> list[str]:
     lines, regrets = [], []
     quiet = [row for row in rows.values() if not row["busy"]]
@@ -205,7 +250,9 @@ def _verdicts(rows: dict[str, Row]) -> list[str]:
         lines += [
             "",
             f"Regret in the mean {np.mean(regrets):.3f} (goal {MEAN_GOAL}), at worst {max(regrets):.3f} "
-            f"(goal {WORST_GOAL}), of {len(regrets)} comparisons.",
+            f"(goal {WORST_GOAL}), of {len(regrets)} comparisons. It is a lower bound: only the trainers "
+            "that are named were tried alone, and where auto gave all of its time to the best of them it is "
+            "0.",
         ]
     off = [
         each["predicted_steps"] / each["steps"] - 1
@@ -215,8 +262,13 @@ def _verdicts(rows: dict[str, Row]) -> list[str]:
         if each.get("steps") and each.get("predicted_steps")
     ]
     if off:
-        words = ", ".join(f"{each:+.0%}" for each in off)
-        lines += ["", f"Predicted steps against steps made, now, each training: {words} (goal: within 15 %)."]
+        lines += [
+            "",
+            f"Predicted steps against steps made, now, each training: {_percent(off)} (goal: within 15 %). "
+            "The core was shared with other programs, which came and went: of it, the plans found "
+            f"{_shares(rows)}. Seconds of computing of a step, which load does not change, against those "
+            f"made: {_percent(_computed(rows))}.",
+        ]
     missing = [name for name in DATASETS if not any(row["dataset"] == name for row in rows.values())]
     if missing:
         lines += ["", f"Not run: {', '.join(missing)}."]
