@@ -232,10 +232,23 @@ def bundles(rng: random.Random) -> Iterator[Edge]:
         contents[f"bits {number}"] = bytes(flipped)
     for name, content in contents.items():
         yield Edge("bundles", name, _zipped(content), "refusal", ("model.zip", "model.json"))
+    stock = _bytes_of(_zip_of_stock)
+    for number in range(25):
+        made = _zipped(_flipped(stock, rng, 20))
+        yield Edge("bundles", f"stock nnU-Net's zip, bytes {number}", made, "either", ("model.zip",))
     for _ in range(40):
         which, text = changed(_DESCRIPTION, rng)
         made = _zipped(_bundle({**FILES, "model.json": text.encode()}))
         yield Edge("bundles", f"model.json {which}", made, "refusal", ("model.zip", "model.json"))
+
+
+def _zip_of_stock(file: io.BytesIO) -> None:
+    """A model as `nnUNetv2_export_model_to_zip` packs it."""
+    results = bases.stock_walked() / "results"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((results / "Dataset905_Discs" / bases.RUN).rglob("*")):
+            if path.name in ("plans.json", "dataset.json", "checkpoint_final.pth"):
+                archive.write(path, path.relative_to(results).as_posix())
 
 
 _DESCRIPTION: dict[str, Any] = {

@@ -32,7 +32,7 @@ _MOST_FILES = 1000
 _DENSEST = 200  # times smaller than unpacked; weights hardly shrink at all, text by 10
 _BLOCK = 2**20
 # What zipfile and its unpackers raise for files that are damaged, encrypted, or packed in a way of their own.
-_UNREADABLE = (
+UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
     *(KeyError, NotImplementedError, RuntimeError),
 )
@@ -215,7 +215,7 @@ def _in_zip(path: Path) -> Iterator[tuple[str, int]]:
     try:
         with zipfile.ZipFile(path) as archive:
             listed = archive.infolist()
-    except (*_UNREADABLE, OSError, ValueError) as problem:
+    except (*UNREADABLE, OSError, ValueError) as problem:
         raise BundleError(
             f"{path} is not a bundle: no zip that can be read ({problem}). Get it again."
         ) from None
@@ -257,5 +257,5 @@ def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
             return
         with zipfile.ZipFile(path) as archive, archive.open(name) as packed:
             yield packed
-    except (*_UNREADABLE, OSError, ValueError) as problem:
+    except (*UNREADABLE, OSError, ValueError) as problem:
         raise BundleError(f"{path}: {name!r} cannot be read ({problem}). Get it again.") from None

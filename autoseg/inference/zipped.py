@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autoseg.bundle.archive import MANIFEST, BundleError, listed_files
+from autoseg.bundle.archive import MANIFEST, UNREADABLE, BundleError, listed_files
 from autoseg.errors import RunError
 from autoseg.planner.plan import Plan
 from autoseg.system.files import read_json
@@ -30,8 +30,11 @@ def is_stock_zip(path: Path) -> bool:
     """Whether a file is a zip with plans of nnU-Net in it, and no bundle."""
     if not (path.is_file() and zipfile.is_zipfile(path)):
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (*UNREADABLE, OSError, ValueError):  # damaged: whoever opens it says so
+        return False
     return MANIFEST not in names and any(name.rpartition("/")[2] == "plans.json" for name in names)
 
 
@@ -53,16 +56,20 @@ def _unpack(path: Path, folder: Path) -> None:
         sizes = listed_files(path)
     except BundleError as problem:
         raise RunError(f"{problem} Get the exported model from its source again.") from None
-    with zipfile.ZipFile(path) as archive:
-        for name, size in sizes.items():
-            if _WANTED.fullmatch(name) is None:
-                continue
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(name) as source, target.open("wb") as sink:
+    for name, size in sizes.items():
+        if _WANTED.fullmatch(name) is None:
+            continue
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(name) as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
-            if target.stat().st_size != size:
-                raise RunError(f"{path} is damaged: {name} is cut off. Get it from its source again.")
+        except (*UNREADABLE, ValueError) as problem:
+            raise RunError(
+                f"{path} is damaged: {name} cannot be unpacked ({problem}). Get it from its source again."
+            ) from None
+        if target.stat().st_size != size:
+            raise RunError(f"{path} is damaged: {name} is cut off. Get it from its source again.")
 
 
 def _model_in(path: Path, folder: Path) -> Path:

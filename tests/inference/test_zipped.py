@@ -82,3 +82,16 @@ def test_several_models_in_a_zip_are_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="2 models") as caught, unpacked(zipped(tmp_path / "m.zip", entries)):
         pass
     assert all(name in str(caught.value) for name in names)
+
+
+def test_a_zip_that_is_damaged_inside_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/plans.json", "{}" * 500)
+    content = path.read_bytes().replace(b"{}{}", b"[][]", 1)
+    path.write_bytes(content)
+    assert is_stock_zip(path)
+    with pytest.raises(RunError, match=r"plans\.json cannot be unpacked"), unpacked(path):
+        pass
+    path.write_bytes(content.replace(b"PK\x01\x02", b"PK\x09\x09"))
+    assert not is_stock_zip(path)
