@@ -105,10 +105,10 @@ def as_walked(name: str, workspace: Workspace) -> Dataset:
     return dataclasses.replace(dataset, cases=cases)
 
 
-def refit(records: Sequence[Record], datasets: Iterable[Dataset], workspace: Workspace) -> None:
+def fit_all(records: Sequence[Record], workspace: Workspace, workers: int | None = None) -> None:
     """Fit the qualities of the models of several data sets, for those that can be read."""
-    for dataset in datasets:
+    for name in dict.fromkeys(record.dataset for record in records if record.source is not None):
         try:
-            fit_qualities(records, dataset, workspace)
+            fit_qualities(records, as_walked(name, workspace), workspace, workers)
         except AutosegError as problem:
-            log.info("No quality of models of %s: %s", dataset.name, problem)
+            log.info("No quality of models of %s: %s", name, problem)

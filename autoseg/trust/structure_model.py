@@ -118,7 +118,8 @@ class StructureModel:
         row = matrix([features], self.names, self.neutral)
         said = np.array([float(line(row)[0]) for line in self.lines])[list(self.part)]
         weights, misses = np.array(self.weights), np.array(self.misses)
-        possible = expit(said + misses)
+        # Around one middle for all, so that a better score never has a lower expectation.
+        possible = expit(np.average(said, weights=weights) + misses)
         dice = float(np.average(possible, weights=weights))
         return Estimate(
             dice=dice,

@@ -317,8 +317,10 @@ class _Work:
         return add_foreign(self.board, self.job, self.dataset(), self.workers)
 
     def run_leaderboard(self) -> dict[str, Any]:
-        from autoseg.benchmark.jobs.standings import write_leaderboard
+        from autoseg.benchmark.jobs.standings import records, write_leaderboard
+        from autoseg.pipeline.quality import fit_all
 
+        fit_all(records(self.board), self.workspace, self.workers)
         return {"rows": len(write_leaderboard(self.board).rows)}
 
     @contextlib.contextmanager
