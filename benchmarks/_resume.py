@@ -119,8 +119,8 @@ def used(seconds: float) -> Event:
 
 
 def there(root: Path, pattern: str) -> Event:
-    """A file of that name has appeared."""
-    return lambda _: any(root.rglob(pattern))
+    """A file of that name has appeared; folders may vanish meanwhile."""
+    return lambda _: any(pattern in files for _, _, files in os.walk(root))
 
 
 def children(command: Command) -> list[int]:

@@ -1,6 +1,6 @@
 """Commands that something happens to: killed, terminated, without room, with damaged files, two at a time.
 
-    python benchmarks/bench_resume.py [--seed N] [--only STAGE]
+    python benchmarks/bench_resume.py [--seed N] [--only STAGE] [--log FILE]
 
 Tiny generated data sets are walked once undisturbed. Then the same commands run in processes of their own,
 and something happens to each at a moment drawn from the seed, in seconds of processor time or at a step.
@@ -8,20 +8,24 @@ Typed again, they have to end with what the undisturbed one ended with: weights,
 bit for bit, segmentations, scores, preprocessed cases and pages likewise, and the number of steps. Whatever
 ends with a message has to end with one that a user understands, and never with a traceback.
 
-The disks without room are file systems in memory, which only a superuser may make.
+With a log, a run that was stopped goes on:
+what stands there is not done again. The disks without room are file systems in memory, which only a superuser
+may make.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,8 @@ TRAINERS = {
     VOLUMES: "nnunet:width=4",
 }
 STEPS = 20
+# The last of the plan that walks the volumes.
+VOLUMES_UNTIL = 14
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Kill:
     where: str
     outcome: str
     words: str = ""
+    commit: str = ""
 
 
 class Bench:
@@ -265,6 +272,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one stage: walk, preprocess, predict or leaderboard; writes nothing")
+    parser.add_argument("--log", type=Path, help="a line each; run again, it goes on there")
     parser.add_argument("--no-results", dest="results", action="store_false", help="print, write nothing")
     options = parser.parse_args()
     where = machine(packages=("torch", "nnunetv2"))
@@ -272,17 +280,31 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="resume_") as place:
         bench = Bench(Path(place), options.seed)
         _data(bench.place / "raw_only")
-        for dataset in (PICTURES, VOLUMES):
+        walks = [PICTURES, VOLUMES] if len(_logged(options.log)) < VOLUMES_UNTIL else [PICTURES]
+        for dataset in walks:
             bench.undisturbed("walk", dataset)
         for stage in ("preprocess", "predict", "leaderboard"):
             bench.undisturbed(stage, PICTURES)
-        kills = []
-        for stage, happen in plan(bench):
-            if options.only in (None, stage):
-                kills.append(happen())
+        kills = _logged(options.log)
+        for number, (stage, happen) in enumerate(plan(bench)):
+            if options.only in (None, stage) and number >= len(kills):
+                bench.draw = random.Random(f"{options.seed} {number}")
+                kills.append(replace(happen(), commit=where["commit"]))
                 print(kills[-1], flush=True)
+                _log(kills[-1], options.log)
     if options.results and options.only is None:
         write_results("resume", where, [asdict(each) for each in kills], _report(kills))
+
+
+def _logged(log: Path | None) -> list[Kill]:
+    lines = [] if log is None or not log.is_file() else log.read_text().splitlines()
+    return [Kill(**json.loads(line)) for line in lines]
+
+
+def _log(kill: Kill, log: Path | None) -> None:
+    if log is not None:
+        with log.open("a") as file:
+            file.write(json.dumps(asdict(kill)) + "\n")
 
 
 def _import_once() -> None:
@@ -305,13 +327,14 @@ def _data(root: Path) -> None:
 
 
 def _report(kills: list[Kill]) -> str:
-    good = sum(each.outcome == "equal" for each in kills)
+    good, commits = sum(each.outcome == "equal" for each in kills), Counter(each.commit for each in kills)
     lines = [
         "# Commands that something happens to",
         "",
         f"{good} of {len(kills)} end, once typed again, with what the undisturbed command ended with:",
         "weights, optimiser, logged losses and steps, segmentations, scores, preprocessed cases and page,",
         f"byte for byte without times. A checkpoint was written every {STEPS_A_CHECKPOINT} of {STEPS} steps.",
+        f"Commits: {', '.join(f'{name} ({count})' for name, count in commits.items())}.",
         "",
         "| command | what happened | where | then |",
         "|---|---|---|---|",
