@@ -10,8 +10,9 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from autoseg.errors import AutosegError, RunError, UsageError
 
@@ -98,10 +99,18 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
+class _FromSource(SourceFileLoader):
+    """Compiles the file as it is: no stored byte code is taken for it, and none is written beside it."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 @functools.cache
 def _imported(file: PluginFile) -> ModuleType:
     name = MODULE_PREFIX + file.path.stem
-    spec = importlib.util.spec_from_file_location(name, file.path)
+    loader = _FromSource(name, str(file.path))
+    spec = importlib.util.spec_from_file_location(name, file.path, loader=loader)
     if spec is None or spec.loader is None:
         raise UsageError(f"{file.path} cannot be imported as a Python module. Give the path of a .py file.")
     module = importlib.util.module_from_spec(spec)

@@ -14,19 +14,19 @@ from autoseg.benchmark.jobs import devices
 from autoseg.benchmark.jobs.devices import VISIBLE, pinned
 
 
-def use(locks: Path, results: Any) -> None:
-    """Hold one of two devices for a moment."""
+def use(locks: Path, both: Any, results: Any) -> None:
+    """Hold one of two devices until somebody holds the other one."""
     devices.POLL_S = 0.02
     with pinned(locks, 1, ("0", "1")) as taken:
         began = time.monotonic()
-        time.sleep(0.2)
+        both.wait(timeout=60)
         results.put((taken[0], os.environ[VISIBLE], began, time.monotonic()))
 
 
 def test_no_two_jobs_share_a_device_and_none_is_idle(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    jobs = [context.Process(target=use, args=(tmp_path, results)) for _ in range(5)]
+    results, both = context.Queue(), context.Barrier(2)
+    jobs = [context.Process(target=use, args=(tmp_path, both, results)) for _ in range(4)]
     for job in jobs:
         job.start()
     used = [results.get(timeout=60) for _ in jobs]

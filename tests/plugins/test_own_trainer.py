@@ -94,7 +94,7 @@ def test_its_runs_are_named_by_the_class(workspace: Workspace, trained: tuple[Pa
     training = read_json(model / "plans.json")["autoseg"]["provenance"]["training"]
     assert training["trainer_file"] == plugins.PluginFile.of(file).to_json()
     # Nothing is written elsewhere, neither beside the file nor below a path made of it.
-    assert [path.name for path in file.parent.iterdir() if path.name != "__pycache__"] == ["my_unet.py"]
+    assert [path.name for path in file.parent.iterdir()] == ["my_unet.py"]
 
 
 def test_it_is_found_again_and_not_trained_twice(workspace: Workspace, trained: tuple[Path, Any]) -> None:
