@@ -19,6 +19,7 @@ from autoseg.data.dicom.headers import pydicom_for
 from autoseg.data.dicom.regular import onto_grid
 from autoseg.data.dicom.stack import Stack
 from autoseg.data.image import Array, ImageError
+from autoseg.errors import DISTRIBUTION
 from autoseg.system.guard import note
 
 
@@ -110,12 +111,18 @@ def _of_file(path: Path, frames: Sequence[Frame]) -> tuple[Array, Array]:
             stored = top - stored.astype(np.int64)
         return _rescaled(found, stored, frames), padding
     except Exception as problem:  # a foreign decoder on foreign bytes: whatever it stumbles over, it is bad
-        said = " ".join(str(problem).split())[:200]
-        raise ImageError(
-            path,
-            f"has voxels that cannot be read ({said or type(problem).__name__})",
-            "Restore it from its source, or export it without compression.",
-        ) from None
+        raise unreadable_voxels(path, problem) from None
+
+
+def unreadable_voxels(path: Path, problem: Exception) -> ImageError:
+    """What pydicom stumbled over, with what to do."""
+    said = " ".join(str(problem).split())[:200] or type(problem).__name__
+    if "missing dependencies" in said:
+        remedy = f"Export it without compression, or install a decoder: pip install '{DISTRIBUTION}[dicom]' "
+        remedy += "brings one for JPEG, JPEG-LS and JPEG 2000."
+        return ImageError(path, f"is compressed in a way that nothing here decodes ({said})", remedy)
+    remedy = "Restore it from its source, or export it without compression."
+    return ImageError(path, f"has voxels that cannot be read ({said})", remedy)
 
 
 def _stored(pydicom: Any, found: Any, frames: Sequence[Frame]) -> Array:

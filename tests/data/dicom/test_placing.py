@@ -12,6 +12,7 @@ from dicom_files import AXIAL, enhanced, position, pydicom, save, slice_of, volu
 from autoseg.data.dicom import Found, SeriesVolume, find_volumes, read_volume
 from autoseg.data.dicom.regular import onto_grid, onto_source
 from autoseg.data.dicom.suv import suv_factor
+from autoseg.data.dicom.voxels import unreadable_voxels
 from autoseg.data.image import ImageError
 
 ANGLE = np.deg2rad(1.812)
@@ -212,3 +213,20 @@ def test_pet_in_suv_counts_the_decay_from_injection_to_scan(tmp_path: Path) -> N
 def test_a_single_axial_slice_is_a_volume_of_its_thickness(tmp_path: Path) -> None:
     write_series(tmp_path, volume()[:1], cosines=AXIAL, SliceThickness=3.0)
     assert only(tmp_path).spacing == (3.0, 1.0, 1.0)
+
+
+def test_compression_that_nothing_decodes_is_named_with_what_brings_a_decoder() -> None:
+    said = "Unable to decompress 'JPEG 2000' pixel data because all plugins are missing dependencies:"
+    told = str(unreadable_voxels(Path("slice"), RuntimeError(said)))
+    assert "in a way that nothing here decodes" in told and "pip install 'autoseg-medical[dicom]'" in told
+
+
+def test_voxels_that_cannot_be_decoded_name_their_file(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, volume()):
+        found = pydicom.dcmread(path)
+        found.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+        found.PixelData = pydicom.encaps.encapsulate([b"\0" * 64])
+        found["PixelData"].VR = "OB"
+        save(found, path)
+    with pytest.raises(ImageError, match=r"IM0001 .*voxels that cannot be read|nothing here decodes"):
+        only(tmp_path)
