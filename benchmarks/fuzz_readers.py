@@ -123,7 +123,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     if options.atheris:
-        _atheris(TARGETS[options.atheris]())
+        _atheris(options.atheris)
         return
     where = machine(packages=("SimpleITK", "nibabel", "tifffile", "pillow", "pydicom"))
     found: dict[str, dict[str, Any]] = {}
@@ -184,9 +184,12 @@ def _batch(
     return counts, kinds
 
 
-def _atheris(target: Target) -> None:
+def _atheris(name: str) -> None:
+    """Let atheris look for inputs that reach further, by what of the Python code they reach."""
     import atheris
 
+    with atheris.instrument_imports(include=["autoseg", "nibabel", "tifffile", "pydicom", "PIL"]):
+        target = TARGETS[name]()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"case_0000{target.ending}"
 
@@ -197,7 +200,7 @@ def _atheris(target: Target) -> None:
 
         (Path(folder) / "seeds").mkdir()
         (Path(folder) / "seeds" / "sound").write_bytes(target.sound)
-        atheris.Setup([sys.argv[0], str(Path(folder) / "seeds")], one)
+        atheris.Setup([sys.argv[0], "-len_control=0", str(Path(folder) / "seeds")], one)
         atheris.Fuzz()
 
 
