@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from autoseg.trust.features import Facts
 from autoseg.trust.quality_model import OK, REVIEW, UNLIKE, Quality, QualityModel
 from autoseg.trust.reasons import SIZES
 from autoseg.trust.shape import shapes_of, steps_of
+
+log = logging.getLogger(__name__)
 
 JSON_NAME, CSV_NAME = "quality.json", "quality.csv"
 # An interruption loses at most the quality of so many cases.
@@ -42,7 +45,7 @@ class Assessor:
         cases = stored.get("cases") if stored.get("model") == self._hash else None
         self._earlier: dict[str, Any] = cases if isinstance(cases, dict) else {}
         self.found: dict[str, dict[str, Any]] = {}
-        self._waiting = 0
+        self._waiting, self._warned = 0, False
 
     def evidence(self) -> Evidence:
         """What the prediction of one case is to fill."""
@@ -62,12 +65,27 @@ class Assessor:
         known = evidence.to_json(self.labels)
         flat = image.array.shape[1] == 1
         facts = {name: Facts(known["structures"][name], shape, flat) for name, shape in shapes.items()}
+        self._warn_of_copies(facts)
         quality = self.model.assess(case, image, facts, known["entropy"])
         self.found[case] = to_json(quality)
         self._waiting += 1
         if self._waiting >= _AT_ONCE:
             self.save()
         return quality
+
+    def _warn_of_copies(self, facts: Mapping[str, Facts]) -> None:
+        """Say once that calibration had mirrored copies and this prediction has none."""
+        missing = [
+            name
+            for name, each in facts.items()
+            if "agreement" in self.model.structures[name].names and each.evidence.get("agreement") is None
+        ]
+        if missing and not self._warned:
+            self._warned = True
+            log.warning(
+                "Expected quality was fitted with mirrored copies, which these predictions have not: it is "
+                "less sure than it says. Predict with mirrored copies and without --fast."
+            )
 
     def retain(self, case: str) -> bool:
         """Take over what an earlier call found of a case whose segmentation is still fresh."""

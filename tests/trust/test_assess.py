@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,17 @@ def test_a_case_that_was_there_keeps_its_quality_unless_another_model_says_it(
 def test_nothing_is_written_for_no_case(model: QualityModel, tmp_path: Path) -> None:
     Assessor(model, LABELS, tmp_path).save()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_prediction_without_the_copies_that_calibration_had_is_warned_of_once(
+    model: QualityModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    organ = model.structures["organ"]
+    lines = tuple(replace(line, weights=(*line.weights, 0.1)) for line in organ.lines)
+    with_copies = replace(
+        organ, names=(*organ.names, "agreement"), neutral=(*organ.neutral, 3.0), lines=lines
+    )
+    assessor = Assessor(replace(model, structures={"organ": with_copies}), LABELS, tmp_path)
+    add(assessor, "a", 5.0)
+    add(assessor, "b", 5.0)
+    assert sum("mirrored copies" in record.message for record in caplog.records) == 1
