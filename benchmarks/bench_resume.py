@@ -273,27 +273,33 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one stage: walk, preprocess, predict or leaderboard; writes nothing")
     parser.add_argument("--log", type=Path, help="a line each; run again, it goes on there")
+    parser.add_argument("--most", type=int, help="of the forty, only so many")
     parser.add_argument("--no-results", dest="results", action="store_false", help="print, write nothing")
     options = parser.parse_args()
     where = machine(packages=("torch", "nnunetv2"))
     _import_once()
-    with tempfile.TemporaryDirectory(prefix="resume_") as place:
+    kills = _logged(options.log)
+    with tempfile.TemporaryDirectory(prefix="resume_", ignore_cleanup_errors=True) as place:
         bench = Bench(Path(place), options.seed)
-        _data(bench.place / "raw_only")
-        walks = [PICTURES, VOLUMES] if len(_logged(options.log)) < VOLUMES_UNTIL else [PICTURES]
-        for dataset in walks:
-            bench.undisturbed("walk", dataset)
-        for stage in ("preprocess", "predict", "leaderboard"):
-            bench.undisturbed(stage, PICTURES)
-        kills = _logged(options.log)
-        for number, (stage, happen) in enumerate(plan(bench)):
-            if options.only in (None, stage) and number >= len(kills):
+        ahead = list(enumerate(plan(bench)))[len(kills) : options.most]
+        if ahead:
+            _undisturbed(bench, [PICTURES, VOLUMES] if len(kills) < VOLUMES_UNTIL else [PICTURES])
+        for number, (stage, happen) in ahead:
+            if options.only in (None, stage):
                 bench.draw = random.Random(f"{options.seed} {number}")
                 kills.append(replace(happen(), commit=where["commit"]))
                 print(kills[-1], flush=True)
                 _log(kills[-1], options.log)
     if options.results and options.only is None:
         write_results("resume", where, [asdict(each) for each in kills], _report(kills))
+
+
+def _undisturbed(bench: Bench, datasets: list[str]) -> None:
+    _data(bench.place / "raw_only")
+    for dataset in datasets:
+        bench.undisturbed("walk", dataset)
+    for stage in ("preprocess", "predict", "leaderboard"):
+        bench.undisturbed(stage, PICTURES)
 
 
 def _logged(log: Path | None) -> list[Kill]:
