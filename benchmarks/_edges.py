@@ -55,7 +55,8 @@ class Tried:
         held: whether it was right, or refused as it has to be.
         how: ``result`` or ``refused``, or why it did not hold.
         words: what was printed last.
-        memory_mb: peak resident memory of the process or of a child, less what this program has itself.
+        memory_mb: peak resident memory of the process or of a child, beyond what this program has itself with
+            all that the commands import (about 1 GB); negative: it did not come to as much.
         cpu_s: user and system time.
     """
 

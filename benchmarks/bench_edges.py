@@ -132,15 +132,16 @@ def _page(kinds: dict[str, dict[str, Any]]) -> str:
         "# Odd and hostile inputs",
         "",
         f"{held} of {tried_} inputs held: a right result, or a refusal with the value, a rule and a remedy, "
-        f"exit status neither 0 nor 70; nothing outside touched, nothing left half written, below "
-        f"{MOST_MEMORY_MB} MB and {MOST_CPU_S} s. Each row states the commit that its kind was tried at.",
+        f"exit status neither 0 nor 70; nothing outside touched, nothing left half written, {MOST_CPU_S} s at "
+        f"most, and no more than {MOST_MEMORY_MB} MB beyond what this program has itself with all that the "
+        f"commands import (about 1 GB; 0: never as much as that). Each row states its commit.",
         "",
-        "| kind | tried | held | results | refused | largest memory, MB | longest, s | commit |",
+        "| kind | tried | held | results | refused | memory beyond, MB | longest, s | commit |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, kind in kinds.items():
         numbers = " | ".join(str(kind[key]) for key in ("tried", "held", "results", "refused"))
-        most = f"{kind['memory_mb']:.0f} | {kind['cpu_s']:.1f}"
+        most = f"{max(0, kind['memory_mb']):.0f} | {kind['cpu_s']:.1f}"
         lines.append(f"| {name} | {numbers} | {most} | `{kind['commit']}` |")
     broken = [each for kind in kinds.values() for each in kind["broken"]]
     if broken:
