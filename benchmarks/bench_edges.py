@@ -132,8 +132,8 @@ def _page(kinds: dict[str, dict[str, Any]]) -> str:
         "# Odd and hostile inputs",
         "",
         f"{held} of {tried_} inputs held: a right result, or a refusal with the value, a rule and a remedy, "
-        f"exit status neither 0 nor 70; nothing outside touched, nothing left half written, {MOST_CPU_S} s at "
-        f"most, and no more than {MOST_MEMORY_MB} MB beyond what this program has itself with all that the "
+        f"exit status neither 0 nor 70; nothing outside touched, nothing left half written, {MOST_CPU_S} s "
+        f"at most, no more than {MOST_MEMORY_MB} MB beyond what this program has itself with all that the "
         f"commands import (about 1 GB; 0: never as much as that). Each row states its commit.",
         "",
         "| kind | tried | held | results | refused | memory beyond, MB | longest, s | commit |",

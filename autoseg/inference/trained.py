@@ -46,6 +46,8 @@ def read_trained(path: Path, plan: Plan) -> Trained:
         RunError: with the entry, its value and what was expected.
     """
     content = nnunet.read_checkpoint(path)
+    if unnamed := [name for name in content["network_weights"] if not isinstance(name, str)]:
+        raise _wrong(path, "network_weights", unnamed[0], "names of weights")
     trainer = content.get("trainer_name")
     if not isinstance(trainer, str) or not re.fullmatch(r"[A-Za-z_]\w{0,199}", trainer):
         raise _wrong(path, "trainer_name", trainer, "the name of a trainer")

@@ -46,6 +46,7 @@ def plan_of(model: Path) -> Plan:
     ("entry", "value", "words"),
     [
         ("network_weights", None, "has no network_weights"),
+        ("network_weights", {1: 2}, "network_weights '1'; expected names of weights"),
         ("trainer_name", None, "trainer_name 'None'; expected the name of a trainer"),
         ("trainer_name", "../../x", "expected the name of a trainer"),
         ("trainer_name", ["nnunet"], "expected the name of a trainer"),
