@@ -183,12 +183,16 @@ def predicted(recipe: Recipe, model: Path, images: Path, home: StockHome) -> Row
     }
 
 
-def rows(steps: int, work: Path) -> Iterator[Row]:
-    """One model after the other."""
+def rows(steps: int, work: Path, only: int | None) -> Iterator[Row]:
+    """One model after the other; what an earlier call left in the folder is taken from there."""
     home = StockHome(work / "stock")
     for recipe in RECIPES:
-        raw, images = data_set(recipe, work)
-        yield predicted(recipe, trained(recipe, raw, home, steps), images, home)
+        found = work / f"row_{recipe.number}.json"
+        if not found.is_file() and only in (None, recipe.number):
+            raw, images = data_set(recipe, work)
+            write_json(found, predicted(recipe, trained(recipe, raw, home, steps), images, home))
+        if only in (None, recipe.number):
+            yield read_json(found)
 
 
 def text(found: Sequence[Row], steps: int) -> str:
@@ -221,14 +225,16 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--work", type=Path, help="folder to work in; a temporary one by default")
+    parser.add_argument("--only", type=int, help="number of the one data set to do; nothing is written")
     given = parser.parse_args()
     where = machine(packages=("torch", "nnunetv2"))
     with tempfile.TemporaryDirectory() as temporary:
         found = []
-        for row in rows(given.steps, given.work or Path(temporary)):
+        for row in rows(given.steps, given.work or Path(temporary), given.only):
             print(row, flush=True)
             found.append(row)
-            write_results("stock_models", where, found, text(found, given.steps))
+            if given.only is None:
+                write_results("stock_models", where, found, text(found, given.steps))
 
 
 if __name__ == "__main__":

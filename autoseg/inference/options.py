@@ -28,6 +28,17 @@ class Options:
         check_engine(self.engine)
 
     @property
+    def of_model_folders(self) -> tuple[str, ...]:
+        """The command line's names of those that were chosen and that a bundle does not know."""
+        chosen = {
+            "--engine": self.engine not in ("auto", "torch"),
+            "--fast": self.fast,
+            "--folds": self.folds is not None,
+            "--network-of-plan": self.as_planned,
+        }
+        return tuple(name for name, is_chosen in chosen.items() if is_chosen)
+
+    @property
     def changes(self) -> dict[str, Any]:
         """Those that change what is predicted, beyond rounding."""
         found: dict[str, Any] = {}

@@ -288,6 +288,11 @@ def loaded_models(
 
         if device not in ("auto", "cpu"):
             raise UsageError(f"A bundle predicts on the processor, not on {device!r}. Leave --device out.")
+        if options is not None and options.of_model_folders:
+            raise UsageError(
+                f"A bundle predicts with all its networks, in onnxruntime. Leave out "
+                f"{', '.join(options.of_model_folders)}."
+            )
         bundled = BundledModel.load(bundles[0], mirroring, step_size, postprocessing)
         return bundled, [bundled.hash]
     from autoseg.inference.ensemble import load_ensemble, member_folders
