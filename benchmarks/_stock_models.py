@@ -104,3 +104,27 @@ class StockHome:
         given = (dataset, configuration, trainer, plans, fold, steps, "yes" if validate else "no")
         self.run([sys.executable, "-c", _TRAIN, *given], nnUNet_n_proc_DA="0")
         return self.folder / "results" / dataset / f"{trainer}__{plans}__{configuration}"
+
+
+def balance_heads(model: Path, images: Path) -> None:
+    """Shift the last layer's biases so that all labels occur: so short a training sees background alone.
+
+    Args:
+        model: the model's folder; the checkpoint of fold 0 is replaced.
+        images: a folder of images, of which the first decides.
+    """
+    import torch
+
+    from autoseg import nnunet
+    from autoseg.data.readers import read_images
+    from autoseg.inference.model import load_model
+
+    loaded = load_model(model, [0], "cpu", mirroring=False)
+    data, _ = loaded.preprocess(read_images([sorted(images.iterdir())[0]], loaded.reader))
+    means = loaded.logits(data).flatten(1).median(1).values
+    path = model / "fold_0" / "checkpoint_final.pth"
+    content = nnunet.read_checkpoint(path)
+    weights = content["network_weights"]
+    last = [name for name, value in weights.items() if name.endswith("bias") and len(value) == len(means)][-1]
+    weights[last] = weights[last] - means
+    torch.save(content, path)

@@ -10,23 +10,25 @@ processes, start included; on a machine that does other things they are disturbe
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bench_bundle
-import numpy as np
-import SimpleITK as sitk
 import torch
 from _machine import machine, write_results
-from _stock_models import PREDICT, StockHome
+from _stock_models import PREDICT, StockHome, balance_heads
 from bench_bundle import equal, run, some_cases
 
 from autoseg.inference.engines import OpenVino
 from autoseg.inference.model import load_model
+from autoseg.system.files import read_json, write_json
 
 Row = dict[str, Any]
 NAME, PREDICTED, TRAINED = "Dataset004_Hippocampus", 10, 20
@@ -47,8 +49,8 @@ predict_folder(*places, device="cpu", mirroring=mirroring == "yes", choices=choi
 """
 
 
-def stock_model(data: Path, work: Path, steps: int) -> tuple[Path, Path, Path]:
-    """The model, images to predict, and their labels."""
+def stock_model(data: Path, work: Path, steps: int) -> tuple[Path, Path]:
+    """The model, and images to predict."""
     bench_bundle.TRAINED, bench_bundle.PREDICTED = TRAINED, PREDICTED
     raw, images = some_cases(data / NAME, work / "data")
     home = StockHome(work / "stock")
@@ -58,44 +60,85 @@ def stock_model(data: Path, work: Path, steps: int) -> tuple[Path, Path, Path]:
 
     plans = home.plan(raw, edit=edit)
     home.preprocess(raw.name, plans, "3d_fullres")
-    return home.train(raw.name, plans, "3d_fullres", steps), images, data / NAME / "labelsTr"
+    model = home.train(raw.name, plans, "3d_fullres", steps)
+    balance_heads(model, images)
+    return model, images
 
 
-def whole_processes(model: Path, images: Path, labels: Path, work: Path) -> Iterator[Row]:
-    """Stock, and ours in each engine and fast, without and with mirrored copies."""
-    options = ["-f", 0, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar"]
-    for mirroring in ("no", "yes"):
-        stock = work / f"stock_{mirroring}"
-        line = [sys.executable, "-c", PREDICT, "-i", images, "-o", stock, "-m", model, *options]
-        took = run([*line, *(["--disable_tta"] if mirroring == "no" else [])], nnUNet_def_n_proc="1")
-        base = {"mirroring": mirroring, "dice": dice(stock, labels)}
-        yield {**base, "who": "nnU-Net", "cpu_s": took.cpu_s, "wall_s": took.wall_s, "equal": 1.0}
-        for engine, fast in (("torch", "no"), ("auto", "no"), ("auto", "yes")):
-            if fast == "yes" and mirroring == "no":
-                continue
-            out = work / f"ours_{mirroring}_{engine}_{fast}"
-            ours = run([sys.executable, "-c", OURS, model, images, out, mirroring, engine, fast])
-            (out / "predictions.json").unlink()
-            yield {
-                **base,
-                "who": f"autoseg, {engine}{', --fast' if fast == 'yes' else ''}",
-                "cpu_s": ours.cpu_s,
-                "wall_s": ours.wall_s,
-                "ratio": round(took.cpu_s / ours.cpu_s, 2),
-                "equal": equal(out, stock)[0],
-                "dice": dice(out, labels),
-            }
+@dataclass(frozen=True)
+class Side:
+    """One command: mirrored copies or not, whose, in which engine, fast or not."""
+
+    mirroring: str
+    who: str
+    engine: str = ""
+    fast: str = "no"
+
+    @property
+    def name(self) -> str:
+        """For files and the table."""
+        return (
+            f"{self.who}{f', {self.engine}' if self.engine else ''}{', --fast' if self.fast == 'yes' else ''}"
+        )
+
+    def line(self, model: Path, images: Path, out: Path) -> list[object]:
+        """The command."""
+        if self.who == "autoseg":
+            given = (model, images, out, self.mirroring, self.engine, self.fast)
+            return [sys.executable, "-c", OURS, *given]
+        options = ["-f", 0, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar"]
+        options += ["--disable_tta"] if self.mirroring == "no" else []
+        return [sys.executable, "-c", PREDICT, "-i", images, "-o", out, "-m", model, *options]
 
 
-def dice(folder: Path, labels: Path) -> float:
-    """Mean Dice of both structures over the cases."""
-    found = []
-    for path in folder.glob("*.nii.gz"):
-        one, other = (sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (path, labels / path.name))
-        for n in (1, 2):
-            both, sizes = np.sum((one == n) & (other == n)), np.sum(one == n) + np.sum(other == n)
-            found.append(2 * both / sizes if sizes else 1.0)
-    return round(float(np.mean(found)), 4)
+SIDES = tuple(
+    Side(mirroring, *rest)
+    for mirroring in ("no", "yes")
+    for rest in (("nnU-Net",), ("autoseg", "torch"), ("autoseg", "auto"))
+    if mirroring == "yes" or rest[-1] != "auto"
+)
+
+
+def measure(number: int, model: Path, images: Path, work: Path) -> None:
+    """One command; in a process of its own, whose only child it is."""
+    side = SIDES[number]
+    took = run(side.line(model, images, work / f"out{number}"), nnUNet_def_n_proc="1")
+    write_json(work / f"took{number}.json", {"cpu_s": took.cpu_s, "wall_s": took.wall_s})
+
+
+def whole_processes(model: Path, images: Path, work: Path, jobs: int, mirrored: int) -> Iterator[Row]:
+    """All commands, so many at a time; CPU seconds are each one's own."""
+
+    few = work / "few"
+    few.mkdir()
+    for path in sorted(images.iterdir())[:mirrored]:
+        (few / path.name).symlink_to(path.resolve())
+
+    def one(number: int) -> None:
+        source = few if SIDES[number].mirroring == "yes" else images
+        line = [sys.executable, __file__, "--one", number, model, source, work]
+        subprocess.run(list(map(str, line)), check=True)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one, range(len(SIDES))))
+    stock: dict[str, tuple[Path, float]] = {}
+    for number, side in enumerate(SIDES):
+        out, took = work / f"out{number}", read_json(work / f"took{number}.json")
+        for path in out.glob("*.json"):
+            path.unlink()
+        row = {
+            "mirroring": side.mirroring,
+            "cases": len(list(out.glob("*.nii.gz"))),
+            "who": side.name,
+            **took,
+        }
+        if side.who == "nnU-Net":
+            stock[side.mirroring] = out, took["cpu_s"]
+        else:
+            other, cpu_s = stock[side.mirroring]
+            same, foreground = equal(out, other)
+            row |= {"ratio": round(cpu_s / took["cpu_s"], 2), "equal": same, "foreground": foreground}
+        yield row
 
 
 def engines(model: Path, work: Path) -> Iterator[Row]:
@@ -137,21 +180,23 @@ def text(whole: Sequence[Row], alone: Sequence[Row], steps: int) -> str:
         "# Prediction as a whole process beside nnU-Net's",
         "",
         f"{PREDICTED} cases of {NAME}, 3d_fullres as nnU-Net plans it, weights of {steps} steps of stock",
-        "training; float32, one thread, CPU seconds of whole processes; the ratio is nnU-Net's by autoseg's.",
-        "The processes ran one after the other beside other work, so that seconds on the clock mean little.",
+        "training, biases of the last layer shifted so that all labels occur. Float32, one thread, CPU",
+        "seconds of whole processes; the ratio is nnU-Net's by autoseg's. They ran beside other work:",
+        "seconds on the clock mean little.",
         "",
-        "| mirrored copies | who | CPU s | clock s | ratio | voxels equal | Dice |",
-        "|---|---|---|---|---|---|---|",
+        "| mirrored copies | cases | who | CPU s | clock s | ratio | voxels equal | foreground |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in whole:
         cells = [
             row["mirroring"],
+            str(row["cases"]),
             row["who"],
             f"{row['cpu_s']:.1f}",
             f"{row['wall_s']:.0f}",
             f"{row['ratio']:.2f}" if "ratio" in row else "",
-            f"{100 * row['equal']:.4f} %",
-            f"{row['dice']:.4f}",
+            f"{100 * row['equal']:.4f} %" if "equal" in row else "",
+            f"{100 * row['foreground']:.1f} %" if "foreground" in row else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
@@ -170,26 +215,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--model", nargs=2, type=Path, help="a stock model and images that are there already")
+    parser.add_argument("--jobs", type=int, default=1, help="commands at a time")
+    parser.add_argument("--mirrored", type=int, default=10, help="cases with mirrored copies")
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.one:
+        number, *places = given.one
+        measure(int(number), *map(Path, places))
+        return
     where = machine(packages=("torch", "nnunetv2", "openvino", "onnxruntime"))
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         if given.model:
-            model, images, labels = *given.model, given.data / NAME / "labelsTr"
+            model, images = given.model
         else:
-            model, images, labels = stock_model(given.data, work, given.steps)
-        alone, whole = list(engines(model, work)), []
-        for row in whole_processes(model, images, labels, work):
-            print(row, flush=True)
-            whole.append(row)
-            content = [{**each, "part": "whole"} for each in whole] + [
-                {**e, "part": "network"} for e in alone
-            ]
-            write_results("predict_whole", where, content, text(whole, alone, given.steps))
+            model, images = stock_model(given.data, work, given.steps)
+        alone = list(engines(model, work))
+        whole = list(whole_processes(model, images, work, given.jobs, given.mirrored))
+        for row in (*whole, *alone):
+            print(row)
+        write_results("predict_whole", where, [*whole, *alone], text(whole, alone, given.steps))
 
 
 if __name__ == "__main__":
