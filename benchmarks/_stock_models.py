@@ -18,12 +18,10 @@ import sys
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 torch.set_num_threads(1)
-dataset, configuration, trainer, plans, fold, steps, validate = sys.argv[1:]
+dataset, configuration, trainer, plans, fold, steps = sys.argv[1:]
 found = get_trainer_from_args(dataset, configuration, int(fold), trainer, plans, device=torch.device("cpu"))
 found.num_epochs, found.num_iterations_per_epoch, found.num_val_iterations_per_epoch = 1, int(steps), 1
 found.run_training()
-if validate == "yes":
-    found.perform_actual_validation(False)
 """
 PREDICT = (
     "from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder as main; main()"
@@ -98,10 +96,9 @@ class StockHome:
         steps: int,
         fold: int = 0,
         trainer: str = "nnUNetTrainer",
-        validate: bool = False,
     ) -> Path:
-        """Train for a few steps; the model's folder. `validate` predicts, and feeds a second stage."""
-        given = (dataset, configuration, trainer, plans, fold, steps, "yes" if validate else "no")
+        """Train for a few steps; the model's folder."""
+        given = (dataset, configuration, trainer, plans, fold, steps)
         self.run([sys.executable, "-c", _TRAIN, *given], nnUNet_n_proc_DA="0")
         return self.folder / "results" / dataset / f"{trainer}__{plans}__{configuration}"
 

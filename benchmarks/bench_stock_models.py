@@ -126,30 +126,27 @@ def trained(recipe: Recipe, raw: Path, home: StockHome, steps: int) -> Path:
             recipe.edit(document)
 
     plans = home.plan(raw, recipe.planner, edit)
-    if recipe.configuration == "3d_cascade_fullres":
+    cascade = recipe.configuration == "3d_cascade_fullres"
+    home.preprocess(raw.name, plans, "3d_fullres" if cascade else recipe.configuration)
+    if cascade:
         home.preprocess(raw.name, plans, "3d_lowres")
-        home.train(raw.name, plans, "3d_lowres", steps, validate=True)
-    data = "3d_fullres" if recipe.configuration == "3d_cascade_fullres" else recipe.configuration
-    home.preprocess(raw.name, plans, data)
-    if recipe.configuration == "3d_cascade_fullres":
-        predict_first_stage(raw, home, plans)
+        home.train(raw.name, plans, "3d_lowres", steps)
+        first_stage_of_references(raw, home, plans)
     for fold in recipe.folds:
         model = home.train(raw.name, plans, recipe.configuration, steps, fold)
     return model
 
 
-def predict_first_stage(raw: Path, home: StockHome, plans: str) -> None:
-    """The first stage's segmentations of the cases that its fold learnt from, which the second trains on.
+def first_stage_of_references(raw: Path, home: StockHome, plans: str) -> None:
+    """What the second stage learns from: references in place of the first stage's segmentations.
 
     nnU-Net takes those of all five folds, each of the cases that it held out; here one fold is trained.
     """
-    stock = home.folder / "results" / raw.name / f"nnUNetTrainer__{plans}__3d_lowres"
-    target = stock / "predicted_next_stage" / "3d_cascade_fullres"
-    there = {path.stem for path in target.glob("*")}
+    first = home.folder / "results" / raw.name / f"nnUNetTrainer__{plans}__3d_lowres"
+    target = first / "predicted_next_stage" / "3d_cascade_fullres"
+    target.mkdir(parents=True, exist_ok=True)
     for path in (home.folder / "preprocessed" / raw.name / f"{plans}_3d_fullres").glob("*_seg.b2nd"):
-        name = path.name.removesuffix("_seg.b2nd")
-        if name not in there:
-            (target / f"{name}.b2nd").symlink_to(path)
+        (target / f"{path.name.removesuffix('_seg.b2nd')}.b2nd").symlink_to(path)
 
 
 def predicted(recipe: Recipe, model: Path, images: Path, home: StockHome) -> Row:

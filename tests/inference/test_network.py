@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from model_folders import ABOUT, REGIONS, model_folder
+from model_folders import ABOUT, REGIONS, model_folder, write_volume
 
+from autoseg.bundle.images import read_case
 from autoseg.errors import PlanError, RunError
 from autoseg.inference import load_model
 from autoseg.inference.model import trained_folds
@@ -146,3 +148,33 @@ def test_the_first_stage_of_a_cascade_lies_beside_the_second(tmp_path: Path) -> 
 def test_the_plan_of_a_model_is_read_as_it_is(tmp_path: Path) -> None:
     model = model_folder(tmp_path)
     assert load_model(model, device="cpu").plan == Plan.load(model / "plans.json")
+
+
+def test_the_second_stage_takes_what_it_takes_in_nnunet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+    from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
+
+    from autoseg import nnunet
+
+    loaded = load_model(cascade(tmp_path), device="cpu")
+    raw = read_case([write_volume(tmp_path / "images" / "a_0000.nii.gz")], "SimpleITKIO")
+    found = np.digitize(raw.array[0], np.quantile(raw.array, [0.6, 0.8])).astype(np.uint8)
+    monkeypatch.setattr(loaded.previous, "segment", lambda *_: found)
+    data, properties = loaded.preprocess(raw)
+    manager = nnunet.plans_manager(json.loads((loaded.folders[0] / "plans.json").read_text()))
+    configuration = manager.get_configuration("3d_cascade_fullres")
+    expected, labels, theirs = DefaultPreprocessor(verbose=False).run_case_npy(
+        raw.array.astype(np.float32),
+        found[None].astype(np.float32),
+        dict(raw.properties),
+        manager,
+        configuration,
+        dict(loaded.dataset_json),
+    )
+    stages = convert_labelmap_to_one_hot(labels[0], [1, 2], expected.dtype)
+    assert data.shape == (3, *labels.shape[1:])
+    np.testing.assert_allclose(data[:1], expected, atol=2e-3)
+    assert np.mean(data[1:] == stages) >= 0.999 and data[1:].any(axis=(1, 2, 3)).all()
+    assert properties["bbox_used_for_cropping"] == theirs["bbox_used_for_cropping"]
