@@ -2,7 +2,7 @@
 
 Results are the same to rounding. OpenVINO takes a second or two to convert a network, so it is tried only
 where there is much to predict. (onnxruntime was measured as well: for nnU-Net's U-Net it is no faster than
-torch as it is used here, see benchmarks/results/predict_whole.md.)
+torch as it is used here; benchmarks/bench_predict_whole.py measures it.)
 """
 
 from __future__ import annotations
