@@ -35,6 +35,29 @@ ListCases = Annotated[
 ]
 
 
+LabelSuffix = Annotated[
+    str | None, typer.Option(help="BIDS: how label files end: dseg, mask, ...; found if not given.")
+]
+Channels = Annotated[str, typer.Option(help="BIDS, DICOM: what makes up a case: T1w,FLAIR.")]
+Resample = Annotated[
+    bool, typer.Option("--resample", help="Bring images on other grids onto their label's grid.")
+]
+Orientation = Annotated[
+    str | None, typer.Option(help="sform or qform: which holds where a NIfTI header contradicts itself.")
+]
+LayoutOptions = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the layout's own; repeatable.")
+]
+Link = Annotated[bool, typer.Option("--link", help="Symbolic links instead of copies.")]
+Untrusted = Annotated[
+    bool,
+    typer.Option(
+        "--untrusted/--trusted",
+        help="Read the source in a process with limits of memory and time, or in this one.",
+    ),
+]
+
+
 @app.command("import")
 def import_command(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder of a data set; only read.")],
@@ -44,31 +67,17 @@ def import_command(
     ] = "auto",
     groups: Groups = None,
     labels: LabelNames = "",
-    label_suffix: Annotated[
-        str | None, typer.Option(help="BIDS: how label files end: dseg, mask, ...; found if not given.")
-    ] = None,
-    channels: Annotated[str, typer.Option(help="BIDS, DICOM: what makes up a case: T1w,FLAIR.")] = "",
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Bring images on other grids onto their label's grid.")
-    ] = False,
-    orientation: Annotated[
-        str | None, typer.Option(help="sform or qform: which holds where a NIfTI header contradicts itself.")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the layout's own; repeatable.")
-    ] = None,
+    label_suffix: LabelSuffix = None,
+    channels: Channels = "",
+    resample: Resample = False,
+    orientation: Orientation = None,
+    option: LayoutOptions = None,
     by_voxels: ByVoxels = False,
     segmentation: Segmentation = "",
     rename: Rename = "",
     list_only: ListCases = False,
-    link: Annotated[bool, typer.Option("--link", help="Symbolic links instead of copies.")] = False,
-    untrusted: Annotated[
-        bool,
-        typer.Option(
-            "--untrusted/--trusted",
-            help="Read the source in a process with limits of memory and time, or in this one.",
-        ),
-    ] = True,
+    link: Link = False,
+    untrusted: Untrusted = True,
     workers: Workers = None,
     workspace: Root = None,
     as_json: Json = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from autoseg.data.dataset import Dataset
@@ -34,13 +35,18 @@ def fit_quality(
     found = fitted(held_out, dataset, profiles, {"model": model.name, "folds": [fold.name for fold in folds]})
     groups = len({each.group for each in held_out})
     if groups < groups_needed():
-        log.warning(
-            "%s has %d held-out groups; an interval that holds for 90 %% of new cases needs at least %d. "
-            "Expected quality is given without intervals. Train further folds.",
-            model.name, groups, groups_needed(),
-        )  # fmt: skip
+        _say_few(dataset.name, groups)
     found.save(model / FILE_NAME)
     return found
+
+
+@cache
+def _say_few(dataset: str, groups: int) -> None:
+    """Every model of a walk has as few; the user reads it once."""
+    log.info(
+        "%s: expected quality is given without intervals, which need %d held-out groups; there are %d.",
+        *(dataset, groups_needed(), groups),
+    )
 
 
 def fitted(
