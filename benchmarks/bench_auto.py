@@ -33,7 +33,7 @@ FLOAT32 = (
     "import autoseg.system.device as d; d._computes_in_bfloat16 = lambda: False; "
     "from autoseg.cli.app import main; main()"
 )
-MEAN_GOAL, WORST_GOAL = 0.01, 0.03
+MEAN_GOAL, WORST_GOAL, KEPT, LONG = 0.01, 0.03, 0.05, 18
 Row = dict[str, Any]
 
 
@@ -270,9 +270,29 @@ def _verdicts(rows: dict[str, Row]) -> list[str]:
             f"made: {_percent(_computed(rows))}.",
         ]
     missing = [name for name in DATASETS if not any(row["dataset"] == name for row in rows.values())]
+    missing += [
+        f"{name} before"
+        for name in DATASETS
+        if name not in missing
+        and not any((row["dataset"], row["who"]) == (name, "auto before") for row in rows.values())
+    ]
+    if not any(row["minutes"] == LONG for row in rows.values()):
+        missing.append(f"{LONG} minutes")
     if missing:
         lines += ["", f"Not run: {', '.join(missing)}."]
-    return lines
+    return [*lines, "", _kept(rows)]
+
+
+def _kept(rows: dict[str, Row]) -> str:
+    """How many commands of now kept their budget, of the runs' own time."""
+    off = {
+        key: sum(each.get("train_s") or 0.0 for each in row["trained"]) / 60 / row["minutes"] - 1
+        for key, row in rows.items()
+        if row["who"] != "auto before" and row["trained"]
+    }
+    beyond = [f"{key} by {value:+.1%}" for key, value in off.items() if abs(value) > KEPT]
+    words = f" Not: {'; '.join(beyond)}." if beyond else ""
+    return f"Budgets kept within {KEPT:.0%}, now: {len(off) - len(beyond)} of {len(off)}.{words}"
 
 
 if __name__ == "__main__":
