@@ -199,11 +199,11 @@ def full(bench: Bench, stage: str, dataset: str, room: float) -> Kill:
         shutil.copytree(source, root, dirs_exist_ok=True)
         command = bench.command(stage, dataset, root).start()
         command.until()
-        where = _where(root) if stage == "walk" else ""
+        where, words = _where(root) if stage == "walk" else "", command.words
         if not command.refused:
-            return Kill(stage, what, where, f"no refusal in words: status {command.status}", command.words)
+            return Kill(stage, what, where, f"no refusal in words: status {command.status}", words)
         subprocess.run(["mount", "-o", "remount,size=1g", str(root)], check=True)
-        return Kill(stage, what, where, bench.again(stage, dataset, root), command.words)
+        return Kill(stage, what, where, bench.again(stage, dataset, root), words)
     finally:
         subprocess.run(["umount", str(root)], check=False)
 
@@ -239,8 +239,8 @@ def worker(bench: Bench, dataset: str) -> Kill:
         command.until()
     if command.status and not command.refused:
         return Kill("preprocess", "dead worker", "", f"status {command.status}", command.words)
-    where = "reported" if command.status else "its work was done"
-    return Kill("preprocess", "dead worker", where, bench.again("preprocess", dataset, root), command.words)
+    where, words = ("reported", command.words) if command.status else ("its work was done", "")
+    return Kill("preprocess", "dead worker", where, bench.again("preprocess", dataset, root), words)
 
 
 def plan(bench: Bench) -> list[tuple[str, Callable[[], Kill]]]:
