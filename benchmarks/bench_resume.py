@@ -38,6 +38,7 @@ TRAINERS = {
     VOLUMES: "nnunet:width=4",
 }
 STEPS = 20
+NOT_FULL = "nothing: it ended, for the disk had room"
 # The last of the plan that walks the volumes.
 VOLUMES_UNTIL = 14
 
@@ -200,6 +201,8 @@ def full(bench: Bench, stage: str, dataset: str, room: float) -> Kill:
         command = bench.command(stage, dataset, root).start()
         command.until()
         where, words = _where(root) if stage == "walk" else "", command.words
+        if command.status == 0:
+            return Kill(stage, what, where, NOT_FULL)
         if not command.refused:
             return Kill(stage, what, where, f"no refusal in words: status {command.status}", words)
         subprocess.run(["mount", "-o", "remount,size=1g", str(root)], check=True)
@@ -341,6 +344,8 @@ def _report(kills: list[Kill]) -> str:
         "weights, optimiser, logged losses and steps, segmentations, scores, preprocessed cases and page,",
         f"byte for byte without times. A checkpoint was written every {STEPS_A_CHECKPOINT} of {STEPS} steps.",
         f"Commits: {', '.join(f'{name} ({count})' for name, count in commits.items())}.",
+        "",
+        *(f"{each.stage}, {each.what}: this shows nothing." for each in kills if each.outcome == NOT_FULL),
         "",
         "| command | what happened | where | then |",
         "|---|---|---|---|",
