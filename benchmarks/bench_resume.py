@@ -247,7 +247,7 @@ def worker(bench: Bench, dataset: str) -> Kill:
 
 
 def plan(bench: Bench) -> list[tuple[str, Callable[[], Kill]]]:
-    """The forty, by stage."""
+    """What is done, by stage."""
 
     def signals(stage: str, dataset: str, number: signal.Signals, times: int) -> list[Any]:
         return [(stage, lambda: signalled(bench, stage, dataset, number))] * times
@@ -276,7 +276,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one stage: walk, preprocess, predict or leaderboard; writes nothing")
     parser.add_argument("--log", type=Path, help="a line each; run again, it goes on there")
-    parser.add_argument("--most", type=int, help="of the forty, only so many")
+    parser.add_argument("--most", type=int, help="only so many")
     parser.add_argument("--no-results", dest="results", action="store_false", help="print, write nothing")
     options = parser.parse_args()
     where = machine(packages=("torch", "nnunetv2"))
