@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,6 +48,9 @@ def verify_command(
     fix: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write a repaired copy here; what was done is listed.")
     ] = None,
+    second_library: Annotated[
+        bool, typer.Option("--second-library", help="Read every file by a second library too, and compare.")
+    ] = False,
     groups: Groups = None,
     accept: Accept = "",
     workers: Workers = None,
@@ -74,6 +77,8 @@ def verify_command(
 
         done = write_repaired(root, fix, workers)
         root, report, repairs = done.root, done.report, done.repairs
+    if second_library:
+        report = _compared(report, root, groups)
     report = report.accepting(parse_accepted(accept))
     if page is not None:
         _write_page(page, root, report, place, groups, workers)
@@ -90,6 +95,19 @@ def verify_command(
         )
     if report.errors:
         raise typer.Exit(1)
+
+
+def _compared(report: VerifyReport, root: Path, groups: Path | None) -> VerifyReport:
+    """The report with what a second library reads otherwise."""
+    from autoseg.data.dataset import load_dataset
+    from autoseg.errors import DataError
+    from autoseg.intake.verification.second_library import check_with_second_library
+
+    try:
+        found = tuple(check_with_second_library(load_dataset(root, groups)))
+    except DataError:  # one of the findings
+        return report
+    return replace(report, findings=(*report.findings, *found))
 
 
 def _write_page(
