@@ -13,6 +13,8 @@ from autoseg.errors import UsageError
 
 if TYPE_CHECKING:
     from autoseg.intake.conversion import Imported
+    from autoseg.intake.incoming import Request
+    from autoseg.workspace import Workspace
 
 app = typer.Typer()
 
@@ -111,23 +113,22 @@ def import_command(
     )
     place = workspace_at(workspace)
     if list_only:
-        from autoseg.intake.listing import list_cases
-
-        listed = list_cases(source, place, layout, request)
-        typer.echo("\n".join(f"{case}\t{place}" for case, place in listed.items()))
+        _list(source, place, layout, request)
         return
-    done = (
-        guarded(
-            *(import_dataset, source, place, name, layout, request),
-            after_crash=lambda: clear_unfinished(place),
-        )
-        if untrusted
-        else import_dataset(source, place, name, layout, request)
-    )
+    work = (import_dataset, source, place, name, layout, request)
+    done = guarded(*work, after_crash=lambda: clear_unfinished(place)) if untrusted else work[0](*work[1:])
     if as_json:
         print_json(done.to_json())
     else:
         typer.echo(_summary(done, workspace))
+
+
+def _list(source: Path, place: Workspace, layout: str, request: Request) -> None:
+    """Print which folder becomes which case."""
+    from autoseg.intake.listing import list_cases
+
+    listed = list_cases(source, place, layout, request)
+    typer.echo("\n".join(f"{case}\t{folder}" for case, folder in listed.items()))
 
 
 def _own(given: list[str]) -> dict[str, str]:

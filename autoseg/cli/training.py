@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+Division = Annotated[
+    str, typer.Option(help="0, 0,1 or all; by=site: each site of cases.csv is held out once.")
+]
 Trainers = Annotated[str, typer.Option(help="auto, documented, baselines, all, or NAME,NAME:option=value.")]
 Race = Annotated[
     bool, typer.Option("--race", help="Stop trainers on the way that are clearly behind; needs --budget.")
@@ -57,9 +60,7 @@ Freed = Annotated[
 def plan_and_train_command(
     dataset: DatasetName,
     trainers: Trainers = "auto",
-    folds: Annotated[
-        str, typer.Option(help="0, 0,1 or all; by=site: each site of cases.csv is held out once.")
-    ] = "all",
+    folds: Division = "all",
     budget: Budget = None,
     epochs: Epochs = None,
     steps: Steps = None,
@@ -248,100 +249,6 @@ def pretrain_command(
         print_json({**dataclasses.asdict(done), "path": str(done.path)})
         return
     typer.echo(f"{done.path}\n{done.steps} steps, masked loss {done.first_loss:.3f} -> {done.last_loss:.3f}")
-
-
-@app.command("predict")
-def predict_command(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="MODEL", help="A model's folder, of nnU-Net too, or its zip; or a bundle."),
-    ],
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="INPUT", help="A folder of images, channels as _0000, ...; or DICOM series."),
-    ],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder.")],
-    more: Annotated[
-        list[Path] | None,
-        typer.Option("--model", help="A further model, averaged with the first; repeatable."),
-    ] = None,
-    mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
-    step_size: Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, in patches.")] = 0.5,
-    postprocessing: Annotated[bool, typer.Option(help="Apply the rules beside the model.")] = True,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Mirrored copies only where the first pass is not certain.")
-    ] = False,
-    engine: Annotated[
-        str, typer.Option(help="On a processor: auto (the faster one), torch, openvino.")
-    ] = "auto",
-    folds: Annotated[str, typer.Option(help="0, 0,1 or all; by default every trained fold.")] = "",
-    network_of_plan: Annotated[
-        bool,
-        typer.Option("--network-of-plan", help="Of an unknown trainer: it changes nothing of the network."),
-    ] = False,
-    to: Annotated[
-        str, typer.Option("--to", help="What DICOM series become: nifti, dicom-seg or rtstruct.")
-    ] = "nifti",
-    seg_type: Annotated[
-        str, typer.Option("--seg-type", help="Of dicom-seg: binary, or labelmap (few viewers open it).")
-    ] = "binary",
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Interpolate DICOM series with uneven distances of slices.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever is in OUTPUT.")] = False,
-    quality: Annotated[bool, typer.Option(help="Say of each how good it will be.")] = True,
-    device: Device = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Segment images with a trained model, or with several; folds and models are averaged.
-
-    What cannot be predicted is named, the rest is done, and the exit status is 1. A file in OUTPUT is
-    retained if the same model and options made it of the same images. Of DICOM every series that the model
-    takes is a case; results lie on its own slices and are named by its identifier.
-
-    Example: `autoseg predict autoseg_workspace/results/Dataset004_Hippocampus/nnunet__... images/ out/`
-    """
-    from autoseg.data.dicom_objects.result import Form
-    from autoseg.inference.options import Options
-    from autoseg.pipeline.single_stages import predict_folder
-
-    start(quiet)
-    done = predict_folder(
-        model,
-        source,
-        output,
-        device=device,
-        mirroring=mirroring,
-        step_size=step_size,
-        more=more or [],
-        overwrite=overwrite,
-        postprocessing=postprocessing,
-        quality=quality,
-        choices=Options(
-            engine, fast, tuple(f.strip() for f in folds.split(",")) if folds else None, network_of_plan
-        ),
-        form=Form(to, seg_type),
-        mend=resample,
-    )
-    if as_json:
-        print_json(
-            {
-                "predictions": [str(path) for path in done.files],
-                "retained": [str(path) for path in done.retained],
-                "left_out": [{"file": str(each.path), "reason": each.reason} for each in done.left_out],
-                "passed_over": [{"file": str(each.path), "reason": each.reason} for each in done.passed_over],
-            }
-        )
-    else:
-        old = f", {len(done.retained)} of them there before: same model, options and images"
-        typer.echo(f"{len(done.files)} segmentations in {output}{old if done.retained else ''}")
-    for each in () if quiet else done.passed_over:
-        typer.echo(f"passed over: {each}", err=True)
-    for each in done.left_out:
-        typer.echo(f"left out: {each}", err=True)
-    if done.left_out:
-        raise typer.Exit(1)
 
 
 @app.command("demo")

@@ -95,21 +95,10 @@ def predict_slabs(
         RunError: if the logits are not finite.
     """
     check_arguments(image, patch_size, step_size, mirror_axes)
-    device = device or _device_of(networks[0])
     window = Window(
-        networks,
-        tuple(patch_size),
-        step_size,
-        mirrorings(mirror_axes),
-        gaussian,
-        batch_size,
-        device,
-        dtype,
-        result_dtype,
-        slab_bytes,
-        evidence if mirror_axes else None,
-        certainty,
-        regions,
+        *(networks, tuple(patch_size), step_size, mirrorings(mirror_axes), gaussian, batch_size),
+        *(device or _device_of(networks[0]), dtype, result_dtype, slab_bytes),
+        *(evidence if mirror_axes else None, certainty, regions),
     )
     padded, (inner, *plane) = pad_to_patch(image, patch_size)
     for start, slab in window.slide(padded):

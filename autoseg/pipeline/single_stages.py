@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,41 +173,43 @@ def predict_folder(
         RunError: if a model is not complete, or a segmentation would be replaced that was not made here.
         UsageError: if the models are of different labels or channels, or a bundle is to join others.
     """
-    from autoseg.inference.inputs import inputs_of
-    from autoseg.inference.predict import channels_of, predict_cases
-
     loaded, hashes = loaded_models((model, *more), device, mirroring, step_size, postprocessing, choices)
-    ending, form = loaded.dataset_json["file_ending"], form or Form()
+    form = form or Form()
     options: dict[str, Any] = {"mirroring": mirroring, "step_size": step_size}
     if not postprocessing:
         options["postprocessing"] = False
     options |= choices.changes if choices is not None else {}
-    maker = {"models": hashes, **options}
     assessor = assessor_of([model, *more], loaded, output) if quality else None
-    if is_series(source, ending):
+    how: dict[str, Any] = {
+        "maker": {"models": hashes, **options},
+        "overwrite": overwrite,
+        "assessor": assessor,
+    }
+    if is_series(source, loaded.dataset_json["file_ending"]):
         from autoseg.inference.predict_dicom import predict_series
 
         algorithm = Maker.of(_names((model, *more), loaded), __version__, hashes, options)
-        return predict_series(
-            loaded,
-            source,
-            output,
-            form=form,
-            algorithm=algorithm,
-            maker=maker,
-            mend=mend,
-            overwrite=overwrite,
-            assessor=assessor,
-        )
+        return predict_series(loaded, source, output, form=form, algorithm=algorithm, mend=mend, **how)
     form.check_plain(source)
+    return _predict_images(loaded, source, output, model.name, how)
+
+
+def _predict_images(
+    loaded: Predictor, source: Path, output: Path, name: str, how: Mapping[str, Any]
+) -> Predicted:
+    """The cases of a folder of images, with the page of those to look at first."""
+    from autoseg.inference.inputs import inputs_of
+    from autoseg.inference.predict import channels_of, predict_cases
+
+    ending = loaded.dataset_json["file_ending"]
     inputs = inputs_of(source, ending, channels_of(loaded))
     expect(loaded, len(inputs.cases))
-    done = predict_cases(loaded, inputs.cases, output, maker=maker, overwrite=overwrite, assessor=assessor)
-    if assessor is not None:
+    done = predict_cases(loaded, inputs.cases, output, **how)
+    if how["assessor"] is not None:
         from autoseg.trust.triage import write_triage
 
-        files = {path.name.removesuffix(loaded.dataset_json["file_ending"]): path for path in done.files}
-        write_triage(assessor, inputs.cases, files, loaded.reader, model.name)
+        files = {path.name.removesuffix(ending): path for path in done.files}
+        write_triage(how["assessor"], inputs.cases, files, loaded.reader, name)
     if saved := windows_saved(loaded):
         log.info("%s", saved)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
