@@ -149,7 +149,6 @@ def predict_folder(
     A bundle predicts by itself, on the processor and without torch. Files of the folder that cannot be
     predicted are left out and named; a segmentation that is in the output already is retained only if the
     same model and options made it of the same images. Where the source is DICOM, its series are the cases.
-
     Where it is known how good the model is on cases that it has not seen, the output says of each case how
     good it will be; with several models it does not.
 
@@ -175,10 +174,7 @@ def predict_folder(
     """
     loaded, hashes = loaded_models((model, *more), device, mirroring, step_size, postprocessing, choices)
     form = form or Form()
-    options: dict[str, Any] = {"mirroring": mirroring, "step_size": step_size}
-    if not postprocessing:
-        options["postprocessing"] = False
-    options |= choices.changes if choices is not None else {}
+    options = _options(mirroring, step_size, postprocessing, choices)
     assessor = assessor_of([model, *more], loaded, output) if quality else None
     how: dict[str, Any] = {
         "maker": {"models": hashes, **options},
@@ -192,6 +188,16 @@ def predict_folder(
         return predict_series(loaded, source, output, form=form, algorithm=algorithm, mend=mend, **how)
     form.check_plain(source)
     return _predict_images(loaded, source, output, model.name, how)
+
+
+def _options(
+    mirroring: bool, step_size: float, postprocessing: bool, choices: Options | None
+) -> dict[str, Any]:
+    """What a segmentation depends on beside its model and image; later options where they are unusual."""
+    found: dict[str, Any] = {"mirroring": mirroring, "step_size": step_size}
+    if not postprocessing:
+        found["postprocessing"] = False
+    return found | (choices.changes if choices is not None else {})
 
 
 def _predict_images(
