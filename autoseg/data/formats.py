@@ -111,7 +111,24 @@ def unreadable(path: Path, problem: Exception) -> ImageError:
             'let nibabel read the data set: "overwrite_image_reader_writer": "NibabelIO" in dataset.json.'
         )
         return ImageError(path, reason, remedy)
+    if _is_nifti(path) and _is_second_version(path):
+        reason = "is NIfTI-2, which SimpleITK does not read"
+        remedy = (
+            "Write it as NIfTI-1 (nibabel: Nifti1Image.from_image), or let nibabel read the data set in "
+            'place: "overwrite_image_reader_writer": "NibabelIO" in dataset.json.'
+        )
+        return ImageError(path, reason, remedy)
     return ImageError(path, f"is damaged, or of another format than its name says ({said[-300:]})")
+
+
+def _is_second_version(path: Path) -> bool:
+    """Whether a NIfTI header has the size of version 2, in either byte order."""
+    try:
+        with path.open("rb") as file:
+            size = beginning(path, file.read(1024), 4)
+    except (OSError, ImageError):  # the reader's own message says what is wrong
+        return False
+    return 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
 
 
 def _is_nifti(path: Path) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from stock_readers import (
@@ -20,6 +21,7 @@ from stock_readers import (
 )
 
 from autoseg.data import readers as ours
+from autoseg.data.image import ImageError
 from autoseg.data.readers import (
     read_file,
     read_images,
@@ -159,3 +161,11 @@ def test_reading_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_nifti_2_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "c0_0000.nii.gz"
+    nibabel.save(nibabel.Nifti2Image(np.zeros((3, 4, 5), np.int16), np.eye(4)), path)
+    with pytest.raises(ImageError, match=r"is NIfTI-2, which SimpleITK does not read\. Write it as NIfTI-1"):
+        read_file(path, "SimpleITKIO")
+    assert read_file(path, "NibabelIO").array.shape == (1, 5, 4, 3)
