@@ -48,7 +48,7 @@ def test_whole_documents_come_back(without: tuple[str, ...]) -> None:
 
 
 def test_the_reference_is_read() -> None:
-    assert len(Fingerprint.load(REFERENCE).spacings) == 260
+    assert len(Fingerprint.load(REFERENCE).spacings) == 130
 
 
 @pytest.mark.parametrize(
