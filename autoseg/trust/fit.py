@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from autoseg.data.dataset import Dataset
+from autoseg.system.files import read_object
 from autoseg.trust.conformal import groups_needed
 from autoseg.trust.fold_facts import evidence_of
 from autoseg.trust.held_out import EVALUATION, HeldOut, held_out_of
@@ -36,7 +38,10 @@ def fit_quality(
     groups = len({each.group for each in held_out})
     if groups < groups_needed():
         _say_few(dataset.name, groups)
-    found.save(model / FILE_NAME)
+    path = model / FILE_NAME
+    # A walk that is run again writes nothing anew, so that who watches the folder sees no change.
+    if read_object(path) != json.loads(json.dumps(found.to_json())):
+        found.save(path)
     return found
 
 
