@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -118,24 +119,29 @@ INTERRUPTED = """
         stop = Path(__file__).with_name("stop")
         if stop.is_file():
             stop.unlink()
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return found
 """
 
 
-def test_interrupted_it_goes_on(workspace: Workspace, tmp_path: Path) -> None:
+def test_interrupted_it_goes_on(
+    workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = write(tmp_path / "lab" / "pausing.py", "pausing", steps=3)
     file.write_text(
-        file.read_text().replace("from typing", "from pathlib import Path\nfrom typing") + INTERRUPTED
+        file.read_text().replace("from typing", "import signal\nfrom pathlib import Path\nfrom typing")
+        + INTERRUPTED
     )
     file.with_name("stop").touch()
     with pytest.raises(KeyboardInterrupt):
         walk(workspace, str(file))
     (fold,) = workspace.results_of(PICTURES).glob("pausing__*/fold_0")
     assert not (fold / "checkpoint_final.pth").exists()
-    (record,) = [each for each in walk(workspace, str(file)).records if each.trainer == "pausing"]
+    with caplog.at_level(logging.INFO):
+        (record,) = [each for each in walk(workspace, str(file)).records if each.trainer == "pausing"]
     assert record.status in ("ok", "collapsed"), record.reason
-    assert len(list(fold.glob("training_log*"))) == 2 and (fold / "checkpoint_final.pth").is_file()
+    assert record.cost.training_steps == 3 and (fold / "checkpoint_final.pth").is_file()
+    assert "goes on after step" in caplog.text
 
 
 def test_a_changed_file_is_another_trainer(
