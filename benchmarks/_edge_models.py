@@ -98,7 +98,14 @@ def checkpoints(rng: random.Random) -> Iterator[Edge]:
         )
         for number, value in enumerate(VALUES):
             yield Edge("checkpoints", f"{key} {number}", _rewritten(_set(key, value)), "either")
-    weights: dict[str, Callable[[Checkpoint], Any]] = {
+    for name, change in _odd_weights().items():
+        yield Edge("checkpoints", f"weights {name}", _rewritten(change), "either", check=nothing_ran)
+    yield from _other_files(rng)
+
+
+def _odd_weights() -> dict[str, Callable[[Checkpoint], Any]]:
+    """What is changed in a sound checkpoint, by name."""
+    return {
         "NaN": _weight(lambda t: torch.full_like(t, float("nan"))),
         "infinite": _weight(lambda t: torch.full_like(t, float("inf"))),
         "other shape": _weight(lambda t: torch.zeros(7, 3)),
@@ -129,8 +136,10 @@ def checkpoints(rng: random.Random) -> Iterator[Edge]:
         "a list of all": lambda c: [c],
         "numbers as keys": lambda c: {n: v for n, v in enumerate(c.values())},
     }
-    for name, change in weights.items():
-        yield Edge("checkpoints", f"weights {name}", _rewritten(change), "either", check=nothing_ran)
+
+
+def _other_files(rng: random.Random) -> Iterator[Edge]:
+    """Files that are no checkpoint, or one that is cut or changed."""
     whole = (
         bases.stock_walked() / "results/Dataset905_Discs" / bases.RUN / "fold_0/checkpoint_final.pth"
     ).read_bytes()
@@ -146,10 +155,8 @@ def checkpoints(rng: random.Random) -> Iterator[Edge]:
     for name, content in files.items():
         yield Edge("checkpoints", name, _predicted(_placed(content)), "refusal", ("checkpoint",), nothing_ran)
     for number in range(12):
-        flipped = bytearray(whole)
-        for _ in range(20):
-            flipped[rng.randrange(len(flipped))] = rng.randrange(256)
-        yield Edge("checkpoints", f"bytes {number}", _predicted(_placed(bytes(flipped))), "either")
+        flipped = _flipped(whole, rng, 20)
+        yield Edge("checkpoints", f"bytes {number}", _predicted(_placed(flipped)), "either")
 
 
 def _placed(content: bytes) -> Callable[[Path], None]:
