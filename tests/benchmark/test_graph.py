@@ -86,8 +86,8 @@ def test_cells_are_crossed_excluded_included_and_share_a_budget(suite_of: Parse)
     found = cells(suite, lambda entry: (entry.dataset, 5))
     main = [cell for cell in found if cell.trainer != "brainunet"]
     assert len(main) == 2 * 3 * 2 + 1 * 3 * 2
-    assert {cell.budget_s for cell in main} == {6000 / 18}
-    assert [cell.budget_s for cell in found if cell.trainer == "brainunet"] == [540]
+    assert {cell.run_s for cell in main} == {6000 / 18}
+    assert [cell.run_s for cell in found if cell.trainer == "brainunet"] == [540]
     assert not [c for c in found if c.dataset == "b" and c.trainer.startswith("deepmrseg")]
     assert [cell.dataset for cell in found] == sorted(cell.dataset for cell in found)
 

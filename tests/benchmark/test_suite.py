@@ -29,7 +29,7 @@ def test_one_value_stands_for_a_list_and_amounts_are_read(suite_of: Parse) -> No
 def test_a_budget_in_steps_is_one_of_the_runs(suite_of: Parse) -> None:
     suite = suite_of(HEAD + "folds: 0\nbudget: {steps: 200}\n")
     (cell,) = cells(suite, lambda entry: (entry.dataset, 5))
-    assert (cell.steps, cell.budget_s, cell.epochs) == (200, None, None)
+    assert (cell.steps, cell.run_s, cell.epochs) == (200, None, None)
 
 
 def test_trainers_take_options_and_groups(suite_of: Parse) -> None:

@@ -54,11 +54,11 @@ def estimate(stage: str, cell: MatrixCell | None, size: Size, resources: Resourc
         return START_OF_RUN_S
     on_gpu = cell.device in ("auto", "cuda") and resources.gpus > 0
     if stage == "predict":
-        if cell.budget_s is not None:
-            return START_OF_RUN_S + cell.budget_s * PREDICTION_FRACTION
+        if cell.run_s is not None:
+            return START_OF_RUN_S + cell.run_s * PREDICTION_FRACTION
         return START_OF_RUN_S + PREDICT_S_PER_VOXEL[on_gpu] * held_out * (UNMIRRORED if cell.small else 1.0)
-    if cell.budget_s is not None:
-        return START_OF_RUN_S + cell.budget_s * (1 - PREDICTION_FRACTION)
+    if cell.run_s is not None:
+        return START_OF_RUN_S + cell.run_s * (1 - PREDICTION_FRACTION)
     return START_OF_RUN_S + steps_of(cell) * STEP_S[on_gpu] * (SMALL if cell.small else 1.0)
 
 

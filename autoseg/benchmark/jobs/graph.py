@@ -162,7 +162,7 @@ class Graph:
         content = read_json(path, RunError)
         if not isinstance(content, Mapping) or content.get("schema") != SCHEMA:
             raise RunError(f"{path} is not a job list of this version. Run autoseg benchmark SUITE again.")
-        runs = [MatrixCell(**entry) for entry in content["cells"]]
+        runs = [MatrixCell.from_json(entry) for entry in content["cells"]]
         places = {name: Path(text) for name, text in content["workspace"].items()}
         return cls(
             content["suite"], Workspace(**places), tuple(_job(entry, runs) for entry in content["jobs"])

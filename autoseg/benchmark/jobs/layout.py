@@ -131,7 +131,7 @@ class _Builder:
             UsageError: if their times are not the same.
         """
         runs = list(before)
-        if len(times := {cell.budget_s for cell in runs}) > 1 or None in times:
+        if len(times := {cell.run_s for cell in runs}) > 1 or None in times:
             raise UsageError(
                 f"The runs of the suite {self.suite.name} on {runs[0].dataset} have the times {times}. "
                 f"A race needs one budget for all: budget: {{per_run: 30m}}."

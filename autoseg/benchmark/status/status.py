@@ -219,8 +219,8 @@ def dry_run(status: Status) -> str:
 
 
 def _how_long(cell: MatrixCell) -> str:
-    if cell.budget_s is not None:
-        return f"{duration(cell.budget_s)} each"
+    if cell.run_s is not None:
+        return f"{duration(cell.run_s)} each"
     return f"{cell.steps} steps" if cell.steps is not None else f"{cell.epochs or 'all'} epochs"
 
 

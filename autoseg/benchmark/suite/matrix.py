@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -41,7 +41,7 @@ class MatrixCell:
         init: ``random``, ``imagenet`` or a checkpoint.
         finetune: strategy, or empty.
         cases: number or part of the training cases, or ``all``.
-        budget_s: wall clock of the run; None: epochs or steps decide.
+        run_s: wall clock of the run; None: epochs or steps decide.
         epochs: instead of the trainer's own.
         configuration: ``auto`` or a name.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -60,7 +60,7 @@ class MatrixCell:
     init: str = "random"
     finetune: str = ""
     cases: CaseCount = "all"
-    budget_s: float | None = None
+    run_s: float | None = None
     epochs: int | None = None
     configuration: str = "auto"
     device: str = "auto"
@@ -94,14 +94,20 @@ class MatrixCell:
     @property
     def key(self) -> str:
         """Eight letters that no other cell of a benchmark has."""
-        named = asdict(self)
+        named = self.to_json()
         if not self.accept:  # came later: a benchmark that began without it keeps its names
             del named["accept"]
         return digest(named)[:8]
 
     def to_json(self) -> dict[str, Any]:
-        """All fields."""
-        return asdict(self)
+        """All fields; the time of a run has the name there that records have for it."""
+        named = asdict(self)
+        return {("budget_s" if name == "run_s" else name): value for name, value in named.items()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> MatrixCell:
+        """What `to_json` gave."""
+        return cls(**{("run_s" if name == "budget_s" else name): value for name, value in document.items()})
 
 
 def cells(suite: Suite, facts_of: DatasetFacts) -> tuple[MatrixCell, ...]:
@@ -119,7 +125,7 @@ def cells(suite: Suite, facts_of: DatasetFacts) -> tuple[MatrixCell, ...]:
         crossed = [cell for cell in _crossed(matrix, suite, facts_of) if not _excluded(cell, suite.exclude)]
         if matrix.budget is not None and matrix.budget.for_all is not None and crossed:
             share = matrix.budget.for_all / len(crossed)
-            crossed = [replace(cell, budget_s=share) for cell in crossed]
+            crossed = [replace(cell, run_s=share) for cell in crossed]
         found.update(dict.fromkeys(crossed))
     if not found:
         raise UsageError(f"The suite {suite.name} has no cell left. Exclude less.")
@@ -150,7 +156,7 @@ def _crossed(matrix: Axes, suite: Suite, facts_of: DatasetFacts) -> Iterator[Mat
                 init=init,
                 finetune="" if finetune == "none" else finetune,
                 cases=count,
-                budget_s=budget.per_run,
+                run_s=budget.per_run,
                 epochs=matrix.epochs,
                 configuration=matrix.configuration,
                 device=suite.device,
@@ -214,7 +220,7 @@ def request_of(cell: MatrixCell, device: torch.device) -> Request:
     return Request(
         device,
         cell.memory_gb,
-        cell.budget_s,
+        cell.run_s,
         cell.epochs,
         cell.configuration,
         cell.seed,
