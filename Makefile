@@ -9,8 +9,10 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(BIN)/autoseg demo
 
+# In two processes of one thread each: a file's tests stay together, as they share what they prepare.
+test: export OMP_NUM_THREADS ?= 1
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 slow: $(INSTALLED)
 	$(BIN)/pytest -m slow

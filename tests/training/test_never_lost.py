@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,15 @@ from autoseg.training.training_run import train
 from autoseg.workspace import Workspace
 
 Place = tuple[Run, Workspace]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """OpenMP's threads do not live on in a forked process, which would wait for them for ever."""
+    given = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(given)
 
 
 @pytest.fixture(scope="module")
