@@ -15,7 +15,9 @@ from autoseg.data.formats import itk_image, tiff_array, unreadable
 from autoseg.data.image import Array, ImageError, require_file
 from autoseg.intake.grids import grid_of
 from autoseg.intake.incoming import MEDICAL, Content, ending_of
+from autoseg.intake.label_pictures import numbers_in
 from autoseg.intake.nifti_bytes import believe, cut_volume, pack, read_bytes
+from autoseg.intake.picture_modes import in_mode
 from autoseg.system.guard import note
 
 _TIFF = (".tif", ".tiff")
@@ -122,7 +124,8 @@ def _as_it_is(content: Content, target: Path) -> bool:
     )
     if changed or content.turned is not None or content.onto is not None or content.orientation is not None:
         return False
-    return ending_of(content.source) == ending_of(target)
+    own, wanted = ending_of(content.source), ending_of(target)
+    return own == wanted or {own, wanted} == set(_TIFF)
 
 
 def _placed(source: Path, target: Path, link: bool) -> str:
@@ -262,20 +265,12 @@ def _recoded(array: Array, content: Content) -> Array:
 
 
 def _label_of_picture(path: Path) -> Array:
-    from PIL import Image
-
     if ending_of(path) in _TIFF:
         array = tiff_array(path)
-    else:
-        with Image.open(path) as picture:
-            # A palette's colours are for the eye; its numbers are the labels.
-            grey = picture.mode in ("1", "L", "P", "I", "I;16", "LA")
-            shown = picture.convert("L") if picture.mode == "LA" else picture
-            array = np.asarray(shown if grey else picture.convert("RGB"))
-    if array.dtype == bool:
-        array = array.astype(np.uint8)
-    if array.ndim == 3 and array.shape[-1] in (3, 4) and ending_of(path) not in _TIFF:
-        if (array[..., :3] != array[..., :1]).any():
+        return array.astype(np.uint8) if array.dtype == bool else array
+    array, _ = numbers_in(path)
+    if array.ndim == 3:
+        if (array != array[..., :1]).any():
             raise ImageError(
                 path, "is a label in several colours", "Write one number for each label, in grey."
             )
@@ -290,6 +285,7 @@ def _write_picture(content: Content, target: Path) -> None:
         array = _recoded(label_array(content), content)
     elif ending_of(content.source) in _TIFF:
         array = tiff_array(content.source)
+        array = in_mode(array, content.mode, content.source) if content.mode else array
     else:
         with Image.open(content.source) as picture:
             _refuse_transparency(content, picture)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from autoseg.data.formats import deep_colours, itk_geometry, itk_header, unreadable
-from autoseg.data.image import ImageError
+from autoseg.data.image import ImageError, require_file
 from autoseg.errors import DataError
 from autoseg.intake.grid import Grid
 from autoseg.intake.incoming import MEDICAL, Content, Incoming, IncomingCase, Request, ending_of, some
+from autoseg.intake.label_pictures import refuse_several
 from autoseg.intake.nifti_bytes import CONTRADICTION_VOXELS, believe, header_bytes, read_header
 from autoseg.system.guard import note
 
@@ -35,10 +36,12 @@ def grid_of(content: Content) -> Grid:
         return _medical(content)
     from PIL import Image
 
+    require_file(content.source)
     try:
         note(content.source)
         with Image.open(content.source) as picture:
             _refuse_turned_picture(content.source, picture)
+            refuse_several(content.source, picture)
             if lost := deep_colours(content.source):
                 raise ImageError(
                     content.source,

@@ -22,7 +22,7 @@ Orientation = Literal["sform", "qform"]
 
 # Formats that carry a position in space, and pictures; longest endings first, or .nii would take .nii.gz.
 MEDICAL = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".gipl")
-PICTURES = (".png", ".bmp", ".jpg", ".jpeg", ".tiff", ".tif")
+PICTURES = (".png", ".bmp", ".gif", ".jpg", ".jpeg", ".tiff", ".tif")
 # What desktops, archives and version control leave behind.
 _DEBRIS = ("__MACOSX", "Thumbs.db", "desktop.ini")
 

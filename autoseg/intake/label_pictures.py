@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,22 +52,53 @@ def refuse_lossy(path: Path, array: Array, named: bool) -> None:
         )
 
 
-def palette_of(path: Path, values: frozenset[int]) -> Palette:
-    """The colours of the values in a picture with a palette; empty for any other."""
-    if ending_of(path) not in PICTURES or ending_of(path) in (".tif", ".tiff"):
-        return {}
+def numbers_in(path: Path) -> tuple[Array, Palette]:
+    """The label values of a PNG, BMP, GIF or JPEG, and the colours that they are shown in.
+
+    The numbers of a palette are the values, whatever their colours. Where the colours are shades of grey that
+    do not rise with the numbers, and in a GIF, which has no other way to store grey, the shades are.
+
+    Returns:
+        Values (y, x), or (y, x, colour) for a picture in colours; and the palette, empty for any other kind.
+
+    Raises:
+        ImageError: if it holds several pictures.
+    """
     from PIL import Image
 
     note(path)
     with Image.open(path) as picture:
-        palette = picture.getpalette("RGB") if picture.mode == "P" else None
-    if not palette:
-        return {}
-    return {
-        value: (palette[3 * value], palette[3 * value + 1], palette[3 * value + 2])
-        for value in sorted(values)
-        if 3 * value + 2 < len(palette)
+        refuse_several(path, picture)
+        if picture.mode != "P":
+            grey = picture.mode in ("1", "L", "I", "I;16", "LA")
+            shown = picture.convert("L") if picture.mode == "LA" else picture
+            array = np.asarray(shown if grey else picture.convert("RGB"))
+            return (array.astype(np.uint8) if array.dtype == bool else array), {}
+        array, colours = np.asarray(picture), picture.getpalette("RGB") or []
+        in_order = picture.format != "GIF"
+    palette: Palette = {
+        int(value): (colours[3 * value], colours[3 * value + 1], colours[3 * value + 2])
+        for value in np.unique(array)
+        if 3 * value + 2 < len(colours)
     }
+    shades = [colour[0] for colour in palette.values() if len(set(colour)) == 1]
+    if len(shades) < len(np.unique(array)) or (in_order and shades == sorted(set(shades))):
+        return array, palette
+    shade_of = np.zeros(256, np.uint8)
+    shade_of[list(palette)] = shades
+    return shade_of[array], {}
+
+
+def refuse_several(path: Path, picture: Any) -> None:
+    """See that a file holds one picture, no animation.
+
+    Raises:
+        ImageError: with how many it holds.
+    """
+    # A JPEG may carry a preview or the view of a second eye, which is no animation.
+    count = getattr(picture, "n_frames", 1) if picture.format in ("GIF", "PNG") else 1
+    if count > 1:
+        raise ImageError(path, f"holds {count} pictures", "Write the one that is meant as a PNG of its own.")
 
 
 def refuse_own_palettes(palettes: Mapping[Content, Palette]) -> None:

@@ -16,7 +16,7 @@ from autoseg.data.readers import ALMOST_WHOLE
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.contents import label_array
 from autoseg.intake.incoming import PICTURES, Content, Incoming, Request, ending_of, some
-from autoseg.intake.label_pictures import Palette, palette_of, refuse_lossy, refuse_own_palettes
+from autoseg.intake.label_pictures import Palette, numbers_in, refuse_lossy, refuse_own_palettes
 from autoseg.intake.verification.label_checks import count_labels
 from autoseg.system.guard import note
 from autoseg.system.pool import each
@@ -90,7 +90,13 @@ def _values_in(job: tuple[Content, bool]) -> FoundValues:
             content.source, "holds values that are no whole numbers", "Resample labels by nearest neighbour."
         )
     values = frozenset(counts)
-    return FoundValues(values, rounded, palette_of(content.source, values), _at_border(array, values))
+    return FoundValues(values, rounded, _palette(content), _at_border(array, values))
+
+
+def _palette(content: Content) -> Palette:
+    ending = ending_of(content.source)
+    coloured = ending in PICTURES and ending not in (".tif", ".tiff") and content.drawing is None
+    return numbers_in(content.source)[1] if coloured else {}
 
 
 def _at_border(array: Array, values: frozenset[int]) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from autoseg.data.dataset import Case, Dataset, load_dataset
 from autoseg.intake.incoming import Content, Incoming, IncomingCase, Request, files_below
 from autoseg.intake.layout import Layout
+from autoseg.intake.layouts._other_endings import alike, with_other_endings
 from autoseg.system.files import read_object
 
 # What else may lie beside dataset.json and is small and worth keeping.
@@ -44,15 +45,19 @@ def read_nnunet(source: Path, request: Request) -> Incoming:
         for key, value in dataset.dataset_json.items()
         if key not in ("dataset", "numTraining", "labels")
     }
-    notes = []
+    notes: list[str] = []
     announced = dataset.dataset_json.get("numTraining")
-    if announced != len(dataset.cases):
-        notes.append(
-            f"numTraining was {announced}; it is {len(dataset.cases)}, the number of cases there are."
-        )
     if dataset.dataset_json.get("dataset"):
         notes.append("The files that dataset.json listed are named by their case and channel.")
-    parts = [_incoming(cases) for cases in (dataset.cases, dataset.test_cases, dataset.unlabelled_cases)]
+    parts = []
+    for part, cases in zip(
+        ("Tr", "Ts", "Un"), (dataset.cases, dataset.test_cases, dataset.unlabelled_cases), strict=True
+    ):
+        whole, more = with_other_endings(source, part, _incoming(cases), dataset.dataset_json)
+        notes += more
+        parts.append(alike(whole, dataset.file_ending))
+    if announced != len(parts[0]):
+        notes.insert(0, f"numTraining was {announced}; it is {len(parts[0])}, the number of cases there are.")
     extras = {**_texts(source), **_sidecars(dataset)}
     taken = {path for cases in parts for case in cases for path in _files(case)} | set(extras.values())
     return Incoming(

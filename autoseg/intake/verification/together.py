@@ -12,7 +12,7 @@ import numpy as np
 
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.orientation import code_of, most_common, stored_otherwise
-from autoseg.data.readers import READERS
+from autoseg.intake.incoming import ending_of
 from autoseg.intake.verification.anatomy_checks import check_anatomy
 from autoseg.intake.verification.findings import Finding, error, warning
 
@@ -59,15 +59,12 @@ def check_names(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _check_endings(folder: Path, ending: str) -> Iterator[Finding]:
-    known = {each for reader in READERS.values() for each in reader.file_endings}
     if not folder.is_dir():
         return
     others = [
         path
         for path in sorted(folder.iterdir())
-        if not path.name.startswith(".")
-        and not path.name.endswith(ending)
-        and any(path.name.lower().endswith(each) for each in known)
+        if not path.name.startswith(".") and not path.name.endswith(ending) and ending_of(path)
     ]
     if others:
         message = f"{len(others)} image files here do not end in {ending} and are passed over."
