@@ -19,6 +19,8 @@ POSTPROCESSING = "postprocessing.json"
 # What a training goes on from, and the checkpoint before it, for the case that it is damaged.
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
 FINAL = "checkpoint_final.pth"
+# In the model folder of a cascade's first stage, as nnU-Net has it: what it makes of the cases it held out.
+NEXT_STAGE = "predicted_next_stage"
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,17 @@ class Checkpoint:
             RunError: if the file is gone.
         """
         return sha256_of([self.path])
+
+
+def stage_file(model_folder: Path, configuration: str, case: str) -> Path:
+    """A case's segmentation by a cascade's first stage, on the grid of the second.
+
+    Args:
+        model_folder: the first stage's.
+        configuration: the second stage's.
+        case: identifier.
+    """
+    return model_folder / NEXT_STAGE / configuration / f"{case}.b2nd"
 
 
 def predicting_checkpoints(folder: Path) -> tuple[Path, ...]:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+Configuration = Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres, 3d_cascade_fullres.")]
+
 Division = Annotated[
     str, typer.Option(help="0, 0,1 or all; by=site: each site of cases.csv is held out once.")
 ]
@@ -68,7 +70,7 @@ def plan_and_train_command(
     device: Device = "auto",
     memory: Memory = None,
     seed: Seed = 0,
-    configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
+    configuration: Configuration = "auto",
     race: Race = False,
     freed: Freed = "share",
     init: Init = None,
@@ -139,7 +141,7 @@ def train_command(
     trainer: Annotated[
         str, typer.Argument(metavar="TRAINER", help="A name, with options: brainunet:width=16.")
     ],
-    configuration: Annotated[str, typer.Option(help="auto, 2d, 3d_fullres, 3d_lowres.")] = "auto",
+    configuration: Configuration = "auto",
     fold: Annotated[str, typer.Option(help="An index, or all: train on every case.")] = "0",
     budget: Budget = None,
     epochs: Epochs = None,

@@ -12,13 +12,14 @@ import pickle
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoseg import nnunet
 from autoseg.errors import RunError, UsageError
 from autoseg.inference.ensemble import member_folders
-from autoseg.inference.model import trained_folds
+from autoseg.inference.model import stage_before, trained_folds
 from autoseg.inference.network import trainer_of
 from autoseg.planner.configuration import PERCENTILE, Configuration
 from autoseg.planner.plan import Plan
@@ -35,11 +36,51 @@ STOCK_NETWORKS = "dynamic_network_architectures."
 _LISTS = ("dataset", "training", "test")
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A model folder that stock nnU-Net is to open.
+
+    Attributes:
+        model: the folder.
+        document: its plan.
+        checkpoints: by trained fold.
+        first: the first checkpoint's content.
+    """
+
+    model: Path
+    document: Mapping[str, Any]
+    checkpoints: Mapping[str, Sequence[Path]]
+    first: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, model: Path) -> Stage:
+        """Read a model; an ensemble has no plan of its own."""
+        if len(member_folders(model)) != 1:
+            return cls(model, {}, {}, {})
+        document = read_json(model / "plans.json", RunError)
+        checkpoints = {fold: predicting_checkpoints(model / f"fold_{fold}") for fold in trained_folds(model)}
+        return cls(model, document, checkpoints, nnunet.read_checkpoint(next(iter(checkpoints.values()))[0]))
+
+    @property
+    def configuration(self) -> Configuration:
+        """What was trained."""
+        return Plan.from_json(self.document).configuration(self.first["init_args"]["configuration"])
+
+    @property
+    def name(self) -> str:
+        """nnU-Net's name for the folder."""
+        trainer = _stock_name(self.first, self.document, self.model)
+        return f"{trainer}__{self.document['plans_name']}__{self.configuration.name}"
+
+
 def export_nnunet(model: Path, output: Path) -> Path:
     """Write a trained model so that ``nnUNetv2_predict_from_modelfolder -m OUTPUT`` predicts with it.
 
+    Of a cascade, both stages are written, each in a folder of nnU-Net's name for it below `output`: the first
+    predicts, and the second takes the folder of what it made (``-prev_stage_predictions``).
+
     Args:
-        model: a model folder, with all its trained folds.
+        model: a model folder, with all its trained folds; of a cascade, the second stage's.
         output: a new folder; or, with the ending ``.zip``, a file for
             ``nnUNetv2_install_pretrained_model_from_zip``.
 
@@ -53,11 +94,14 @@ def export_nnunet(model: Path, output: Path) -> Path:
     zipped = output.suffix.lower() == ".zip"
     if zipped and output.exists():
         raise UsageError(f"{output} is there already. Remove it, or give another name.")
-    document = read_json(model / "plans.json", RunError) if len(member_folders(model)) == 1 else {}
-    folds = trained_folds(model) if document else []
-    checkpoints = {fold: predicting_checkpoints(model / f"fold_{fold}") for fold in folds}
-    first = nnunet.read_checkpoint(checkpoints[folds[0]][0]) if folds else {}
-    reasons = list(_reasons(model, document, first, list(checkpoints.values())))
+    stages = [Stage.of(model)]
+    if stages[0].document and (before := stages[0].configuration.previous_stage) is not None:
+        stages.append(Stage.of(stage_before(model, before)))
+    reasons = [
+        reason
+        for each in stages
+        for reason in _reasons(each.model, each.document, each.first, list(each.checkpoints.values()))
+    ]
     if reasons:
         raise RunError(
             f"Stock nnU-Net cannot predict with {model.name}: {' '.join(reasons)} "
@@ -65,13 +109,13 @@ def export_nnunet(model: Path, output: Path) -> Path:
         )
     if not zipped:
         with atomic_folder(output) as folder:
-            _write(model, document, folds, folder)
+            for each in stages:
+                _write(each, folder / each.name if len(stages) > 1 else folder)
         return output
-    configuration = first["init_args"]["configuration"]
-    name = f"{_stock_name(first, document, model)}__{document['plans_name']}__{configuration}"
     with atomic_path(output) as file, tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        _write(model, document, folds, Path(folder))
-        _zip(Path(folder), f"{document['dataset_name']}/{name}", file)
+        for each in stages:
+            _write(each, Path(folder) / each.name)
+        _zip(Path(folder), stages[0].document["dataset_name"], file)
     return output
 
 
@@ -108,7 +152,8 @@ def _stock_name(checkpoint: Mapping[str, Any], document: Mapping[str, Any], mode
     return trainer if module.startswith("nnunetv2.") else STOCK_TRAINER
 
 
-def _write(model: Path, document: Mapping[str, Any], folds: Sequence[str], folder: Path) -> None:
+def _write(stage: Stage, folder: Path) -> None:
+    model, document, folds = stage.model, stage.document, list(stage.checkpoints)
     about = read_json(model / "dataset.json", RunError)
     about = {key: value for key, value in about.items() if key not in _LISTS}
     plans: dict[str, Any] = {}

@@ -28,7 +28,6 @@ from autoseg.inference.options import Options
 from autoseg.inference.window_passes import Certainty
 from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing
-from autoseg.preprocessing.dataset import read_preprocessed
 from autoseg.preprocessing.restore import restore_probabilities, segment_probabilities
 from autoseg.run import ENSEMBLE, Run
 from autoseg.system import progress
@@ -205,7 +204,7 @@ def predict_validation(
     passes, labels = [], labels_from_json(ensemble.dataset_json)
     with progress.stage(f"Predict {row.trainer}", total=len(waiting)) as advance:
         for case in waiting:
-            preprocessed = [read_preprocessed(folder, case) for folder in folders]
+            preprocessed = [m.preprocessed(f, case) for m, f in zip(ensemble.models, folders, strict=True)]
             passes.append(
                 [m.passes(data.shape[1:]) for m, (data, _) in zip(ensemble.models, preprocessed, strict=True)]
             )
@@ -241,7 +240,8 @@ def gather_evidence(
     with progress.stage(f"Evidence of fold {fold}", total=len(cases)) as advance:
         for case in cases:
             evidence = Evidence.of(labels)
-            ensemble.segment([read_preprocessed(each, case) for each in folders], evidence)
+            inputs = [m.preprocessed(f, case) for m, f in zip(ensemble.models, folders, strict=True)]
+            ensemble.segment(inputs, evidence)
             add_evidence(folder / f"fold_{fold}", case, evidence.to_json(labels))
             advance(detail=case)
 

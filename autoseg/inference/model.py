@@ -24,10 +24,11 @@ from autoseg.inference.window_passes import Certainty, Network
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing
+from autoseg.preprocessing.blosc_store import read_preprocessed, read_stage
 from autoseg.preprocessing.case import check_plan, preprocess_case
 from autoseg.preprocessing.fit_case import crop_case, fit_case
 from autoseg.preprocessing.restore import restore_slabs
-from autoseg.run import predicting_checkpoints
+from autoseg.run import FINAL, predicting_checkpoints, stage_file
 from autoseg.system.device import autocast_dtype, find_device
 from autoseg.system.files import read_json
 from autoseg.trust.evidence import Evidence, seen_by
@@ -174,9 +175,27 @@ class Model:
         found = images.Image(first.segment(*first.preprocess(raw))[None], raw.spacing, raw.properties)
         cropped = crop_case(raw, found, self.plan)
         data, labels = fit_case(cropped, self.plan, self.configuration)
+        return self._with_stage(data, labels[0]), {**raw.properties, **cropped.properties}
+
+    def preprocessed(self, folder: Path, case: str) -> tuple[np.ndarray, dict[str, Any]]:
+        """A case that a training has preprocessed, as the network takes it: (c, z, y, x), and its properties.
+
+        To a second stage the segmentation is added that the first one made when it held the case out.
+
+        Raises:
+            RunError: if the case is not there, or damaged.
+        """
+        data, properties = read_preprocessed(folder, case)
+        if self.previous is None:
+            return data, properties
+        path = stage_file(self.folders[1], self.configuration.name, case)
+        return self._with_stage(data, read_stage(path, data.shape[1:])), properties
+
+    def _with_stage(self, data: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """An image (c, z, y, x) with a channel for each foreground label of a segmentation (z, y, x)."""
         values = [value for value in labels_from_json(self.dataset_json).all_values if value != 0]
-        stages = np.stack([labels[0] == value for value in values]).astype(np.float32)
-        return np.concatenate([data, stages]), {**raw.properties, **cropped.properties}
+        stages = np.stack([labels == value for value in values]).astype(np.float32)
+        return np.concatenate([data, stages])
 
     def segment_image(self, raw: images.Image, evidence: Evidence | None = None) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
@@ -207,7 +226,8 @@ def load_model(
 
     Args:
         folder: the model's folder.
-        folds: the folds that predict together; None: all whose training has ended.
+        folds: the folds that predict together; None: all whose training has ended. Of a cascade's first
+            stage the same, or all where it has none of them.
         device: where to compute; ``auto`` takes a GPU where there is one.
         mirroring: whether to average over mirrored copies where the checkpoint allows it.
         as_trained: leave the networks as they are, not prepared for a processor.
@@ -237,8 +257,9 @@ def load_model(
     first = plan.configuration(name).previous_stage
     previous = None
     if first is not None:
-        stage = _stage_before(folder, first)
-        previous = load_model(stage, folds, device, mirroring, as_trained, as_planned)
+        stage = stage_before(folder, first)
+        same = None if folds is None else [fold for fold in folds if is_trained(stage, fold)] or None
+        previous = load_model(stage, same, device, mirroring, as_trained, as_planned)
     return Model(
         networks,
         plan,
@@ -254,7 +275,7 @@ def load_model(
     )
 
 
-def _stage_before(folder: Path, configuration: str) -> Path:
+def stage_before(folder: Path, configuration: str) -> Path:
     """The model folder of a cascade's first stage, which lies beside the second one's."""
     name = f"{folder.resolve().name.rpartition('__')[0]}__{configuration}"
     path = folder.resolve().parent / name
@@ -264,6 +285,11 @@ def _stage_before(folder: Path, configuration: str) -> Path:
             f"Put the first stage's folder there, under this name."
         )
     return path
+
+
+def is_trained(folder: Path, fold: int | str) -> bool:
+    """Whether a fold's training has ended."""
+    return (folder / f"fold_{fold}" / FINAL).is_file()
 
 
 def trained_folds(folder: Path) -> list[str]:

@@ -204,10 +204,9 @@ def _predict_case(
     case: str,
 ) -> None:
     from autoseg.inference.ensemble import Ensemble
-    from autoseg.preprocessing.dataset import read_preprocessed
     from autoseg.preprocessing.restore import segment_probabilities
 
-    read = [[(model, read_preprocessed(folder, case)) for model, folder in own] for own in members]
+    read = [[(model, model.preprocessed(folder, case)) for model, folder in own] for own in members]
     # Every network counts as much as any other, as where their folders are given to `autoseg predict`.
     sums = [len(own) * Ensemble([m for m, _ in own]).probabilities([data for _, data in own]) for own in read]
     model, (_, properties) = read[0][0]

@@ -17,8 +17,9 @@ from autoseg.data.dicom_objects.result import Form
 from autoseg.data.dicom_objects.series_inputs import is_series
 from autoseg.data.folds import Fold, chosen_folds
 from autoseg.errors import UsageError
-from autoseg.pipeline.prepare import fingerprinted, planned, prepare
+from autoseg.pipeline.prepare import fingerprinted, planned, prepare, split
 from autoseg.pipeline.settings import Settings
+from autoseg.planner.cascade import CASCADE
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import link_references
 from autoseg.run import POSTPROCESSING, predicting_checkpoints, sha256_of
@@ -54,6 +55,9 @@ def fitted(root: Path, workspace: Workspace, settings: Settings, trainer: str) -
     dataset = load_dataset(root, settings.groups)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
     request = request_of(settings, settings.total_s)
+    if settings.configuration == CASCADE:
+        # As where all folds are trained, which each have two trainings then.
+        request = dataclasses.replace(request, first_stages=1.0)
     plan = plan_for(Variant(dataset, fingerprint, choice, request), workspace)
     return plan, workspace.plan_of(dataset.name, plan.name)
 
@@ -67,6 +71,7 @@ def train_one(
         DataError: if the data set has errors.
         UsageError: for unknown names.
     """
+    from autoseg.pipeline.cascade import with_cascade
     from autoseg.pipeline.settings import request_of, started
     from autoseg.pipeline.trial import Trial, train_trial
     from autoseg.tailoring.trainer_spec import Choice
@@ -80,6 +85,10 @@ def train_one(
         (chosen,) = chosen_folds(prepared.folds, [int(fold)])
     link_references(prepared.dataset, workspace.references_of(prepared.dataset.name))
     request = request_of(settings, settings.total_s)
+    if settings.configuration == CASCADE:
+        folds = prepared.folds or split(prepared.dataset, workspace, settings.folds_by)
+        prepared = dataclasses.replace(prepared, folds=folds)
+        request = with_cascade(prepared, [chosen], request)
     trial = Trial(prepared.dataset, prepared.fingerprint, prepared.folds, choice, chosen, request)
     return train_trial(trial, workspace, settings.workers)
 

@@ -1,7 +1,8 @@
 """One trial of a benchmark: one trainer on one fold, from the plan to its record.
 
 A trial never takes others down with it: what fails or cannot run becomes a record that says so. Where a
-trainer is an ensemble of orientations, a trial trains one run for each of them and is still one row.
+trainer is an ensemble of orientations, a trial trains one run for each of them and is still one row; so it is
+where a cascade's first stage is trained before.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from autoseg.evaluation.requested import Measures, measures_of
 from autoseg.evaluation.scoring import Evaluation, evaluate
 from autoseg.inference.ensemble import predict_validation, save_ensemble
 from autoseg.leaderboard.records.files import Record, read_records, write_record
+from autoseg.pipeline.cascade import check_folds, first_stage_runs, write_held_out
 from autoseg.pipeline.learned_pace import learn_from
 from autoseg.pipeline.trial_record import Member, Trial, record_of, with_data_warnings, without_scores
+from autoseg.planner.cascade import stage_of
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import preprocess_dataset
 from autoseg.run import Checkpoint, Run
@@ -38,6 +41,7 @@ __all__ = [
     "preprocess_member",
     "row_of",
     "run_trial",
+    "train_first_stage",
     "train_trial",
 ]
 
@@ -158,7 +162,8 @@ def _walk(
     runs = [member.run for member in members]
     predictions = predict_validation(row, runs, workspace, trial.request.device, trial.fold.validation)
     evaluation = _evaluated(trial, row, predictions, measures, workers)
-    return with_data_warnings(record_of(trial, row, members, evaluation), workspace)
+    first = [first_stage_runs(member, trial.folds) for member in members]
+    return with_data_warnings(record_of(trial, row, members, evaluation, first[0]), workspace)
 
 
 def _train(
@@ -170,6 +175,7 @@ def _train(
         if few is not None:
             log.warning("%s.", few)
         preprocess_member(trial, member, workspace, workers)
+        train_first_stage(trial, member, workspace, workers)
         was_done = member.run.cost.is_file()
         checkpoints.append(train(member.run, workspace, trial.request.device))
         if not was_done and member.run.cost.is_file():
@@ -177,6 +183,29 @@ def _train(
     if len(members) > 1:
         save_ensemble(row, [member.run for member in members])
     return checkpoints
+
+
+def train_first_stage(trial: Trial, member: Member, workspace: Workspace, workers: int | None = None) -> None:
+    """Of a cascade, train the first stage on every fold, and segment what each held out.
+
+    What another fold's trial has done already is done.
+
+    Raises:
+        PlanError: if the folds hold out some cases never.
+    """
+    folds = [fold for fold in trial.folds if fold.index >= 0]
+    runs = first_stage_runs(member, folds)
+    if runs:
+        check_folds(folds)
+        low = Member(runs[0], stage_of(member.plan, runs[0].configuration))
+        preprocess_member(trial, low, workspace, workers)
+    for run, fold in zip(runs, folds, strict=False):
+        was_done = run.cost.is_file()
+        train(run, workspace, trial.request.device)
+        if not was_done:
+            learn_from(Member(run, low.plan), trial.request.device)
+        predict_validation(run, [run], workspace, trial.request.device, fold.validation)
+        write_held_out(run, fold, member.run, member.plan, workspace, trial.dataset.file_ending)
 
 
 def preprocess_member(trial: Trial, member: Member, workspace: Workspace, workers: int | None = None) -> None:

@@ -24,7 +24,9 @@ from autoseg.intake.verification.findings import VerifyReport
 from autoseg.leaderboard.records.collapse import marked
 from autoseg.leaderboard.records.files import Cost, Record
 from autoseg.leaderboard.records.scores import ScoreTable
+from autoseg.planner.cascade import stage_of
 from autoseg.planner.plan import Plan
+from autoseg.planner.training_spec import FIRST_STAGE
 from autoseg.run import Run, sha256_of
 from autoseg.system.device import device_name
 from autoseg.system.files import digest, read_json
@@ -71,7 +73,9 @@ class Member:
     plan: Plan
 
 
-def record_of(trial: Trial, row: Run, members: Sequence[Member], evaluation: Evaluation) -> Record:
+def record_of(
+    trial: Trial, row: Run, members: Sequence[Member], evaluation: Evaluation, first: Sequence[Run] = ()
+) -> Record:
     """The record of a trial that came to its end: one row, of an ensemble too.
 
     Args:
@@ -79,9 +83,12 @@ def record_of(trial: Trial, row: Run, members: Sequence[Member], evaluation: Eva
         row: the run whose folder holds the predictions and what predicting took.
         members: the trained runs; of a row that is not an ensemble, the row alone.
         evaluation: scores of the predictions.
+        first: of a cascade, the runs of its first stage, one a fold.
     """
     weights = [path for member in members for path in member.run.predicting_checkpoints]
-    costs = [read_json(member.run.cost) for member in members]
+    low = _of_fold(first, row)
+    weights += [path for run in low for path in run.predicting_checkpoints]
+    costs = [read_json(run.cost) for run in (*(member.run for member in members), *low)]
     broken = "; ".join(dict.fromkeys(filter(None, (cost.get("broken_off") for cost in costs))))
     record = Record(
         run_id=row.name,
@@ -91,10 +98,10 @@ def record_of(trial: Trial, row: Run, members: Sequence[Member], evaluation: Eva
         configuration=row.configuration,
         plan=row.plan,
         plan_hash=digest([plan_content(member.plan) for member in members]),
-        changes=changes_of(trial, members),
+        changes=(*changes_of(trial, members), *_changes_of_first(members[0].plan, low)),
         checkpoint_sha256=sha256_of(weights),
         settings=evaluation.settings,
-        cost=row_cost(row, members),
+        cost=row_cost(row, members) if not low else cascade_cost(row, members[0], first, trial.request),
         scores=ScoreTable.from_evaluation(evaluation, trial.dataset.groups),
         training_cases=len(training_cases(trial)),
     )
@@ -175,6 +182,49 @@ def row_cost(row: Run, members: Sequence[Member]) -> Cost:
     )
 
 
+def cascade_cost(row: Run, member: Member, first: Sequence[Run], request: Request) -> Cost:
+    """What a cascade's row cost: the second stage, and the row's part of all trainings of the first.
+
+    The first stage is trained once a fold and serves all rows; each of these has the same part of it. Size
+    and prediction are of the second stage and of the first one of the same fold.
+    """
+    own, (low,) = row_cost(row, [member]), _of_fold(first, row) or first[:1]
+    lows = [row_cost(run, [Member(run, stage_of(member.plan, run.configuration))]) for run in first]
+    same = lows[first.index(low)]
+    part = request.first_stages / len(first)
+
+    def total(key: str, of: Sequence[Cost] = (same,), factor: float = 1.0) -> Any:
+        values = [getattr(own, key), *(getattr(each, key) for each in of)]
+        return None if None in values else values[0] + factor * sum(values[1:])
+
+    return dataclasses.replace(
+        own,
+        **{key: total(key) for key in (*_SUMS, "flops_per_case")},
+        peak_memory_mb=max((each.peak_memory_mb or 0.0) for each in (own, *lows)),
+        train_s=round(total("train_s", lows, part), 2),
+        training_steps=None if (steps := total("training_steps", lows, part)) is None else round(steps),
+        budget_s=total("budget_s", lows, part),
+        inference_s_per_case=total("inference_s_per_case"),
+        inference_s_per_case_p95=total("inference_s_per_case_p95"),
+    )
+
+
+def _of_fold(first: Sequence[Run], row: Run) -> list[Run]:
+    return [run for run in first if run.fold == row.fold]
+
+
+def _changes_of_first(plan: Plan, low: Sequence[Run]) -> list[str]:
+    """What differs in a cascade's first stage, in words."""
+    return [
+        f"first stage: {change}"
+        for run in low
+        for change in (
+            *stage_of(plan, run.configuration).require_training().changes,
+            *read_json(run.cost).get("changes", ()),
+        )
+    ]
+
+
 def without_scores(trial: Trial, status: Any, reason: str, configuration: str = "") -> Record:
     """The record of a trial that failed or cannot run."""
     return Record(
@@ -190,7 +240,11 @@ def plan_content(plan: Plan) -> dict[str, Any]:
     """What a plan makes of a run, without its name, its seed and what was measured on the way: runs of
     several seeds with one content are one row."""
     document = plan.to_json()
+    first = document["autoseg"]["provenance"].get(FIRST_STAGE)
     del document["plans_name"], document["autoseg"]
+    if first is not None:
+        given = {key: value for key, value in first["training"].items() if key != "seed"}
+        document["first_stage"] = given
     training = plan.require_training().to_json()
     del training["seed"]
     if "trainer_file" in training:  # which may lie elsewhere

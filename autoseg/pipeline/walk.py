@@ -81,6 +81,7 @@ def _train_and_rank(
     fractions: Mapping[str, float] | None = None,
 ) -> Outcome:
     from autoseg.pipeline.allocation import requests_of
+    from autoseg.pipeline.cascade import with_cascade
     from autoseg.pipeline.pilot import say_doubt, with_pilot
     from autoseg.pipeline.settings import request_of
     from autoseg.pipeline.trial import Trial
@@ -90,6 +91,8 @@ def _train_and_rank(
     run_s = None if settings.total_s is None else settings.total_s / max(runs, 1)
     link_references(prepared.dataset, workspace.references_of(prepared.dataset.name))
     request, total_s = request_of(settings, run_s), settings.total_s
+    if train_all is run_each:  # a race stops at looks, and a cascade's stages do not stop at the same ones
+        request = with_cascade(prepared, folds, request)
     if "auto" not in settings.trainers:  # which says so itself
         say_doubt(prepared, choices, request)
     request = with_pilot(prepared, folds, choices, request, total_s, workspace, settings.workers)

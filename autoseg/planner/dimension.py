@@ -81,7 +81,11 @@ class DimensionChoice:
 
 
 def choose_dimension(
-    plan: Plan, data: DataFacts, hardware: Hardware | None = None, run_s: float | None = None
+    plan: Plan,
+    data: DataFacts,
+    hardware: Hardware | None = None,
+    run_s: float | None = None,
+    trainings: float = 2.0,
 ) -> DimensionChoice:
     """Decide between the configurations of a plan.
 
@@ -90,8 +94,9 @@ def choose_dimension(
         data: facts about the same data set.
         hardware: where it will train; None: time decides nothing.
         run_s: wall clock of one run; None: as long as it takes.
+        trainings: of a cascade, that share the time of one run.
     """
-    question = _Question(plan, data, hardware, run_s)
+    question = _Question(plan, data, hardware, run_s, trainings)
     value, confidence, rule, source, inputs = question.in_time(next(question.rules()))
     others = [name for name in plan.configurations if name != value]
     tight = "steps_in_3d" in inputs
@@ -128,6 +133,7 @@ class _Question:
     data: DataFacts
     hardware: Hardware | None
     run_s: float | None
+    trainings: float = 2.0
 
     def rules(self) -> Iterator[Fired]:
         """The rules in order; the first that says something decides."""
@@ -240,10 +246,10 @@ class _Question:
             "smallest_at_lowres_voxels": round(voxels, 1),
         }
         steps = self._most_steps("3d_fullres")
-        short = steps is not None and steps < 2 * ENOUGH_STEPS
+        short = steps is not None and steps < self.trainings * ENOUGH_STEPS
         rule = (
             f"a cascade where the largest structure is larger than a patch; if the time is too short for "
-            f"{ENOUGH_STEPS} steps of each of its two trainings, low resolution, provided that the smallest "
+            f"{ENOUGH_STEPS} steps of each of its trainings, low resolution, provided that the smallest "
             f"structure stays {NARROWEST_AT_LOWRES:g} voxels wide, else full resolution"
         )
         if steps is not None:

@@ -11,6 +11,9 @@ from autoseg.planner.configuration import plain
 from autoseg.planner.hyperparameters import Hyperparameters
 from autoseg.plugins import PluginFile
 
+# Of a cascade's plan, the entry of its provenance for its first training.
+FIRST_STAGE = "first_stage"
+
 
 @dataclass(frozen=True)
 class FewCases:
@@ -110,13 +113,21 @@ class TrainingSpec:
         )
 
     @classmethod
-    def of_document(cls, plans: Mapping[str, Any]) -> TrainingSpec:
+    def of_document(cls, plans: Mapping[str, Any], configuration: str | None = None) -> TrainingSpec:
         """That of a plans document, as a trainer gets it; of a plan of nnU-Net's, the defaults.
+
+        Args:
+            plans: the document.
+            configuration: the one that is trained; of a cascade, the first stage has a training of its own.
 
         Raises:
             PlanError: for an entry that makes no sense.
         """
-        return cls.of_provenance(plans.get("autoseg", {}).get("provenance", {})) or cls()
+        provenance = plans.get("autoseg", {}).get("provenance", {})
+        first = provenance.get(FIRST_STAGE, {})
+        if configuration is not None and first.get("configuration") == configuration:
+            provenance = first
+        return cls.of_provenance(provenance) or cls()
 
     @classmethod
     def of_provenance(cls, provenance: Mapping[str, Any]) -> TrainingSpec | None:

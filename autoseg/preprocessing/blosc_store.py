@@ -22,6 +22,7 @@ from autoseg.data.bounds import check_announced
 from autoseg.data.image import ImageError
 from autoseg.errors import RunError
 from autoseg.preprocessing.properties_file import read_properties
+from autoseg.system.files import atomic_path
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -78,6 +79,44 @@ def write_case(
         for path in made:
             path.unlink(missing_ok=True)
         workshop.rmdir()
+
+
+def write_stage(path: Path, segmentation: Array, patch_size: Sequence[int]) -> None:
+    """Write a first stage's segmentation (z, y, x) as nnU-Net's trainers read it; whole or not at all.
+
+    Args:
+        path: CASE.b2nd.
+        segmentation: on the second stage's grid.
+        patch_size: the second stage's; chunks are laid out for it.
+    """
+    with atomic_path(path) as temporary:
+        _write_array(temporary, segmentation[None], patch_size, interpolated=True, axes=segmentation.ndim)
+
+
+def read_stage(path: Path, shape: Sequence[int]) -> Array:
+    """A first stage's segmentation (z, y, x), as `write_stage` and nnU-Net leave it.
+
+    Raises:
+        RunError: if it is not there, damaged, or of another shape than the case.
+    """
+    import blosc2
+
+    if not path.is_file():
+        raise RunError(f"There is no {path}, the first stage's segmentation. Train the first stage again.")
+    try:
+        stored = blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
+        check_announced(path, stored.shape, stored.dtype.itemsize, DENSEST)
+        found: Array = stored[:]
+    except ImageError as problem:
+        raise RunError(f"{problem.path} {problem.reason}. Remove it; it is made again.") from None
+    except (RuntimeError, ValueError, TypeError, AttributeError, OSError) as problem:
+        said = " ".join(str(problem).split())[:200]
+        raise RunError(f"{path} cannot be read ({said}). Remove it; it is made again.") from None
+    if found.shape != tuple(shape):
+        raise RunError(
+            f"{path} has the shape {found.shape}, the case {tuple(shape)}. Remove it; it is made again."
+        )
+    return found
 
 
 def clear_workshops(folder: Path) -> None:
@@ -172,10 +211,15 @@ def block_and_chunk(shape: Sequence[int], patch_size: Sequence[int], itemsize: i
     return (1, *block), (1, *chunk)
 
 
-def _write_array(path: Path, array: Array, patch_size: Sequence[int], interpolated: bool) -> None:
+def _write_array(
+    path: Path, array: Array, patch_size: Sequence[int], interpolated: bool, axes: int = 4
+) -> None:
+    """Write (c, z, y, x), or with 3 axes its only channel (z, y, x)."""
     import blosc2
 
     blocks, chunks = block_and_chunk(array.shape, patch_size, array.itemsize)
+    if axes == 3:
+        array, blocks, chunks = array[0], blocks[1:], chunks[1:]
     # The lightest zstd is as small as nnU-Net's LZ4HC at a fifth of the time and is read as fast. Bytes of
     # interpolated values compress better apart, whole numbers better together.
     cparams = {

@@ -109,7 +109,9 @@ def race_trials(
 
 
 def _marked(trial: Trial, key: str) -> Trial:
-    return dataclasses.replace(trial, request=dataclasses.replace(trial.request, race=key))
+    # A cascade's first stage is trained on all folds before the second begins: nothing to look at till then.
+    request = dataclasses.replace(trial.request, race=key, first_stages=0.0)
+    return dataclasses.replace(trial, request=request)
 
 
 def _sorted_out(

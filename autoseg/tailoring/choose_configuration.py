@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autoseg.errors import PlanError
+from autoseg.planner.cascade import CASCADE
 from autoseg.planner.plan import Decision, Plan
 
 if TYPE_CHECKING:
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def choose_configuration(
-    plan: Plan, trainer: type[Trainer], requested: str, dimension: DimensionChoice | None = None
+    plan: Plan,
+    trainer: type[Trainer],
+    requested: str,
+    dimension: DimensionChoice | None = None,
+    cascade: bool = False,
 ) -> tuple[str, tuple[Decision, ...]]:
     """The configuration that a trainer takes, with the reason.
 
@@ -22,10 +27,13 @@ def choose_configuration(
         trainer: its class; a documented system has a dimension of its own.
         requested: ``auto`` or a name.
         dimension: what was decided from the data; None: 3D where there are volumes.
+        cascade: whether both stages of a cascade can be trained; else full resolution stands for it.
 
     Raises:
         PlanError: if the requested one is not there or has a dimension that the trainer cannot train.
     """
+    if requested == CASCADE:
+        _refuse_cascade(plan, cascade)
     if requested != "auto":
         if plan.configuration(requested).dimensions not in trainer.dimensions:
             raise PlanError(
@@ -34,19 +42,38 @@ def choose_configuration(
             )
         return requested, (_decision(plan, trainer, requested, "requested"),)
     if trainer.preferred_dimension is None and dimension is not None:
-        name = trained_configuration(dimension.value)
+        name = dimension.value if cascade else trained_configuration(dimension.value)
         if plan.configuration(name).dimensions in trainer.dimensions:
-            rule = "as decided from the data; of a cascade the full resolution"
+            rule = "as decided from the data" + ("" if cascade else "; of a cascade the full resolution")
             return name, (dimension.decision, _decision(plan, trainer, name, rule))
     return _usual(plan, trainer)
 
 
 def trained_configuration(name: str) -> str:
-    """What is trained where a configuration was decided on.
+    """What is trained, where no cascade can be, for a configuration that was decided on.
 
-    No cascade is trained: full resolution, its second stage, stands for it.
+    Full resolution, a cascade's second stage, stands for it.
     """
-    return "3d_fullres" if name == "3d_cascade_fullres" else name
+    return "3d_fullres" if name == CASCADE else name
+
+
+def _refuse_cascade(plan: Plan, possible: bool) -> None:
+    """Refuse a requested cascade that there is not, or that cannot be trained here.
+
+    Raises:
+        PlanError: with what to request instead.
+    """
+    if CASCADE not in plan.configurations:
+        raise PlanError(
+            f"{plan.dataset} has no {CASCADE}: a patch at full resolution sees enough of a case, or low "
+            f"resolution would save little (autoseg plan --explain has the numbers). Request one of "
+            f"{', '.join(plan.configurations)}."
+        )
+    if not possible:
+        raise PlanError(
+            f"{CASCADE} can be trained by plan-and-train and train, and not in a race or a suite: its first "
+            f"stage has to be trained on all folds before. Request 3d_fullres or 3d_lowres here."
+        )
 
 
 def _usual(plan: Plan, trainer: type[Trainer]) -> tuple[str, tuple[Decision, ...]]:

@@ -20,6 +20,7 @@ from autoseg.planner.budget import (
     choose,
     shapes,
 )
+from autoseg.planner.cascade import STAGES
 from autoseg.planner.dimension import Alternative
 from autoseg.planner.explain.value_words import entries
 from autoseg.planner.learning import SOURCE, gap, patch_loss, spacing_loss, width_loss
@@ -144,8 +145,8 @@ class ShapeChoice:
     def _offers(self) -> tuple[list[Shape], list[Shape]]:
         """What may be chosen, and what else where none of it learns."""
         fitting, smallest = self.fitting, self.fitting.variant.trainer.smallest_batch
-        # Low resolution is coarse already, and a coarser grid may have none.
-        structure = 0.0 if fitting.moved or fitting.name == "3d_lowres" else fitting.structure_width()
+        # Low resolution is coarse already, and a coarser grid may have none and so no cascade.
+        structure = 0.0 if fitting.moved or fitting.name in STAGES else fitting.structure_width()
         usual, small = shapes(
             fitting.published, smallest, structure, lambda s: bearable_batch(smallest, fitting.patch(s))
         )

@@ -13,6 +13,7 @@ from autoseg.planner.budget import (
     FEWEST_STEPS,
     Shape,
 )
+from autoseg.planner.cascade import STAGES, stage_channels
 from autoseg.planner.patch import shrunk
 from autoseg.planner.plan import ArchitectureSpec, Configuration, Decision, Plan
 from autoseg.planner.structures import Structure, in_voxels, smallest_structure
@@ -145,6 +146,13 @@ class Fitting:
         kwargs = network_kwargs(name, topology, **options)
         return ArchitectureSpec(class_path(name), kwargs, requires_import(name))
 
+    @property
+    def channels(self) -> int:
+        """Input channels: the image's and, of a cascade's second stage, those of the first one's labels."""
+        dataset = self.variant.dataset
+        planned = self.at(1.0).plan.configurations[self.name]
+        return len(dataset.channels) + stage_channels(planned, dataset.labels)
+
     def voxels(self, shape: Shape) -> int:
         """Of a batch."""
         return self.batch(shape) * math.prod(self.patch(shape))
@@ -165,7 +173,7 @@ class Fitting:
         if self.moved:
             return False
         found, configuration = self.smallest(), self.at(shape.coarsening).configuration
-        if found is None or self.name == "3d_lowres":
+        if found is None or self.name in STAGES:
             return True
         return found.fits(self.patch(shape), configuration.spacing, configuration.median_shape)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from autoseg import architectures, nnunet, plugins
 from autoseg.architectures import Topology
 from autoseg.data.dataset import Dataset
+from autoseg.planner.cascade import stage_channels
 from autoseg.planner.plan import Plan
 from autoseg.planner.topology import pooled
 
@@ -70,7 +71,7 @@ def build(trainer: type[Trainer], plan: Plan, configuration: str, dataset: Datas
     network: torch.nn.Module = trainer.build_network_architecture(
         manager,
         manager.get_configuration(configuration),
-        len(dataset.channels),
+        len(dataset.channels) + stage_channels(plan.configuration(configuration), dataset.labels),
         dataset.labels.num_heads,
         trainer.deep_supervision,
     )

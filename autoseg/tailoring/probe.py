@@ -42,7 +42,7 @@ def around_network(fitting: Fitting) -> tuple[float, float]:
     """
     if fitting.variant.request.device.type != "cpu":
         return 0.0, 0.0
-    arrays = len(fitting.variant.dataset.channels) + 1  # and the segmentation
+    arrays = fitting.channels + 1  # and the segmentation
     return SAMPLE_S, VOXEL_S * arrays / 2
 
 
@@ -59,7 +59,7 @@ def modelled_lines(fitting: Fitting, width: Width, machine: MachineModel) -> Lin
     )
     with torch.device("meta"), Numberless():
         network = _network(fitting, shape).to("meta").train()
-    size = (2, len(fitting.variant.dataset.channels), *fitting.patch(shape))
+    size = (2, fitting.channels, *fitting.patch(shape))
     return modelled(network, size, machine)
 
 
@@ -79,7 +79,7 @@ def measured(
     device = fitting.variant.request.device
     batch, patch = _affordable(fitting, shape, expected_s)
     network = _network(fitting, shape).to(device).train()
-    channels, dtype = len(fitting.variant.dataset.channels), autocast_dtype(device)
+    channels, dtype = fitting.channels, autocast_dtype(device)
     step_s = step_seconds(network, (batch, channels, *patch), device, dtype)
     # As many windows as prediction takes at once.
     most = VOXELS_AT_ONCE.get(device.type, VOXELS_AT_ONCE["cpu"]) // math.prod(patch)

@@ -34,6 +34,8 @@ class Request:
         steps: length of the training, instead of a budget or epochs.
         small: whether network, batch and patch are small, so that a step takes a moment.
         dimension: what a pilot found for trainers that follow the data; None: the rules decide.
+        first_stages: of a cascade, first trainings for each second one: a cascade trains its first stage on
+            all folds, however few are reported; 0: no cascade can be trained.
     """
 
     device: torch.device
@@ -48,6 +50,7 @@ class Request:
     steps: int | None = None
     small: bool = False
     dimension: Decision | None = None
+    first_stages: float = 0.0
 
     @property
     def member_s(self) -> float | None:
@@ -72,12 +75,18 @@ def plan_name(choice: Choice, request: Request, fingerprint: Fingerprint) -> str
             "fingerprint": fingerprint.hash,
             **({} if request.steps is None else {"steps": request.steps}),
             **({"small": True} if request.small else {}),
+            **({} if not request.first_stages else {"first_stages": stages_key(request)}),
             **({} if request.dimension is None else {"dimension": request.dimension.value}),
             **({} if request.run_s is None or machine is None else {"machine": machine}),
         }
     )
     member = "" if request.axis is None else f"_axis{request.axis}"
     return f"autosegPlans_{key[:8]}{member}{raced(request)}"
+
+
+def stages_key(request: Request) -> float:
+    """What of a cascade's first trainings makes plans differ: how they share the time, where there is any."""
+    return 1.0 if request.run_s is None else request.first_stages
 
 
 def raced(request: Request) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autoseg import plugins
 from autoseg.errors import PlanError
 from autoseg.planner.budget import FEWEST_STEPS, Shape
+from autoseg.planner.cascade import joined
 from autoseg.planner.hyperparameters import Hyperparameters
 from autoseg.planner.normalization_schemes import with_percentiles
 from autoseg.planner.orientation import has_orientations, orientation_decision, slicing_axes
@@ -26,7 +27,7 @@ from autoseg.tailoring.options import (
     wanted_orientations,
 )
 from autoseg.tailoring.plan_of_model import keeps_normalization, moved_words
-from autoseg.tailoring.trainer_spec import NORMALIZATION, Choice
+from autoseg.tailoring.trainer_spec import NORMALIZATION, Choice, Start
 from autoseg.tailoring.training_length import (
     Chosen,
     count_steps,
@@ -169,12 +170,32 @@ def _training(
     return variant.start.applied(spec)
 
 
+def tailor_cascade(variant: Variant) -> Plan:
+    """The plan of a cascade: each of its trainings gets the same time.
+
+    Raises:
+        PlanError: as `tailor`; and for a start from another model, whose network has other input channels.
+    """
+    if variant.start != Start():
+        raise PlanError(
+            f"{variant.choice}: a cascade starts from random weights and trains on all cases. Leave out "
+            f"init, finetune, cases and plan_from, or give --configuration 3d_fullres."
+        )
+    request, planned = variant.request, variant.configuration[0]
+    own = dataclasses.replace(request, run_fraction=request.run_fraction / (1 + request.first_stages))
+    second = tailor(variant.with_request(own))
+    first = tailor(variant.with_request(dataclasses.replace(own, configuration=planned.previous_stage or "")))
+    return dataclasses.replace(joined(first, second), name=variant.plan_name)
+
+
 def tailor_members(variant: Variant) -> tuple[Plan, ...]:
     """The plans of all trainings of a variant; see `tailor`.
 
     Where the budget would leave an orientation fewer than `FEWEST_STEPS` steps, it all goes to one of them,
     unless a user asks for more.
     """
+    if variant.is_cascade:
+        return (tailor_cascade(variant),)
     members = member_variants(variant)
     may_be_one = len(members) > 1 and "orientations" not in variant.choice.options
     try:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from autoseg import plugins
 from autoseg.data.dataset import Dataset
 from autoseg.data.fingerprint import Fingerprint
+from autoseg.errors import PlanError
+from autoseg.planner.cascade import CASCADE
 from autoseg.planner.data_facts import DataFacts
 from autoseg.planner.dimension import DimensionChoice, choose_dimension
 from autoseg.planner.networks import Hardware
@@ -49,7 +51,19 @@ class Variant:
     @cached_property
     def plan_name(self) -> str:
         """The name of the plan that is made for it."""
-        return plan_name(self.choice, self.request, self.fingerprint)
+        stages = self.request.first_stages if self.is_cascade else 0.0
+        request = dataclasses.replace(self.request, first_stages=stages)
+        return plan_name(self.choice, request, self.fingerprint)
+
+    @cached_property
+    def is_cascade(self) -> bool:
+        """Whether two trainings are made of it, one after the other."""
+        if not self.request.first_stages:
+            return False
+        try:
+            return self.configuration[0].name == CASCADE
+        except PlanError:
+            return False  # whoever plans it says so
 
     @cached_property
     def trainer(self) -> type[Trainer]:
@@ -94,7 +108,8 @@ class Variant:
             check_taken_up(self.choice, self.network_options)
             requested = self.start.plan_from.configuration.name if requested == "auto" else requested
         dimension = dimension_of(self.base, self.fingerprint, self.request)
-        name, why = choose_configuration(self.base, self.trainer, requested, dimension)
+        possible = self.request.first_stages > 0
+        name, why = choose_configuration(self.base, self.trainer, requested, dimension, possible)
         return self.base.configurations[name], why
 
 
@@ -104,5 +119,6 @@ def dimension_of(base: Plan, fingerprint: Fingerprint, request: Request) -> Dime
     # Without a budget time decides nothing, and nothing is measured.
     timed = request.run_s is not None
     hardware = Hardware.of(machine_model(request.device), request.memory_gb) if timed else None
-    found = choose_dimension(base, DataFacts.of(base, fingerprint), hardware, request.run_s)
+    trainings = 1 + (request.first_stages or 1.0)
+    found = choose_dimension(base, DataFacts.of(base, fingerprint), hardware, request.run_s, trainings)
     return found if request.dimension is None else dataclasses.replace(found, decision=request.dimension)

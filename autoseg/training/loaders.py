@@ -30,12 +30,12 @@ class HeldDataset(nnUNetDatasetBlosc2):  # type: ignore[misc]
         super().__init__(folder, list(identifiers), previous_stage)
         self._held: dict[str, tuple[Any, ...]] = {}
         self._checked: set[str] = set()
-        self._hold = previous_stage is None and self._size() < HOLD_BELOW_BYTES
+        self._hold = self._size() < HOLD_BELOW_BYTES
 
     def _size(self) -> int:
         sample = self.identifiers[:5]
         arrays = [self._loaded(name)[0] for name in sample]
-        each = float(np.mean([np.prod(a.shape) * 6.0 for a in arrays])) if arrays else 0.0
+        each = float(np.mean([np.prod(a.shape) * 7.0 for a in arrays])) if arrays else 0.0
         return int(each * len(self.identifiers))
 
     def _loaded(self, identifier: str) -> tuple[Any, ...]:
@@ -59,6 +59,7 @@ class HeldDataset(nnUNetDatasetBlosc2):  # type: ignore[misc]
         data, segmentation, previous, properties = self._loaded(identifier)
         if self._hold:
             data, segmentation = data[:], segmentation[:]
+            previous = None if previous is None else previous[:]
             self._held[identifier] = (data, segmentation, previous, properties)
         return data, segmentation, previous, properties
 

@@ -160,7 +160,7 @@ class Trainer(
         # nnU-Net's launcher puts this key there; a plan read from disk has none.
         plans.setdefault("continue_training", False)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.spec = TrainingSpec.of_document(plans)
+        self.spec = TrainingSpec.of_document(plans, configuration)
         for name, value in self.spec.hyperparameters.given.items():
             setattr(self, name, value)
         self.read_finetuning(self.spec)

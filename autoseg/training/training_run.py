@@ -20,6 +20,7 @@ import torch
 
 from autoseg import nnunet, plugins
 from autoseg.errors import RunError
+from autoseg.planner.cascade import stage_of
 from autoseg.planner.plan import Plan
 from autoseg.run import Checkpoint, Run
 from autoseg.system.files import read_json
@@ -99,7 +100,7 @@ def _account(run: Run, workspace: Workspace, device: torch.device) -> None:
 
 def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None) -> Checkpoint:
     """Train, with smaller steps where memory runs out, and others where they take longer than planned."""
-    planned = plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
+    planned = plan = _plan_of(run, workspace)
     limits = MemoryLimits(workspace.memory_limits_of(run.dataset), run.trainer, device)
     plan, spent = limits.applied(plan, run.configuration), 0.0
     looked: list[str] | None = None
@@ -235,9 +236,13 @@ def _at_rung(trainer: Trainer, run: Run, leg: Leg | None, spent_before: float, s
     return Checkpoint(run, run.latest_checkpoint, trainer.current_epoch)
 
 
+def _plan_of(run: Run, workspace: Workspace) -> Plan:
+    return stage_of(Plan.load(workspace.plan_of(run.dataset, run.plan)), run.configuration)
+
+
 def _build(run: Run, workspace: Workspace, device: torch.device, plan: Plan | None = None) -> Trainer:
     """The trainer, its network built, and loaded where there is something to go on from."""
-    plan = plan or Plan.load(workspace.plan_of(run.dataset, run.plan))
+    plan = plan or _plan_of(run, workspace)
     dataset_json = read_json(workspace.dataset_json_of(run.dataset), RunError)
     file = None if plan.training is None else plan.training.trainer_file
     trainer_class = plugins.trainer_of_plan(run.trainer, file, f"The run {run.name}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from autoseg.architectures import Topology, build_network
+from autoseg.planner.cascade import stage_channels
 from autoseg.planner.plan import Configuration, Decision, Plan
 from autoseg.system.device import autocast_dtype
 from autoseg.tailoring.memory.footprint import Footprint, Loading, MemoryCalibration, footprint
@@ -135,7 +136,7 @@ def memory_of(
     """The memory of a trainer on a data set that is planned."""
     return TrainingMemory(
         trainer,
-        len(dataset.channels),
+        len(dataset.channels) + stage_channels(configuration, dataset.labels),
         dataset.labels.num_heads,
         case_voxels(fingerprint, plan, configuration),
         device,
