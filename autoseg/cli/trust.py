@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoseg.cli.arguments import DatasetName, Device, Json, Quiet, Root, Workers
+from autoseg.cli.arguments import Device, Json, Quiet, Root, Workers
 from autoseg.cli.console import print_json, start, workspace_at
+
+if TYPE_CHECKING:
+    from autoseg.workspace import Workspace
 
 app = typer.Typer()
 
 
 @app.command("review")
 def review_command(
-    dataset: DatasetName,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A data set; or, with --serve or --export, a run's folder or predictions."
+        ),
+    ],
+    serve: Annotated[bool, typer.Option("--serve", help="Open the local page.")] = False,
+    export: Annotated[Path | None, typer.Option(help="Write the corrected data set to this folder.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Of predictions: the folder of their images.")] = None,
+    references: Annotated[Path | None, typer.Option(help="Of predictions: labels to show beside.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="A run's folder, whose held-out predictions judge; else the best.")
     ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the review is stored; else with results or predictions.")
+    ] = None,
+    reviewer: Annotated[str, typer.Option(help="Name in the log; else the user's.")] = "",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0: any free one.")] = 0,
+    idle: Annotated[float, typer.Option(min=0, help="Minutes without use that end the page; 0: never.")] = 60,
+    viewer: Annotated[str, typer.Option(help="auto (NiiVue, fetched by npm, with 3D) or plain.")] = "auto",
+    link: Annotated[bool, typer.Option("--link", help="Export images as links, not copies.")] = False,
     first: Annotated[int, typer.Option(min=1, help="Cases that are printed; the table has all.")] = 10,
     device: Device = "auto",
     workers: Workers = None,
@@ -27,16 +47,43 @@ def review_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rank the training labels by doubt, with pictures of where held-out prediction and label part.
+    """Rank the training labels by doubt; review and correct them, or predictions, in a browser.
 
-    Needs a finished model with at least one fold. No label is changed.
+    Without --serve: a table and a page with pictures of where held-out prediction and label part. With it: a
+    page on this machine alone, the worst case first, to accept, reject, comment and correct. Corrections are
+    new files and every decision is logged; no label is changed. --export makes a data set of the outcome.
 
-    Example: `autoseg review Dataset004_Hippocampus`
+    Example: `autoseg review Dataset004_Hippocampus --serve`
     """
-    from autoseg.pipeline.review import CSV_NAME, review_labels
+    from autoseg.cli.review import export_command, serve_command
+    from autoseg.pipeline.review_session import Sources, run_of
 
     start(quiet)
-    doubts, page = review_labels(dataset, workspace_at(workspace), model, device, workers)
+    if serve or export is not None:
+        sources = Sources(source, workspace_at(workspace), model, images, references, folder, device, workers)
+        if export is not None:
+            export_command(sources, export, link, serve, as_json)
+        else:
+            serve_command(sources, reviewer, port, idle, viewer)
+        return
+    _rank(source, run_of(Path(source)) or model, first, device, workers, workspace_at(workspace), as_json)
+
+
+def _rank(
+    source: str,
+    model: Path | None,
+    first: int,
+    device: str,
+    workers: int | None,
+    workspace: Workspace,
+    as_json: bool,
+) -> None:
+    from autoseg.pipeline.review import CSV_NAME, dataset_of_run, review_labels
+
+    name = (
+        dataset_of_run(model) if model is not None and Path(source).resolve() == model.resolve() else source
+    )
+    doubts, page = review_labels(name, workspace, model, device, workers)
     table = page.with_name(CSV_NAME)
     if as_json:
         cases = [dataclasses.asdict(each) for each in doubts]

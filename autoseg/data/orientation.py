@@ -95,14 +95,11 @@ def turned_as_learnt(image: Image, summary: Mapping[str, Any]) -> Turned | None:
     own = directions_of(image)
     if own is None or not summary or summary["otherwise"]:
         return None
-    along, flips = _nearest(np.array(own) @ np.array(summary["directions"]).T)
-    # Of the file's axis k, along[k] is the learnt axis that it follows.
-    axes = tuple(2 - along.index(2 - axis) for axis in range(3))
-    turn = Turn(axes, tuple(flips[2 - axis] for axis in axes), 0.0)
+    turn = turn_towards(own, summary["directions"])
     if not turn.changes:
         return None
-    spacing = [image.properties["spacing"][axis] for axis in axes]
-    z, y, x = (image.spacing[axis] for axis in axes)
+    spacing = [image.properties["spacing"][axis] for axis in turn.axes]
+    z, y, x = (image.spacing[axis] for axis in turn.axes)
     turned = replace(
         image,
         array=turn.apply(image.array),
@@ -110,10 +107,24 @@ def turned_as_learnt(image: Image, summary: Mapping[str, Any]) -> Turned | None:
         properties={**image.properties, "spacing": spacing},
         world={},
     )
-    return Turned(turned, code_of(own), _inverse(turn))
+    return Turned(turned, code_of(own), inverse(turn))
 
 
-def _inverse(turn: Turn) -> Turn:
+def turn_towards(own: Directions, wanted: Sequence[Sequence[float]]) -> Turn:
+    """The permutation and flips that bring an array's axes closest to others.
+
+    Args:
+        own: of the array, see `directions_of`.
+        wanted: the same of the other axes.
+    """
+    along, flips = _nearest(np.array(own) @ np.array(wanted).T)
+    # Of the file's axis k, along[k] is the wanted axis that it follows.
+    axes = tuple(2 - along.index(2 - axis) for axis in range(3))
+    return Turn(axes, tuple(flips[2 - axis] for axis in axes), 0.0)
+
+
+def inverse(turn: Turn) -> Turn:
+    """The turn that undoes another one."""
     axes = tuple(turn.axes.index(axis) for axis in range(3))
     return Turn(axes, tuple(turn.flips[axis] for axis in axes), 0.0)
 

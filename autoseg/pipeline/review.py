@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.data.dataset import Dataset
@@ -13,10 +14,11 @@ from autoseg.data.readers import read_images, read_segmentation
 from autoseg.errors import RunError, UsageError
 from autoseg.leaderboard.records.files import load_records
 from autoseg.pipeline.quality import as_walked, fit_again, training_profiles
-from autoseg.system.files import write_text
+from autoseg.run import ENSEMBLE
+from autoseg.system.files import read_json, write_text
 from autoseg.trust.case_page import Listed, Page, write_case_page
 from autoseg.trust.doubt import WORTH_A_LOOK, Doubt, doubts_of
-from autoseg.trust.held_out import EVALUATION, PREDICTIONS, HeldOut, held_out_of
+from autoseg.trust.held_out import EVALUATION, PREDICTIONS, held_out_of
 from autoseg.trust.pictures import Plane, planes_of
 from autoseg.workspace import Workspace
 
@@ -47,25 +49,67 @@ def review_labels(
         RunError: if no model of the data set has held-out predictions with scores.
         UsageError: if fewer than two groups were held out.
     """
+    judged = judge_labels(source, workspace, model, device, workers)
+    dataset, judge, doubts, folds = judged.dataset, judged.model, judged.doubts, judged.folds
+    place = workspace.results_of(dataset.name)
+    write_text(place / CSV_NAME, _table(doubts, judged.groups))
+    return doubts, _page(place / HTML_NAME, doubts, folds, dataset, judge)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Training cases, judged by a model that had not seen them.
+
+    Attributes:
+        dataset: with its groups.
+        model: the model's folder.
+        doubts: the most doubtful first.
+        folds: the fold's folder that held each case out.
+        groups: of each case.
+    """
+
+    dataset: Dataset
+    model: Path
+    doubts: list[Doubt]
+    folds: Mapping[str, Path]
+    groups: Mapping[str, str]
+
+
+def judge_labels(
+    source: str, workspace: Workspace, model: Path | None, device: str, workers: int | None
+) -> Judged:
+    """The doubts of `review_labels`, and what they come from; nothing but the model's quality is written."""
     dataset = as_walked(workspace.find_raw(source).name, workspace)
-    judge = model or _best_model(dataset, workspace)
+    judge = model or best_model(dataset, workspace)
     fit_again(judge, workspace, device, workers)
     profiles = training_profiles(dataset, workspace, workers)
     folds = sorted(path.parent for path in judge.glob(f"fold_*/{EVALUATION}"))
     found = [(fold, each) for fold in folds for each in held_out_of(fold, dataset, profiles, workers)]
     held_out = [each for _, each in found]
-    if len({each.group for each in held_out}) < 2:
+    groups = {each.case: each.group for each in held_out}
+    if len(set(groups.values())) < 2:
         raise UsageError(
             f"{judge.name} has held out {len(held_out)} cases of one group; at least two groups are needed "
             f"to compare them. Train further folds: autoseg plan-and-train {dataset.name} --folds all."
         )
     doubts = doubts_of(held_out, list(dataset.labels.structures))
-    place = workspace.results_of(dataset.name)
-    write_text(place / CSV_NAME, _table(doubts, held_out))
-    return doubts, _page(place / HTML_NAME, doubts, {each.case: fold for fold, each in found}, dataset, judge)
+    return Judged(dataset, judge, doubts, {each.case: fold for fold, each in found}, groups)
 
 
-def _best_model(dataset: Dataset, workspace: Workspace) -> Path:
+def dataset_of_run(model: Path) -> str:
+    """The name of the data set that a model was trained on.
+
+    Raises:
+        RunError: if its plan cannot be read.
+    """
+    listed = model / ENSEMBLE
+    member = (
+        model.resolve().parent / str(read_json(listed, RunError)["members"][0]) if listed.is_file() else model
+    )
+    return str(read_json(member / "plans.json", RunError)["dataset_name"])
+
+
+def best_model(dataset: Dataset, workspace: Workspace) -> Path:
     """Of the models with most held-out cases the one with the best mean Dice."""
     results = workspace.results_of(dataset.name)
     cases: dict[Path, list[float]] = {}
@@ -81,8 +125,7 @@ def _best_model(dataset: Dataset, workspace: Workspace) -> Path:
     return max(cases, key=lambda model: (len(cases[model]), sum(cases[model]) / len(cases[model])))
 
 
-def _table(doubts: Sequence[Doubt], held_out: Sequence[HeldOut]) -> str:
-    groups = {each.case: each.group for each in held_out}
+def _table(doubts: Sequence[Doubt], groups: Mapping[str, str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEADER)

@@ -1,0 +1,78 @@
+// What stands around the images: the list of cases, the labels, the keys.
+
+import { KEYS } from "./keys.js";
+
+const byId = (id) => document.getElementById(id);
+
+// The mark and the numbers of a case in a line.
+export function summary(each) {
+  const parts = Object.entries(each.numbers).map(([name, value]) => `${name} ${value}`);
+  return [each.mark, ...parts].filter(Boolean).join(", ");
+}
+
+function states(each) {
+  const found = [];
+  if (each.decision) found.push([each.decision, each.decision]);
+  if (each.corrected) found.push(["corrected", "corrected"]);
+  if (each.draft) found.push(["draft", "drawing not saved"]);
+  return found;
+}
+
+export function listCases(cases, current, open) {
+  const focused = document.activeElement?.closest("#cases") !== null;
+  byId("cases").replaceChildren(...cases.map((each, index) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(each.case);
+    for (const [kind, words] of states(each)) {
+      const mark = document.createElement("span");
+      mark.className = `state ${kind}`;
+      mark.textContent = words;
+      button.append(" ", mark);
+    }
+    const more = document.createElement("small");
+    more.textContent = summary(each);
+    button.append(more);
+    if (index === current) button.setAttribute("aria-current", "true");
+    button.addEventListener("click", () => open(index));
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  }));
+  // Who went through the list by keyboard goes on from the same place.
+  if (focused) document.querySelector("#cases [aria-current]")?.focus();
+  const done = cases.filter((each) => each.decision || each.corrected).length;
+  byId("progress").textContent = `${done} of ${cases.length} reviewed`;
+}
+
+// Returns the first label, which the pen begins with.
+export function listLabels(labels, choose) {
+  const shown = labels.filter((each) => each.value !== 0);
+  byId("labels").replaceChildren(...shown.map((each, index) => {
+    const line = document.createElement("label");
+    const choice = document.createElement("input");
+    Object.assign(choice, { type: "radio", name: "label", value: each.value, checked: index === 0 });
+    choice.addEventListener("change", () => choose(index + 1));
+    const swatch = document.createElement("span");
+    swatch.className = "swatch";
+    swatch.style.background = each.colour;
+    line.append(choice, swatch, each.name);
+    return line;
+  }));
+  return shown[0]?.value ?? 1;
+}
+
+export function listKeys() {
+  byId("keyList").replaceChildren(...KEYS.flatMap(([key, , words]) => {
+    const [term, text] = [document.createElement("dt"), document.createElement("dd")];
+    term.append(Object.assign(document.createElement("kbd"), { textContent: key }));
+    text.textContent = words;
+    return [term, text];
+  }));
+}
+
+export function switchTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const root = document.documentElement;
+  root.dataset.theme = (root.dataset.theme || (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
+}
