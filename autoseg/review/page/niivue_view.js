@@ -49,6 +49,7 @@ export class NiivueView {
       isRadiologicalConvention: true,
       sagittalNoseLeft: true,
       show3Dcrosshair: true,
+      isNearestInterpolation: true,
       multiplanarShowRender: 1,
       crosshairWidth: 0.12,
       crosshairColor: [1, 1, 1, 0.75],
