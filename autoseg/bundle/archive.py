@@ -127,13 +127,17 @@ def is_bundle(path: Path) -> bool:
     return (path.is_file() and path.suffix.lower() == ".zip") or (path / MANIFEST).is_file()
 
 
-def listed_files(path: Path) -> dict[str, int]:
+def listed_files(path: Path, most: int = _MOST_FILES) -> dict[str, int]:
     """Name and size of every file of a folder or zip, before any of them is read.
+
+    Args:
+        path: the folder or zip.
+        most: number of files that there may be.
 
     Raises:
         BundleError: for a link, a path that leads out, or more than there can be.
     """
-    return dict(_listed(path))
+    return dict(_listed(path, most))
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -180,7 +184,7 @@ def _entries(path: Path, size: int) -> dict[str, Entry]:
     return entries
 
 
-def _listed(path: Path) -> Iterator[tuple[str, int]]:
+def _listed(path: Path, most: int = _MOST_FILES) -> Iterator[tuple[str, int]]:
     """Name and size of every file, before any of them is read.
 
     Raises:
@@ -193,9 +197,9 @@ def _listed(path: Path) -> Iterator[tuple[str, int]]:
         if name in names:
             raise BundleError(f"{path} holds {name!r} twice. Get it from its source again.")
         names.add(name)
-        if len(names) > _MOST_FILES or total > _LARGEST:
+        if len(names) > most or total > _LARGEST:
             raise BundleError(
-                f"{path} would take more than {_MOST_FILES} files or {_LARGEST // 2**30} GiB. Do not use it."
+                f"{path} would take more than {most} files or {_LARGEST // 2**30} GiB. Do not use it."
             )
         yield name, size
 

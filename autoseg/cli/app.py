@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from autoseg.cli import benchmark, data, export, intake, prediction, results, training, trust, validation
+from autoseg.cli import (
+    benchmark,
+    data,
+    export,
+    intake,
+    prediction,
+    results,
+    serving,
+    training,
+    trust,
+    validation,
+)
 from autoseg.cli.unexpected import report_unexpected
 from autoseg.errors import AutosegError
 
@@ -42,7 +53,7 @@ def _options(
     pass
 
 
-for each in (training, prediction, intake, data, results, validation, benchmark, export, trust):
+for each in (training, prediction, intake, data, results, validation, benchmark, export, serving, trust):
     app.add_typer(each.app)
 
 

@@ -87,14 +87,21 @@ def _task(
 
     def run() -> str:
         image = read_series(case.stack, channels_of(model)[0])
-        reorienting = model.reader.endswith("WithReorient")
-        stored = _RAS if reorienting else model.orientation
-        labels, code = segmented(model, image, stored, case.name, assessor)
+        labels, code = segmented(model, image, stored_of(model), case.name, assessor)
         form.write(labels, target, case.stack, image, structures, algorithm)
         _tell_resampled(case.stack, form)
-        return "" if reorienting else code
+        return "" if _reorients(model) else code
 
     return Task(Case(case.name, case.stack.files, None), target, run)
+
+
+def stored_of(model: Predictor) -> Mapping[str, Any]:
+    """How a series has to be stored for a model: as its images are when its reader has read them."""
+    return _RAS if _reorients(model) else model.orientation
+
+
+def _reorients(model: Predictor) -> bool:
+    return model.reader.endswith("WithReorient")
 
 
 def _tell_resampled(stack: Stack, form: Form) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from autoseg.run import Checkpoint
     from autoseg.training.pretraining.masked import Pretrained
     from autoseg.trust.assess import Assessor
+    from autoseg.trust.quality_model import QualityModel
 
 log = logging.getLogger(__name__)
 
@@ -264,10 +265,17 @@ def _names(models: Sequence[Path], loaded: Predictor) -> list[str]:
 
 
 def assessor_of(models: Sequence[Path], loaded: Predictor, output: Path) -> Assessor | None:
-    """What says how good predictions will be; None where that is not known, which is said."""
+    """What says of each case how good its prediction will be; None where that is not known, which is said."""
     from autoseg.data.dataset import labels_from_json
-    from autoseg.inference.bundled import BundledModel
     from autoseg.trust.assess import Assessor
+
+    found = quality_of(models, loaded)
+    return None if found is None else Assessor(found, labels_from_json(loaded.dataset_json), output)
+
+
+def quality_of(models: Sequence[Path], loaded: Predictor) -> QualityModel | None:
+    """What says how good predictions of models will be; None where that is not known, which is said."""
+    from autoseg.inference.bundled import BundledModel
     from autoseg.trust.quality_model import FILE_NAME, QualityModel
 
     if isinstance(loaded, BundledModel):
@@ -277,8 +285,7 @@ def assessor_of(models: Sequence[Path], loaded: Predictor, output: Path) -> Asse
         found = QualityModel.load(path) if len(models) == 1 and path.is_file() else None
     if found is None:
         log.info("How good these predictions will be is not known: %s has no %s.", models[0].name, FILE_NAME)
-        return None
-    return Assessor(found, labels_from_json(loaded.dataset_json), output)
+    return found
 
 
 def loaded_models(
