@@ -36,7 +36,7 @@ def components_of(label: Array, structures: Mapping[str, Sequence[int]]) -> dict
     """
     if not (label > 0).any():
         return {}
-    inner = label[_box(label > 0)]
+    inner = label[box_of(label > 0)]
     single = {name: values[0] for name, values in structures.items() if len(values) == 1}
     found: dict[str, Components] = {}
     if single:
@@ -53,19 +53,29 @@ def components_of(label: Array, structures: Mapping[str, Sequence[int]]) -> dict
     return found
 
 
-def _components(label: Array) -> tuple[Array, Array, Array]:
-    """Voxels, extents and the label value of each component of equal values above 0."""
+def marked(label: Array) -> tuple[Array, Array, list[tuple[slice, ...]]]:
+    """Connected components of equal values above 0; voxels that touch at a corner are one.
+
+    Returns:
+        The number of each voxel's component (z, y, x), from 1; and of each, its voxels and the box it fills.
+    """
     import cc3d
 
     whole = np.ascontiguousarray(label)
     if whole.dtype.kind == "f":
         whole = whole.astype(np.int32)
-    marks, number = cc3d.connected_components(whole, connectivity=26, return_N=True)
+    marks: Array = cc3d.connected_components(whole, connectivity=26)
     facts: Any = cc3d.statistics(marks)
-    owners = np.zeros(number + 1, whole.dtype)
-    owners[marks.ravel()] = whole.ravel()
-    extents = [[side.stop - side.start for side in box] for box in facts["bounding_boxes"][1:]]
-    return facts["voxel_counts"][1:], np.array(extents).reshape(number, -1), owners[1:]
+    return marks, facts["voxel_counts"][1:], list(facts["bounding_boxes"][1:])
+
+
+def _components(label: Array) -> tuple[Array, Array, Array]:
+    """Voxels, extents and the label value of each component of equal values above 0."""
+    marks, sizes, boxes = marked(label)
+    owners = np.zeros(len(sizes) + 1, label.dtype)
+    owners[marks.ravel()] = label.ravel()
+    extents = [[side.stop - side.start for side in box] for box in boxes]
+    return sizes, np.array(extents).reshape(len(sizes), -1), owners[1:]
 
 
 def _without_specks(sizes: Array, extents: Array) -> Components:
@@ -77,7 +87,7 @@ def _without_specks(sizes: Array, extents: Array) -> Components:
     )
 
 
-def _box(mask: Array) -> tuple[slice, ...]:
+def box_of(mask: Array) -> tuple[slice, ...]:
     """The smallest box that holds a mask with any voxel."""
     found = []
     for axis in range(mask.ndim):

@@ -17,6 +17,7 @@ from autoseg.data.dataset import Case, Labels
 from autoseg.data.image import Array, Image
 from autoseg.data.world import voxel_to_world
 from autoseg.intake.verification.findings import Finding, warning
+from autoseg.intake.verification.speck_checks import Parts, check_specks, parts_of
 
 # An image has a background where so large a part of it holds its least value.
 BACKGROUND = 0.2
@@ -40,6 +41,7 @@ class Anatomy:
         on_nothing: part of the labelled voxels where the first channel holds its background.
         sides: of each pair of structures, how far in mm the left one lies to the patient's left of the other.
         label: a hash of the label; "" for one of few voxels.
+        parts: the components of each structure.
         extreme: how far beyond the bulk of its values the first image's most extreme voxel is, in spans of
             the bulk (from the 1st to the 99th percentile of what is not background).
     """
@@ -49,6 +51,7 @@ class Anatomy:
     on_nothing: float = 0.0
     sides: Mapping[str, float] = field(default_factory=dict)
     label: str = ""
+    parts: Mapping[str, Parts] = field(default_factory=dict)
 
 
 def anatomy_of(labels: Labels, image: Image | None, label: Image | None) -> Anatomy:
@@ -76,6 +79,7 @@ def anatomy_of(labels: Labels, image: Image | None, label: Image | None) -> Anat
         _on_nothing(image.array[0], inside),
         _sides(labels, drawn, image),
         _hash(drawn) if count >= LARGE_ENOUGH else "",
+        parts_of(labels, drawn, label),
     )
 
 
@@ -155,6 +159,7 @@ def check_anatomy(cases: Sequence[Case], found: Sequence[Anatomy]) -> Iterator[F
     yield from _swapped(cases, found)
     yield from _same_label(cases, found)
     yield from _extremes(cases, found)
+    yield from check_specks(cases, [each.parts for each in found])
 
 
 def _beside(cases: Sequence[Case], found: Sequence[Anatomy]) -> Iterator[Finding]:
