@@ -22,6 +22,7 @@ _GROUPS = (
     *("CardiacSynchronizationSequence", "MRImageFrameTypeSequence", "CTImageFrameTypeSequence"),
     *("PETFrameTypeSequence", "MRTimingAndRelatedParametersSequence", "PlanePositionVolumeSequence"),
     *("PlaneOrientationVolumeSequence", "SegmentIdentificationSequence"),
+    *("TemporalPositionSequence", "RespiratorySynchronizationSequence"),
 )
 _SIZES = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 # How far cosines may be from unit length and right angles: three decimals, and some more.

@@ -40,6 +40,7 @@ TAGS = (
         "InversionTime",
         "FlipAngle",
         "AcquisitionTime",
+        "AcquisitionDateTime",
         "ContentTime",
     ),
     *("NominalPercentageOfCardiacPhase", "ConvolutionKernel", "StackID", "SequenceName"),

@@ -17,6 +17,11 @@ SAME_PLANE_RAD = 5e-3
 _SAME_PIXEL = 1e-3
 # Thickness of a slice over its distance from the next one; below, slices leave gaps.
 _FILLS = 0.9
+# Of a volume that lies between the slices of another one.
+_LEAST_SLICES = 3
+
+# What numbers repetitions, whatever the thickness of slices.
+_TIME_POINTS = ("TemporalPositionIdentifier", "TemporalPositionIndex", "TemporalPositionTimeOffset")
 
 Part = tuple[list[Frame], str]
 
@@ -37,9 +42,10 @@ def volumes_of(frames: Sequence[Frame]) -> list[Part]:
     """Frames of one plane by volume, each with what tells it apart, in words.
 
     Several volumes are told apart by a mark (acquisition, echo, time point ...) if each of its values gives
-    evenly spaced slices, and the whole does not or is two interleaved acquisitions. Where no mark does, and
-    all places have equally many slices, the first of each place are a volume, the second of each, and so on,
-    by time or instance number. What cannot be told apart stays whole.
+    evenly spaced slices, and the whole does not or is several interleaved ones. Where no mark does, and all
+    places have equally many slices, the first of each place are a volume, the second of each, and so on, by
+    time or instance number; or the slices of each run from one end to the other. What cannot be told apart
+    stays whole.
     """
     inorder, along = ordered(frames)
     if is_even(along) and not (acquisitions := _interleaved(inorder, along)):
@@ -52,7 +58,7 @@ def volumes_of(frames: Sequence[Frame]) -> list[Part]:
         parts = _by_marks(frames, keywords)
         if len(parts) > 1 and all(_sound(part) for part, _ in parts) and (twice or _overlap(parts)):
             return parts
-    return _by_rank(frames) or [(inorder, "")]
+    return _by_rank(frames) or _by_runs(frames) or [(inorder, "")]
 
 
 def _alike(one: Frame, other: Frame) -> bool:
@@ -64,11 +70,12 @@ def _alike(one: Frame, other: Frame) -> bool:
     return bool(np.linalg.norm(apart, axis=1).max() <= SAME_PLANE_RAD)
 
 
-def _candidates(frames: Sequence[Frame]) -> Iterator[tuple[str, ...]]:
+def _candidates(frames: Sequence[Frame], pairs: bool = True) -> Iterator[tuple[str, ...]]:
     varying = [key for key in MARKS if len({frame.mark(key) for frame in frames}) > 1]
     yield from ((key,) for key in varying)
     # Times differ from slice to slice; with another mark they tell nothing more.
-    yield from combinations([key for key in varying if not key.endswith("Time")], 2)
+    if pairs:
+        yield from combinations([key for key in varying if not key.endswith("Time")], 2)
 
 
 def _by_marks(frames: Sequence[Frame], keywords: tuple[str, ...]) -> list[Part]:
@@ -105,24 +112,62 @@ def _overlap(parts: Sequence[Part]) -> bool:
 
 
 def _interleaved(frames: Sequence[Frame], along: Array) -> list[Part]:
-    """Two acquisitions whose slices lie between each other's, evenly by chance.
+    """Several acquisitions or time points whose slices lie between each other's, evenly by chance.
 
-    Scanners also acquire one volume in several passes (odd slices, then even ones). Acquisitions are volumes
-    where a slice is as thick as their own distances, not as the whole's; or where instance numbers run on
-    within each and jump between neighbours.
+    Scanners also acquire one volume in several passes (odd slices, then even ones). Time points are volumes;
+    others are where a slice is as thick as their own distances, not as the whole's; acquisitions also where
+    instance numbers run on within each and jump between neighbours.
     """
-    parts = _by_marks(frames, ("AcquisitionNumber",))
-    if len(parts) < 2 or not all(len(part) > 2 and _sound(part) for part, _ in parts):
-        return []
-    if not _overlap(parts):
-        return []
-    thickness = frames[0].thickness
-    own = min(float(np.diff(ordered(part)[1]).mean()) for part, _ in parts)
-    thick = (
-        thickness is not None and thickness >= _FILLS * own and thickness > 1.5 * float(np.diff(along).mean())
+    step = float(np.diff(along).mean()) if len(along) > 1 else 0.0
+    for (key,) in _candidates(frames, pairs=False):
+        parts = _by_marks(frames, (key,))
+        if not _are_volumes(parts):
+            continue
+        jumps = not _runs_on(frames) and all(_runs_on(part) for part, _ in parts)
+        if key in _TIME_POINTS or _is_thick(parts, step) or (key == "AcquisitionNumber" and jumps):
+            return parts
+    parts = _by_runs(frames)
+    return parts if _is_thick(parts, step) else []
+
+
+def _are_volumes(parts: Sequence[Part]) -> bool:
+    """Whether these are several volumes that reach over one another."""
+    return (
+        len(parts) > 1
+        and all(len(part) >= _LEAST_SLICES and _sound(part) for part, _ in parts)
+        and _overlap(parts)
     )
-    jumps = not _runs_on(frames) and all(_runs_on(part) for part, _ in parts)
-    return parts if thick or jumps else []
+
+
+def _is_thick(parts: Sequence[Part], step: float = 0.0) -> bool:
+    """Whether slices are as thick as the distances within each part, and thicker than the whole's."""
+    thickness = parts[0][0][0].thickness if parts else None
+    if thickness is None:
+        return False
+    own = min(float(np.diff(ordered(part)[1]).mean()) for part, _ in parts)
+    return thickness >= _FILLS * own and thickness > 1.5 * step
+
+
+def _by_runs(frames: Sequence[Frame]) -> list[Part]:
+    """Volumes acquired one after the other, each from its first slice to its last: by time, or by number."""
+    if len(frames) < 2 * _LEAST_SLICES:
+        return []
+    for name, order in _ORDERS.items():
+        keys = [order(frame) for frame in frames]
+        known = [key for key in keys if key is not None]
+        if len(set(known)) < len(frames):
+            continue
+        places = {id(frame): place for frame, place in zip(*ordered(frames), strict=True)}
+        inorder = [frames[index] for index in np.argsort(known)]
+        steps = np.diff([places[id(frame)] for frame in inorder])
+        back = np.flatnonzero(steps * np.sign(np.median(steps)) <= 0) + 1
+        runs = np.split(np.arange(len(inorder)), back)
+        parts = [
+            (ordered([inorder[n] for n in run])[0], f"{name} {number}") for number, run in enumerate(runs, 1)
+        ]
+        if _are_volumes(parts) and _is_thick(parts):
+            return parts
+    return []
 
 
 def _runs_on(frames: Sequence[Frame]) -> bool:
@@ -159,10 +204,10 @@ def _by_rank(frames: Sequence[Frame]) -> list[Part]:
     return []
 
 
-def _time(keyword: str) -> Callable[[Frame], float | None]:
+def _time(*keywords: str) -> Callable[[Frame], float | None]:
     def order(frame: Frame) -> float | None:
         try:
-            return float(frame.mark(keyword))
+            return float(next((text for keyword in keywords if (text := frame.mark(keyword))), ""))
         except ValueError:
             return None
 
@@ -171,7 +216,8 @@ def _time(keyword: str) -> Callable[[Frame], float | None]:
 
 # How repetitions in one place are put in order: the name of one, and its number by each frame.
 _ORDERS: dict[str, Callable[[Frame], float | None]] = {
-    "phase": _time("TriggerTime"),
-    "time": _time("AcquisitionTime"),
+    "phase": _time("TriggerTime", "NominalCardiacTriggerDelayTime"),
+    "time": _time("AcquisitionTime", "FrameAcquisitionDateTime", "AcquisitionDateTime"),
+    "content time": _time("ContentTime"),
     "repetition": lambda frame: float(frame.instance),
 }
