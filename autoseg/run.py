@@ -16,6 +16,8 @@ BEST_CHECKPOINTS = "best_checkpoints.json"
 ENSEMBLE = "ensemble.json"
 # Beside a model: what is done to its segmentations.
 POSTPROCESSING = "postprocessing.json"
+# Beside a model: at which temperature its probabilities are, and how they become a segmentation.
+DECODING = "decoding.json"
 # What a training goes on from, and the checkpoint before it, for the case that it is damaged.
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
 FINAL = "checkpoint_final.pth"

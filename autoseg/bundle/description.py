@@ -10,6 +10,7 @@ from typing import Any
 from autoseg.bundle.archive import FORMAT, VERSION, BundleError
 from autoseg.data.codes import codes_of
 from autoseg.data.labels import Labels, Region
+from autoseg.decoding.rules import Decoding
 from autoseg.errors import DataError, RunError
 from autoseg.names import shown
 from autoseg.planner.configuration import ArchitectureSpec, Configuration, plain
@@ -119,6 +120,7 @@ class Description:
         postprocessing: what is done to the segmentations.
         quality: says how good its segmentations will be; None where nothing is known.
         codes: what some structures are, as dataset.json has it; see `autoseg.data.codes`.
+        decoding: how probabilities become segmentations.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Description:
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
     quality: QualityModel | None = None
     codes: Mapping[str, Any] = field(default_factory=dict)
+    decoding: Decoding = field(default_factory=Decoding)
 
     def to_json(self) -> dict[str, Any]:
         """model.json."""
@@ -154,6 +157,8 @@ class Description:
             "postprocessing": rules.to_json() if rules.rules else None,
             "quality": None if self.quality is None else self.quality.to_json(),
             "codes": plain(self.codes),
+            # The usual one goes unsaid, as bundles of earlier versions had it.
+            **({} if self.decoding == Decoding() else {"decoding": self.decoding.to_json()}),
         }
 
     @classmethod
@@ -188,6 +193,7 @@ class Description:
                 postprocessing=Postprocessing() if rules is None else Postprocessing.from_json(rules),
                 quality=_quality(content["quality"]),
                 codes=_codes(content),
+                decoding=Decoding.from_json(content["decoding"]) if "decoding" in content else Decoding(),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise BundleError(

@@ -15,10 +15,13 @@ from autoseg.bundle.description import Description, Member
 from autoseg.bundle.sliding_window import Floats, Network, predict_slabs
 from autoseg.data.image import Image
 from autoseg.data.orientation import turned_as_learnt
+from autoseg.decoding.decoded import Saved, activated, decoded
+from autoseg.decoding.rules import Decoding
 from autoseg.errors import DataError, MissingDependency, RunError
 from autoseg.postprocessing.apply import postprocess
+from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.fit_case import crop_case, fit_image
-from autoseg.preprocessing.restore import restore_probabilities, restore_slabs, segment_probabilities
+from autoseg.preprocessing.restore import restore_probabilities, restore_slabs
 from autoseg.system.documents import DocumentError, parse_json
 from autoseg.system.files import digest
 from autoseg.trust.evidence import Evidence, seen_by
@@ -35,7 +38,7 @@ class Segmenter:
         networks: the networks of each member, in its order.
         mirroring: whether predictions are averaged over mirrored copies where a member allows it.
         step_size: step of the sliding window, in patches; None: each member's own.
-        postprocessing: whether the rules of the bundle are applied.
+        postprocessing: whether the rules of the bundle are applied, and its decoding.
         hash: SHA-256 of all files of the bundle, hexadecimal.
     """
 
@@ -107,27 +110,31 @@ class Segmenter:
             assess(taken, segmentation, evidence)
         return segmentation if turn is None else turn.back.apply(segmentation)
 
-    def segment_image(self, raw: Image, evidence: Evidence | None = None) -> Labelled:
-        """The same of an image that is stored as the model's are; `evidence` takes in its probabilities."""
-        segmentation = self._network_segmentation(raw, evidence)
-        if not self.postprocessing:
-            return segmentation
-        return postprocess(segmentation, self.description.postprocessing, raw.spacing)
+    @property
+    def rules(self) -> Postprocessing:
+        """What is done to its segmentations."""
+        return self.description.postprocessing if self.postprocessing else Postprocessing()
 
-    def _network_segmentation(self, raw: Image, evidence: Evidence | None = None) -> Labelled:
+    @property
+    def decoding(self) -> Decoding:
+        """How probabilities become segmentations."""
+        found = self.description.decoding
+        return found if self.postprocessing else found.plain()
+
+    def segment_image(
+        self, raw: Image, evidence: Evidence | None = None, saved: Saved | None = None
+    ) -> Labelled:
+        """The same of an image that is stored as the model's are; `evidence` takes in its probabilities."""
+        segmentation = self._network_segmentation(raw, evidence, saved)
+        return postprocess(segmentation, self.rules, raw.spacing)
+
+    def _network_segmentation(
+        self, raw: Image, evidence: Evidence | None = None, saved: Saved | None = None
+    ) -> Labelled:
         labels, members = self.description.labels, self.description.members
-        if len(members) > 1:
-            total: Floats | None = None
-            for member, networks in zip(members, self.networks, strict=True):
-                data, properties = _preprocessed(raw, member)
-                part = self._probabilities(member, networks, data, evidence)
-                part /= len(members)
-                total = restore_probabilities(part, properties, member.plan, member.configuration, total)
-            assert total is not None  # there is a member
-            if evidence is not None:
-                evidence.add_probabilities(total)
-            segmentation: Labelled = segment_probabilities(total, labels)
-            return segmentation
+        if len(members) > 1 or saved is not None or self.decoding.changes_segmentations:
+            found = self._raw_probabilities(raw, evidence)
+            return decoded(found, self.decoding, labels, evidence, saved)
         (member,), (networks,) = members, self.networks
         data, properties = _preprocessed(raw, member)
         if member.averages_probabilities:
@@ -142,6 +149,27 @@ class Segmenter:
             slabs, data.shape[1:], properties, member.plan, member.configuration, labels
         )
         return restored
+
+    def _raw_probabilities(self, raw: Image, evidence: Evidence | None) -> Floats:
+        """Probabilities (heads, z, y, x) on the raw grid; see `Model.raw_probabilities`."""
+        members, several = self.description.members, len(self.description.members) > 1
+        total: Floats | None = None
+        for member, networks in zip(members, self.networks, strict=True):
+            data, properties = _preprocessed(raw, member)
+            logits = not several and not member.averages_probabilities
+            if logits:
+                part = np.concatenate(list(self._slabs(member, networks, data, evidence)), axis=1)
+            else:
+                part = self._probabilities(member, networks, data, evidence)
+            if evidence is not None and not several and not self.decoding.changes_segmentations:
+                (evidence.add_logits if logits else evidence.add_probabilities)(part)
+            part /= len(members)
+            total = restore_probabilities(part, properties, member.plan, member.configuration, total)
+            total = activated(total, self.description.labels) if logits else total
+        assert total is not None  # there is a member
+        if evidence is not None and several and not self.decoding.changes_segmentations:
+            evidence.add_probabilities(total)
+        return total
 
     def _slabs(
         self, member: Member, networks: Sequence[Network], data: Floats, evidence: Evidence | None = None

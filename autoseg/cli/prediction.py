@@ -42,6 +42,11 @@ Resample = Annotated[
 ]
 
 
+Probabilities = Annotated[
+    bool, typer.Option("--probabilities", help="CASE.npz beside each, as nnU-Net's; see autoseg calibrate.")
+]
+
+
 @app.command("predict")
 def predict_command(
     model: Model,
@@ -60,6 +65,7 @@ def predict_command(
     resample: Resample = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever is in OUTPUT.")] = False,
     quality: Annotated[bool, typer.Option(help="Say of each how good it will be.")] = True,
+    probabilities: Probabilities = False,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -90,6 +96,7 @@ def predict_command(
         choices=Options(engine, fast, chosen, network_of_plan),
         form=Form(to, seg_type),
         mend=resample,
+        probabilities=probabilities,
     )
     _show(done, output, as_json, quiet)
     if done.left_out:

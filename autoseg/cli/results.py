@@ -230,12 +230,13 @@ def postprocess_command(
     """Decide postprocessing from out-of-fold predictions: largest component, smallest size, filled holes.
 
     A rule is retained where a test on cases that did not choose it confirms it. plan-and-train does this by
-    itself; predict and export use it.
+    itself; predict and export use it. Expected quality is fitted again on what is written from then on.
 
     Example: `autoseg postprocess Dataset004_Hippocampus`
     """
     from autoseg.data.dataset import load_dataset
     from autoseg.pipeline.postprocessing_of_models import decide_for_models, models_of
+    from autoseg.pipeline.quality import as_walked, refit
 
     start(quiet)
     place = workspace_at(workspace)
@@ -246,6 +247,7 @@ def postprocess_command(
             f"{loaded.name} has no model with out-of-fold predictions. Train first: "
             f"autoseg plan-and-train {dataset}"
         )
+    refit(found, as_walked(loaded.name, place), place)
     if as_json:
         print_json({str(folder): each.to_json() for folder, each in found.items()})
         return

@@ -122,3 +122,30 @@ def quality_command(
     if found.measured.get("coverage") is not None:
         (low, high), held = found.measured["coverage_interval"], found.measured["coverage"]
         typer.echo(f"90 % intervals held for {held:.0%} of the cases left out ({low:.0%} to {high:.0%})")
+
+
+@app.command("calibrate")
+def calibrate_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder in the workspace.")],
+    device: Device = "auto",
+    workers: Workers = None,
+    workspace: Root = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Calibrate a model's probabilities, and decide whether decoding for the best expected Dice helps it.
+
+    Both rest on the cases that its folds held out, which are predicted again; neither is retained unless a
+    test confirms it. predict and export use what is decided, and predict --probabilities writes what is
+    calibrated.
+
+    Example: `autoseg calibrate autoseg_workspace/results/Dataset004_Hippocampus/nnunet__...`
+    """
+    from autoseg.pipeline.calibrate import calibrate_model
+
+    start(quiet)
+    found = calibrate_model(model, workspace_at(workspace), device, workers)
+    if as_json:
+        print_json(found.to_json())
+        return
+    typer.echo("\n".join([model.name, *(f"  {line}" for line in found.evidence["in_words"])]))

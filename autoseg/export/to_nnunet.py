@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg import nnunet
+from autoseg.decoding.rules import Decoding
 from autoseg.errors import RunError, UsageError
 from autoseg.inference.ensemble import member_folders
 from autoseg.inference.model import stage_before, trained_folds
@@ -168,6 +169,12 @@ def _write(stage: Stage, folder: Path) -> None:
     write_json(folder / "plans.json", plans)
     write_json(folder / "dataset.json", about)
     _write_postprocessing(Postprocessing.of_model(model), folds, folder)
+    if Decoding.of_model(model).changes_segmentations:
+        log.warning(
+            "nnU-Net gives each voxel its likeliest label; that %s decides for the best expected Dice is not "
+            "exported.",
+            model.name,
+        )
 
 
 def _write_postprocessing(found: Postprocessing, folds: Sequence[str], folder: Path) -> None:

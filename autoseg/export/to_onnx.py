@@ -19,6 +19,7 @@ from autoseg import __version__
 from autoseg.bundle.archive import MANIFEST, MODEL, manifest_of
 from autoseg.bundle.description import READERS, Description, Member
 from autoseg.data.dataset import labels_from_json
+from autoseg.decoding.rules import Decoding
 from autoseg.errors import RunError, UsageError
 from autoseg.export.card import write_card
 from autoseg.export.onnx_network import check_packages, write_network
@@ -141,6 +142,7 @@ def _description(source: Path, model: Model, members: tuple[Member, ...], worst:
         orientation=model.orientation,
         about=provenance,
         postprocessing=Postprocessing.of_model(source),
+        decoding=Decoding.of_model(source),
         codes=dict(about.get("codes") or {}),
         quality=QualityModel.load(quality) if (quality := source / QUALITY).is_file() else None,
     )

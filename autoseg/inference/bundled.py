@@ -11,6 +11,7 @@ import numpy as np
 
 from autoseg.bundle.segment import Segmenter
 from autoseg.data.image import Image
+from autoseg.decoding.decoded import Saved
 from autoseg.planner.configuration import plain
 from autoseg.trust.evidence import Evidence
 
@@ -66,6 +67,8 @@ class BundledModel:
         """Of all its files."""
         return self.segmenter.hash
 
-    def segment_image(self, raw: Image, evidence: Evidence | None = None) -> np.ndarray[Any, Any]:
+    def segment_image(
+        self, raw: Image, evidence: Evidence | None = None, saved: Saved | None = None
+    ) -> np.ndarray[Any, Any]:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
-        return self.segmenter.segment_image(raw, evidence)
+        return self.segmenter.segment_image(raw, evidence, saved)

@@ -22,13 +22,15 @@ import torch
 from autoseg import nnunet
 from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
+from autoseg.decoding.decoded import Saved, decoded
+from autoseg.decoding.rules import Decoding
 from autoseg.errors import RunError, UsageError
 from autoseg.inference.model import Model, load_model
 from autoseg.inference.options import Options
 from autoseg.inference.window_passes import Certainty
 from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing
-from autoseg.preprocessing.restore import restore_probabilities, segment_probabilities
+from autoseg.preprocessing.restore import restore_probabilities
 from autoseg.run import ENSEMBLE, Run
 from autoseg.system import progress
 from autoseg.system.files import read_json, write_json
@@ -50,11 +52,13 @@ class Ensemble:
         models: at least one. A single one predicts as it does alone.
         timings: seconds of each case.
         postprocessing: what is done to the segmentations of new images.
+        decoding: how probabilities become segmentations.
     """
 
     models: Sequence[Model]
     timings: list[float] = field(default_factory=list)
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    decoding: Decoding = field(default_factory=Decoding)
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -82,29 +86,50 @@ class Ensemble:
         """How the images of the first model's data set are stored."""
         return self.models[0].orientation
 
-    def segment_image(self, raw: images.Image, evidence: Evidence | None = None) -> np.ndarray:
+    def segment_image(
+        self, raw: images.Image, evidence: Evidence | None = None, saved: Saved | None = None
+    ) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
-        segmentation = self.segment([model.preprocess(raw) for model in self.models], evidence)
+        segmentation = self.segment([model.preprocess(raw) for model in self.models], evidence, saved)
         return postprocess(segmentation, self.postprocessing, raw.spacing)
 
-    def segment(self, case: Sequence[Preprocessed], evidence: Evidence | None = None) -> np.ndarray:
+    def segment(
+        self, case: Sequence[Preprocessed], evidence: Evidence | None = None, saved: Saved | None = None
+    ) -> np.ndarray:
         """The segmentation (z, y, x) of a case that is preprocessed for each model, on its raw grid.
 
         Args:
             case: array and properties for each model.
             evidence: takes in what the probabilities say of the segmentation.
+            saved: takes the probabilities, calibrated where the ensemble is.
         """
         began = time.perf_counter()
-        if len(self.models) == 1:
-            segmentation = self.models[0].segment(*case[0], evidence)
+        (only,) = self.models if len(self.models) == 1 else (None,)
+        if only is not None and saved is None and not self.decoding.changes_segmentations:
+            segmentation = only.segment(*case[0], evidence)
         else:
+            found = self.raw_probabilities(case, evidence, self.decoding.changes_segmentations)
             labels = labels_from_json(self.dataset_json)
-            mean = self.probabilities(case, evidence)
-            if evidence is not None:
-                evidence.add_probabilities(mean)
-            segmentation = segment_probabilities(mean, labels)
+            segmentation = decoded(found, self.decoding, labels, evidence, saved)
         self.timings.append(time.perf_counter() - began)
         return segmentation
+
+    def raw_probabilities(
+        self, case: Sequence[Preprocessed], evidence: Evidence | None = None, copies_alone: bool = False
+    ) -> np.ndarray:
+        """Probabilities (heads, z, y, x) on the raw grid, float32; 0 where all models cropped.
+
+        Args:
+            case: array and properties for each model.
+            evidence: takes in what they say of the segmentation by the largest.
+            copies_alone: whether it takes in no more than how mirrored copies agree.
+        """
+        if len(self.models) == 1:
+            return self.models[0].raw_probabilities(*case[0], evidence, copies_alone)
+        mean = self.probabilities(case, evidence)
+        if evidence is not None and not copies_alone:
+            evidence.add_probabilities(mean)
+        return mean
 
     def probabilities(self, case: Sequence[Preprocessed], evidence: Evidence | None = None) -> np.ndarray:
         """Mean probabilities (heads, z, y, x) on the raw grid, float32; 0 where all models cropped.
@@ -134,8 +159,8 @@ def load_ensemble(
         device: where to compute.
         mirroring: whether to average over mirrored copies where a model allows it.
         step_size: step of the sliding window, as a fraction of the patch.
-        postprocessing: whether the rules beside a single folder are applied; what several make together has
-            none that were decided for it.
+        postprocessing: whether the rules beside a single folder are applied, and its decoding; what several
+            make together has none that were decided for it.
         options: further choices; None: the usual ones.
 
     Raises:
@@ -152,7 +177,9 @@ def load_ensemble(
     for model in [*models, *(each.previous for each in models if each.previous is not None)]:
         model.step_size, model.engine, model.certainty = step_size, options.engine, certainty
     rules = Postprocessing.of_model(folders[0]) if postprocessing and len(folders) == 1 else Postprocessing()
-    return Ensemble(models, postprocessing=rules)
+    # A temperature is of the probabilities and always holds; deciding otherwise is left out on request.
+    decoding = Decoding.of_model(folders[0]) if len(folders) == 1 else Decoding()
+    return Ensemble(models, postprocessing=rules, decoding=decoding if postprocessing else decoding.plain())
 
 
 def member_folders(folder: Path) -> tuple[Path, ...]:

@@ -15,6 +15,8 @@ from autoseg.architectures import channels_last, prepare_for_cpu
 from autoseg.bundle.tiles import tile_starts
 from autoseg.data import readers as images
 from autoseg.data.dataset import labels_from_json
+from autoseg.decoding.decoded import Saved, activated, decoded
+from autoseg.decoding.rules import Decoding
 from autoseg.errors import RunError
 from autoseg.inference.engines import choose
 from autoseg.inference.network import build_network
@@ -27,7 +29,7 @@ from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.blosc_store import read_preprocessed, read_stage
 from autoseg.preprocessing.case import check_plan, preprocess_case
 from autoseg.preprocessing.fit_case import crop_case, fit_case
-from autoseg.preprocessing.restore import restore_slabs
+from autoseg.preprocessing.restore import restore_probabilities, restore_slabs
 from autoseg.run import FINAL, predicting_checkpoints, stage_file
 from autoseg.system.device import autocast_dtype, find_device
 from autoseg.system.files import read_json
@@ -44,6 +46,7 @@ class Model:
             checkpoints, or over their logits, as nnU-Net does with folds.
         mirror_axes: axes that may be mirrored, as the checkpoint says.
         postprocessing: what is done to the segmentations of new images.
+        decoding: how probabilities of new images become segmentations.
         previous: the first stage, whose segmentation is further input, where it is the second of a cascade.
         folders: its own, and that of the first stage.
         engine: what computes on a processor, see `autoseg.inference.engines`.
@@ -62,6 +65,7 @@ class Model:
     averages_probabilities: bool = False
     timings: list[float] = field(default_factory=list)
     postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    decoding: Decoding = field(default_factory=Decoding)
     previous: Model | None = None
     folders: tuple[Path, ...] = ()
     engine: str = "torch"
@@ -162,6 +166,31 @@ class Model:
         self.timings.append(time.perf_counter() - began)
         return segmentation
 
+    def raw_probabilities(
+        self,
+        data: np.ndarray,
+        properties: Mapping[str, Any],
+        evidence: Evidence | None = None,
+        copies_alone: bool = False,
+    ) -> np.ndarray:
+        """Probabilities (heads, z, y, x) of a preprocessed case on its raw grid, float32; 0 outside the crop.
+
+        Args:
+            data: (c, z, y, x).
+            properties: what preprocessing left about the case.
+            evidence: takes in what the probabilities say of the segmentation by the largest.
+            copies_alone: whether it takes in no more than how mirrored copies agree.
+        """
+        labels = labels_from_json(self.dataset_json)
+        if self.averages_probabilities:
+            found = self.probabilities(data, evidence).numpy()
+        else:
+            found = self.logits(data, evidence).numpy()
+        if evidence is not None and not copies_alone:
+            (evidence.add_probabilities if self.averages_probabilities else evidence.add_logits)(found)
+        whole = restore_probabilities(found, properties, self.plan, self.configuration)
+        return whole if self.averages_probabilities else activated(whole, labels)
+
     def preprocess(self, raw: images.Image) -> tuple[np.ndarray, dict[str, Any]]:
         """A raw image as the network takes it, (c, z, y, x), and what is needed for the way back."""
         if self.previous is not None:
@@ -199,7 +228,27 @@ class Model:
 
     def segment_image(self, raw: images.Image, evidence: Evidence | None = None) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""
-        return postprocess(self.segment(*self.preprocess(raw), evidence), self.postprocessing, raw.spacing)
+        case = self.preprocess(raw)
+        found = self.decode(*case, evidence) if self.decoding.changes_segmentations else None
+        if found is None:
+            found = self.segment(*case, evidence)
+        return postprocess(found, self.postprocessing, raw.spacing)
+
+    def decode(
+        self,
+        data: np.ndarray,
+        properties: Mapping[str, Any],
+        evidence: Evidence | None = None,
+        saved: Saved | None = None,
+    ) -> np.ndarray:
+        """The segmentation (z, y, x) by the model's decoding, with its probabilities; see `segment`."""
+        began = time.perf_counter()
+        copies_alone = self.decoding.changes_segmentations
+        found = self.raw_probabilities(data, properties, evidence, copies_alone)
+        labels = labels_from_json(self.dataset_json)
+        segmentation = decoded(found, self.decoding, labels, evidence, saved)
+        self.timings.append(time.perf_counter() - began)
+        return segmentation
 
 
 def _mean(parts: Iterator[torch.Tensor]) -> torch.Tensor:
@@ -270,6 +319,7 @@ def load_model(
         trainer,
         averages_probabilities=any(len(several) > 1 for several in paths),
         postprocessing=Postprocessing.of_model(folder),
+        decoding=Decoding.of_model(folder),
         previous=previous,
         folders=(folder, *(previous.folders if previous else ())),
     )

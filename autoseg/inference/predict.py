@@ -16,6 +16,7 @@ from autoseg.data import readers as images
 from autoseg.data.dataset import Case
 from autoseg.data.image import finite
 from autoseg.data.orientation import turned_as_learnt
+from autoseg.decoding.decoded import ENDING, Saved, write_probabilities
 from autoseg.errors import DataError
 from autoseg.inference.history import History
 from autoseg.inference.inputs import LeftOut, inputs_of
@@ -41,8 +42,10 @@ class Predictor(Protocol):
     def orientation(self) -> Mapping[str, Any]:
         """How its images are stored, see `autoseg.data.orientation`; empty if that is not known."""
 
-    def segment_image(self, raw: images.Image, evidence: Evidence | None = None) -> np.ndarray:
-        """The segmentation (z, y, x) of a raw image, on its own grid; `evidence` is filled."""
+    def segment_image(
+        self, raw: images.Image, evidence: Evidence | None = None, saved: Saved | None = None
+    ) -> np.ndarray:
+        """The segmentation (z, y, x) of a raw image, on its own grid; `evidence` and `saved` are filled."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,18 @@ class Task:
         case: its name and its files.
         target: the file to write.
         run: makes and writes it; gives in letters how the image is stored where it had to be turned, else "".
+        beside: further files that it writes.
     """
 
     case: Case
     target: Path
     run: Callable[[], str]
+    beside: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it writes."""
+        return (self.target, *self.beside)
 
 
 def predict_cases(
@@ -92,6 +102,7 @@ def predict_cases(
     maker: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     assessor: Assessor | None = None,
+    probabilities: bool = False,
 ) -> Predicted:
     """Predict raw cases and write one segmentation each, on the case's own grid.
 
@@ -106,6 +117,8 @@ def predict_cases(
         overwrite: predict all again, and replace whatever is there.
         assessor: says of each case how good its segmentation will be, in files of the output folder; the
             model's `segment_image` then takes an `Evidence` as well.
+        probabilities: whether CASE.npz is written beside each, as nnU-Net does, calibrated where the model
+            is; the model's `segment_image` then takes a `Saved` as well.
 
     Raises:
         DataError: if the folder holds no case that the model takes.
@@ -118,7 +131,7 @@ def predict_cases(
         cases, left_out = inputs.cases, [*inputs.left_out]
     targets = [output / f"{case.identifier}{ending}" for case in cases]
     tasks = [
-        Task(case, target, partial(_predict, model, case, target, assessor))
+        _task(model, case, target, assessor, probabilities)
         for case, target in zip(cases, targets, strict=True)
     ]
     done = carry_out(tasks, model, output, maker=maker, overwrite=overwrite, assessor=assessor)
@@ -138,20 +151,23 @@ def carry_out(
     files, retained, left_out = [], [], []
     history = History(output, maker or {})
     if not overwrite:
-        history.refuse_foreign([task.target for task in tasks])
+        history.refuse_foreign([path for task in tasks for path in task.files])
     turned: Counter[str] = Counter()
     without = 0
     try:
         with progress.stage("Predict", total=len(tasks)) as advance:
-            for case, target, run in ((task.case, task.target, task.run) for task in tasks):
-                if maker is not None and not overwrite and history.is_fresh(case, target):
+            for task in tasks:
+                case, target = task.case, task.target
+                fresh = maker is not None and not overwrite
+                if fresh and all(history.is_fresh(case, path) for path in task.files):
                     retained.append(target)
                     files.append(target)
                     without += assessor is not None and not assessor.retain(case.identifier)
                 else:
                     try:
-                        turned[run()] += 1
-                        history.add(case, target)
+                        turned[task.run()] += 1
+                        for path in task.files:
+                            history.add(case, path)
                         files.append(target)
                     except DataError as problem:
                         left_out.append(_left_out(case, problem))
@@ -168,7 +184,18 @@ def carry_out(
     return Predicted(tuple(files), tuple(retained), tuple(left_out))
 
 
-def _predict(model: Predictor, case: Case, target: Path, assessor: Assessor | None = None) -> str:
+def _task(model: Predictor, case: Case, target: Path, assessor: Assessor | None, probabilities: bool) -> Task:
+    beside = (target.with_name(f"{case.identifier}{ENDING}"),) if probabilities else ()
+    return Task(case, target, partial(_predict, model, case, target, assessor, *beside), beside)
+
+
+def _predict(
+    model: Predictor,
+    case: Case,
+    target: Path,
+    assessor: Assessor | None = None,
+    probabilities: Path | None = None,
+) -> str:
     """Predict one case; in letters how the file is stored, where it had to be turned."""
     raw = finite(images.read_images(case.images, model.reader), case.images)
     channels = channels_of(model)
@@ -185,7 +212,10 @@ def _predict(model: Predictor, case: Case, target: Path, assessor: Assessor | No
             case.images[0],
             beside.name,
         )
-    segmentation, code = segmented(model, raw, model.orientation, case.identifier, assessor)
+    saved = None if probabilities is None else Saved()
+    segmentation, code = segmented(model, raw, model.orientation, case.identifier, assessor, saved)
+    if probabilities is not None and saved is not None and saved.probabilities is not None:
+        write_probabilities(saved.probabilities, probabilities)
     images.write_segmentation(segmentation, target, raw.properties, model.reader)
     return code
 
@@ -196,6 +226,7 @@ def segmented(
     orientation: Mapping[str, Any],
     name: str,
     assessor: Assessor | None = None,
+    saved: Saved | None = None,
 ) -> tuple[np.ndarray[Any, Any], str]:
     """The segmentation of a raw image on its grid, and in letters how it is stored where it had to be turned.
 
@@ -205,15 +236,20 @@ def segmented(
         orientation: how these are stored, see `autoseg.data.orientation`.
         name: of the case.
         assessor: see `predict_cases`.
+        saved: takes the probabilities, on the raw image's grid.
     """
     turn = turned_as_learnt(raw, orientation)
     taken = raw if turn is None else turn.image
+    # A model that knows of neither is one too.
+    further: dict[str, Any] = {} if saved is None else {"saved": saved}
     if assessor is None:
-        segmentation = model.segment_image(taken)
+        segmentation = model.segment_image(taken, **further)
     else:
         evidence = assessor.evidence()
-        segmentation = model.segment_image(taken, evidence)
+        segmentation = model.segment_image(taken, evidence, **further)
         assessor.add(name, taken, segmentation, evidence)
+    if turn is not None and saved is not None and saved.probabilities is not None:
+        saved.probabilities = np.stack([turn.back.apply(each) for each in saved.probabilities])
     return (segmentation, "") if turn is None else (turn.back.apply(segmentation), turn.code)
 
 

@@ -9,6 +9,7 @@ from autoseg.leaderboard.quantities import HEADLINE, SPECIAL, Quantity, columns
 from autoseg.leaderboard.ranking.entries import fold_words
 from autoseg.leaderboard.ranking.ranking import Leaderboard, RankedSet
 from autoseg.leaderboard.ranking.rows import Row
+from autoseg.leaderboard.trust_of_rows import advice
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,6 +36,8 @@ def terminal_table(leaderboard: Leaderboard) -> RenderableType:
             parts.append(_set_table(item, item.analysis.quantity, notes))
             parts.extend(Text(f"  ({number}) {text}") for text, number in notes.items())
             parts.extend(Text(f"  {warning}", style="yellow") for warning in item.warnings)
+            if item.analysis.quantity.name == "dice" and item.analysis.structure is None:
+                parts.extend(Text(f"  {text}") for text in filter(None, [advice(item.rows)]))
             parts.append(Text())
         lines = dict.fromkeys(
             line for row in leaderboard.rows if row.dataset == dataset for line in row.data_warnings

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoseg.leaderboard.ranking.entries import Entry
+from autoseg.leaderboard.ranking.rows import Row
 from autoseg.system.files import read_object
 
 # Beside a model's folds; written by `autoseg.trust`, of which nothing is imported here.
@@ -65,6 +66,13 @@ def _read(measured: Mapping[str, Any]) -> Trust:
         aurc={str(name): float(value) for name, value in measured["aurc"].items()},
         curve=tuple((float(share), float(risk)) for share, risk in measured["curve"]),
     )
+
+
+def advice(rows: Sequence[Row]) -> str:
+    """Which of ranked rows, the best first, to prefer for it, in words; empty where it is the first."""
+    found = ((row, trust_of(row.entry)) for row in rows)
+    known = [(row, trust) for row, trust in found if trust is not None]
+    return sentence([(row.name, row is rows[0] or bool(row.tied_with_best), trust) for row, trust in known])
 
 
 def sentence(rows: Sequence[tuple[str, bool, Trust]]) -> str:

@@ -53,7 +53,7 @@ def calibration(
     box = _box(reference, spacing_mm, margin_mm)
     if box is None:
         return None
-    inside = _dilated(reference[box], spacing_mm, margin_mm)
+    inside = within_margin(reference[box], spacing_mm, margin_mm)
     if ignored is not None:
         inside &= ~ignored[box]
     truth = reference[box][inside].astype(np.float64)
@@ -100,7 +100,8 @@ def _box(reference: Bools, spacing_mm: tuple[float, ...], margin_mm: float) -> t
     )
 
 
-def _dilated(reference: Bools, spacing_mm: tuple[float, ...], margin_mm: float) -> Bools:
+def within_margin(reference: Bools, spacing_mm: tuple[float, ...], margin_mm: float = MARGIN_MM) -> Bools:
+    """Where a voxel is of a reference or no farther from it than the margin."""
     from edt import edt
 
     near: Bools = edt(~reference, anisotropy=spacing_mm, black_border=False, parallel=1) <= margin_mm

@@ -9,6 +9,7 @@ from pathlib import Path
 from autoseg.data.dataset import Dataset
 from autoseg.errors import AutosegError
 from autoseg.leaderboard.records.files import FILE_NAME, read_records
+from autoseg.pipeline.written import predictions_of
 from autoseg.postprocessing.decide import OutOfFold, decide_postprocessing, inputs_of
 from autoseg.postprocessing.rules import Postprocessing
 from autoseg.run import POSTPROCESSING
@@ -51,11 +52,11 @@ def models_of(dataset: Dataset, workspace: Workspace) -> list[Path]:
 
 def out_of_fold(dataset: Dataset, folder: Path) -> list[OutOfFold]:
     """The cases that a model's finished folds held out and predicted."""
-    found = []
+    found, predictions = [], predictions_of(folder)
     for path in sorted(folder.glob(f"fold_*/{FILE_NAME}")):
         (record,) = read_records(path)
         for name in record.scores.cases if record.scores.columns else ():
-            prediction = path.parent / "validation" / f"{name}{dataset.file_ending}"
+            prediction = path.parent / predictions / f"{name}{dataset.file_ending}"
             reference = dataset.case(name).label
             if prediction.is_file() and reference is not None:
                 group = dataset.groups.get(name, name)

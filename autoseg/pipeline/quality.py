@@ -13,6 +13,7 @@ from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint
 from autoseg.data.folds import folds_from_json
 from autoseg.errors import AutosegError, RunError
+from autoseg.pipeline.written import written_by
 from autoseg.system.device import find_device
 from autoseg.system.files import read_json, read_object
 from autoseg.trust.fit import fit_quality
@@ -50,12 +51,21 @@ def fit_qualities(
         for record in records
         if record.source is not None and record.dataset == dataset.name and record.scores.columns
     )
-    waiting = [model for model in models if any(map(evidence_of, model.glob("fold_*")))]
+    return refit(models, dataset, workspace, workers)
+
+
+def refit(
+    models: Iterable[Path], dataset: Dataset, workspace: Workspace, workers: int | None = None
+) -> dict[Path, QualityModel]:
+    """Fit the quality of models of a data set that have evidence, as `fit_qualities`."""
     found: dict[Path, QualityModel] = {}
-    for model in waiting:
+    for model in models:
         try:
+            evidence = written_by(model).evidence
+            if not any(evidence_of(fold, evidence) for fold in model.glob("fold_*")):
+                continue
             profiles = training_profiles(dataset, workspace, workers)
-            quality = fit_quality(model, dataset, profiles, workers)
+            quality = fit_quality(model, dataset, profiles, workers, written_by(model))
         except Exception as problem:
             # Whatever goes wrong here must not take a finished training's record and page with it.
             log.warning("How good new predictions of %s will be is not known: %s", model.name, problem)
@@ -87,9 +97,10 @@ def fit_again(model: Path, workspace: Workspace, device: str, workers: int | Non
         known = evidence_of(model / f"fold_{fold.index}")
         missing = [case for case in fold.validation if case not in known]
         gather_evidence(model, fold.index, workspace, find_device(device), missing)
-    found = (
-        fit_quality(model, dataset, training_profiles(dataset, workspace, workers), workers) if done else None
-    )
+    found = None
+    if done:
+        profiles = training_profiles(dataset, workspace, workers)
+        found = fit_quality(model, dataset, profiles, workers, written_by(model))
     if found is None:
         raise RunError(
             f"{model} has no fold with scores of held-out cases. Train one: autoseg plan-and-train {name}."

@@ -14,11 +14,12 @@ from autoseg.data.readers import read_images, read_segmentation
 from autoseg.errors import RunError, UsageError
 from autoseg.leaderboard.records.files import load_records
 from autoseg.pipeline.quality import as_walked, fit_again, training_profiles
+from autoseg.pipeline.written import written_by
 from autoseg.run import ENSEMBLE
 from autoseg.system.files import read_json, write_text
 from autoseg.trust.case_page import Listed, Page, write_case_page
 from autoseg.trust.doubt import WORTH_A_LOOK, Doubt, doubts_of
-from autoseg.trust.held_out import EVALUATION, PREDICTIONS, held_out_of
+from autoseg.trust.held_out import EVALUATION, held_out_of
 from autoseg.trust.pictures import Plane, planes_of
 from autoseg.workspace import Workspace
 
@@ -84,7 +85,10 @@ def judge_labels(
     fit_again(judge, workspace, device, workers)
     profiles = training_profiles(dataset, workspace, workers)
     folds = sorted(path.parent for path in judge.glob(f"fold_*/{EVALUATION}"))
-    found = [(fold, each) for fold in folds for each in held_out_of(fold, dataset, profiles, workers)]
+    written = written_by(judge)
+    found = [
+        (fold, each) for fold in folds for each in held_out_of(fold, dataset, profiles, workers, written)
+    ]
     held_out = [each for _, each in found]
     groups = {each.case: each.group for each in held_out}
     if len(set(groups.values())) < 2:
@@ -138,11 +142,14 @@ def _table(doubts: Sequence[Doubt], groups: Mapping[str, str]) -> str:
 def _page(
     path: Path, doubts: Sequence[Doubt], folds: Mapping[str, Path], dataset: Dataset, model: Path
 ) -> Path:
+    written = written_by(model)
+
     def pictures(case: str) -> Sequence[Plane]:
         files = dataset.case(case)
         image = finite(read_images(files.images, dataset.reader), files.images)
         name = f"{case}{dataset.file_ending}"
-        prediction = read_segmentation(folds[case] / PREDICTIONS / name, dataset.reader).array[0]
+        found = read_segmentation(folds[case] / written.predictions / name, dataset.reader)
+        prediction = written.apply(found.array[0], found.spacing)
         reference = None if files.label is None else read_segmentation(files.label, dataset.reader).array[0]
         return planes_of(image, prediction, dataset.labels.structures, reference)
 

@@ -10,8 +10,8 @@ lead and whatever it costs; that choice is reported as well.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from autoseg.leaderboard.ranking.comparable import Floats
 from autoseg.leaderboard.ranking.ranking import RankedSet, rank
 from autoseg.leaderboard.ranking.rows import Row
 from autoseg.leaderboard.records.files import Record, load_records
+from autoseg.leaderboard.trust_of_rows import trust_of
 from autoseg.pipeline.model_pairs import Candidate
 from autoseg.run import ENSEMBLE
 from autoseg.workspace import Workspace
@@ -41,6 +42,7 @@ class Selection:
         folds: the folds of these cases.
         candidates: best first.
         notes: what could not be considered, in sentences.
+        areas: by candidate the area under the risk-coverage curve of its expected Dice, where it is known.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class Selection:
     folds: tuple[int | str, ...]
     candidates: tuple[Candidate, ...]
     notes: tuple[str, ...] = ()
+    areas: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def best(self) -> Candidate:
@@ -99,8 +102,24 @@ class Selection:
                 f"cases it is behind by {gap.mean():.4f} (standard error of the difference {paired:.4f})."
             )
             said.append(f"nnU-Net's rule, the highest mean, would take {best.name}.")
+        said += self._knows_better()
         said.append("It was chosen by these very cases: expect a little less on new ones.")
         return tuple(said)
+
+    def _knows_better(self) -> list[str]:
+        """Whether another one within the standard error says better which of its predictions to distrust."""
+        mine = self.areas.get(self.chosen.name)
+        known = [each for each in self.within if each.name in self.areas]
+        if mine is None or not known:
+            return []
+        other = min(known, key=lambda each: self.areas[each.name])
+        if self.areas[other.name] >= mine:
+            return []
+        return [
+            f"{other.name} knows better when it is wrong: a risk-coverage area of "
+            f"{self.areas[other.name]:.4f} against {mine:.4f}, at a Dice of {other.dice:.4f} against "
+            f"{self.chosen.dice:.4f}. Where the cases that it flags are looked at, it can be preferred."
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """What ``autoseg select --json`` prints."""
@@ -123,6 +142,7 @@ class Selection:
                     "within_one_standard_error": each in self.within,
                     "inference_s_per_case": each.seconds,
                     "parameters": each.parameters,
+                    "risk_coverage_area": self.areas.get(each.name),
                 }
                 for each in self.candidates
             ],
@@ -182,6 +202,7 @@ def select_model(
         folds=main.rows[0].folds,
         candidates=tuple(sorted(found, key=lambda each: (-round(each.dice, 12), each.simplicity))),
         notes=tuple(notes),
+        areas={row.name: trust.aurc["expected"] for row in main.rows if (trust := trust_of(row.entry))},
     )
 
 

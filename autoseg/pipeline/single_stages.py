@@ -16,13 +16,15 @@ from autoseg.data.dicom_objects.maker import Maker
 from autoseg.data.dicom_objects.result import Form
 from autoseg.data.dicom_objects.series_inputs import is_series
 from autoseg.data.folds import Fold, chosen_folds
+from autoseg.decoding.rules import Decoding
 from autoseg.errors import UsageError
 from autoseg.pipeline.prepare import fingerprinted, planned, prepare, split
 from autoseg.pipeline.settings import Settings
 from autoseg.planner.cascade import CASCADE
 from autoseg.planner.plan import Plan
+from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.dataset import link_references
-from autoseg.run import POSTPROCESSING, predicting_checkpoints, sha256_of
+from autoseg.run import DECODING, POSTPROCESSING, predicting_checkpoints, sha256_of
 from autoseg.system.device import find_device
 from autoseg.workspace import Workspace
 
@@ -153,6 +155,7 @@ def predict_folder(
     form: Form | None = None,
     mend: bool = False,
     choices: Options | None = None,
+    probabilities: bool = False,
 ) -> Predicted:
     """Segment every case of a folder with all trained folds of a model, or of several together.
 
@@ -171,11 +174,12 @@ def predict_folder(
         step_size: of the sliding window, in patches.
         more: further models.
         overwrite: replace whatever is in the output.
-        postprocessing: whether the rules beside the model are applied.
+        postprocessing: whether the rules beside the model are applied, and its decoding.
         quality: whether it is said how good predictions will be.
         form: of the results of DICOM series; NIfTI if not given.
         mend: whether series with uneven distances between slices are interpolated.
         choices: engine, folds and what else; None: the usual ones.
+        probabilities: whether CASE.npz is written beside each segmentation, calibrated where the model is.
 
     Raises:
         DataError: if the folder holds no case that the model takes.
@@ -192,11 +196,19 @@ def predict_folder(
         "assessor": assessor,
     }
     if is_series(source, loaded.dataset_json["file_ending"]):
+        if probabilities:
+            raise UsageError(
+                f"{source} is DICOM, which has no form for probabilities. Leave out --probabilities, or "
+                f"convert the series to NIfTI first."
+            )
         from autoseg.inference.predict_dicom import predict_series
 
         algorithm = Maker.of(_names((model, *more), loaded), __version__, hashes, options)
         return predict_series(loaded, source, output, form=form, algorithm=algorithm, mend=mend, **how)
     form.check_plain(source)
+    if probabilities:
+        how["probabilities"] = True
+        how["maker"]["probabilities"] = True
     return _predict_images(loaded, source, output, model.name, how)
 
 
@@ -276,15 +288,31 @@ def assessor_of(models: Sequence[Path], loaded: Predictor, output: Path) -> Asse
 def quality_of(models: Sequence[Path], loaded: Predictor) -> QualityModel | None:
     """What says how good predictions of models will be; None where that is not known, which is said."""
     from autoseg.inference.bundled import BundledModel
+    from autoseg.inference.ensemble import Ensemble
+    from autoseg.pipeline.written import written_with
     from autoseg.trust.quality_model import FILE_NAME, QualityModel
 
     if isinstance(loaded, BundledModel):
         found = loaded.segmenter.description.quality
+        rules, decoding = loaded.segmenter.rules, loaded.segmenter.decoding
     else:
+        rules, decoding = (
+            (loaded.postprocessing, loaded.decoding)
+            if isinstance(loaded, Ensemble)
+            else (Postprocessing(), Decoding())
+        )
         path = models[0] / FILE_NAME
         found = QualityModel.load(path) if len(models) == 1 and path.is_file() else None
     if found is None:
         log.info("How good these predictions will be is not known: %s has no %s.", models[0].name, FILE_NAME)
+        return None
+    if found.about.get("written", "") != written_with(rules, decoding).key:
+        log.warning(
+            "Expected quality was fitted on segmentations that are made otherwise (%s), so that it is less "
+            "sure than it says. Predict with the model's postprocessing, or fit it again: autoseg quality %s",
+            "; ".join(found.about.get("written_in_words", ())) or "without postprocessing",
+            models[0],
+        )
     return found
 
 
@@ -327,6 +355,8 @@ def loaded_models(
     hashes = list(map(model_hash, [*members, *stages]))
     if ensemble.postprocessing.rules:
         hashes.append(sha256_of([models[0] / POSTPROCESSING]))
+    if ensemble.decoding != Decoding():
+        hashes.append(sha256_of([models[0] / DECODING]))
     return ensemble, hashes
 
 

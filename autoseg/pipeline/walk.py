@@ -1,8 +1,9 @@
 """The walk from a raw data set to a leaderboard, and the only place that knows the order.
 
 verify -> fingerprint -> plan -> folds -> for each trainer and fold: fit the plan, preprocess, train,
-predict the held-out cases, evaluate, record -> expected quality of each model -> leaderboard. Every stage
-leaves its result on disk, whole or not at all, and is skipped where that result is there for the same inputs.
+predict the held-out cases, evaluate, record -> postprocessing and expected quality of each model ->
+leaderboard. Every stage leaves its result on disk, whole or not at all, and is skipped where that result is
+there for the same inputs.
 """
 
 from __future__ import annotations
@@ -102,6 +103,8 @@ def _train_and_rank(
         for fold in folds
     ]
     records = train_all(trials, workspace, settings.workers)
+    folders = {record.source.parent.parent for record in records if record.source is not None}
+    decide_for_models(prepared.dataset, sorted(folders))
     fit_qualities(records, prepared.dataset, workspace, settings.workers)
     return _rank(prepared, records, workspace)
 
@@ -118,8 +121,6 @@ def _rank(prepared: Prepared, records: Sequence[Record], workspace: Workspace) -
 
     leaderboard = rank(records)
     name = prepared.dataset.name
-    folders = {record.source.parent.parent for record in records if record.source is not None}
-    decide_for_models(prepared.dataset, sorted(folders))
     page = workspace.page_of(name)
     earlier = earlier_records(records, workspace.results_of(name))
     draw_page(rank([*records, *earlier]) if earlier else leaderboard, page, [prepared.dataset])

@@ -74,6 +74,18 @@ class Evidence:
         near = (best < 1 - CUT) & (best > 0)
         self._add_labels(label, near, flat[:, near])
 
+    def add_decided(self, slab: Floats, segmentation: Floats, labels: Labels) -> None:
+        """Take in probabilities (heads, z, y, x) whose segmentation (z, y, x) is not that of the largest."""
+        flat, label = slab.reshape(len(slab), -1), segmentation.ravel()
+        if self.has_regions:
+            chosen = np.stack([np.isin(label, list(values)) for values in labels.structures.values()])
+            near = ((flat > CUT) & (flat < 1 - CUT)).any(axis=0)
+            self._add(np.count_nonzero(chosen, axis=1), chosen[:, near], flat[:, near], near.size)
+            return
+        best = flat.max(axis=0)
+        near = (best < 1 - CUT) & (best > 0)
+        self._add_labels(label.astype(np.intp), near, flat[:, near])
+
     def _add_labels(self, label: Floats, near: Floats, p: Floats) -> None:
         heads = len(self.heads)
         inside = label[near] == np.arange(heads)[:, None]

@@ -18,23 +18,39 @@ from autoseg.trust.profiles import Profile
 from autoseg.trust.quality_model import FILE_NAME, QualityModel, limit_of
 from autoseg.trust.spread import spreads
 from autoseg.trust.structure_model import fit_structure
+from autoseg.trust.written import PLAIN, Written
 
 log = logging.getLogger(__name__)
 
 
 def fit_quality(
-    model: Path, dataset: Dataset, profiles: Mapping[str, Profile], workers: int | None = None
+    model: Path,
+    dataset: Dataset,
+    profiles: Mapping[str, Profile],
+    workers: int | None = None,
+    written: Written = PLAIN,
 ) -> QualityModel | None:
     """Fit a model's quality on the held-out cases of its finished folds, and write it beside the model.
+
+    Args:
+        model: its folder.
+        dataset: its data set.
+        profiles: of all training cases.
+        workers: processes for reading.
+        written: how the model's segmentations come to be what is written; that is what is judged.
 
     Returns:
         None, and nothing is written, where no fold has evidence: of a run of an earlier version.
     """
-    folds = sorted(path.parent for path in model.glob(f"fold_*/{EVALUATION}") if evidence_of(path.parent))
-    held_out = [each for fold in folds for each in held_out_of(fold, dataset, profiles, workers)]
+    folds = sorted(path.parent for path in model.glob(f"fold_*/{EVALUATION}"))
+    folds = [fold for fold in folds if evidence_of(fold, written.evidence)]
+    held_out = [each for fold in folds for each in held_out_of(fold, dataset, profiles, workers, written)]
     if not held_out:
         return None
-    found = fitted(held_out, dataset, profiles, {"model": model.name, "folds": [fold.name for fold in folds]})
+    about: dict[str, object] = {"model": model.name, "folds": [fold.name for fold in folds]}
+    if written.key:
+        about |= {"written": written.key, "written_in_words": list(written.words)}
+    found = fitted(held_out, dataset, profiles, about)
     groups = len({each.group for each in held_out})
     if groups < groups_needed():
         _say_few(dataset.name, groups)

@@ -13,44 +13,48 @@ from autoseg.system.workers import forked
 from autoseg.trust.features import Facts
 from autoseg.trust.profiles import Profile
 from autoseg.trust.shape import Shape, shapes_of
+from autoseg.trust.written import EVIDENCE, PLAIN, Written, dices
 
-# In a fold's folder: evidence of each held-out case, written as they are predicted.
-EVIDENCE = "evidence.json"
-# Beside it: the shapes of the predictions, which are read once.
+# In a fold's folder beside the evidence of each held-out case, which is written as they are predicted: the
+# shapes of the predictions, which are read once, and their Dice where they are written otherwise than scored.
 SHAPES = "predicted_shapes.json"
 
 
-def add_evidence(folder: Path, case: str, evidence: Mapping[str, Any]) -> None:
+def add_evidence(folder: Path, case: str, evidence: Mapping[str, Any], name: str = EVIDENCE) -> None:
     """Write down the evidence of one more case."""
-    path = folder / EVIDENCE
-    write_json(path, {"cases": {**evidence_of(folder), case: dict(evidence)}})
+    write_json(folder / name, {"cases": {**evidence_of(folder, name), case: dict(evidence)}})
 
 
-def evidence_of(folder: Path) -> dict[str, Any]:
+def evidence_of(folder: Path, name: str = EVIDENCE) -> dict[str, Any]:
     """The evidence of a fold's cases; empty for a run of an earlier version."""
-    cases = read_object(folder / EVIDENCE).get("cases", {})
+    cases = read_object(folder / name).get("cases", {})
     return dict(cases) if isinstance(cases, dict) else {}
 
 
 def facts_of_fold(
     folder: Path,
-    predictions: Path,
     dataset: Dataset,
     profiles: Mapping[str, Profile],
     workers: int | None = None,
-) -> dict[str, dict[str, Facts]]:
-    """Facts by case and structure, of the cases that have evidence, a prediction and a profile."""
-    evidence = evidence_of(folder)
+    written: Written = PLAIN,
+) -> tuple[dict[str, dict[str, Facts]], dict[str, dict[str, float]]]:
+    """Facts by case and structure, of the cases that have evidence, a prediction and a profile.
+
+    Beside them the Dice by case and structure where it is not that of the fold's evaluation, since
+    segmentations are written otherwise; else empty.
+    """
+    evidence, predictions = evidence_of(folder, written.evidence), folder / written.predictions
     files = {case: predictions / f"{case}{dataset.file_ending}" for case in evidence if case in profiles}
     files = {case: path for case, path in files.items() if path.is_file()}
-    shapes = _shapes(folder, files, dataset, profiles, workers)
-    return {
+    shapes, scores = _shapes(folder, files, dataset, profiles, workers, written)
+    facts = {
         case: {
             name: Facts(evidence[case]["structures"][name], shape, profiles[case].flat)
             for name, shape in shapes[case].items()
         }
         for case in files
     }
+    return facts, scores
 
 
 def _shapes(
@@ -59,23 +63,33 @@ def _shapes(
     dataset: Dataset,
     profiles: Mapping[str, Profile],
     workers: int | None,
-) -> dict[str, dict[str, Shape]]:
-    of = digest([[case, path.stat().st_mtime_ns, path.stat().st_size] for case, path in files.items()])
+    written: Written,
+) -> tuple[dict[str, dict[str, Shape]], dict[str, dict[str, float]]]:
+    states = [[case, path.stat().st_mtime_ns, path.stat().st_size] for case, path in files.items()]
+    of = digest([states, written.key] if written.key else states)
     stored = read_object(folder / SHAPES)
     if stored.get("of") == of:
-        return {
+        known = {
             case: {name: Shape.from_json(each) for name, each in shapes.items()}
             for case, shapes in stored["cases"].items()
         }
-    jobs = [(path, dataset, profiles[case].steps) for case, path in files.items()]
+        return known, dict(stored.get("dice", {}))
+    jobs = [(path, dataset, case, profiles[case].steps, written) for case, path in files.items()]
     with forked(workers, len(jobs)) as processes:
-        found = dict(zip(files, processes.map(_shape_of_file, jobs), strict=True))
-    cases = {
-        case: {name: shape.to_json() for name, shape in shapes.items()} for case, shapes in found.items()
-    }
-    write_json(folder / SHAPES, {"of": of, "cases": cases})
-    return found
+        found = dict(zip(files, processes.map(_of_file, jobs), strict=True))
+    shapes = {case: each for case, (each, _) in found.items()}
+    scores = {case: each for case, (_, each) in found.items() if each}
+    cases = {case: {name: shape.to_json() for name, shape in each.items()} for case, each in shapes.items()}
+    write_json(folder / SHAPES, {"of": of, "cases": cases, **({"dice": scores} if scores else {})})
+    return shapes, scores
 
 
-def _shape_of_file(path: Path, dataset: Dataset, steps: tuple[float, ...]) -> dict[str, Shape]:
-    return shapes_of(read_segmentation(path, dataset.reader).array[0], steps, dataset.labels.structures)
+def _of_file(
+    path: Path, dataset: Dataset, case: str, steps: tuple[float, ...], written: Written
+) -> tuple[dict[str, Shape], dict[str, float]]:
+    image = read_segmentation(path, dataset.reader)
+    segmentation, label = written.apply(image.array[0], image.spacing), dataset.case(case).label
+    scores = {}
+    if written.key and label is not None:
+        scores = dices(segmentation, read_segmentation(label, dataset.reader).array[0], dataset.labels)
+    return shapes_of(segmentation, steps, dataset.labels.structures), scores

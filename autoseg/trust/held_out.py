@@ -14,9 +14,12 @@ from autoseg.trust.fold_facts import evidence_of, facts_of_fold
 from autoseg.trust.profiles import Profile
 from autoseg.trust.spread import distances, largest, spreads
 from autoseg.trust.structure_model import CalibrationCase
+from autoseg.trust.written import PLAIN, PREDICTIONS, Written
 
-# Of a fold's folder; the same names as `autoseg.run.Run` has.
-EVALUATION, PREDICTIONS = "evaluation.json", "validation"
+# Of a fold's folder; the same name as `autoseg.run.Run` has.
+EVALUATION = "evaluation.json"
+
+__all__ = ["EVALUATION", "PREDICTIONS", "HeldOut", "held_out_of"]
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,29 @@ class HeldOut:
 
 
 def held_out_of(
-    fold: Path, dataset: Dataset, profiles: Mapping[str, Profile], workers: int | None = None
+    fold: Path,
+    dataset: Dataset,
+    profiles: Mapping[str, Profile],
+    workers: int | None = None,
+    written: Written = PLAIN,
 ) -> list[HeldOut]:
-    """The held-out cases of a fold, with references and images of all cases that it did not hold out."""
+    """The held-out cases of a fold, with references and images of all cases that it did not hold out.
+
+    Args:
+        fold: its folder.
+        dataset: its data set.
+        profiles: of all training cases.
+        workers: processes for reading.
+        written: how the model's segmentations come to be what is written; that is what is judged.
+    """
     evaluation = Evaluation.load(fold / EVALUATION)
-    facts = facts_of_fold(fold, fold / PREDICTIONS, dataset, profiles, workers)
-    evidence = evidence_of(fold)
+    facts, scores = facts_of_fold(fold, dataset, profiles, workers, written)
+    evidence = evidence_of(fold, written.evidence)
     seen = [profile for case, profile in profiles.items() if case not in set(evaluation.cases)]
     dice = {
         (score.case, score.structure): score.value for score in evaluation.scores if score.metric == "dice"
     }
+    dice |= {(case, name): value for case, values in scores.items() for name, value in values.items()}
     known = {
         name: spreads([each.shapes[name].quantities(each.flat) for each in seen])
         for name in dataset.labels.structures

@@ -1,5 +1,6 @@
 """How well each row knows when it is wrong, from the file beside its model."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 import pytest
 from made_records import record, table
+from rich.console import Console
 
 from autoseg.leaderboard.page.page import write_page
 from autoseg.leaderboard.ranking.entries import pool
 from autoseg.leaderboard.ranking.ranking import rank
 from autoseg.leaderboard.records.files import Record
+from autoseg.leaderboard.table import terminal_table
 from autoseg.leaderboard.trust_of_rows import Trust, sentence, trust_of
 
 CASES = [f"case_{index}" for index in range(12)]
@@ -81,3 +84,24 @@ def test_the_page_shows_it_where_it_is_known(tmp_path: Path) -> None:
     assert "92 % <small>[80, 98]</small>" in text
     write_page(rank([record("other", scores=SCORES)]), page)
     assert "Who knows when it is wrong" not in page.read_text()
+
+
+def test_page_and_terminal_say_which_of_two_that_are_as_good_to_prefer(tmp_path: Path) -> None:
+    better = {**MEASURED, "aurc": {**MEASURED["aurc"], "expected": 0.042}}
+    records = [run(tmp_path, "first", MEASURED, ["fold_0"]), run(tmp_path, "knows", better, ["fold_0"])]
+    changes = (-0.003, 0.001, -0.001, 0.002)
+    little = table(CASES, {"organ": [0.8 + 0.01 * index + changes[index % 4] for index in range(12)]})
+    records[1] = replace(records[1], scores=little)
+    leaderboard, page = rank(records), tmp_path / "page.html"
+    said = (
+        "knows is tied with the best and knows better when it is wrong: a risk-coverage area of 0.0420, "
+        "where first has 0.0500."
+    )
+    write_page(leaderboard, page)
+    assert said in page.read_text()
+    console = Console(width=400, record=True, file=io.StringIO())
+    console.print(terminal_table(leaderboard))
+    assert said in console.export_text()
+    # Of one structure, or another metric, nothing was measured.
+    console.print(terminal_table(rank(records, structure="organ")))
+    assert said not in console.export_text()

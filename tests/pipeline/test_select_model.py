@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,20 @@ def test_a_group_counts_as_one_observation_and_one_alone_says_nothing() -> None:
     assert standard_error(scores) == pytest.approx(scores.std(ddof=1) / np.sqrt(6))
     assert standard_error(scores, groups) == pytest.approx(np.std([0.9, 0.5], ddof=1) / np.sqrt(2))
     assert standard_error(scores, ("x",) * 6) == 0.0
+
+
+def test_one_that_knows_better_when_it_is_wrong_is_named() -> None:
+    best = candidate("best", [0.9, 0.8, 0.7, 0.8], seconds=9.0)
+    near = candidate("near", [0.88, 0.79, 0.69, 0.79], seconds=2.0)
+    far = candidate("far", [0.5, 0.5, 0.5, 0.5], seconds=0.1)
+    plain = selection(best, near, far)
+    found = dataclasses.replace(plain, areas={"best": 0.11, "near": 0.14, "far": 0.01})
+    assert found.chosen is near
+    told = " ".join(found.why)
+    assert "best knows better when it is wrong: a risk-coverage area of 0.1100 against 0.1400" in told
+    assert {each["name"]: each["risk_coverage_area"] for each in found.to_json()["candidates"]} == found.areas
+    for areas in ({}, {"best": 0.2, "near": 0.14}, {"best": 0.1}):
+        assert "knows better" not in " ".join(dataclasses.replace(plain, areas=areas).why)
 
 
 @settings(max_examples=100, deadline=None)

@@ -19,7 +19,7 @@ from autoseg.leaderboard.quantities import HEADLINE, SHOWN, Quantity, columns, q
 from autoseg.leaderboard.ranking.ranking import RankedSet
 from autoseg.leaderboard.ranking.rows import Row
 from autoseg.leaderboard.statistics import Difference, Interval
-from autoseg.leaderboard.trust_of_rows import Trust, sentence, trust_of
+from autoseg.leaderboard.trust_of_rows import Trust, advice, trust_of
 
 _MANY_DOTS = 4000
 _MANY_ROWS = 12
@@ -160,12 +160,7 @@ class View:
     @property
     def trust_sentence(self) -> str:
         """Whether another row than the first can be preferred for it; empty if not."""
-        return sentence(
-            [
-                (line.row.name, position == 0 or bool(line.row.tied_with_best), trust)
-                for position, (line, trust) in enumerate(self.trusted)
-            ]
-        )
+        return advice([line.row for line in self.lines]) if self.trusted else ""
 
     def interval(self, line: Line) -> Interval:
         """Of the mean."""

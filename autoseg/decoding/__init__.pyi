@@ -1,0 +1,4 @@
+from .decide import decide_decoding as decide_decoding
+from .expected_dice import segment_for_dice as segment_for_dice
+from .rules import Decoding as Decoding
+from .temperature import tempered as tempered

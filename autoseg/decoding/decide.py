@@ -1,0 +1,125 @@
+"""Temperature and decoding of a model, from the cases that its folds held out.
+
+A case's temperature is fitted without its fold. A temperature is retained where it lowers the surprise of
+held-out voxels, and decoding for the best Dice where it raises the Dice of held-out cases: both by the test
+of `autoseg.postprocessing.choose`, and what decoding is worth is measured on folds that had no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.decoding.reliability import reliability
+from autoseg.decoding.rules import BEST_DICE, LARGEST, Decoding
+from autoseg.decoding.temperature import Sample, fit_temperature, surprise
+from autoseg.errors import DataError
+from autoseg.leaderboard.statistics import mean_intervals, resample
+from autoseg.postprocessing.choose import confirm, confirm_without, parts_of
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A held-out case.
+
+    Attributes:
+        sample: of its voxels.
+        fold: that held it out.
+        group: a case without one is its own.
+    """
+
+    sample: Sample
+    fold: int | str
+    group: str
+
+
+def decide_decoding(
+    cases: Sequence[Observed], has_regions: bool, gains: Callable[[Sequence[float]], Sequence[float]]
+) -> Decoding:
+    """Decide temperature and decoding.
+
+    Args:
+        cases: all that the model's folds held out.
+        has_regions: whether heads are regions.
+        gains: for a temperature of each case, the change of its mean Dice by decoding for the best Dice.
+
+    Raises:
+        DataError: if there is no case.
+    """
+    if not cases:
+        raise DataError("There is no held-out case to calibrate with. Finish a fold of this model.")
+    samples, groups = [each.sample for each in cases], [each.group for each in cases]
+    parts = parts_of([each.fold for each in cases], groups)
+    ones = [1.0] * len(cases)
+    own = _without_own_part(samples, parts, has_regions)
+    less = [
+        surprise(s, 1.0, has_regions) - surprise(s, t, has_regions) for s, t in zip(samples, own, strict=True)
+    ]
+    believed = confirm(np.array(less)[None, None], groups)
+    used = own if believed.chosen else ones
+    change = np.array(gains(used), dtype=np.float64)[None, None]
+    found, without = confirm(change, groups), confirm_without(change, parts, groups)
+    honest = np.where([bool(without[int(part)]) for part in parts], change[0, 0], 0.0)
+    decoding = Decoding(
+        temperature=round(fit_temperature(samples, has_regions), 4) if believed.chosen else 1.0,
+        decide=BEST_DICE if found.chosen else LARGEST,
+    )
+    evidence: dict[str, Any] = {
+        "n_cases": len(cases),
+        "n_groups": len(set(groups)),
+        "folds": sorted({str(each.fold) for each in cases}),
+        "temperatures": sorted({round(t, 4) for t in own}),
+        "temperature_p": float(believed.p[0]),
+        "before": reliability(samples, ones, has_regions),
+        "after": reliability(samples, used, has_regions),
+        "dice_change": float(change.mean()),
+        "dice_interval": _interval(change[0, 0], groups),
+        "dice_p": float(found.p[0]),
+        "gain": float(honest.mean()),
+    }
+    evidence["in_words"] = _in_words(decoding, evidence)
+    return Decoding(decoding.temperature, decoding.decide, evidence)
+
+
+def _without_own_part(samples: Sequence[Sample], parts: NDArray[np.intp], has_regions: bool) -> list[float]:
+    """The temperature of each case, fitted without its part; with a single part there is none: 1."""
+    by_part = {}
+    for part in np.unique(parts):
+        rest = [sample for sample, other in zip(samples, parts, strict=True) if other != part]
+        by_part[int(part)] = fit_temperature(rest, has_regions) if rest else 1.0
+    return [by_part[int(part)] for part in parts]
+
+
+def _interval(changes: Floats, groups: Sequence[str]) -> list[float]:
+    (found,) = mean_intervals(changes[None], resample(len(changes), groups), groups)
+    return [found.low, found.high]
+
+
+def _in_words(decoding: Decoding, about: dict[str, Any]) -> list[str]:
+    where = f"{about['n_cases']} held-out cases"
+    if about["n_groups"] < about["n_cases"]:
+        where += f" in {about['n_groups']} groups"
+    before, after = about["before"]["expected_error"], about["after"]["expected_error"]
+    if decoding.temperature == 1.0:
+        said = [f"Probabilities stay as they are: no temperature is confirmed by {where}. ECE {before:.4f}."]
+    else:
+        said = [
+            f"Probabilities have the temperature {decoding.temperature:.2f}: ECE {before:.4f} -> {after:.4f} "
+            f"on {where}, each calibrated without its fold."
+        ]
+    (low, high), change = about["dice_interval"], about["dice_change"]
+    numbers = f"Dice {change:+.4f} (95 % {low:+.4f} to {high:+.4f}), p = {about['dice_p']:.3f}"
+    if decoding.changes_segmentations:
+        said.append(
+            f"Segmentations are decided for the best expected Dice: {numbers}. By decisions without a case's "
+            f"fold {about['gain']:+.4f}."
+        )
+    else:
+        said.append(f"Each voxel has its likeliest label. Deciding for the best expected Dice: {numbers}.")
+    return said

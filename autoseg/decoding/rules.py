@@ -1,0 +1,107 @@
+"""How a model's probabilities become a segmentation, as JSON beside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoseg.data.labels import Labels
+from autoseg.decoding.expected_dice import segment_for_dice
+from autoseg.decoding.temperature import COLDEST, HOTTEST, tempered
+from autoseg.errors import RunError
+from autoseg.run import DECODING
+from autoseg.system.files import read_json, write_json
+
+FORMAT = 1
+LARGEST, BEST_DICE = "largest", "best_dice"
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Of one model.
+
+    Attributes:
+        temperature: of its probabilities; 1: as the network makes them.
+        decide: ``largest``: each voxel has the label of the largest probability; ``best_dice``: the whole is
+            what the probabilities expect the best Dice of.
+        evidence: what both rest on, see `autoseg.decoding.decide`.
+    """
+
+    temperature: float = 1.0
+    decide: str = LARGEST
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def changes_segmentations(self) -> bool:
+        """Whether segmentations are others than those of the largest probability."""
+        return self.decide == BEST_DICE
+
+    def calibrated(self, probabilities: NDArray[Any], labels: Labels) -> NDArray[Any]:
+        """Probabilities (heads, z, y, x) at the temperature; where there are none, background has all."""
+        return tempered(probabilities, self.temperature, labels.has_regions)
+
+    def segmentation(self, calibrated: NDArray[Any], labels: Labels) -> NDArray[Any]:
+        """The segmentation (z, y, x) of calibrated probabilities, for the best expected Dice."""
+        return segment_for_dice(calibrated, labels)
+
+    def to_json(self) -> dict[str, Any]:
+        """decoding.json."""
+        return {
+            "format": FORMAT,
+            "temperature": self.temperature,
+            "decide": self.decide,
+            "evidence": dict(self.evidence),
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> Decoding:
+        """Read what `to_json` gave.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        try:
+            if content["format"] != FORMAT or content["decide"] not in (LARGEST, BEST_DICE):
+                raise ValueError(f"format {content['format']!r}, decide {content['decide']!r}")
+            temperature = float(content["temperature"])
+            if not (np.isfinite(temperature) and COLDEST / 2 < temperature < HOTTEST * 2):
+                raise ValueError(f"temperature {temperature}")
+            return cls(temperature, content["decide"], dict(content["evidence"]))
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise ValueError(f"no decoding ({problem!r})") from None
+
+    @classmethod
+    def of_model(cls, folder: Path) -> Decoding:
+        """What lies beside a model; the usual one where nothing was decided.
+
+        Raises:
+            RunError: if the file cannot be read.
+        """
+        path = folder / DECODING
+        if not path.is_file():
+            return cls()
+        try:
+            return cls.from_json(read_json(path, RunError))
+        except ValueError as problem:
+            raise RunError(
+                f"{path} cannot be read: {problem}. Calibrate again (autoseg calibrate), or remove it."
+            ) from None
+
+    def save(self, folder: Path) -> Path:
+        """Write it beside a model, whole or not at all."""
+        path = folder / DECODING
+        write_json(path, self.to_json())
+        return path
+
+    def plain(self) -> Decoding:
+        """The same probabilities, each voxel of the likeliest label."""
+        return replace(self, decide=LARGEST)
+
+    def without_evidence(self) -> Decoding:
+        """What predicts, alone."""
+        return replace(self, evidence={})

@@ -1,0 +1,85 @@
+"""What the held-out cases confirm of temperature and decoding, and what stands beside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoseg.decoding.decide import Observed, decide_decoding
+from autoseg.decoding.rules import BEST_DICE, LARGEST, Decoding
+from autoseg.decoding.temperature import Sample
+from autoseg.errors import DataError, RunError
+from autoseg.run import DECODING
+
+
+def observed(count: int, temperature: float) -> list[Observed]:
+    """Cases of five folds, whose networks are too sure by a temperature."""
+    random, found = np.random.default_rng(5), []
+    for index in range(count):
+        logits = random.normal(0, 2, 400)
+        p = 1 / (1 + np.exp(-logits * temperature))
+        true = random.uniform(size=400) < 1 / (1 + np.exp(-logits))
+        sample = Sample(f"case_{index}", np.stack([1 - p, p], axis=1), np.stack([~true, true], axis=1))
+        found.append(Observed(sample, index % 5, f"case_{index}"))
+    return found
+
+
+def test_what_helps_is_retained_with_its_evidence() -> None:
+    seen: list[Sequence[float]] = []
+
+    def gains(temperatures: Sequence[float]) -> list[float]:
+        seen.append(temperatures)
+        return [0.01 + 0.002 * (index % 3) for index in range(len(temperatures))]
+
+    found = decide_decoding(observed(30, 2.0), False, gains)
+    assert found.temperature == pytest.approx(2.0, rel=0.1)
+    assert found.decide == BEST_DICE
+    # Each case at the temperature of the other folds: as many as there are folds.
+    assert len(set(seen[0])) == 5
+    about = found.evidence
+    assert about["after"]["expected_error"] < about["before"]["expected_error"]
+    assert about["gain"] == pytest.approx(0.012, abs=1e-3)
+    assert "temperature 2" in about["in_words"][0] or "temperature 1.9" in about["in_words"][0]
+
+
+def test_what_does_not_help_is_left() -> None:
+    def gains(temperatures: Sequence[float]) -> list[float]:
+        assert set(temperatures) == {1.0}
+        return [0.01 if index % 2 else -0.01 for index in range(len(temperatures))]
+
+    found = decide_decoding(observed(30, 1.0), False, gains)
+    assert (found.temperature, found.decide) == (1.0, LARGEST)
+    assert found.evidence["gain"] == 0.0
+    assert "stay as they are" in found.evidence["in_words"][0]
+
+
+def test_without_a_case_nothing_is_decided() -> None:
+    with pytest.raises(DataError, match="Finish a fold"):
+        decide_decoding([], False, lambda temperatures: [])
+
+
+def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert Decoding.of_model(tmp_path) == Decoding()
+    Decoding(1.5, BEST_DICE, {"n_cases": 3}).save(tmp_path)
+    assert Decoding.of_model(tmp_path) == Decoding(1.5, BEST_DICE, {"n_cases": 3})
+    assert Decoding.of_model(tmp_path).plain().decide == LARGEST
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"format": 2, "temperature": 1, "decide": "largest", "evidence": {}}',
+        '{"format": 1, "temperature": 1, "decide": "dice", "evidence": {}}',
+        '{"format": 1, "temperature": 0, "decide": "largest", "evidence": {}}',
+        '{"format": 1, "temperature": "hot", "decide": "largest", "evidence": {}}',
+        '{"format": 1, "temperature": null, "decide": "largest", "evidence": {}}',
+    ],
+)
+def test_another_document_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / DECODING).write_text(text)
+    with pytest.raises(RunError, match=r"decoding\.json cannot be read.*autoseg calibrate"):
+        Decoding.of_model(tmp_path)
