@@ -10,11 +10,17 @@ from scipy import ndimage
 Planter = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
-def _shifted(label: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """By two voxels along each of two axes."""
+def shifted_by(label: np.ndarray, voxels: int, random: np.random.Generator) -> np.ndarray:
+    """By so many voxels along each of two axes."""
     axes = [axis for axis in range(3) if label.shape[axis] > 1]
     chosen = random.choice(axes, 2, replace=False)
-    return np.roll(label, [int(random.choice([-2, 2])) for _ in chosen], tuple(int(axis) for axis in chosen))
+    steps = [int(random.choice([-voxels, voxels])) for _ in chosen]
+    return np.roll(label, steps, tuple(int(axis) for axis in chosen))
+
+
+def _shifted(label: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """By two voxels along each of two axes."""
+    return shifted_by(label, 2, random)
 
 
 def _missing(label: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -28,7 +34,11 @@ def _swapped(label: np.ndarray, other: np.ndarray, random: np.random.Generator) 
 
 def _eroded(label: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Each structure loses its outermost voxels, in a picture three layers."""
-    layers = 3 if label.shape[0] == 1 else 1
+    return eroded_by(label, 3 if label.shape[0] == 1 else 1, random)
+
+
+def eroded_by(label: np.ndarray, layers: int, random: np.random.Generator) -> np.ndarray:
+    """Each structure loses so many layers of voxels."""
     cross = ndimage.generate_binary_structure(3, 1)
     if label.shape[0] == 1:
         cross[0] = cross[2] = False

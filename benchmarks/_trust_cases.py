@@ -26,6 +26,7 @@ from autoseg.system.files import read_json, read_object, write_json
 from autoseg.trust.evidence import Evidence
 from autoseg.trust.features import Facts
 from autoseg.trust.inputs import quantities_of
+from autoseg.trust.outline import outlines_of
 from autoseg.trust.shape import shapes_of, steps_of
 from autoseg.workspace import Workspace
 
@@ -86,8 +87,8 @@ def _of_case(source: Source, model: Model, case: str, shift: bool) -> dict[str, 
     prediction = segment_probabilities(whole, source.dataset.labels)
     found = {
         "exact_entropy": _entropy(plan_grid),
-        "label": _against(source, label, label, prediction, whole),
-        "errors": dict(_planted(source, label, prediction, whole, random)),
+        "label": _against(source, image, label, label, prediction, whole),
+        "errors": dict(_planted(source, image, label, prediction, whole, random)),
     }
     if shift:
         found["shifts"] = dict(_shifted(source, model, image, label, random))
@@ -101,10 +102,17 @@ def _entropy(probabilities: np.ndarray) -> float:
 
 
 def _against(
-    source: Source, given: np.ndarray, label: np.ndarray, prediction: np.ndarray, whole: np.ndarray
+    source: Source,
+    image: Image,
+    given: np.ndarray,
+    label: np.ndarray,
+    prediction: np.ndarray,
+    whole: np.ndarray,
 ) -> dict[str, Any]:
-    values = list(source.dataset.labels.structures.values())
+    structures = source.dataset.labels.structures
+    values = list(structures.values())
     return {
+        "outlines": outlines_of(image.array, given, steps_of(image)[0], structures),
         "dice": dices(prediction, given, values),
         "sizes": [int(np.isin(given, list(each)).sum()) for each in values],
         "true_dice": dices(label, given, values),
@@ -114,6 +122,7 @@ def _against(
 
 def _planted(
     source: Source,
+    image: Image,
     label: np.ndarray,
     prediction: np.ndarray,
     whole: np.ndarray,
@@ -124,7 +133,7 @@ def _planted(
     another = read_segmentation(other.label, dataset.reader).array[0]
     for kind in kinds(len(dataset.labels.structures)):
         given = PLANTERS[kind](label, another, random)
-        yield kind, _against(source, given, label, prediction, whole)
+        yield kind, _against(source, image, given, label, prediction, whole)
 
 
 def _shifted(

@@ -50,7 +50,9 @@ def _once(
         stored = cases[each.case]
         there = stored["errors"][wrong[index]] if index in wrong else stored["label"]
         given.append(there)
-        seen.append(_with(each, there, stored["label"]["sizes"], structures) if index in wrong else each)
+        seen.append(
+            with_reference(each, there, stored["label"]["sizes"], structures) if index in wrong else each
+        )
     doubts = {doubt.case: doubt.score for doubt in doubts_of(seen, structures)}
     scores = {
         "doubt": [doubts[each.case] for each in held_out],
@@ -61,14 +63,19 @@ def _once(
     return {name: _measured(planted, np.array(score)) for name, score in scores.items()}
 
 
-def _with(each: HeldOut, there: Mapping[str, Any], true: Sequence[int], structures: Sequence[str]) -> HeldOut:
-    """The case as it would be with that reference."""
+def with_reference(
+    each: HeldOut, there: Mapping[str, Any], true: Sequence[int] | None, structures: Sequence[str]
+) -> HeldOut:
+    """The case as it would be with that reference; `true` are the sizes of its own one, None: sizes stay."""
     found = {}
-    for name, dice, size, before in zip(structures, there["dice"], there["sizes"], true, strict=True):
+    for index, (name, dice) in enumerate(zip(structures, there["dice"], strict=True)):
         case = each.structures[name]
-        voxel = case.reference_size / before if before else 1.0
-        found[name] = replace(case, dice=dice, reference_size=size * voxel)
-    return replace(each, structures=found)
+        size = case.reference_size
+        if true is not None:
+            voxel = size / true[index] if true[index] else 1.0
+            size = there["sizes"][index] * voxel
+        found[name] = replace(case, dice=dice, reference_size=size)
+    return replace(each, structures=found, outlines=there["outlines"])
 
 
 def _measured(planted: np.ndarray, scores: np.ndarray) -> dict[str, float]:

@@ -21,6 +21,7 @@ from _trust_coverage import by_splits, without_features
 from _trust_labels import label_errors
 from _trust_order import order_of
 from _trust_shifts import under_shifts
+from _trust_sizes import found_by_size
 from _trust_tables import text_of
 
 from autoseg.data.dataset import load_dataset
@@ -75,6 +76,7 @@ def _of_set(name: str, other: Path, workspace: Workspace, cache: Path) -> dict[s
         "order": order_of(held_out, structures, cases),
         "shifts": under_shifts(by_fold, dataset, profiles, cases),
         "labels": label_errors(held_out, dataset, cases),
+        "sizes": found_by_size(held_out, dataset, model),
         "cost": cost_of(dataset, model),
     }
 

@@ -18,9 +18,12 @@ from autoseg.data.dicom_objects.structures import Structure, structures_of
 from autoseg.inference.inputs import LeftOut
 from autoseg.inference.predict import Predicted, Predictor, Task, carry_out, channels_of, segmented
 from autoseg.trust.assess import Assessor
+from autoseg.trust.pictures import planes_of
 
 log = logging.getLogger(__name__)
 
+# Pictures of so many cases are held in memory for the page of those to look at first.
+_MOST_DRAWN = 200
 # How nnU-Net's reorienting readers give every image: to the right, to the front, upwards; rows in LPS.
 _RAS = {"codes": {"RAS": 1}, "directions": [[-1, 0, 0], [0, -1, 0], [0, 0, 1]], "otherwise": 0}
 
@@ -88,6 +91,8 @@ def _task(
     def run() -> str:
         image = read_series(case.stack, channels_of(model)[0])
         labels, code = segmented(model, image, stored_of(model), case.name, assessor)
+        if assessor is not None and len(assessor.planes) < _MOST_DRAWN:
+            assessor.planes[case.name] = planes_of(image, labels, assessor.labels.structures)
         form.write(labels, target, case.stack, image, structures, algorithm)
         _tell_resampled(case.stack, form)
         return "" if _reorients(model) else code

@@ -174,8 +174,9 @@ def _page(
         notes=(
             f"{model.name} predicted every case by networks that had not learnt from it. Doubt is how much "
             f"lower than expected the Dice is, in standard deviations; a case that is hard for the model is "
-            f"expected to have a low Dice and is not doubted for it. From {WORTH_A_LOOK:g} on a reference is "
-            f"worth a look.",
+            f"expected to have a low Dice and is not doubted for it. It is more where the image along the "
+            f"outline is unlike that of the other references. From {WORTH_A_LOOK:g} on a reference is worth "
+            f"a look.",
             "A doubtful reference is not a wrong one: the model may be the one that errs.",
         ),
     )

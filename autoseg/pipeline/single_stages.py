@@ -204,7 +204,12 @@ def predict_folder(
         from autoseg.inference.predict_dicom import predict_series
 
         algorithm = Maker.of(_names((model, *more), loaded), __version__, hashes, options)
-        return predict_series(loaded, source, output, form=form, algorithm=algorithm, mend=mend, **how)
+        done = predict_series(loaded, source, output, form=form, algorithm=algorithm, mend=mend, **how)
+        if assessor is not None:
+            from autoseg.trust.triage import write_triage_of_series
+
+            write_triage_of_series(assessor, model.name)
+        return done
     form.check_plain(source)
     if probabilities:
         how["probabilities"] = True

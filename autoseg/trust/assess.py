@@ -36,6 +36,8 @@ class Assessor:
 
     Attributes:
         found: what stands in quality.json of each case, by identifier.
+        planes: pictures (`autoseg.trust.pictures.Plane`), by identifier, of cases whose files are not read
+            again, such as DICOM series.
     """
 
     def __init__(self, model: QualityModel, labels: Labels, output: Path) -> None:
@@ -45,6 +47,7 @@ class Assessor:
         cases = stored.get("cases") if stored.get("model") == self._hash else None
         self._earlier: dict[str, Any] = cases if isinstance(cases, dict) else {}
         self.found: dict[str, dict[str, Any]] = {}
+        self.planes: dict[str, Sequence[Any]] = {}
         self._waiting, self._warned = 0, False
 
     def evidence(self) -> Evidence:

@@ -2,6 +2,8 @@
 
 Plain Dice would list the hard cases first. Here each reference is compared with what is expected of its own
 case, by a fit that leaves its group out: the miss of the logit of Dice, in standard deviations of all misses.
+Beside it stands how unlike the other outlines its own lies in the image, which finds what is smaller than the
+model's own errors; a reference is doubted for either.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from autoseg.trust.features import logit
 from autoseg.trust.held_out import HeldOut
 from autoseg.trust.measure import cross_fitted
+from autoseg.trust.outline import oddness
 from autoseg.trust.structure_model import CalibrationCase, Estimate
 
 # Standard deviations of a normal distribution to one side of the median that hold the middle half.
@@ -56,13 +59,16 @@ def doubts_of(
         estimates: of `cross_fitted`, where they are at hand.
     """
     expected = cross_fitted(held_out, structures) if estimates is None else estimates
-    scores = {name: _scores(held_out, name, expected) for name in structures}
+    missed = {name: _scores(held_out, name, expected) for name in structures}
+    odd = {name: oddness([each.outlines.get(name) for each in held_out]) for name in structures}
+    scores = {name: _together(missed[name], odd[name]) for name in structures}
     found = []
     for index, each in enumerate(held_out):
         name = max(structures, key=lambda structure: scores[structure][index])
         score, case = float(scores[name][index]), each.structures[name]
         dice = expected[index][name].dice
-        found.append(Doubt(each.case, score, name, case.dice, dice, _reason(name, case, dice)))
+        reason = _reason(name, case, dice, float(odd[name][index]))
+        found.append(Doubt(each.case, score, name, case.dice, dice, reason))
     return sorted(found, key=lambda doubt: -doubt.score)
 
 
@@ -76,7 +82,20 @@ def _scores(held_out: Sequence[HeldOut], name: str, expected: Sequence[Mapping[s
     return np.asarray((misses - middle) / scale)
 
 
-def _reason(name: str, case: CalibrationCase, expected: float) -> str:
+def _together(missed: np.ndarray, odd: np.ndarray) -> np.ndarray:
+    """Two distances as one: the root of the sum of squares of what speaks against a reference."""
+    both = np.sqrt(np.maximum(missed, 0) ** 2 + np.maximum(odd, 0) ** 2)
+    return np.asarray(np.where(both > 0, both, missed))
+
+
+def _reason(name: str, case: CalibrationCase, expected: float, odd: float) -> str:
+    found = _compared(name, case, expected)
+    if odd < WORTH_A_LOOK:
+        return found
+    return f"{found}; the image along its outline is unlike that of other labels ({odd:.1f} SD)"
+
+
+def _compared(name: str, case: CalibrationCase, expected: float) -> str:
     dice = f"a Dice of {case.dice:.2f}, where {expected:.2f} was expected"
     found = f"{name}: held-out prediction and reference have {dice}"
     if not case.reference_size and case.facts.shape.size:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class HeldOut:
         input_distance: the largest distance of one to the fold's training cases.
         reference_distance: the same of the shapes of its reference.
         entropy: mean entropy of the voxels, nats.
+        outlines: the image across the reference's outline, by structure, see `autoseg.trust.outline`.
     """
 
     case: str
@@ -42,6 +43,7 @@ class HeldOut:
     input_distance: float
     reference_distance: float
     entropy: float
+    outlines: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def dice(self) -> float:
@@ -91,5 +93,5 @@ def held_out_of(
             largest(distances(profile.shapes[name].quantities(profile.flat), known[name])) for name in known
         )
         entropy = float(evidence[case]["entropy"])
-        found.append(HeldOut(case, group, cases, profile.inputs, far, odd, entropy))
+        found.append(HeldOut(case, group, cases, profile.inputs, far, odd, entropy, profile.outlines))
     return [each for each in found if len(each.structures) == len(dataset.labels.structures)]

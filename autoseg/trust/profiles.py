@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from autoseg.system import progress
 from autoseg.system.files import read_object, write_json
 from autoseg.system.workers import forked
 from autoseg.trust.inputs import quantities_of
+from autoseg.trust.outline import outlines_of
 from autoseg.trust.shape import Shape, shapes_of, steps_of
 
 FILE_NAME = "case_profiles.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Profile:
         steps: size of a voxel along z, y, x, see `steps_of`.
         unit: of sizes.
         flat: whether it is a picture.
+        outlines: the image across the reference's outline, by structure, see `outlines_of`.
     """
 
     inputs: Mapping[str, float]
@@ -38,20 +40,24 @@ class Profile:
     steps: tuple[float, ...]
     unit: str
     flat: bool
+    outlines: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
         shapes = {name: shape.to_json() for name, shape in self.shapes.items()}
         return {
             "inputs": dict(self.inputs), "shapes": shapes, "steps": list(self.steps), "unit": self.unit,
-            "flat": self.flat,
+            "flat": self.flat, "outlines": {name: list(each) for name, each in self.outlines.items()},
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Profile:
         """Read what `to_json` wrote."""
         shapes = {name: Shape.from_json(each) for name, each in content["shapes"].items()}
-        return cls(content["inputs"], shapes, tuple(content["steps"]), content["unit"], content["flat"])
+        return cls(
+            content["inputs"], shapes, tuple(content["steps"]), content["unit"], content["flat"],
+            content["outlines"],
+        )  # fmt: skip
 
 
 def profiles_of(
@@ -90,4 +96,5 @@ def _profile(case: Case, dataset: Dataset) -> Profile:
         steps,
         unit,
         image.array.shape[1] == 1,
+        outlines_of(image.array, label, steps, dataset.labels.structures),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,28 @@ def write_triage(
     Returns:
         The page; None where no case has a quality.
     """
-    ordered = worst_first(assessor.found)
-    if not ordered:
-        return None
     by_name, structures = {case.identifier: case for case in cases}, assessor.labels.structures
 
     def pictures(case: str) -> Sequence[Plane]:
         image = finite(read_images(by_name[case].images, reader), by_name[case].images)
         return planes_of(image, read_segmentation(files[case], reader).array[0], structures)
 
+    return _write(assessor, pictures, name)
+
+
+def write_triage_of_series(assessor: Assessor, name: str) -> Path | None:
+    """The same of DICOM series, whose results are not read again: pictures are of those just predicted.
+
+    Returns:
+        The page; None where no case was predicted, so that an earlier page is the right one.
+    """
+    return _write(assessor, lambda case: assessor.planes.get(case, ()), name) if assessor.planes else None
+
+
+def _write(assessor: Assessor, pictures: Callable[[str], Sequence[Plane]], name: str) -> Path | None:
+    ordered, structures = worst_first(assessor.found), assessor.labels.structures
+    if not ordered:
+        return None
     columns = [f"{structure}: expected Dice" for structure in structures]
     flags = Counter(each["flag"] for _, each in ordered)
     page = Page(
