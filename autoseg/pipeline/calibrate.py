@@ -24,7 +24,6 @@ from autoseg.errors import DataError, RunError
 from autoseg.pipeline.postprocessing_of_models import decide_for_models
 from autoseg.pipeline.quality import as_walked, refit
 from autoseg.pipeline.written import DECODED, DECODED_EVIDENCE
-from autoseg.preprocessing.blosc_store import read_preprocessed
 from autoseg.preprocessing.restore import segment_probabilities
 from autoseg.system import progress
 from autoseg.system.device import find_device
@@ -152,7 +151,7 @@ class Source:
             label = self.dataset.case(case).label
             if label is None:
                 continue
-            preprocessed = [read_preprocessed(folder, case) for folder in folders]
+            preprocessed = [m.preprocessed(f, case) for m, f in zip(ensemble.models, folders, strict=True)]
             evidence = Evidence.of(labels)
             probabilities = ensemble.raw_probabilities(preprocessed, evidence, copies_alone=True)
             reference = read_segmentation(label, self.dataset.reader)
