@@ -20,7 +20,7 @@ from _machine import machine, write_results
 from autoseg.data.folds import folds_from_json
 from autoseg.decoding.decide import decide_decoding
 from autoseg.decoding.expected_dice import segment_for_dice
-from autoseg.decoding.temperature import tempered
+from autoseg.decoding.temperature import AS_THEY_ARE, Calibration, calibrated
 from autoseg.pipeline.calibrate import HeldOutProbabilities, Source
 from autoseg.pipeline.quality import as_walked
 from autoseg.preprocessing.restore import segment_probabilities
@@ -30,7 +30,14 @@ from autoseg.trust.written import dices
 from autoseg.workspace import Workspace
 
 SETS = ("Dataset004_Hippocampus", "Dataset018_FetalHead", "Dataset021_NucleiColor", "Dataset030_MSLesion")
-WAYS = ("likeliest label", "best Dice", "best Dice, calibrated", "rankseg", "rankseg, calibrated")
+WAYS = (
+    "likeliest label",
+    "likeliest label, calibrated",
+    "best Dice",
+    "best Dice, calibrated",
+    "rankseg",
+    "rankseg, calibrated",
+)
 
 
 def main() -> None:
@@ -58,11 +65,11 @@ def _of_set(model: Path, name: str, workspace: Workspace) -> dict[str, Any]:
     scores: dict[str, list[float]] = {way: [] for way in WAYS}
     seconds: dict[str, float] = dict.fromkeys(WAYS, 0.0)
 
-    def gains(temperatures: Sequence[float]) -> list[float]:
-        known = {each.sample.case: t for each, t in zip(observed, temperatures, strict=True)}
+    def gains(calibrations: Sequence[Calibration]) -> list[float]:
+        known = {each.sample.case: c for each, c in zip(observed, calibrations, strict=True)}
         for each in source.each(done, "Decoding"):
             _score(source, each, known[each.case], scores, seconds)
-        ours = "best Dice" if set(temperatures) == {1.0} else "best Dice, calibrated"
+        ours = "best Dice, calibrated"
         return [a - b for a, b in zip(scores[ours], scores["likeliest label"], strict=True)]
 
     decided = decide_decoding(observed, dataset.labels.has_regions, gains)
@@ -78,19 +85,20 @@ def _of_set(model: Path, name: str, workspace: Workspace) -> dict[str, Any]:
 def _score(
     source: Source,
     each: HeldOutProbabilities,
-    temperature: float,
+    calibration: Calibration,
     scores: dict[str, list[float]],
     seconds: dict[str, float],
 ) -> None:
     labels, reference = source.dataset.labels, each.reference.array[0]
-    plain = tempered(each.probabilities, 1.0, labels.has_regions)
-    calibrated = tempered(each.probabilities, temperature, labels.has_regions)
+    plain = calibrated(each.probabilities, AS_THEY_ARE, labels.has_regions)
+    given = calibrated(each.probabilities, calibration, labels.has_regions)
     ways = {
         "likeliest label": lambda: segment_probabilities(each.probabilities, labels),
+        "likeliest label, calibrated": lambda: segment_probabilities(given, labels),
         "best Dice": lambda: segment_for_dice(plain, labels),
-        "best Dice, calibrated": lambda: segment_for_dice(calibrated, labels),
+        "best Dice, calibrated": lambda: segment_for_dice(given, labels),
         "rankseg": lambda: _rankseg(plain),
-        "rankseg, calibrated": lambda: _rankseg(calibrated),
+        "rankseg, calibrated": lambda: _rankseg(given),
     }
     for name, way in ways.items():
         began = time.process_time()
@@ -127,15 +135,15 @@ def _text(found: Mapping[str, Any]) -> list[str]:
     lines = [
         "# Calibrated probabilities, and decoding for the best Dice",
         "",
-        "Every held-out case is judged by the network of its own fold, and calibrated by a temperature that",
+        "Every held-out case is judged by the network of its own fold, and calibrated by what",
         "was fitted without its fold. Errors of calibration are of the structures' probabilities in and near",
         "them (10 mm, or where more than 5 % are thought possible). The documentation explains it on",
         'the page "Probabilities and how they are decided".',
         "",
         "## Calibration",
         "",
-        "| data set | cases | temperature | ECE before | after | surprise before | after | p |",
-        "|---|---|---|---|---|---|---|---|",
+        "| data set | cases | temperature | bias | ECE before | after | surprise before | after | p |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, each in found.items():
         about = each["decoding"]["evidence"]
@@ -143,8 +151,9 @@ def _text(found: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"| {name} | {about['n_cases']} in {about['n_groups']} groups, {each['folds']} folds | "
             f"{each['decoding']['temperature']:.2f} | "
+            f"{', '.join(f'{value:+.2f}' for value in each['decoding']['bias']) or 'none'} | "
             f"{before['expected_error']:.4f} | {after['expected_error']:.4f} | {before['surprise']:.4f} | "
-            f"{after['surprise']:.4f} | {about['temperature_p']:.4f} |"
+            f"{after['surprise']:.4f} | {about['calibration_p']:.4f} |"
         )
     lines += ["", "## Reliability", "", "Mean probability: share that is of the structure, before and after."]
     for name, each in found.items():

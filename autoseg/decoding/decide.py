@@ -1,8 +1,9 @@
-"""Temperature and decoding of a model, from the cases that its folds held out.
+"""Calibration and decoding of a model, from the cases that its folds held out.
 
-A case's temperature is fitted without its fold. A temperature is retained where it lowers the surprise of
-held-out voxels, and decoding for the best Dice where it raises the Dice of held-out cases: both by the test
-of `autoseg.postprocessing.choose`, and what decoding is worth is measured on folds that had no part in it.
+A case's calibration is fitted without its fold. A temperature, or one with a bias for each head, is retained
+where it lowers the surprise of held-out voxels, and decoding for the best Dice where it raises the Dice of
+held-out cases: both by the test of `autoseg.postprocessing.choose`, and what decoding is worth is measured on
+folds that had no part in it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from autoseg.decoding.reliability import reliability
 from autoseg.decoding.rules import BEST_DICE, LARGEST, Decoding
-from autoseg.decoding.temperature import Sample, fit_temperature, surprise
+from autoseg.decoding.temperature import AS_THEY_ARE, Calibration, Sample, fit_calibration, surprise
 from autoseg.errors import DataError
 from autoseg.leaderboard.statistics import mean_intervals, resample
 from autoseg.postprocessing.choose import confirm, confirm_without, parts_of
@@ -40,14 +41,14 @@ class Observed:
 
 
 def decide_decoding(
-    cases: Sequence[Observed], has_regions: bool, gains: Callable[[Sequence[float]], Sequence[float]]
+    cases: Sequence[Observed], has_regions: bool, gains: Callable[[Sequence[Calibration]], Sequence[float]]
 ) -> Decoding:
-    """Decide temperature and decoding.
+    """Decide calibration and decoding.
 
     Args:
         cases: all that the model's folds held out.
         has_regions: whether heads are regions.
-        gains: for a temperature of each case, the change of its mean Dice by decoding for the best Dice.
+        gains: for a calibration of each case, the change of its mean Dice by decoding for the best Dice.
 
     Raises:
         DataError: if there is no case.
@@ -56,27 +57,30 @@ def decide_decoding(
         raise DataError("There is no held-out case to calibrate with. Finish a fold of this model.")
     samples, groups = [each.sample for each in cases], [each.group for each in cases]
     parts = parts_of([each.fold for each in cases], groups)
-    ones = [1.0] * len(cases)
-    own = _without_own_part(samples, parts, has_regions)
-    less = [
-        surprise(s, 1.0, has_regions) - surprise(s, t, has_regions) for s, t in zip(samples, own, strict=True)
+    plain = np.array([surprise(each, AS_THEY_ARE, has_regions) for each in samples])
+    offers = [_without_own_part(samples, parts, has_regions, with_bias) for with_bias in (False, True)]
+    left = [
+        [surprise(each, own, has_regions) for each, own in zip(samples, offer, strict=True)]
+        for offer in offers
     ]
-    believed = confirm(np.array(less)[None, None], groups)
-    used = own if believed.chosen else ones
+    less = plain - np.array(left)
+    believed = confirm(less[None], groups)
+    used = offers[believed.chosen[0]] if believed.chosen else [AS_THEY_ARE] * len(cases)
     change = np.array(gains(used), dtype=np.float64)[None, None]
     found, without = confirm(change, groups), confirm_without(change, parts, groups)
     honest = np.where([bool(without[int(part)]) for part in parts], change[0, 0], 0.0)
-    decoding = Decoding(
-        temperature=round(fit_temperature(samples, has_regions), 4) if believed.chosen else 1.0,
-        decide=BEST_DICE if found.chosen else LARGEST,
-    )
+    calibration = AS_THEY_ARE
+    if believed.chosen:
+        calibration = fit_calibration(samples, has_regions, with_bias=believed.chosen[0] == 1)
+    decoding = Decoding(calibration, BEST_DICE if found.chosen else LARGEST)
     evidence: dict[str, Any] = {
         "n_cases": len(cases),
         "n_groups": len(set(groups)),
         "folds": sorted({str(each.fold) for each in cases}),
-        "temperatures": sorted({round(t, 4) for t in own}),
-        "temperature_p": float(believed.p[0]),
-        "before": reliability(samples, ones, has_regions),
+        "temperatures": sorted({each.temperature for each in used}),
+        "calibration_p": float(believed.p[0]),
+        "surprise_less": {"temperature": float(less[0].mean()), "with bias": float(less[1].mean())},
+        "before": reliability(samples, [AS_THEY_ARE] * len(cases), has_regions),
         "after": reliability(samples, used, has_regions),
         "dice_change": float(change.mean()),
         "dice_interval": _interval(change[0, 0], groups),
@@ -84,15 +88,17 @@ def decide_decoding(
         "gain": float(honest.mean()),
     }
     evidence["in_words"] = _in_words(decoding, evidence)
-    return Decoding(decoding.temperature, decoding.decide, evidence)
+    return Decoding(decoding.calibration, decoding.decide, evidence)
 
 
-def _without_own_part(samples: Sequence[Sample], parts: NDArray[np.intp], has_regions: bool) -> list[float]:
-    """The temperature of each case, fitted without its part; with a single part there is none: 1."""
+def _without_own_part(
+    samples: Sequence[Sample], parts: NDArray[np.intp], has_regions: bool, with_bias: bool
+) -> list[Calibration]:
+    """The calibration of each case, fitted without its part; with a single part there is none."""
     by_part = {}
     for part in np.unique(parts):
         rest = [sample for sample, other in zip(samples, parts, strict=True) if other != part]
-        by_part[int(part)] = fit_temperature(rest, has_regions) if rest else 1.0
+        by_part[int(part)] = fit_calibration(rest, has_regions, with_bias) if rest else AS_THEY_ARE
     return [by_part[int(part)] for part in parts]
 
 
@@ -106,12 +112,13 @@ def _in_words(decoding: Decoding, about: dict[str, Any]) -> list[str]:
     if about["n_groups"] < about["n_cases"]:
         where += f" in {about['n_groups']} groups"
     before, after = about["before"]["expected_error"], about["after"]["expected_error"]
-    if decoding.temperature == 1.0:
-        said = [f"Probabilities stay as they are: no temperature is confirmed by {where}. ECE {before:.4f}."]
+    if decoding.calibration == AS_THEY_ARE:
+        said = [f"Probabilities stay as they are: no calibration is confirmed by {where}. ECE {before:.4f}."]
     else:
+        bias = " and a bias for each structure" if decoding.calibration.bias else ""
         said = [
-            f"Probabilities have the temperature {decoding.temperature:.2f}: ECE {before:.4f} -> {after:.4f} "
-            f"on {where}, each calibrated without its fold."
+            f"Probabilities have the temperature {decoding.calibration.temperature:.2f}{bias}: ECE "
+            f"{before:.4f} -> {after:.4f} on {where}, each calibrated without its fold."
         ]
     (low, high), change = about["dice_interval"], about["dice_change"]
     numbers = f"Dice {change:+.4f} (95 % {low:+.4f} to {high:+.4f}), p = {about['dice_p']:.3f}"

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from autoseg.decoding.temperature import Sample, surprise, tempered
+from autoseg.decoding.temperature import Calibration, Sample, calibrated, surprise
 from autoseg.metrics.calibration import BINS
 
 
 def reliability(
-    samples: Sequence[Sample], temperatures: Sequence[float], has_regions: bool
+    samples: Sequence[Sample], calibrations: Sequence[Calibration], has_regions: bool
 ) -> dict[str, Any]:
     """What is measured of the structures' probabilities; every case counts as much as any other.
 
     Args:
         samples: voxels of cases.
-        temperatures: of each, fitted without it.
+        calibrations: of each, fitted without it.
         has_regions: whether heads are regions; else the first is background, which is left out.
 
     Returns:
@@ -32,15 +32,16 @@ def reliability(
     # Sums of weights, probabilities, truth, by structure and bin.
     sums = np.zeros((3, heads, BINS))
     squares, surprises = [], []
-    for sample, temperature in zip(samples, temperatures, strict=True):
-        p = tempered(sample.probabilities.T[:, None], temperature, has_regions)[first:, 0].astype(np.float64)
+    for sample, calibration in zip(samples, calibrations, strict=True):
+        given = calibrated(sample.probabilities.T[:, None], calibration, has_regions)
+        p = given[first:, 0].astype(np.float64)
         truth = sample.truth.T[first:].astype(np.float64)
         bins = np.minimum((p * BINS).astype(np.intp), BINS - 1) + BINS * np.arange(heads)[:, None]
         for row, values in enumerate((np.ones_like(p), p, truth)):
             counted = np.bincount(bins.ravel(), weights=values.ravel(), minlength=heads * BINS)
             sums[row] += counted.reshape(heads, BINS) / p.shape[1]
         squares.append(float(((p - truth) ** 2).mean()))
-        surprises.append(surprise(sample, temperature, has_regions))
+        surprises.append(surprise(sample, calibration, has_regions))
     weights, said, true = sums
     errors = np.abs(said - true).sum(axis=1) / weights.sum(axis=1)
     of_bins = sums.sum(axis=1)

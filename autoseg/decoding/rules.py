@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autoseg.data.labels import Labels
 from autoseg.decoding.expected_dice import segment_for_dice
-from autoseg.decoding.temperature import COLDEST, HOTTEST, tempered
+from autoseg.decoding.temperature import COLDEST, HOTTEST, STRONGEST, Calibration, calibrated
 from autoseg.errors import RunError
 from autoseg.run import DECODING
 from autoseg.system.files import read_json, write_json
@@ -26,13 +26,13 @@ class Decoding:
     """Of one model.
 
     Attributes:
-        temperature: of its probabilities; 1: as the network makes them.
+        calibration: of its probabilities.
         decide: ``largest``: each voxel has the label of the largest probability; ``best_dice``: the whole is
             what the probabilities expect the best Dice of.
         evidence: what both rest on, see `autoseg.decoding.decide`.
     """
 
-    temperature: float = 1.0
+    calibration: Calibration = field(default_factory=Calibration)
     decide: str = LARGEST
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
@@ -42,8 +42,8 @@ class Decoding:
         return self.decide == BEST_DICE
 
     def calibrated(self, probabilities: NDArray[Any], labels: Labels) -> NDArray[Any]:
-        """Probabilities (heads, z, y, x) at the temperature; where there are none, background has all."""
-        return tempered(probabilities, self.temperature, labels.has_regions)
+        """Probabilities (heads, z, y, x) as calibrated; where there are none, background has all."""
+        return calibrated(probabilities, self.calibration, labels.has_regions)
 
     def segmentation(self, calibrated: NDArray[Any], labels: Labels) -> NDArray[Any]:
         """The segmentation (z, y, x) of calibrated probabilities, for the best expected Dice."""
@@ -53,7 +53,8 @@ class Decoding:
         """decoding.json."""
         return {
             "format": FORMAT,
-            "temperature": self.temperature,
+            "temperature": self.calibration.temperature,
+            "bias": list(self.calibration.bias),
             "decide": self.decide,
             "evidence": dict(self.evidence),
         }
@@ -71,7 +72,10 @@ class Decoding:
             temperature = float(content["temperature"])
             if not (np.isfinite(temperature) and COLDEST / 2 < temperature < HOTTEST * 2):
                 raise ValueError(f"temperature {temperature}")
-            return cls(temperature, content["decide"], dict(content["evidence"]))
+            bias = tuple(float(value) for value in content["bias"])
+            if not all(abs(value) <= 2 * STRONGEST for value in bias):
+                raise ValueError(f"bias {bias}")
+            return cls(Calibration(temperature, bias), content["decide"], dict(content["evidence"]))
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"no decoding ({problem!r})") from None
 

@@ -177,7 +177,7 @@ def load_ensemble(
     for model in [*models, *(each.previous for each in models if each.previous is not None)]:
         model.step_size, model.engine, model.certainty = step_size, options.engine, certainty
     rules = Postprocessing.of_model(folders[0]) if postprocessing and len(folders) == 1 else Postprocessing()
-    # A temperature is of the probabilities and always holds; deciding otherwise is left out on request.
+    # Calibration is of the probabilities and always holds; deciding otherwise is left out on request.
     decoding = Decoding.of_model(folders[0]) if len(folders) == 1 else Decoding()
     return Ensemble(models, postprocessing=rules, decoding=decoding if postprocessing else decoding.plain())
 

@@ -19,7 +19,7 @@ from autoseg.data.readers import read_segmentation, write_segmentation
 from autoseg.decoding.decide import Observed, decide_decoding
 from autoseg.decoding.expected_dice import segment_for_dice
 from autoseg.decoding.rules import Decoding
-from autoseg.decoding.temperature import Sample, tempered
+from autoseg.decoding.temperature import AS_THEY_ARE, Calibration, Sample, calibrated
 from autoseg.errors import DataError, RunError
 from autoseg.pipeline.postprocessing_of_models import decide_for_models
 from autoseg.pipeline.quality import as_walked, refit
@@ -69,7 +69,7 @@ class HeldOutProbabilities:
 def calibrate_model(
     model: Path, workspace: Workspace, device: str = "auto", workers: int | None = None
 ) -> Decoding:
-    """Decide temperature and decoding of a finished model, and write them beside it.
+    """Decide calibration and decoding of a finished model, and write them beside it.
 
     Its held-out cases are predicted twice; where it is to decide for the best expected Dice a third time,
     whose results are stored beside the others, and postprocessing and expected quality follow.
@@ -96,8 +96,8 @@ def calibrate_model(
     source = Source(model, dataset, workspace, device)
     observed = [source.observed(each) for each in source.each(done, "Probabilities")]
 
-    def gains(temperatures: Sequence[float]) -> list[float]:
-        known = {each.sample.case: t for each, t in zip(observed, temperatures, strict=True)}
+    def gains(calibrations: Sequence[Calibration]) -> list[float]:
+        known = {each.sample.case: c for each, c in zip(observed, calibrations, strict=True)}
         return [source.gain(each, known[each.case]) for each in source.each(done, "Best expected Dice")]
 
     before = Decoding.of_model(model)
@@ -166,7 +166,7 @@ class Source:
     def observed(self, each: HeldOutProbabilities) -> Observed:
         """Voxels in and around the structures of a case, at most some thousand, drawn by its name."""
         labels, reference = self.dataset.labels, each.reference.array[0]
-        whole = tempered(each.probabilities, 1.0, labels.has_regions)
+        whole = calibrated(each.probabilities, AS_THEY_ARE, labels.has_regions)
         near = _region(each, whole, self.dataset)
         index = np.flatnonzero(near) if near.any() else np.arange(near.size)
         most = min(max(_VALUES // len(whole), _FEWEST), _MOST)
@@ -179,15 +179,15 @@ class Source:
         sample = Sample(each.case, whole.reshape(len(whole), -1).T[index].astype(np.float64), truth)
         return Observed(sample, each.fold, self.dataset.groups.get(each.case, each.case))
 
-    def gain(self, each: HeldOutProbabilities, temperature: float) -> float:
+    def gain(self, each: HeldOutProbabilities, calibration: Calibration) -> float:
         """What deciding for the best expected Dice changes in a case's mean Dice."""
         labels, reference = self.dataset.labels, each.reference.array[0]
-        calibrated = tempered(each.probabilities, temperature, labels.has_regions)
+        given = calibrated(each.probabilities, calibration, labels.has_regions)
         before, after = (
             dices(found, reference, labels)
             for found in (
                 segment_probabilities(each.probabilities, labels),
-                segment_for_dice(calibrated, labels),
+                segment_for_dice(given, labels),
             )
         )
         return float(np.mean([after[name] - before[name] for name in before]))
@@ -195,9 +195,9 @@ class Source:
     def write(self, each: HeldOutProbabilities, decoding: Decoding) -> None:
         """A held-out case as the model decides it from now on, with what its probabilities say."""
         labels, place = self.dataset.labels, self.model / f"fold_{each.fold}"
-        calibrated = decoding.calibrated(each.probabilities, labels)
-        segmentation = decoding.segmentation(calibrated, labels)
-        each.evidence.add_decided(calibrated, segmentation, labels)
+        given = decoding.calibrated(each.probabilities, labels)
+        segmentation = decoding.segmentation(given, labels)
+        each.evidence.add_decided(given, segmentation, labels)
         add_evidence(place, each.case, each.evidence.to_json(labels), DECODED_EVIDENCE)
         target = place / DECODED / f"{each.case}{self.dataset.file_ending}"
         write_segmentation(segmentation, target, each.properties, self.dataset.reader)

@@ -35,12 +35,12 @@ def written_with(rules: Postprocessing, decoding: Decoding) -> Written:
     if not rules.rules and not decoding.changes_segmentations:
         return PLAIN
     decoded = decoding.changes_segmentations
-    temperature = decoding.temperature if decoded else 1.0
+    how = decoding.without_evidence().to_json() if decoded else decoding.decide
     return Written(
         change=partial(_changed, rules.without_evidence()) if rules.rules else None,
         predictions=DECODED if decoded else PLAIN.predictions,
         evidence=DECODED_EVIDENCE if decoded else PLAIN.evidence,
-        key=digest([rules.without_evidence().to_json(), decoding.decide, temperature]),
+        key=digest([rules.without_evidence().to_json(), how]),
         words=(*(("decided for the best expected Dice",) if decoded else ()), *rules.words),
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 from autoseg.decoding.decide import Observed, decide_decoding
 from autoseg.decoding.rules import BEST_DICE, LARGEST, Decoding
-from autoseg.decoding.temperature import Sample
+from autoseg.decoding.temperature import AS_THEY_ARE, Calibration, Sample
 from autoseg.errors import DataError, RunError
 from autoseg.run import DECODING
 
@@ -28,30 +28,30 @@ def observed(count: int, temperature: float) -> list[Observed]:
 
 
 def test_what_helps_is_retained_with_its_evidence() -> None:
-    seen: list[Sequence[float]] = []
+    seen: list[Sequence[Calibration]] = []
 
-    def gains(temperatures: Sequence[float]) -> list[float]:
+    def gains(temperatures: Sequence[Calibration]) -> list[float]:
         seen.append(temperatures)
         return [0.01 + 0.002 * (index % 3) for index in range(len(temperatures))]
 
     found = decide_decoding(observed(30, 2.0), False, gains)
-    assert found.temperature == pytest.approx(2.0, rel=0.1)
+    assert found.calibration.temperature == pytest.approx(2.0, rel=0.1)
     assert found.decide == BEST_DICE
     # Each case at the temperature of the other folds: as many as there are folds.
     assert len(set(seen[0])) == 5
     about = found.evidence
     assert about["after"]["expected_error"] < about["before"]["expected_error"]
     assert about["gain"] == pytest.approx(0.012, abs=1e-3)
-    assert "temperature 2" in about["in_words"][0] or "temperature 1.9" in about["in_words"][0]
+    assert "Probabilities have the temperature" in about["in_words"][0]
 
 
 def test_what_does_not_help_is_left() -> None:
-    def gains(temperatures: Sequence[float]) -> list[float]:
-        assert set(temperatures) == {1.0}
+    def gains(temperatures: Sequence[Calibration]) -> list[float]:
+        assert set(temperatures) == {AS_THEY_ARE}
         return [0.01 if index % 2 else -0.01 for index in range(len(temperatures))]
 
     found = decide_decoding(observed(30, 1.0), False, gains)
-    assert (found.temperature, found.decide) == (1.0, LARGEST)
+    assert (found.calibration, found.decide) == (AS_THEY_ARE, LARGEST)
     assert found.evidence["gain"] == 0.0
     assert "stay as they are" in found.evidence["in_words"][0]
 
@@ -63,8 +63,9 @@ def test_without_a_case_nothing_is_decided() -> None:
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert Decoding.of_model(tmp_path) == Decoding()
-    Decoding(1.5, BEST_DICE, {"n_cases": 3}).save(tmp_path)
-    assert Decoding.of_model(tmp_path) == Decoding(1.5, BEST_DICE, {"n_cases": 3})
+    found = Decoding(Calibration(1.5, (0.0, -0.5)), BEST_DICE, {"n_cases": 3})
+    found.save(tmp_path)
+    assert Decoding.of_model(tmp_path) == found
     assert Decoding.of_model(tmp_path).plain().decide == LARGEST
 
 
@@ -72,11 +73,13 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     "text",
     [
         "[]",
-        '{"format": 2, "temperature": 1, "decide": "largest", "evidence": {}}',
-        '{"format": 1, "temperature": 1, "decide": "dice", "evidence": {}}',
-        '{"format": 1, "temperature": 0, "decide": "largest", "evidence": {}}',
-        '{"format": 1, "temperature": "hot", "decide": "largest", "evidence": {}}',
-        '{"format": 1, "temperature": null, "decide": "largest", "evidence": {}}',
+        '{"format": 2, "temperature": 1, "bias": [], "decide": "largest", "evidence": {}}',
+        '{"format": 1, "temperature": 1, "bias": [], "decide": "dice", "evidence": {}}',
+        '{"format": 1, "temperature": 0, "bias": [], "decide": "largest", "evidence": {}}',
+        '{"format": 1, "temperature": "hot", "bias": [], "decide": "largest", "evidence": {}}',
+        '{"format": 1, "temperature": 1, "bias": [99], "decide": "largest", "evidence": {}}',
+        '{"format": 1, "temperature": 1, "bias": 3, "decide": "largest", "evidence": {}}',
+        '{"format": 1, "temperature": null, "bias": [], "decide": "largest", "evidence": {}}',
     ],
 )
 def test_another_document_is_named(tmp_path: Path, text: str) -> None:

@@ -16,7 +16,7 @@ from autoseg.data.dataset import labels_from_json
 from autoseg.decoding.decoded import Saved
 from autoseg.decoding.expected_dice import segment_for_dice
 from autoseg.decoding.rules import BEST_DICE, Decoding
-from autoseg.decoding.temperature import tempered
+from autoseg.decoding.temperature import Calibration, calibrated
 from autoseg.evaluation.probability_file import read_probabilities
 from autoseg.export import export_bundle
 from autoseg.inference import load_model
@@ -39,16 +39,17 @@ def read(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("regions", [False, True])
 def test_every_way_of_predicting_decodes(tmp_path: Path, regions: bool) -> None:
     model = model_folder(tmp_path, configuration="2d", **({"about": REGIONS} if regions else {}))
+    bias = (0.2, -0.1) if regions else (0.0, 0.2, -0.1)
     path = write_volume(tmp_path / "images" / "a_0000.nii.gz")
     before = read(predict_folder(model, path.parent, tmp_path / "out", device="cpu").files[0])
     raw, saved = read_case([path], "SimpleITKIO"), Saved()
     load_ensemble([model], CPU).segment_image(raw, None, saved)
     assert saved.probabilities is not None
     labels = labels_from_json(load_ensemble([model], CPU).dataset_json)
-    expected = segment_for_dice(tempered(saved.probabilities, 1.6, regions), labels)
+    expected = segment_for_dice(calibrated(saved.probabilities, Calibration(1.6, bias), regions), labels)
     assert (expected != before).any()
 
-    Decoding(1.6, BEST_DICE).save(model)
+    Decoding(Calibration(1.6, bias), BEST_DICE).save(model)
     # What was made without it is not what would be made now.
     done = predict_folder(model, path.parent, tmp_path / "out", device="cpu")
     assert not done.retained and np.mean(read(done.files[0]) != expected) < 1e-3
@@ -63,7 +64,7 @@ def test_a_bundle_decides_as_its_model(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     model = model_folder(tmp_path, configuration="2d")
-    Decoding(1.4, BEST_DICE, {"n_cases": 5}).save(model)
+    Decoding(Calibration(1.4, (0.0, 0.3, -0.2)), BEST_DICE, {"n_cases": 5}).save(model)
     bundle = Segmenter.load(export_bundle(model, tmp_path / "bundle"), threads=1)
     raw, saved, theirs = (
         read_case([write_volume(tmp_path / "a_0000.nii.gz")], "SimpleITKIO"),
@@ -99,8 +100,8 @@ def test_probabilities_lie_beside_their_segmentation(tmp_path: Path) -> None:
     assert not predict_folder(model, path.parent, tmp_path / "out", device="cpu", probabilities=True).retained
     assert array.read_bytes() == content
 
-    Decoding(2.0).save(model)
-    calibrated = predict_folder(model, path.parent, tmp_path / "warm", device="cpu", probabilities=True)
+    Decoding(Calibration(2.0)).save(model)
+    warm = predict_folder(model, path.parent, tmp_path / "warm", device="cpu", probabilities=True)
     softer = read_probabilities(tmp_path / "warm" / "a.npz", 3, segmentation.size)
-    assert np.allclose(softer, tempered(found, 2.0, False), atol=1e-4)
-    assert np.array_equal(read(calibrated.files[0]), segmentation)
+    assert np.allclose(softer, calibrated(found, Calibration(2.0), False), atol=1e-4)
+    assert np.array_equal(read(warm.files[0]), segmentation)

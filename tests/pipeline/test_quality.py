@@ -14,6 +14,7 @@ from autoseg.data.dataset import load_dataset
 from autoseg.data.readers import read_segmentation
 from autoseg.decoding.decide import Observed
 from autoseg.decoding.rules import BEST_DICE, LARGEST, Decoding
+from autoseg.decoding.temperature import Calibration
 from autoseg.errors import RunError
 from autoseg.pipeline.calibrate import calibrate_model
 from autoseg.pipeline.quality import fit_again, refit
@@ -110,10 +111,12 @@ def test_a_finished_model_is_calibrated(root: Path, monkeypatch: pytest.MonkeyPa
     assert not list(model.glob(f"fold_*/{DECODED}"))
 
     def for_dice(
-        cases: Sequence[Observed], has_regions: bool, gains: Callable[[Sequence[float]], Sequence[float]]
+        cases: Sequence[Observed],
+        has_regions: bool,
+        gains: Callable[[Sequence[Calibration]], Sequence[float]],
     ) -> Decoding:
-        assert np.isfinite(gains([1.3] * len(cases))).all()
-        return Decoding(1.3, BEST_DICE, {"in_words": ["said"]})
+        assert np.isfinite(gains([Calibration(1.3)] * len(cases))).all()
+        return Decoding(Calibration(1.3), BEST_DICE, {"in_words": ["said"]})
 
     # Where it is to decide for Dice, its held-out cases are too, and quality is fitted on those.
     monkeypatch.setattr("autoseg.pipeline.calibrate.decide_decoding", for_dice)
