@@ -12,17 +12,23 @@ from autoseg.cli.console import print_json, start
 from autoseg.errors import UsageError
 
 app = typer.Typer()
-FORMS = ("nnunet", "onnx")
+FORMS = ("nnunet", "onnx", "web")
 
 
 @app.command("export")
 def export_command(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A run's folder: trainer__plan__configuration.")
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A run's folder: trainer__plan__configuration. For web a bundle too."
+        ),
     ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder, or a file ending in .zip.")],
     to: Annotated[
-        str, typer.Option("--to", help="nnunet: what stock nnU-Net opens; onnx: a bundle without torch.")
+        str,
+        typer.Option(
+            "--to", help="nnunet: for stock nnU-Net; onnx: a bundle without torch; web: a page for a browser."
+        ),
     ],
     as_json: Json = False,
     quiet: Quiet = False,
@@ -31,12 +37,12 @@ def export_command(
 
     Example: `autoseg export autoseg_workspace/results/Dataset004_Hippocampus/nnunet__... out --to nnunet`
     """
-    from autoseg.export import export_bundle, export_nnunet
+    from autoseg.export import export_bundle, export_nnunet, export_web
 
     start(quiet)
     if to not in FORMS:
         raise UsageError(f"There is no export to {to!r}. Choose one of {', '.join(FORMS)}.")
-    (export_nnunet if to == "nnunet" else export_bundle)(model, output)
+    {"nnunet": export_nnunet, "onnx": export_bundle, "web": export_web}[to](model, output)
     if as_json:
         print_json({"export": str(output), "to": to})
     else:
