@@ -123,6 +123,10 @@ class Workspace:
         """nnU-Net's name for the fingerprint's file."""
         return self.preprocessed / dataset / "dataset_fingerprint.json"
 
+    def kept_cases_of(self, dataset: str) -> Path:
+        """What verification and fingerprint found of each case, so that others alone are read again."""
+        return self.preprocessed / dataset / ".cases"
+
     def verification_of(self, dataset: str) -> Path:
         """What the verification found."""
         return self.preprocessed / dataset / "verification.json"

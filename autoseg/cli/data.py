@@ -51,6 +51,9 @@ def verify_command(
     second_library: Annotated[
         bool, typer.Option("--second-library", help="Read every file by a second library too, and compare.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Read every file anew, also those that have not changed.")
+    ] = False,
     groups: Groups = None,
     accept: Accept = "",
     workers: Workers = None,
@@ -60,7 +63,9 @@ def verify_command(
 ) -> None:
     """Check a raw data set: every finding with its file, severity and remedy. Exit 1 on errors.
 
-    With --fix, what can be mended without a guess is mended in a copy, whose findings are then shown.
+    Where there is a workspace, what is found of each case is kept in it: next time, only cases with new or
+    changed files are read. With --fix, what can be mended without a guess is mended in a copy, whose findings
+    are then shown.
 
     Example: `autoseg verify Dataset004_Hippocampus --report check.html`
     """
@@ -71,7 +76,8 @@ def verify_command(
     root = place.find_raw(dataset)
     repairs: tuple[Repair, ...] = ()
     if fix is None:
-        report = verify(root, workers, groups)
+        kept = place.kept_cases_of(root.name) if place.preprocessed.parent.is_dir() and not again else None
+        report = verify(root, workers, groups, kept)
     else:
         from autoseg.intake.repair import write_repaired
 

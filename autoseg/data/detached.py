@@ -24,16 +24,35 @@ def check_detached(path: Path) -> None:
     Raises:
         ImageError: with what the header names.
     """
+    named = _named(path)
+    if named is not None and not _lies_beside(named):
+        reason = f"takes its voxels from {named[:60]!r}, which is not a file beside it"
+        raise ImageError(path, reason, "Write header and voxels into one file.")
+
+
+def file_beside(path: Path) -> Path | None:
+    """The file beside a header that holds its voxels; None where it holds them itself, or is unreadable."""
+    try:
+        named = _named(path) if path.is_file() else None
+    except OSError:
+        return None
+    return path.with_name(named) if named is not None and _lies_beside(named) else None
+
+
+def _named(path: Path) -> str | None:
+    """The file that a header says its voxels lie in; None: in itself."""
     name = path.name.lower()
     meta = name.endswith((".mha", ".mhd"))
     if not meta and not name.endswith((".nrrd", ".nhdr")):
-        return
+        return None
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES).replace(b"\r\n", b"\n")
     match = _META.search(head) if meta else _NRRD.search(head.partition(b"\n\n")[0])
     if match is None or match[1].lower() in _WITHIN:
-        return
-    named = match[1].decode("utf-8", "replace")
-    if re.search(r"[/\\%\0]", named) or named.upper().startswith("LIST") or named in ("", ".", ".."):
-        reason = f"takes its voxels from {named[:60]!r}, which is not a file beside it"
-        raise ImageError(path, reason, "Write header and voxels into one file.")
+        return None
+    return match[1].decode("utf-8", "replace")
+
+
+def _lies_beside(named: str) -> bool:
+    listed = named.upper().startswith("LIST")
+    return not (re.search(r"[/\\%\0]", named) or listed or named in ("", ".", ".."))

@@ -7,14 +7,17 @@ the sizes of the labelled structures and a hash of the files' contents are ours.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from autoseg.data import intensities
+from autoseg.data import intensities, kept_intensities
+from autoseg.data.case_store import CaseStore
 from autoseg.data.components import Components, components_of, summary
 from autoseg.data.fingerprint_document import check_fingerprint
 from autoseg.data.geometry import nonzero_box, slices
@@ -27,12 +30,16 @@ from autoseg.system.files import digest, read_json, write_json
 from autoseg.system.workers import SharedArray, forked
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from autoseg.data.dataset import Case, Dataset
 
 Result = TypeVar("Result")
 
 # The draws of a channel take 400 MB, however small the data set is.
 CHANNELS_AT_ONCE = 4
+# Bytes that are kept of the intensities of a case; one with more is read again.
+LARGEST_KEPT = 2**28
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,9 @@ class Fingerprint:
         return cls.from_json(read_json(path))
 
 
-def extract_fingerprint(dataset: Dataset, workers: int | None = None) -> Fingerprint:
+def extract_fingerprint(
+    dataset: Dataset, workers: int | None = None, kept: Path | None = None
+) -> Fingerprint:
     """Read every case once and sum up what a plan needs.
 
     The numbers equal those of nnU-Net 2.8.1's DatasetFingerprintExtractor.
@@ -118,14 +127,16 @@ def extract_fingerprint(dataset: Dataset, workers: int | None = None) -> Fingerp
     Args:
         dataset: the data set.
         workers: processes; as many as there are processors if None.
+        kept: a folder where what is found of each case is kept: only new and changed cases are read then.
 
     Raises:
         DataError: if a case cannot be read or has no label file, or none has foreground.
     """
     channels = len(dataset.channels)
     samples = intensities.room_for_samples(min(channels, CHANNELS_AT_ONCE), len(dataset.cases))
-    about = (dataset.reader, channels, samples)
     values = dict(dataset.labels.structures)
+    store = _store(dataset, kept) if kept is not None else None
+    about = (dataset.reader, channels, samples, store)
     jobs = [(case, values, *about, index) for index, case in enumerate(dataset.cases)]
     try:
         with forked(workers, len(jobs)) as processes:
@@ -146,6 +157,8 @@ def extract_fingerprint(dataset: Dataset, workers: int | None = None) -> Fingerp
                     statistics[channel] = intensities.statistics(samples, place, drawn, processes)
     finally:
         samples.close()
+    if store is not None:
+        store.forget_others(dataset.cases)
     return Fingerprint(
         spacings=tuple(case.spacing for case in found),
         shapes_after_crop=tuple(case.shape for case in found),
@@ -185,8 +198,14 @@ def _analyse(
     reader: str,
     channels: int,
     samples: SharedArray,
+    store: CaseStore | None,
     index: int,
 ) -> _CaseFacts:
+    key = store.key(case) if store else ""
+    if store and (known := _known(store, case, key)):
+        facts, values = known
+        if values.draw(0, samples.array[:CHANNELS_AT_ONCE, index]):
+            return facts
     if case.label is None:
         raise DataError(
             f"The case {case.identifier} has no label file. Add it, or move its images to imagesTs."
@@ -196,13 +215,13 @@ def _analyse(
     inner = slices(nonzero_box(images.array))
     cropped, labels = images.array[:, *inner], segmentation.array[0]
     foreground = labels[inner] > 0
-    values = [channel[foreground] for channel in cropped]
-    if not all(np.isfinite(channel).all() for channel in values):
+    inside = [channel[foreground] for channel in cropped]
+    if not all(np.isfinite(channel).all() for channel in inside):
         raise DataError(f"Labelled voxels of the case {case.identifier} are infinite. Give them a number.")
     if has_foreground := bool(foreground.any()):
-        _draw(values, 0, samples, index)
+        _draw(inside, 0, samples, index)
     present, counts = np.unique(labels[labels > 0], return_counts=True)
-    return _CaseFacts(
+    facts = _CaseFacts(
         spacing=tuple(float(n) for n in images.spacing),
         shape=cropped.shape[1:],
         left_by_crop=float(np.prod(cropped.shape[1:]) / np.prod(labels.shape)),
@@ -213,10 +232,62 @@ def _analyse(
         hash=_case_hash(case),
         directions=directions_of(images),
     )
+    if store:
+        _keep(store, case, key, facts, inside, samples.array.shape[2])
+    return facts
 
 
-def _draw_more(case: Case, first: int, reader: str, channels: int, samples: SharedArray, index: int) -> None:
+def _store(dataset: Dataset, folder: Path) -> CaseStore:
+    request = [dict(dataset.labels.structures), dataset.reader, len(dataset.channels)]
+    return CaseStore.at(folder, "fingerprint", request, [Path(__file__).parent])
+
+
+@cache
+def _facts_in_json() -> TypeAdapter[_CaseFacts]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_CaseFacts)
+
+
+def _keep(
+    store: CaseStore,
+    case: Case,
+    key: str,
+    facts: _CaseFacts,
+    inside: Sequence[intensities.Singles],
+    draws: int,
+) -> None:
+    described, numbers = kept_intensities.to_bytes(kept_intensities.keep(inside, draws))
+    if len(numbers) <= LARGEST_KEPT:
+        content = [_facts_in_json().dump_python(facts, mode="json"), described]
+        store.write(case, key, json.dumps(content).encode(), numbers)
+
+
+def _known(store: CaseStore, case: Case, key: str) -> tuple[_CaseFacts, kept_intensities.KeptValues] | None:
+    """What was kept of a case under this key."""
+    if (found := store.read(case, key)) is None:
+        return None
+    text, numbers = found
+    try:
+        facts, described = json.loads(text)
+        return _facts_in_json().validate_python(facts), kept_intensities.from_bytes(described, numbers)
+    except (ValueError, KeyError, TypeError):  # another program wrote it: the case is read again
+        return None
+
+
+def _draw_more(
+    case: Case,
+    first: int,
+    reader: str,
+    channels: int,
+    samples: SharedArray,
+    store: CaseStore | None,
+    index: int,
+) -> None:
     """Draw from further channels of a case, which is read again: all at once take too much memory."""
+    known = _known(store, case, store.key(case)) if store else None
+    if known and known[1].draw(first, samples.array[: channels - first, index][:CHANNELS_AT_ONCE]):
+        return
     assert case.label is not None  # the first pass has read it
     images, segmentation = read_images(case.images, reader), read_segmentation(case.label, reader)
     _check(case, images, segmentation, channels)

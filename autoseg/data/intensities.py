@@ -60,6 +60,24 @@ def draw(foreground: Sequence[Singles], rows: Singles, before: int = 0) -> None:
             filled, used = filled + count, used + count
 
 
+def drawn(foreground: Sequence[Singles], spans: Sequence[tuple[int, int]]) -> list[Singles]:
+    """What single places of the stream of random numbers draw from each channel.
+
+    Args:
+        foreground: the foreground voxels of each channel, all of one length, at least one.
+        spans: for each channel the first place in the stream, and the one after the last.
+    """
+    found = [np.empty(stop - start, np.float32) for start, stop in spans]
+    place = 0
+    for indices in _indices(foreground[0].size, max(stop for _, stop in spans)):
+        for values, (start, stop), row in zip(foreground, spans, found, strict=True):
+            low, high = max(start, place), min(stop, place + indices.size)
+            if low < high:
+                row[low - start : high - start] = values[indices[low - place : high - place]]
+        place += indices.size
+    return found
+
+
 def _indices(size: int, count: int) -> Iterator[NDArray[np.intp]]:
     """What ``RandomState(SEED).randint(0, size)`` gives `count` times, in blocks."""
     length = 2 * count + 16 * int(count**0.5) + 64

@@ -1,6 +1,7 @@
 """The stages before training: verify, fingerprint, plan, split, preprocess. Each leaves its result on disk.
 
-A stage is repeated only where names, sizes or times of the raw files have changed.
+A stage is repeated only where names, sizes or times of the raw files have changed, and then reads only the
+cases whose files have.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+from autoseg.data.case_store import files_of, state_of
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.data.folds import Fold, check_own_folds, folds_from_json, folds_to_json, make_folds
@@ -89,14 +91,14 @@ def fit_for_training(
 
 def verified(dataset: Dataset, workspace: Workspace, workers: int | None = None) -> VerifyReport:
     """The findings about a data set, from disk where its files have not changed."""
-    path = workspace.verification_of(dataset.name)
-    return _once(VerifyReport, path, dataset, lambda: verify(dataset, workers=workers))
+    path, kept = workspace.verification_of(dataset.name), workspace.kept_cases_of(dataset.name)
+    return _once(VerifyReport, path, dataset, lambda: verify(dataset, workers, kept=kept))
 
 
 def fingerprinted(dataset: Dataset, workspace: Workspace, workers: int | None = None) -> Fingerprint:
     """The fingerprint of a data set, from disk where its files have not changed."""
-    path = workspace.fingerprint_of(dataset.name)
-    return _once(Fingerprint, path, dataset, lambda: extract_fingerprint(dataset, workers=workers))
+    path, kept = workspace.fingerprint_of(dataset.name), workspace.kept_cases_of(dataset.name)
+    return _once(Fingerprint, path, dataset, lambda: extract_fingerprint(dataset, workers, kept))
 
 
 class _Stored(Protocol):
@@ -186,13 +188,10 @@ def _refuse_other_folds(folds: tuple[Fold, ...], path: Path, made: Path, runs: P
 
 def raw_state(dataset: Dataset) -> str:
     """A hash of names, sizes and times of a data set's files: it changes when they do."""
-    files = [dataset.root / "dataset.json"]
+    required = {path for case in dataset.cases for path in (*case.images, case.label)}
+    entries = [state_of(dataset.root / "dataset.json")]
     for case in dataset.cases:
-        files += [*case.images, *([case.label] if case.label else [])]
-    entries = []
-    for path in files:
-        status = path.stat() if path.is_file() else None
-        entries.append([str(path), status.st_size if status else -1, status.st_mtime_ns if status else -1])
+        entries += (state_of(path) for path in files_of(case) if path in required or path.is_file())
     return digest(entries)
 
 

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from autoseg.data.readers import READERS
 from autoseg.errors import DataError, RunError
 from autoseg.intake.verification.case_checks import CaseCheck, check_case, read_case
 from autoseg.intake.verification.findings import Finding, VerifyReport, error, warning
+from autoseg.intake.verification.kept_checks import check_kept, check_one, store_of_checks, without_cases
 from autoseg.intake.verification.label_checks import check_regions
 from autoseg.intake.verification.together import check_names, check_together
 from autoseg.system import progress
@@ -24,23 +24,29 @@ from autoseg.system.workers import forked
 __all__ = ["Finding", "VerifyReport", "check_case", "check_one", "read_case", "verify"]
 
 
-def verify(dataset: Dataset | Path, workers: int | None = None, groups: Path | None = None) -> VerifyReport:
+def verify(
+    dataset: Dataset | Path,
+    workers: int | None = None,
+    groups: Path | None = None,
+    kept: Path | None = None,
+) -> VerifyReport:
     """Look for everything that is wrong with a raw data set.
 
-    Nothing is written, and nothing that is wrong with the data raises: a broken dataset.json is a finding as
-    a truncated image is.
+    Nothing that is wrong with the data raises: a broken dataset.json is a finding as a truncated image is.
+    Nothing is written but what is kept.
 
     Args:
         dataset: a data set, or the folder of one.
         workers: processes; as many as there are processors if None.
         groups: a table of groups, where the folder is given.
+        kept: a folder where what is found of each case is kept: only new and changed cases are read then.
     """
     findings: list[Finding] = []
     loaded = dataset if isinstance(dataset, Dataset) else _load(Path(dataset), groups, findings)
     if loaded is None:
         return VerifyReport(0, tuple(findings))
     findings += _check_files(loaded)
-    checks = _check_cases(loaded, workers)
+    checks = _check_cases(loaded, workers, kept)
     findings += [finding for check in checks for finding in check.findings]
     findings += _never_labelled(loaded, checks)
     findings += _duplicates(loaded.cases, checks)
@@ -111,14 +117,14 @@ def _files(folder: Path, ending: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name.endswith(ending)) if folder.is_dir() else []
 
 
-def _check_cases(dataset: Dataset, workers: int | None) -> list[CaseCheck]:
+def _check_cases(dataset: Dataset, workers: int | None, kept: Path | None) -> list[CaseCheck]:
     checks: list[CaseCheck] = []
-    # The list of cases would travel to the processes with every job.
-    lone = replace(dataset, cases=())
+    lone = without_cases(dataset)
+    store = store_of_checks(lone, kept) if kept is not None else None
     with progress.stage("Verify", len(dataset.cases)) as advance:
         try:
             with forked(workers, len(dataset.cases)) as pool:
-                for check in pool.map(check_one, [(lone, case) for case in dataset.cases]):
+                for check in pool.map(check_kept, [(lone, case, store) for case in dataset.cases]):
                     checks.append(check)
                     advance()
         except RunError:
@@ -126,14 +132,9 @@ def _check_cases(dataset: Dataset, workers: int | None) -> list[CaseCheck]:
             for case in dataset.cases[len(checks) :]:
                 checks.append(_check_alone(lone, case))
                 advance()
+    if store is not None:
+        store.forget_others(dataset.cases)
     return checks
-
-
-def check_one(dataset: Dataset, case: Case) -> CaseCheck:
-    """Read and check one case."""
-    images, label, findings = read_case(dataset, case)
-    check = check_case(dataset, case, images, label)
-    return replace(check, findings=(*findings, *check.findings))
 
 
 def _check_alone(dataset: Dataset, case: Case) -> CaseCheck:
