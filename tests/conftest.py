@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from autoseg.cli.unexpected import LOGS_VARIABLE, report_unexpected
+from autoseg.errors import AutosegError
 from autoseg.system import progress
 
 # Beside the checkout on the machines that have it; elsewhere AUTOSEG_TEST_DATA names it.
@@ -39,6 +45,49 @@ def _logging_as_it_was() -> Iterator[None]:
     for logger, level in zip((root, ours), levels, strict=True):
         logger.setLevel(level)
     progress.show("off")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let every process of the tests, and all that they start, log what nobody foresaw in one folder."""
+    config.addinivalue_line("markers", "unforeseen: reaches the last line of defence, and has to.")
+    if not hasattr(config, "workerinput"):
+        os.environ[LOGS_VARIABLE] = tempfile.mkdtemp(prefix="autoseg_tests_")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove that folder."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(LOGS_VARIABLE, ""), ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how often the last line of defence was reached, planned or not."""
+    logs = list(Path(os.environ[LOGS_VARIABLE]).rglob("*.log"))
+    terminalreporter.write_line(f"The last line of defence (exit status 70) was reached {len(logs)} times.")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_unforeseen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test fails if a command ends with status 70 in it; one that is marked `unforeseen`, if none does."""
+    place = Path(tempfile.mkdtemp(dir=os.environ[LOGS_VARIABLE]))
+    monkeypatch.setenv(LOGS_VARIABLE, str(place))
+    invoke = CliRunner.invoke
+
+    def counted(self: CliRunner, *words: Any, **options: Any) -> Any:
+        """The tests' runner catches what `main` would have reported."""
+        result = invoke(self, *words, **options)
+        error = result.exception
+        if error is not None and not isinstance(error, (AutosegError, SystemExit, KeyboardInterrupt)):
+            report_unexpected(error)
+        return result
+
+    monkeypatch.setattr(CliRunner, "invoke", counted)
+    yield
+    reached = [path.read_text(encoding="utf-8") for path in sorted(place.glob("*.log"))]
+    if request.node.get_closest_marker("unforeseen"):
+        assert reached, "The last line of defence was to be reached, and was not."
+    elif reached:
+        pytest.fail(f"An error that nobody foresaw, {len(reached)} times. The first:\n{reached[0]}")
 
 
 Install = Callable[[Mapping[str, str], Mapping[str, Mapping[str, str]]], Path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from autoseg import __version__
 # sysexits.h: an error of the program itself, not of its input.
 UNEXPECTED = 70
 REFUSED_BY_SYSTEM = 1
+# The folder of the log files; without it the system's folder for temporary files.
+LOGS_VARIABLE = "AUTOSEG_ERROR_LOGS"
 
 
 def report_unexpected(error: BaseException) -> int:
@@ -61,9 +64,10 @@ def _logged(error: BaseException) -> str:
             *traceback.format_exception(error),
         ]
     )
+    place = os.environ.get(LOGS_VARIABLE) or None
     try:
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", prefix="autoseg_error_", suffix=".log", delete=False
+            "w", encoding="utf-8", prefix="autoseg_error_", suffix=".log", delete=False, dir=place
         ) as file:
             file.write(text)
         return f"The details are in {Path(file.name)}."
