@@ -6,9 +6,7 @@ channels and the same labels in all of them. Images alone need the same number o
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 from autoseg.data.dataset import Case, Dataset
 from autoseg.errors import DataError
 from autoseg.system.files import digest, read_json, write_json, write_text
-from autoseg.system.tables import text_cell
+from autoseg.system.tables import table_text
 
 # Generated data sets are numbered from here, beyond those that people number.
 FIRST_NUMBER, NUMBERS = 700, 300
@@ -115,11 +113,7 @@ def _content(datasets: Sequence[Dataset], left_out: set[str]) -> dict[str, Any]:
 
 
 def _table(groups: Mapping[str, str]) -> str:
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(
-        [text_cell(cell) for cell in line] for line in [("case", "group"), *groups.items()]
-    )
-    return table.getvalue()
+    return table_text([("case", "group"), *groups.items()])
 
 
 def _folder(raw: Path, content: dict[str, Any], datasets: Sequence[Dataset]) -> Path:

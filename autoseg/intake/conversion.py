@@ -5,8 +5,6 @@ The source is only read. What was made of which file stands in import.json besid
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import shutil
@@ -30,7 +28,7 @@ from autoseg.plugins import PluginFile
 from autoseg.system.files import digest, read_json, write_json, write_text
 from autoseg.system.lease import hold
 from autoseg.system.pool import each
-from autoseg.system.tables import text_cell
+from autoseg.system.tables import table_text
 from autoseg.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -311,11 +309,7 @@ def _write_one(job: tuple[Content, Path, bool]) -> str:
 
 
 def _table(groups: Mapping[str, str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "group"])
-    writer.writerows([text_cell(cell) for cell in line] for line in groups.items())
-    return text.getvalue()
+    return table_text([("case", "group"), *groups.items()])
 
 
 def _document(incoming: Incoming) -> dict[str, Any]:

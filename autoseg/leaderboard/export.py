@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import re
 from collections.abc import Iterable, Sequence
@@ -21,7 +19,7 @@ from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.leaderboard.table import count_words, duration_words
 from autoseg.metrics import COUNTS
 from autoseg.system.files import write_text
-from autoseg.system.tables import text_cell
+from autoseg.system.tables import table_text
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +90,7 @@ def write_scores(leaderboard: Leaderboard, path: Path) -> Path:
 
 
 def _write_csv(path: Path, lines: Iterable[Sequence[object]]) -> Path:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([text_cell(cell) for cell in line] for line in lines)
-    write_text(path, text.getvalue())
+    write_text(path, table_text(lines))
     return path
 
 

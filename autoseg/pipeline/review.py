@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from autoseg.pipeline.quality import as_walked, fit_again, training_profiles
 from autoseg.pipeline.written import written_by
 from autoseg.run import ENSEMBLE
 from autoseg.system.files import read_json, write_text
+from autoseg.system.tables import table_text
 from autoseg.trust.case_page import Listed, Page, write_case_page
 from autoseg.trust.doubt import WORTH_A_LOOK, Doubt, doubts_of
 from autoseg.trust.held_out import EVALUATION, held_out_of
@@ -130,13 +129,11 @@ def best_model(dataset: Dataset, workspace: Workspace) -> Path:
 
 
 def _table(doubts: Sequence[Doubt], groups: Mapping[str, str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADER)
+    rows: list[tuple[object, ...]] = [_HEADER]
     for each in doubts:
         numbers = (round(each.score, 3), each.structure, round(each.dice, 4), round(each.expected, 4))
-        writer.writerow((each.case, groups[each.case], *numbers, each.reason))
-    return text.getvalue()
+        rows.append((each.case, groups[each.case], *numbers, each.reason))
+    return table_text(rows)
 
 
 def _page(

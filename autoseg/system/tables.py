@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from autoseg.errors import AutosegError, DataError
@@ -59,6 +60,13 @@ def read_table(
             f"{path}, after line {reader.line_num}: {problem}. Look for a quote that is not closed."
         ) from None
     return columns, lines
+
+
+def table_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV, no cell of which a spreadsheet runs. Every table that autoseg writes comes from here."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([text_cell(cell) for cell in row] for row in rows)
+    return text.getvalue()
 
 
 def text_cell(value: object) -> object:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from autoseg.data.image import Image
 from autoseg.data.labels import Labels
 from autoseg.system.files import digest, read_object, write_json, write_text
+from autoseg.system.tables import table_text
 from autoseg.trust.evidence import Evidence
 from autoseg.trust.features import Facts
 from autoseg.trust.quality_model import OK, REVIEW, UNLIKE, Quality, QualityModel
@@ -168,9 +167,7 @@ def table(cases: Mapping[str, Mapping[str, Any]]) -> str:
                     found["entropy"], "; ".join(found["reasons"]),
                 )
             )  # fmt: skip
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return table_text(rows)
 
 
 _HEADER = (

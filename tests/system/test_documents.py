@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import autoseg
 from autoseg.errors import DataError
 from autoseg.system.documents import DocumentError, parse_json
 from autoseg.system.files import atomic_folder, read_json
-from autoseg.system.tables import plain_cell, read_table, text_cell
+from autoseg.system.tables import plain_cell, read_table, table_text, text_cell
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,13 @@ def test_every_text_reads_back(text: str) -> None:
 
 def test_numbers_stay_numbers() -> None:
     assert text_cell(-3.5) == -3.5 and text_cell("-3.5") == "-3.5"
+
+
+def test_rows_are_written_without_a_formula_and_nowhere_else() -> None:
+    assert table_text([("case", "dice"), ("=1+1", -0.5), ("@x", None)]) == "case,dice\n'=1+1,-0.5\n'@x,\n"
+    package = Path(autoseg.__file__).parent
+    writers = [p.name for p in package.rglob("*.py") if re.search(r"csv\.(Dict)?[wW]riter", p.read_text())]
+    assert writers == ["tables.py"]
 
 
 def test_a_table_is_read_with_its_lines(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def read_dataset(path: Path, tags: Sequence[str] | None = None) -> tuple[Any, in
             )
             end = file.tell()
         # Elements are parsed when they are used: a cut sequence shows here, not later.
-        for element in found:
+        for element in (*getattr(found, "file_meta", ()), *found):
             _ = element.value
         return found, end
     except (

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from autoseg.data.dicom.headers import numbers_of, pydicom_for, several, text_of
+from autoseg.data.dicom.headers import numbers_of, read_dataset, several, text_of
 from autoseg.data.dicom.stack import Stack
 from autoseg.data.image import ImageError
 
@@ -27,7 +27,10 @@ def suv_factor(stack: Stack) -> float:
     path = stack.header.path
     if stack.header.modality != "PT":
         raise ImageError(path, f"is {stack.header.modality}, not PET", "Import it without values=suv.")
-    found = pydicom_for("Reading DICOM").dcmread(path, force=True, stop_before_pixels=True)
+    try:
+        found, _ = read_dataset(path)
+    except ValueError as problem:
+        raise ImageError(path, f"is damaged: {problem}") from None
     units = text_of(found, "Units").upper()
     if units == "GML":
         return 1.0

@@ -76,7 +76,7 @@ class Source:
                 continue
             try:
                 read = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-            except (OSError, pydicom.errors.InvalidDicomError) as problem:
+            except Exception as problem:  # a foreign parser on foreign bytes: the file has changed
                 raise DataError(f"{path} can no longer be read ({problem}). Restore the series.") from None
             # Some programs that take out identities leave these in the file's own group alone.
             read.SOPClassUID, read.SOPInstanceUID = each.sop_class, each.sop_instance

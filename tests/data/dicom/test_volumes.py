@@ -75,3 +75,12 @@ def test_a_compressed_series_without_uids_is_read_as_simpleitk_reads_it(
         found.origin, wanted.GetOrigin()
     )
     assert found.direction == wanted.GetDirection()
+
+
+@pytest.mark.parametrize("element", [b"\x02\x00\x02\x00", b"\x02\x00\x03\x00"])
+def test_a_file_whose_own_group_cannot_be_parsed_is_left_out(tmp_path: Path, element: bytes) -> None:
+    path = write_series(tmp_path, volume())[0]
+    content = path.read_bytes()
+    path.write_bytes(content.replace(element + b"UI", element + b"U?", 1))
+    (left_out,) = find_volumes([path]).left_out
+    assert left_out.broken and "damaged" in left_out.reason
