@@ -1,6 +1,9 @@
 """Commands that are killed (SIGKILL) at seeded moments and run again: nothing is lost, torn, or different.
 
     python benchmarks/bench_kills.py [--kills 10] [--seed 0] [--only import,preprocess]
+    python benchmarks/bench_kills.py --kills 2 --only dicom-seg,validate,review,fix,quality,untrusted
+
+With --only, the rows of the other commands stay as they were; every row states its commit.
 
 Each command runs once to its end; then it is killed at a random share of the processor time that it took,
 begun again, killed again, five times in a row, and run to its end. After every kill all files that anybody
@@ -24,10 +27,16 @@ import tempfile
 import time
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import _edge_bases as bases
-from _machine import machine, write_results
+import SimpleITK as sitk
+from _machine import HERE, RESULTS, machine, write_results
+from PIL import Image
+
+sys.path.insert(0, str(HERE.parent / "tests"))
+from dicom_series import write_series
 
 IN_A_ROW = 5
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -38,6 +47,7 @@ class Outcome:
     """What the kills of one command came to."""
 
     command: str
+    commit: str
     kills: int = 0
     lost: int = 0
     torn: int = 0
@@ -51,13 +61,24 @@ def main() -> None:
     options = _options()
     where = machine(packages=("torch",))
     _warm()
-    found = []
+    found = _earlier()
     for name in options.only.split(",") if options.only else COMMANDS:
-        found.append(_killed(name, options.kills, random.Random(f"{options.seed} {name}")))
-        print(found[-1], flush=True)
-        if not options.only:
-            write_results("kills", where, [vars(each) for each in found], _page(found))
+        outcome = Outcome(name, where["commit"])
+        _kill(outcome, options.kills, random.Random(f"{options.seed} {name}"))
+        found[name] = outcome
+        print(outcome, flush=True)
+        write_results("kills", where, [vars(each) for each in found.values()], _page(list(found.values())))
     bases.clear()
+
+
+def _earlier() -> dict[str, Outcome]:
+    """The rows that are there, by command."""
+    path = RESULTS / "kills.json"
+    if not path.is_file():
+        return {}
+    document = json.loads(path.read_text())
+    rows = ({"commit": document["machine"]["commit"], **row} for row in document["results"])
+    return {row["command"]: Outcome(**row) for row in rows}
 
 
 def _options() -> argparse.Namespace:
@@ -76,8 +97,13 @@ def _warm() -> None:
     import autoseg.cli.app
     import autoseg.export.to_nnunet
     import autoseg.inference.ensemble
+    import autoseg.inference.predict_dicom
     import autoseg.intake.conversion
+    import autoseg.intake.repair
     import autoseg.leaderboard.page.page
+    import autoseg.pipeline.external_validation
+    import autoseg.pipeline.quality
+    import autoseg.pipeline.review
     import autoseg.pipeline.walk
     import autoseg.trainers.nnunet
 
@@ -92,6 +118,8 @@ def _command(name: str, folder: Path) -> list[str]:
     """Write what a command starts from into an empty folder; give the command."""
     workspace = bases.walked(folder)
     model = workspace / "results" / "Dataset905_Discs" / bases.RUN
+    if name in NEW:
+        return _new_command(name, folder, model)
     if name in ("import", "preprocess", "verify", "train"):
         root = bases.dataset(folder / "source") if name == "import" else bases.pictures(folder)
     if name == "import":
@@ -110,20 +138,71 @@ def _command(name: str, folder: Path) -> list[str]:
     return ["plan-and-train", str(root), *length, *ONE]
 
 
-COMMANDS = ("import", "preprocess", "predict", "export", "leaderboard", "train")
+NEW = ("dicom-seg", "validate", "review", "fix", "quality", "untrusted")
+
+
+def _new_command(name: str, folder: Path, model: Path) -> list[str]:
+    """The same for what came later."""
+    device = ["--device=cpu", "--quiet"]
+    if name == "dicom-seg":
+        model = Path(shutil.copytree(_volume_model(), folder / "model"))
+        write_series(folder / "source")
+        to = ["--to=dicom-seg", *device]
+        return ["predict", str(model), str(folder / "source"), str(folder / "out"), *to]
+    if name == "validate":
+        elsewhere = folder / "source" / "Dataset906_Elsewhere"
+        shutil.copytree(folder / "workspace" / "raw" / "Dataset905_Discs", elsewhere)
+        for path in (elsewhere / "imagesTr").iterdir():
+            picture = Image.open(path)
+            picture.point(lambda value: value // 2 + 9).save(path)
+        return ["validate", str(model), str(elsewhere), *device]
+    if name == "review":
+        return ["review", "Dataset905_Discs", f"--model={model}", "--workers=1", *device]
+    if name == "quality":
+        return ["quality", str(model), "--workers=1", *device]
+    root = bases.dataset(folder / "source")
+    if name == "untrusted":
+        return ["import", str(root), "--name=Again", "--untrusted", *ONE]
+    for path in (root / "labelsTr").iterdir():  # what is mended: labels of 255, not 1
+        label = sitk.ReadImage(str(path))
+        sitk.WriteImage(label * 255, str(path))
+    return ["verify", str(root), f"--fix={folder / 'out' / 'Dataset502_Mended'}", *ONE]
+
+
+@cache
+def _volume_model() -> Path:
+    """A model of volumes, trained for two steps: results of a DICOM series need a place in the patient."""
+    folder = Path(tempfile.mkdtemp(prefix="kills_model_"))
+    root = bases.dataset(folder)
+    length = ["--steps=2", "--small", "--folds=0", "--trainers=nnunet", "--configuration=3d_fullres"]
+    command = ["plan-and-train", str(root), *length, "--device=cpu", "--memory=4GB", *ONE]
+    status, _ = _run(command, folder, None)
+    if status != 0:
+        raise RuntimeError(f"the model was not trained: {(folder / 'log').read_text()[-500:]}")
+    (checkpoint,) = (folder / "workspace" / "results").glob("*/*/fold_0/checkpoint_final.pth")
+    return checkpoint.parents[1]
+
+
+COMMANDS = ("import", "preprocess", "predict", "export", "leaderboard", "train", *NEW)
 # Of these the files are compared with those of a run to the end; times stand in all others.
-COMPARED = {
+COMPARED: dict[str, tuple[str, ...]] = {
     "import": ("workspace/raw/*/*/*", "workspace/raw/*/dataset.json"),
     "preprocess": ("workspace/preprocessed/Dataset501_Base/**/*.b2nd",),
     "predict": ("out/*.png",),
     "export": ("out/model/**/plans.json", "out/model/**/*.pth"),
     "leaderboard": ("out/rows.csv", "out/rows.jsonl"),
     "train": ("workspace/preprocessed/Dataset501_Base/**/*.b2nd",),
+    "dicom-seg": ("out/*.dcm",),
+    "validate": ("workspace/results/Dataset906_Elsewhere/**/*.png",),
+    "review": ("workspace/results/Dataset905_Discs/**/label_review.csv",),
+    "fix": ("out/*/*/*", "out/*/dataset.json"),
+    "quality": ("workspace/results/Dataset905_Discs/*/quality.json",),
+    "untrusted": ("workspace/raw/Dataset*_Again/*/*", "workspace/raw/Dataset*_Again/dataset.json"),
 }
 
 
-def _killed(name: str, kills: int, rng: random.Random) -> Outcome:
-    outcome = Outcome(name)
+def _kill(outcome: Outcome, kills: int, rng: random.Random) -> None:
+    name = outcome.command
     with tempfile.TemporaryDirectory(prefix="kills_") as place:
         whole = Path(place) / "whole"
         whole.mkdir()
@@ -131,6 +210,8 @@ def _killed(name: str, kills: int, rng: random.Random) -> Outcome:
         if status != 0:
             raise RuntimeError(f"{name} failed: {(whole / 'log').read_text()[-500:]}")
         wanted = _contents(whole, name)
+        if not wanted:
+            raise RuntimeError(f"{name} left no file that could be compared")
         while outcome.kills < kills:
             folder = Path(place) / f"after_{outcome.kills}"
             folder.mkdir()
@@ -138,7 +219,7 @@ def _killed(name: str, kills: int, rng: random.Random) -> Outcome:
             _row_of_kills(_command(name, folder), folder, count, cpu_s, rng, outcome)
             status, _ = _run(_command_again(name, folder), folder, None)
             # An export that was complete when it was killed is there, and is not replaced.
-            if name == "export" and "is there already" in (folder / "log").read_text():
+            if name in ("export", "fix") and "is there already" in (folder / "log").read_text():
                 status = 0
             outcome.failed += status != 0
             outcome.different += _contents(folder, name) != wanted
@@ -146,7 +227,6 @@ def _killed(name: str, kills: int, rng: random.Random) -> Outcome:
             if status != 0:
                 outcome.words = (folder / "log").read_text()[-300:]
             shutil.rmtree(folder)
-    return outcome
 
 
 def _row_of_kills(
@@ -289,13 +369,13 @@ def _page(found: list[Outcome]) -> str:
         "cannot be read. Failed: the last run did not end with 0. Different: its files are not those without "
         "kills.",
         "",
-        "| command | kills | lost | torn | failed | different | hidden files left | words |",
-        "|---|---|---|---|---|---|---|---|",
+        "| command | kills | lost | torn | failed | different | hidden files left | words | commit |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in found:
         numbers = (each.kills, each.lost, each.torn, each.failed, each.different, each.left_over)
         words = each.words.replace("|", "/").replace("\n", " ")
-        lines.append(f"| {each.command} | {' | '.join(map(str, numbers))} | {words} |")
+        lines.append(f"| {each.command} | {' | '.join(map(str, numbers))} | {words} | `{each.commit}` |")
     return "\n".join(lines)
 
 

@@ -1,11 +1,13 @@
 """Files changed at random, given to every reader: each is read, or refused by an error of autoseg.
 
-    python benchmarks/fuzz_readers.py [--inputs 10000] [--readers NIfTI,TIFF] [--seed 0]
+    python benchmarks/fuzz_readers.py [--inputs 100000] [--minutes 5] [--readers "NIfTI; packed,TIFF"]
     python benchmarks/fuzz_readers.py --atheris NIfTI        (needs atheris; runs until it is ended)
 
 Sound files are changed at random places, by seed. They are read in a child process with limits, the one that
 `autoseg import` has: an input that ends it (a fault in a library, more than 5 s, too much memory) is counted,
-and reading goes on with the next one. No input is kept. Results: benchmarks/results/fuzz.md and .json.
+and reading goes on with the next one. No input is kept. Inputs are numbered: a run of the same seed goes on
+where the last one ended, and starts anew where the code that reads or a library has changed since.
+Results: benchmarks/results/fuzz.md and .json.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import logging
 import os
 import random
+import re
 import struct
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,13 +33,17 @@ from typing import Any
 import _edge_bases as bases
 import _edge_dicom
 import _edge_models
-from _machine import machine, write_results
+from _machine import RESULTS, machine, write_results
 
+import autoseg
+from autoseg.data.case_store import source_of
 from autoseg.errors import AutosegError, DataError
+from autoseg.system.files import digest
 from autoseg.system.guard import guarded, note
 
 SECONDS = 5.0
-BATCH = 500
+BATCH = 2000
+COUNTED = ("read", "refused", "other error", "ended the child")
 # Numbers that stand at the edges of what a field can hold.
 EDGES = [struct.pack("<I", n) for n in (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1)]
 
@@ -116,7 +125,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--inputs", type=int, default=100_000, help="Of each reader, earlier runs included.")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="For each reader, at most.")
     parser.add_argument("--readers", default=",".join(TARGETS).replace("NIfTI, ", "NIfTI; "))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--atheris", default="", choices=["", *TARGETS])
@@ -126,22 +136,35 @@ def main() -> None:
         _atheris(options.atheris)
         return
     where = machine(packages=("SimpleITK", "nibabel", "tifffile", "pillow", "pydicom"))
-    found: dict[str, dict[str, Any]] = {}
+    reading = [Path(autoseg.__file__).parent / name for name in ("data", "bundle", "system")]
+    code = digest([*map(source_of, reading), where["versions"]])
+    found = _earlier(options.seed)
     for name in (each.replace("NIfTI; ", "NIfTI, ") for each in options.readers.split(",")):
-        found[name] = _fuzzed(name, options.inputs, options.seed)
+        before = found.get(name, {})
+        if before.get("code") != code:
+            before = {"seed": options.seed, "code": code, "commit": where["commit"]}
+        end = time.monotonic() + 60 * options.minutes
+        found[name] = before | _fuzzed(name, before, options.inputs, options.seed, end)
         print(name, found[name], flush=True)
         write_results("fuzz", where, found, _page(found, options.seed))
     bases.clear()
 
 
-def _fuzzed(name: str, inputs: int, seed: int) -> dict[str, Any]:
+def _earlier(seed: int) -> dict[str, dict[str, Any]]:
+    """What earlier runs of this seed found."""
+    path = RESULTS / "fuzz.json"
+    rows = json.loads(path.read_text())["results"] if path.is_file() else {}
+    return {name: row for name, row in rows.items() if row.get("seed") == seed}
+
+
+def _fuzzed(name: str, before: dict[str, Any], inputs: int, seed: int, end: float) -> dict[str, Any]:
     target = TARGETS[name]()
-    counts: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
-    done = 0
+    counts = Counter({key: before.get(key, 0) for key in COUNTED})
+    kinds = Counter(before.get("kinds", {}))
+    done = before.get("inputs", 0)
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder) / "at"
-        while done < inputs:
+        while done < inputs and time.monotonic() < end:
             numbers = range(done, min(done + BATCH, inputs))
             try:
                 part, errors = guarded(_batch, name, target.ending, numbers, seed, folder, seconds=SECONDS)
@@ -158,7 +181,7 @@ def _fuzzed(name: str, inputs: int, seed: int) -> dict[str, Any]:
                 done = number + 1
             counts.update(part)
             kinds.update(errors)
-    return {"inputs": inputs, **counts, "kinds": dict(kinds)}
+    return {"inputs": done, **counts, "kinds": dict(kinds)}
 
 
 def _batch(
@@ -180,7 +203,9 @@ def _batch(
             counts["refused"] += 1
         except Exception as problem:
             counts["other error"] += 1
-            kinds[f"{type(problem).__name__}: {str(problem)[:60]}"] += 1
+            # Numbers and tags differ from input to input and make no other kind.
+            words = re.sub(r"[0-9a-fx]*[0-9][0-9a-fx]*", "#", str(problem)[:60])
+            kinds[f"{type(problem).__name__}: {words}"] += 1
     return counts, kinds
 
 
@@ -211,17 +236,17 @@ def _page(found: dict[str, dict[str, Any]], seed: int) -> str:
         f"Sound files changed by seed {seed} and read in a child process with limits ({SECONDS:g} s, four "
         "fifths of the free memory). Read: the change left an image (or a DICOM file is left out and listed, "
         "which counts as read). Refused: an error of autoseg. Both hold. Another error would reach a user "
-        "as unforeseen; what ended the child is a fault of a library that the child caught.",
+        "as unforeseen; what ended the child is a fault of a library that the child caught. Runs go on where "
+        "the last one ended; a row states the commit at which it began, and the code that reads has been the "
+        "same since.",
         "",
-        "| reader | inputs | read | refused | other error | ended the child | which |",
-        "|---|---|---|---|---|---|---|",
+        "| reader | inputs | read | refused | other error | ended the child | which | commit |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, each in found.items():
-        numbers = [
-            each.get(key, 0) for key in ("inputs", "read", "refused", "other error", "ended the child")
-        ]
+        numbers = [each.get(key, 0) for key in ("inputs", *COUNTED)]
         kinds = "; ".join(f"{count} {kind}" for kind, count in each["kinds"].items()).replace("|", "/")
-        lines.append(f"| {name} | {' | '.join(map(str, numbers))} | {kinds[:300]} |")
+        lines.append(f"| {name} | {' | '.join(map(str, numbers))} | {kinds[:300]} | `{each['commit']}` |")
     return "\n".join(lines)
 
 

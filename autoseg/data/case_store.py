@@ -87,7 +87,7 @@ class CaseStore:
             request: JSON-able: all that a result depends on beside the files of its case.
             code: folders of Python files: a result depends on every one of them.
         """
-        return cls(folder, kind, digest([request, _versions(), *(_source(each) for each in code)]))
+        return cls(folder, kind, digest([request, _versions(), *(source_of(each) for each in code)]))
 
     def key(self, case: Case) -> str:
         """What a kept result must have been made from; take it before the case is read."""
@@ -149,7 +149,7 @@ def _versions() -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def _source(folder: Path) -> str:
+def source_of(folder: Path) -> str:
     """A hash of the Python files below a folder: nobody has to count up a number when they change."""
     found = blake2b(digest_size=16)
     for path in sorted(folder.rglob("*.py")):
