@@ -17,6 +17,7 @@ from autoseg.review.cases import Review, ReviewCase
 from autoseg.review.journal import CaseState, Journal, hash_of
 from autoseg.system import progress
 from autoseg.system.files import atomic_folder, write_json, write_text
+from autoseg.system.tables import plain_cell, table_text
 
 RECORD: Final = "review.json"
 _TABLES: Final = ("groups.csv", "cases.csv")
@@ -145,14 +146,13 @@ def _write_rest(review: Review, folder: Path, keep: Collection[str], link: bool)
 
 def _filtered(text: str, left_out: Iterable[str]) -> str:
     """A table without the rows of some cases; one without a column of cases as it is."""
-    rows, gone = list(csv.reader(io.StringIO(text))), set(left_out)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows, gone = [[plain_cell(cell) for cell in row] for row in reader], set(left_out)
     if not rows or "case" not in rows[0]:
         return text
     column = rows[0].index("case")
-    written = io.StringIO()
-    kept = [row for row in rows if len(row) <= column or row[column].strip() not in gone]
-    csv.writer(written, lineterminator="\n").writerows(kept)
-    return written.getvalue()
+    return table_text(row for row in rows if len(row) <= column or row[column].strip() not in gone)
 
 
 def _write_record(review: Review, journal: Journal, found: Exported, folder: Path) -> None:
