@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import re
 import resource
 import signal
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,20 @@ MOST_CPU_S = 10
 # A process that waits for something uses no CPU: this ends it, however busy the machine is.
 _PATIENCE_S = 90
 _UNEXPECTED = 70
+# A command in a process of its own, which says what it and its children took: the peak that the system counts
+# for a process is that of whoever started it, if that was more.
+_WHOLE = """
+import os, resource
+from pathlib import Path
+from autoseg.cli.app import main
+try:
+    main()
+finally:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    own = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    peak = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    Path(os.environ["EDGES_PEAK"]).write_text(str(peak * 1024))
+"""
 
 Attempt = list[str] | Callable[[], object]
 Expected = Literal["refusal", "result", "either", "quiet"]
@@ -56,7 +72,7 @@ class Tried:
         how: ``result`` or ``refused``, or why it did not hold.
         words: what was printed last.
         memory_mb: peak resident memory of the process or of a child, beyond what this program has itself with
-            all that the commands import (about 1 GB); negative: it did not come to as much.
+            all that the commands import; of a whole process, all of it.
         cpu_s: user and system time.
     """
 
@@ -69,13 +85,15 @@ class Tried:
     cpu_s: float
 
 
-def tried(edge: Edge, folder: Path) -> Tried:
-    """Try an input in a forked process; `folder` is empty and its own."""
+def tried(edge: Edge, folder: Path, whole: bool = False) -> Tried:
+    """Try an input in a forked process, or a command in a new one; `folder` is empty and its own."""
     attempt = edge.make(folder)
     before = dict(_outside(folder))
-    status, used = _forked(attempt, folder)
+    status, used, grown = _forked(attempt, folder, whole)
+    if whole and (folder / "scratch" / "peak").is_file():
+        grown = int((folder / "scratch" / "peak").read_text())
     output, errors = ((folder / name).read_text("utf-8", "replace") for name in ("stdout", "stderr"))
-    memory, cpu = used.ru_maxrss * 1024 / 1e6 - _own_bytes(1) / 1e6, used.ru_utime + used.ru_stime
+    memory, cpu = grown / 1e6, used.ru_utime + used.ru_stime
     how = _verdict(edge, status, output, errors)
     if how in ("result", "refused"):
         how = _limits(memory, cpu) or _touched(before, folder) or _torn(folder) or _wrong(edge, folder, how)
@@ -89,26 +107,31 @@ def _own_bytes(which: int) -> int:
     return pages * resource.getpagesize()
 
 
-def _forked(attempt: Attempt, folder: Path) -> tuple[int | None, resource.struct_rusage]:
-    """Exit status, None where it was killed, and what was used."""
+def _forked(attempt: Attempt, folder: Path, whole: bool) -> tuple[int | None, resource.struct_rusage, int]:
+    """Exit status, None where it was killed, what was used, and by how many bytes its memory grew at most."""
     sys.stdout.flush()
+    begin = mmap.mmap(-1, 8)
     pid = os.fork()
     if pid == 0:
         os.setpgid(0, 0)
-        _child(attempt, folder)
+        with contextlib.suppress(OSError):  # the peak begins anew: 5 means that
+            Path("/proc/self/clear_refs").write_text("5")
+        begin[:] = struct.pack("q", _own_bytes(1))
+        _child(attempt, folder, whole)
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         done, status, used = os.wait4(pid, os.WNOHANG)
         if done:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-            return (os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else None), used
+            grown = used.ru_maxrss * 1024 - struct.unpack("q", begin[:])[0]
+            return (os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else None), used, grown
         if time.monotonic() > deadline:
             os.killpg(pid, signal.SIGKILL)
         time.sleep(0.002)
 
 
-def _child(attempt: Attempt, folder: Path) -> None:
+def _child(attempt: Attempt, folder: Path, whole: bool) -> None:
     status = _UNEXPECTED
     try:
         os.chdir(folder)
@@ -124,6 +147,9 @@ def _child(attempt: Attempt, folder: Path) -> None:
         most = _own_bytes(0) + 4 * 10**9
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S * 3, MOST_CPU_S * 3))
+        if whole and not callable(attempt):
+            os.environ["EDGES_PEAK"] = str(scratch / "peak")
+            os.execv(sys.executable, [sys.executable, "-c", _WHOLE, *attempt])
         status = _run(attempt)
     finally:
         for stream in (sys.stdout, sys.stderr):

@@ -1,11 +1,14 @@
 """A seeded corpus of odd and hostile inputs: each is tried on the real commands, and holds or does not.
 
     python benchmarks/bench_edges.py [--only KIND,KIND] [--seed N]
+    python benchmarks/bench_edges.py --whole 5 [--only KIND,KIND]
 
 Every input runs in a forked process of its own with all its output caught. It holds if the result is right,
 or if it is refused with the value or file, a rule, what to do and an exit status other than 0 and 70; if
 nothing outside the workspace and the output changed and no file was left half written; and if the process and
 its children stayed below 1 GB of memory (beyond what this program has itself) and 10 s of processor time.
+With --whole, so many command lines of each kind run as processes of their own, as users run them, and all of
+their memory counts, that of Python and its libraries too.
 Results: benchmarks/results/edges.md and .json.
 """
 
@@ -60,16 +63,32 @@ def main() -> None:
         if wanted is None or edge.kind in wanted:
             kinds.setdefault(edge.kind, []).append(edge)
     for kind, edges in kinds.items():
-        found = [_tried(edge, options.all) for edge in edges]
+        if options.whole:
+            found = _whole(edges, options.whole, random.Random(f"{options.seed} {kind}"), options.all)
+        else:
+            found = [_tried(edge, options.all) for edge in edges]
         print(f"{kind:16} {sum(each.held for each in found):5} of {len(found):5}", flush=True)
-        _write(kind, found, where, options.seed)
+        _write(kind, found, where, options.seed, bool(options.whole))
     _edge_bases.clear()
 
 
-def _tried(edge: Edge, every: bool) -> Tried:
+def _whole(edges: list[Edge], count: int, rng: random.Random, every: bool) -> list[Tried]:
+    """Some inputs of a kind as whole processes; those that are no command line are passed over."""
+    found: list[Tried] = []
+    for edge in rng.sample(edges, len(edges)):
+        if len(found) == count:
+            break
+        with tempfile.TemporaryDirectory(prefix="edge_") as folder:
+            command = not callable(edge.make(Path(folder)))
+        if command:
+            found.append(_tried(edge, every, whole=True))
+    return found
+
+
+def _tried(edge: Edge, every: bool, whole: bool = False) -> Tried:
     folder = Path(tempfile.mkdtemp(prefix="edge_"))
     try:
-        found = tried(edge, folder)
+        found = tried(edge, folder, whole)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if every or not found.held:
@@ -77,11 +96,23 @@ def _tried(edge: Edge, every: bool) -> Tried:
     return found
 
 
-def _write(kind: str, found: list[Tried], where: dict[str, Any], seed: int) -> None:
+def _write(kind: str, found: list[Tried], where: dict[str, Any], seed: int, whole: bool) -> None:
     """The results with this kind anew; the others stay, each with the commit that it was tried at."""
     path = RESULTS / "edges.json"
     kinds = json.loads(path.read_text())["results"] if path.is_file() else {}
+    if whole:
+        kinds.setdefault(kind, {})["whole"] = {
+            "tried": len(found),
+            "held": sum(each.held for each in found),
+            "memory_mb": max((each.memory_mb for each in found), default=0),
+            "cpu_s": max((each.cpu_s for each in found), default=0),
+            "commit": where["commit"],
+            "broken": [asdict(each) for each in found if not each.held],
+        }
+        write_results("edges", where, kinds, _page(kinds))
+        return
     kinds[kind] = {
+        **({"whole": kinds[kind]["whole"]} if "whole" in kinds.get(kind, {}) else {}),
         "seed": seed,
         "commit": where["commit"],
         "date": where["date"],
@@ -99,6 +130,7 @@ def _write(kind: str, found: list[Tried], where: dict[str, Any], seed: int) -> N
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="")
+    parser.add_argument("--whole", type=int, default=0, metavar="N", help="N whole processes of each kind.")
     parser.add_argument("--all", action="store_true", help="Print every input.")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -143,11 +175,31 @@ def _page(kinds: dict[str, dict[str, Any]]) -> str:
         numbers = " | ".join(str(kind[key]) for key in ("tried", "held", "results", "refused"))
         most = f"{max(0, kind['memory_mb']):.0f} | {kind['cpu_s']:.1f}"
         lines.append(f"| {name} | {numbers} | {most} | `{kind['commit']}` |")
+    lines += _page_of_whole(kinds)
     broken = [each for kind in kinds.values() for each in kind["broken"]]
     if broken:
         lines += ["", "What did not hold:", ""]
     lines += [f"- {e['kind']}: {e['name']}: {e['how']}: {e['words'][:200]}" for e in broken]
     return "\n".join(lines)
+
+
+def _page_of_whole(kinds: dict[str, dict[str, Any]]) -> list[str]:
+    some = {name: kind["whole"] for name, kind in kinds.items() if kind.get("whole", {}).get("tried")}
+    if not some:
+        return []
+    lines = [
+        "",
+        "As processes of their own, with all of their memory and the start of the program; the draws of a "
+        "fingerprint take 400 MB of it:",
+        "",
+        "| kind | tried | held | peak memory, MB | longest, s | commit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, each in some.items():
+        numbers = f"{each['tried']} | {each['held']} | {each['memory_mb']:.0f} | {each['cpu_s']:.1f}"
+        lines.append(f"| {name} | {numbers} | `{each['commit']}` |")
+    broken = [each for kind in some.values() for each in kind["broken"]]
+    return lines + [f"- {e['kind']}: {e['name']}: {e['how']}: {e['words'][:200]}" for e in broken]
 
 
 if __name__ == "__main__":
