@@ -42,7 +42,7 @@ from autoseg.system.files import digest
 from autoseg.system.guard import guarded, note
 
 SECONDS = 5.0
-BATCH = 2000
+BATCH = 1000
 COUNTED = ("read", "refused", "other error", "ended the child")
 # Numbers that stand at the edges of what a field can hold.
 EDGES = [struct.pack("<I", n) for n in (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1)]
@@ -153,8 +153,12 @@ def main() -> None:
 def _earlier(seed: int) -> dict[str, dict[str, Any]]:
     """What earlier runs of this seed found."""
     path = RESULTS / "fuzz.json"
-    rows = json.loads(path.read_text())["results"] if path.is_file() else {}
-    return {name: row for name, row in rows.items() if row.get("seed") == seed}
+    document = json.loads(path.read_text()) if path.is_file() else {"results": {}}
+    rows = {
+        name: {"seed": 0, "commit": document["machine"]["commit"], **row}
+        for name, row in document["results"].items()
+    }
+    return {name: row for name, row in rows.items() if row["seed"] == seed}
 
 
 def _fuzzed(name: str, before: dict[str, Any], inputs: int, seed: int, end: float) -> dict[str, Any]:
