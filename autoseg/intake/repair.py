@@ -33,7 +33,7 @@ from autoseg.intake.repair_files import FileRepair, repair_file
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.intake.verification.findings import Finding, VerifyReport
 from autoseg.system import progress
-from autoseg.system.files import read_json, write_json
+from autoseg.system.files import atomic_folder, read_json, write_json
 
 RECORD = "repairs.json"
 # Findings about single files, and how each is mended.
@@ -92,14 +92,9 @@ def write_repaired(root: Path, output: Path, workers: int | None = None) -> Repa
     dataset = load_dataset(root)
     _refuse_files_outside(dataset)
     report = verify(root, workers)
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with atomic_folder(output) as partial:
         repairs = _copy(dataset, report, partial)
         write_json(partial / RECORD, [asdict(each) for each in repairs])
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Repaired(output, tuple(repairs), verify(output, workers))
 
 

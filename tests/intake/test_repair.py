@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,3 +193,17 @@ def test_the_command_lists_what_it_did(tmp_path: Path) -> None:
     assert "mended: dataset.json: numTraining 7 to 3" in done.output
     assert "3 cases, 0 errors, 0 warnings." in done.output
     assert not list(tmp_path.glob(".*partial"))
+
+
+def test_another_command_s_unfinished_copy_is_left_alone(tmp_path: Path) -> None:
+    source, output = dataset(tmp_path / "Dataset001_A"), tmp_path / "Dataset002_B"
+    other = tmp_path / f".{os.getppid()}-{platform.node() or 'host'}.{output.name}"
+    older = tmp_path / f".{output.name}.partial"
+    for folder in (other, older):
+        folder.mkdir()
+        (folder / "file").write_text("work")
+    write_repaired(source, output, workers=1)
+    assert (other / "file").is_file() and (older / "file").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        (source.name, output.name, other.name, older.name)
+    )
