@@ -45,7 +45,7 @@ def check_announced(path: Path, shape: Iterable[int], voxel_bytes: float, denses
     if announced > size * densest + _BEYOND:
         reason = f"is truncated or damaged: its header announces {words} voxels ({announced} bytes)"
         raise ImageError(path, f"{reason}, which a file of {size} bytes cannot hold")
-    if announced > (free := _free_bytes()):
+    if announced > (free := free_bytes()):
         reason = f"is too large for the memory: its {words} voxels take {announced / 1e9:.1f} GB"
         raise ImageError(
             path, f"{reason}, and {free / 1e9:.1f} GB are free", "Use a machine with more memory."
@@ -97,7 +97,7 @@ def unpacked(path: Path, content: bytes, most: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _free_bytes() -> int:
+def free_bytes() -> int:
     """Memory that can still be had; without /proc the machine's."""
     try:
         lines = _MEMORY.read_text(encoding="ascii").splitlines()

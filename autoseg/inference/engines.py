@@ -1,8 +1,9 @@
 """The program that computes a network on the processor: torch, or OpenVINO where a measurement prefers it.
 
 Results are the same to rounding. OpenVINO takes a second or two to convert a network, so it is tried only
-where there is much to predict. (onnxruntime was measured as well: for nnU-Net's U-Net it is no faster than
-torch as it is used here; benchmarks/bench_predict_whole.py measures it.)
+where there is much to predict; which is faster is measured once for a network and a machine, and kept.
+(onnxruntime was measured as well: for nnU-Net's U-Net it is no faster than torch as it is used here;
+benchmarks/bench_predict_whole.py measures it.)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from autoseg.architectures import plain_layers
 from autoseg.errors import MissingDependency, UsageError
+from autoseg.inference.kept_engines import Kept
 from autoseg.inference.window_passes import Network
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ ENGINES = ("auto", "torch", "openvino")
 FEWEST_PASSES = 24
 # Seconds that a conversion takes, beside a pass; the trial may cost a tenth of what there is to do.
 _CONVERSION, _WORTH = 1.5, 10
+# Of torch's time, what the other may take to be worth its conversion.
+_FASTER = 0.9
 # Largest difference of the logits, as a part of their spread, by whether the computation is in bfloat16.
 _TOLERANCE = {False: 1e-3, True: 0.2}
 
@@ -53,6 +57,7 @@ def choose(
     passes: int,
     dtype: torch.dtype | None,
     engine: str = "auto",
+    kept: Kept | None = None,
 ) -> Sequence[Network]:
     """The networks in the engine that is to be used, or that is faster.
 
@@ -63,24 +68,32 @@ def choose(
         passes: patches that are to be predicted by one network.
         dtype: of the computation; None: float32.
         engine: ``auto`` measures.
+        kept: what was measured before on this machine, and where a measurement goes; None: nowhere.
     """
     if engine == "torch" or (engine == "auto" and (passes < FEWEST_PASSES or find_spec("openvino") is None)):
+        return networks
+    known = kept.read() if kept is not None and engine == "auto" else None
+    if known == "torch":
         return networks
     example = torch.randn(1, channels, *patch_size, generator=torch.Generator().manual_seed(0))
     reduced = dtype == torch.bfloat16
     with torch.no_grad(), torch.autocast("cpu", dtype=dtype, enabled=reduced):
-        expected, ours = _timed(networks[0], example)
-    if engine == "auto" and passes * ours < _WORTH * (_CONVERSION + 6 * ours):
+        expected, ours = _timed(networks[0], example, 0 if known else 2)
+    if engine == "auto" and not known and passes * ours < _WORTH * (_CONVERSION + 6 * ours):
         return networks
     try:
         first = OpenVino(networks[0], example, reduced)
-        found, theirs = _timed(first, example)
+        found, theirs = _timed(first, example, 0 if known else 2)
         if not _same(found, expected, reduced):
             log.warning("OpenVINO gives other logits than torch for this network, which torch predicts.")
             return networks
-        if engine == "auto" and theirs > 0.9 * ours:
-            return networks
-        log.info("OpenVINO predicts: %.3f s for a patch, torch %.3f s.", theirs, ours)
+        if not known:
+            faster = theirs <= _FASTER * ours
+            if kept is not None:
+                kept.write("openvino" if faster else "torch", {"torch": ours, "openvino": theirs})
+            if engine == "auto" and not faster:
+                return networks
+            log.info("OpenVINO predicts: %.3f s for a patch, torch %.3f s.", theirs, ours)
         return [first, *(OpenVino(each, example, reduced) for each in networks[1:])]
     except Exception as problem:  # of another library, which converts what it knows; torch computes all
         log.info("OpenVINO cannot take this network, which torch predicts: %s", str(problem)[:200])
@@ -131,14 +144,16 @@ class _First(nn.Module):
         return first
 
 
-def _timed(network: Callable[[Tensor], Tensor | Sequence[Tensor]], example: Tensor) -> tuple[Tensor, float]:
-    """Logits, and the seconds of the faster of two passes after a first one."""
+def _timed(
+    network: Callable[[Tensor], Tensor | Sequence[Tensor]], example: Tensor, passes: int = 2
+) -> tuple[Tensor, float]:
+    """Logits, and the seconds of the fastest of some passes after a first one; 0 where none is timed."""
     output, seconds = network(example), []
-    for _ in range(2):
+    for _ in range(passes):
         began = time.perf_counter()
         network(example)
         seconds.append(time.perf_counter() - began)
-    return (output if isinstance(output, Tensor) else output[0]).float(), min(seconds)
+    return (output if isinstance(output, Tensor) else output[0]).float(), min(seconds, default=0.0)
 
 
 def _same(found: Tensor, expected: Tensor, reduced: bool) -> bool:

@@ -19,6 +19,8 @@ from autoseg.decoding.decoded import Saved, activated, decoded
 from autoseg.decoding.rules import Decoding
 from autoseg.errors import RunError
 from autoseg.inference.engines import choose
+from autoseg.inference.kept_engines import Kept, network_key
+from autoseg.inference.memory_bound import strips
 from autoseg.inference.network import build_network
 from autoseg.inference.sliding_window import predict_logits, predict_slabs
 from autoseg.inference.trained import read_trained
@@ -29,7 +31,7 @@ from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.blosc_store import read_preprocessed, read_stage
 from autoseg.preprocessing.case import check_plan, preprocess_case
 from autoseg.preprocessing.fit_case import crop_case, fit_case
-from autoseg.preprocessing.restore import restore_probabilities, restore_slabs
+from autoseg.preprocessing.restore import Restoring, restore_probabilities
 from autoseg.run import FINAL, predicting_checkpoints, stage_file
 from autoseg.system.device import autocast_dtype, find_device
 from autoseg.system.files import read_json
@@ -124,7 +126,9 @@ class Model:
         if self._chosen is None:
             passes = self.passes(shape[1:]) // len(self.networks) * self.expected_cases
             patch, dtype = self.configuration.patch_size, autocast_dtype(self.device)
-            self._chosen = choose(self.networks, shape[0], patch, passes, dtype, self.engine)
+            about = network_key(self.configuration.architecture.to_json(), shape[0], patch)
+            kept = Kept(about, dtype)
+            self._chosen = choose(self.networks, shape[0], patch, passes, dtype, self.engine, kept)
         return self._chosen
 
     def _activated(self, logits: torch.Tensor) -> torch.Tensor:
@@ -151,18 +155,17 @@ class Model:
         """
         began = time.perf_counter()
         labels = labels_from_json(self.dataset_json)
-        if not self.averages_probabilities:
-            logits = predict_slabs(self._computed_by(data.shape), **self._window(data, evidence))
-            slabs = seen_by(evidence, (slab.numpy() for slab in logits))
-        else:
+        restoring = Restoring(data.shape[1:], properties, self.plan, self.configuration, labels)
+        if self.averages_probabilities:
             mean = self.probabilities(data, evidence)
             if evidence is not None:
                 evidence.add_probabilities(mean.numpy())
             # Only their order counts; of a region, which side of the threshold, and logits have theirs at 0.
-            slabs = ((mean - (0.5 if labels.has_regions else 0.0)).numpy() for _ in range(1))
-        segmentation: np.ndarray = restore_slabs(
-            slabs, data.shape[1:], properties, self.plan, self.configuration, labels
-        )
+            restoring.add((mean - (0.5 if labels.has_regions else 0.0)).numpy() for _ in range(1))
+        else:
+            for strip in strips(data.shape[1:], self.configuration.patch_size, labels.num_heads):
+                restoring.add(self._slabs(data, strip, evidence), strip)
+        segmentation: np.ndarray = restoring.finished()
         self.timings.append(time.perf_counter() - began)
         return segmentation
 
@@ -190,6 +193,15 @@ class Model:
             (evidence.add_probabilities if self.averages_probabilities else evidence.add_logits)(found)
         whole = restore_probabilities(found, properties, self.plan, self.configuration)
         return whole if self.averages_probabilities else activated(whole, labels)
+
+    def _slabs(
+        self, data: np.ndarray, strip: tuple[int, int], evidence: Evidence | None
+    ) -> Iterator[np.ndarray]:
+        """Logits of a strip along y, which begins with a row of the one before."""
+        known = strip[0] + 1 if strip[0] else 0
+        window = self._window(data, evidence)
+        logits = predict_slabs(self._computed_by(data.shape), rows=strip, known_rows=known, **window)
+        return seen_by(evidence, map(torch.Tensor.numpy, logits), 1 if known else 0)
 
     def preprocess(self, raw: images.Image) -> tuple[np.ndarray, dict[str, Any]]:
         """A raw image as the network takes it, (c, z, y, x), and what is needed for the way back."""

@@ -7,6 +7,7 @@ in slabs: all of them at once may take more memory than training did.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import sys
@@ -20,8 +21,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autoseg.bundle.tiles import Index, batched, importance, mirrorings, padding, tile_starts, tiles
+from autoseg.bundle.tiles import (
+    Index,
+    batched,
+    importance,
+    mirrorings,
+    padding,
+    tile_starts,
+    tiles,
+)
 from autoseg.errors import RunError, UsageError
+from autoseg.inference.rows import Rows
 from autoseg.inference.window_passes import Certainty, Network, Passes
 from autoseg.trust.evidence import Evidence
 
@@ -66,6 +76,8 @@ def predict_slabs(
     evidence: Evidence | None = None,
     certainty: Certainty | None = None,
     regions: bool = False,
+    rows: tuple[int, int] | None = None,
+    known_rows: int = 0,
 ) -> Iterator[Tensor]:
     """Predict one preprocessed case in slabs along z, so that the logits of a large one are never all there.
 
@@ -85,10 +97,13 @@ def predict_slabs(
         evidence: takes in how the mirrored copies of each network agree.
         certainty: when a window needs no mirrored copies; None: each has them.
         regions: whether heads are regions, for `certainty`.
+        rows: the part of y that is predicted, [first, last): with all tiles that have a part in it, so that
+            the logits are those of the whole; None: all.
+        known_rows: rows before this were predicted already; `evidence` has seen their tiles.
 
     Yields:
-        Logits (heads, some slices, y, x), in main memory, one slab after the other. Each is overwritten when
-        the next is requested.
+        Logits (heads, some slices, rows, x), in main memory, one slab after the other. Each is overwritten
+        when the next is requested.
 
     Raises:
         UsageError: for arguments out of range.
@@ -100,12 +115,14 @@ def predict_slabs(
         *(device or _device_of(networks[0]), dtype, result_dtype, slab_bytes),
         *(evidence if mirror_axes else None, certainty, regions),
     )
-    padded, (inner, *plane) = pad_to_patch(image, patch_size)
-    for start, slab in window.slide(padded):
+    padded, (inner, high, wide) = pad_to_patch(image, patch_size)
+    first, last = rows or (0, image.shape[2])
+    part = Rows(first + high.start, last + high.start, known_rows + high.start if known_rows else 0)
+    for start, slab in window.slide(padded, part):
         _refuse_infinite(slab)
         first, last = (max(0, end - start) for end in (inner.start, inner.stop))
         if slab[:, first:last].numel():
-            yield slab[(slice(None), slice(first, last), *plane)].cpu()
+            yield slab[:, first:last, :, wide].cpu()
 
 
 def _device_of(network: Network) -> torch.device:
@@ -138,16 +155,18 @@ class Window:
     certainty: Certainty | None = None
     regions: bool = False
 
-    def slide(self, image: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def slide(self, image: Tensor, rows: Rows) -> Iterator[tuple[int, Tensor]]:
         """Weighted means over all tiles of an image at least as large as the patch, slab after slab.
 
         Yields:
-            The first slice of a slab, and its logits (heads, slices, y, x), where they were added up.
+            The first slice of a slab, and its logits (heads, slices, rows, x), where they were added up.
         """
         depth = image.shape[1]
-        places = tiles(image.shape[1:], self.patch_size, self.step_size)
-        waiting = deque(batched(places, self.tiles_at_once))
-        slab = _Slab(self, image, self.device)
+        places = filter(rows.has, tiles(image.shape[1:], self.patch_size, self.step_size))
+        # What was predicted with another part stays apart: evidence has seen it.
+        groups = (batched(group, self.tiles_at_once) for _, group in itertools.groupby(places, rows.is_new))
+        waiting = deque(itertools.chain.from_iterable(groups))
+        slab = _Slab(self, image, self.device, rows)
         while waiting:
             # Within one context, autocast converts the weights of a network once (not in inference mode).
             # No slab leaves from there: whoever takes one computes as they like.
@@ -199,11 +218,12 @@ class _Slab:
     end, and its half-precision sums lose the voxels in the corners of an image, whose weight is 6e-8.
     """
 
-    def __init__(self, window: Window, image: Tensor, home: torch.device) -> None:
-        self.window, self.image, self.home = window, image, home
+    def __init__(self, window: Window, image: Tensor, home: torch.device, rows: Rows) -> None:
+        self.window, self.image, self.home, self.rows = window, image, home, rows
         self.start, self.spilled = 0, False
         self.total: Tensor | None = None
         depth, *plane = image.shape[1:]
+        self.plane = (rows.stop - rows.start, plane[1])
         # A 2D patch is one slice of a 3D one; its tiles lie side by side along z.
         self.flat = len(window.patch_size) == 2
         patch = (1, *window.patch_size) if self.flat else window.patch_size
@@ -214,9 +234,10 @@ class _Slab:
         )
         self.weights = weights.reshape(patch)
         self.starts = range(depth) if self.flat else tile_starts([depth], patch[:1], window.step_size)[0]
-        self.of_a_row = torch.zeros(patch[0], *plane)
-        for place in tiles(plane, patch[1:], window.step_size):
-            self.of_a_row[(slice(None), *place)] += self.weights
+        self.of_a_row = torch.zeros(patch[0], *self.plane)
+        for y, x in map(_ranges, filter(rows.has, tiles(plane, patch[1:], window.step_size))):
+            own, there = rows.of(y)
+            self.of_a_row[:, there, x] += self.weights[:, own]
         self.sums: tuple[int, Tensor] | None = None
 
     @property
@@ -237,10 +258,11 @@ class _Slab:
             predictions = self._predicted(places)
         assert self.total is not None
         for place, prediction in zip(places, predictions, strict=True):
-            z, *plane = _ranges(place)
-            share = self.weights / self._sums_at(z.start)[(slice(None), *plane)]
+            z, y, x = _ranges(place)
+            own, there = self.rows.of(y)
+            share = self.weights[:, own] / self._sums_at(z.start)[:, there, x]
             here = slice(z.start - self.start, z.stop - self.start)
-            self.total[(slice(None), here, *plane)] += prediction.mul_(share)
+            self.total[:, here, there, x] += prediction[:, :, own].mul_(share)
 
     def _spill(self) -> None:
         log.warning("The logits do not fit on %s; they stay in main memory, which is slower.", self.home)
@@ -253,10 +275,12 @@ class _Slab:
         """(tiles, heads, *patch in 3D) at home, where the sum has room for them."""
         self._bring_home()
         batch = torch.stack([self.image[(slice(None), *place)] for place in places])
-        predictions = self.window.passes.predict(batch.to(self.window.device)).to(self.home)
+        passes = self.window.passes
+        passes.evidence = self.window.evidence if self.rows.is_new(places[0]) else None
+        predictions = passes.predict(batch.to(self.window.device)).to(self.home)
         missing = _stop(places) - self.stop
         if self.total is None:
-            plane = (predictions.shape[1], *self.image.shape[2:])
+            plane = (predictions.shape[1], *self.plane)
             length = max(missing, min(self.image.shape[1], self.window.slices_of(plane)))
             shape = (plane[0], length, *plane[1:])
             self.total = torch.zeros(shape, dtype=self.window.result_dtype, device=self.home)

@@ -232,11 +232,14 @@ def _predict_images(
 ) -> Predicted:
     """The cases of a folder of images, with the page of those to look at first."""
     from autoseg.inference.inputs import inputs_of
+    from autoseg.inference.memory_bound import say_bound
     from autoseg.inference.predict import channels_of, predict_cases
 
     ending = loaded.dataset_json["file_ending"]
     inputs = inputs_of(source, ending, channels_of(loaded))
     expect(loaded, len(inputs.cases))
+    on_the_image = bool(how.get("probabilities")) or _decodes(loaded)
+    say_bound(getattr(loaded, "models", ()), inputs.cases, on_the_image)
     done = predict_cases(loaded, inputs.cases, output, **how)
     if how["assessor"] is not None:
         from autoseg.trust.triage import write_triage
@@ -246,6 +249,12 @@ def _predict_images(
     if saved := windows_saved(loaded):
         log.info("%s", saved)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
+
+
+def _decodes(loaded: Predictor) -> bool:
+    """Whether segmentations are made of the probabilities of a whole image."""
+    decoding: Decoding = getattr(loaded, "decoding", Decoding())
+    return decoding.changes_segmentations
 
 
 def expect(loaded: Predictor, cases: int) -> None:

@@ -8,6 +8,7 @@ all surrounding voxels. (Requested in nnU-Net's issues 2540, 2014 and 1713.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
 DEFAULT_RESAMPLING = "resample_data_or_seg_to_shape"
+# New voxels of one class that are resampled at a time.
+VOXELS_AT_ONCE = 2**22
 
 
 def restore_slabs(
@@ -57,28 +60,88 @@ def restore_slabs(
         PlanError: if the plan resamples logits by another function than nnU-Net's default, or by splines of
             an order above 1.
     """
-    axes = _axes(shape, properties, plan, configuration)
-    segmentation = _background([axis.new_length for axis in axes], labels)
-    deep, *plane = axes
-    kept: Array | None = None
-    start = stop = done = 0
-    for slab in slabs:
-        stop += slab.shape[1]
-        known = slab if kept is None or not kept.shape[1] else np.concatenate([kept, slab], axis=1)
-        # New slices need the old ones on both sides of them.
-        ready = int(np.searchsorted(deep.upper, stop, side="left"))
-        if ready > done:
-            here = (deep.part(done, ready, start), *plane)
-            if labels.region_order is not None and labels.has_regions:
-                _fill_regions(segmentation[done:ready], known, here, labels.region_order)
+    restoring = Restoring(shape, properties, plan, configuration, labels)
+    restoring.add(slabs)
+    return restoring.finished()
+
+
+class Restoring:
+    """A segmentation that grows strip by strip along y, and within a strip slab by slab along z.
+
+    Args:
+        shape: (z, y, x) of the logits, all together.
+        properties: as of `restore_slabs`; so are the others.
+        plan: its transposition is read.
+        configuration: its spacing and resampling are read.
+        labels: regions, and the size of the result's type.
+
+    Raises:
+        PlanError: as `restore_slabs`.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        properties: Mapping[str, Any],
+        plan: PlannedAxes,
+        configuration: Configuration,
+        labels: Labels,
+    ) -> None:
+        self.properties, self.plan, self.labels = properties, plan, labels
+        self.axes = _axes(shape, properties, plan, configuration)
+        self.segmentation = _background([axis.new_length for axis in self.axes], labels)
+        self.done = 0
+
+    def add(self, slabs: Iterable[Array], rows: tuple[int, int] | None = None) -> None:
+        """Take in a strip; they come in their order, and each begins with the last row of the one before.
+
+        Args:
+            slabs: (heads, some slices, rows, x), consecutive along z.
+            rows: [first, last) of y; None: all.
+        """
+        deep, high, wide = self.axes
+        first_row, last_row = rows or (0, high.length)
+        last = high.new_length
+        if last_row < high.length:  # new rows need the old ones on both sides of them
+            last = int(np.searchsorted(high.upper, last_row, side="left"))
+        target = self.segmentation[:, self.done : last]
+        plane = (high.part(self.done, last, first_row), wide)
+        self.done = last
+        kept: Array | None = None
+        start = stop = done = 0
+        for slab in slabs:
+            stop += slab.shape[1]
+            known = slab if kept is None or not kept.shape[1] else np.concatenate([kept, slab], axis=1)
+            ready = int(np.searchsorted(deep.upper, stop, side="left"))
+            self._fill(target, known, (done, ready), start, plane)
+            done = ready
+            needed = int(deep.lower[done]) if done < deep.new_length else stop
+            kept = known[:, min(needed, stop) - start :].copy()
+            start = min(needed, stop)
+            del known, slab  # not beside what is computed next
+
+    def _fill(
+        self, target: Array, known: Array, ready: tuple[int, int], start: int, plane: tuple[Axis, ...]
+    ) -> None:
+        """Segment new slices, some at a time, so that what is resampled stays small."""
+        done, end = ready
+        deep, voxels = self.axes[0], math.prod(axis.new_length for axis in plane)
+        step = max(1, VOXELS_AT_ONCE // max(voxels, 1))
+        for first in range(done, end if voxels else done, step):
+            last = min(first + step, end)
+            low, high = int(deep.lower[first]), int(deep.upper[last - 1]) + 1
+            here = (deep.part(first, last, low), *plane)
+            part = known[:, low - start : high - start]
+            if self.labels.region_order is not None and self.labels.has_regions:
+                _fill_regions(target[first:last], part, here, self.labels.region_order)
             else:
-                _fill_labels(segmentation[done:ready], known, here)
-        done = ready
-        needed = int(deep.lower[done]) if done < deep.new_length else stop
-        kept = known[:, min(needed, stop) - start :].copy()
-        start = min(needed, stop)
-    full = paste(segmentation, properties["bbox_used_for_cropping"], properties["shape_before_cropping"])
-    return np.ascontiguousarray(full.transpose(plan.transpose_backward))
+                _fill_labels(target[first:last], part, here)
+
+    def finished(self) -> Array:
+        """The segmentation (z, y, x) of the raw image."""
+        box, shape = self.properties["bbox_used_for_cropping"], self.properties["shape_before_cropping"]
+        full = paste(self.segmentation, box, shape)
+        return np.ascontiguousarray(full.transpose(self.plan.transpose_backward))
 
 
 def restore_probabilities(

@@ -20,6 +20,8 @@ Floats = NDArray[Any]
 
 # A smaller probability counts as 0: millions of background voxels would outweigh a small structure.
 CUT = 0.01
+# Logits that are taken in at a time.
+_VALUES_AT_ONCE = 2**24
 _MARGIN = float(np.log((1 - CUT) / CUT))
 
 
@@ -148,12 +150,21 @@ class Evidence:
         }
 
 
-def seen_by(evidence: Evidence | None, slabs: Iterable[Floats]) -> Iterator[Floats]:
-    """Slabs of logits as they come, each taken in first; with None they pass by."""
+def seen_by(evidence: Evidence | None, slabs: Iterable[Floats], known: int = 0) -> Iterator[Floats]:
+    """Slabs of logits (heads, z, y, x) as they come, each taken in first; with None they pass by.
+
+    Args:
+        evidence: takes them in some slices at a time: what that takes beside them stays small.
+        slabs: of one strip along y.
+        known: first rows that were taken in with another strip.
+    """
     for slab in slabs:
-        if evidence is not None:
-            evidence.add_logits(slab)
+        if evidence is not None and slab.shape[2] > known:
+            step = max(1, _VALUES_AT_ONCE // max(1, slab[:, 0, known:].size))
+            for first in range(0, slab.shape[1], step):
+                evidence.add_logits(slab[:, first : first + step, known:])
         yield slab
+        del slab  # not beside what is computed next
 
 
 def head_of_each(labels: Labels) -> dict[str, int]:

@@ -88,7 +88,7 @@ def test_an_image_that_the_memory_cannot_hold_is_refused(
     path = tmp_path / "i.mha"
     path.write_bytes(bytes(8000))
     check_announced(path, (20, 20, 20), 1)
-    monkeypatch.setattr(bounds, "_free_bytes", lambda: 7999)
+    monkeypatch.setattr(bounds, "free_bytes", lambda: 7999)
     with pytest.raises(ImageError, match="too large for the memory: its 20 x 20 x 20 voxels"):
         check_announced(path, (20, 20, 20), 1)
 

@@ -15,12 +15,14 @@ from autoseg.bundle.images import read_case
 from autoseg.errors import MissingDependency, UsageError
 from autoseg.inference import engines, load_model
 from autoseg.inference.engines import OpenVino, check_engine, choose
+from autoseg.inference.kept_engines import Kept, engines_file, network_key
 
 SHAPES = {"3d_fullres": (16, 20, 20), "2d": (8, 14, 14)}
 
 
 @pytest.fixture(autouse=True)
-def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def _float32(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
 
 
@@ -68,6 +70,43 @@ def test_what_cannot_be_converted_or_differs_stays_with_torch(monkeypatch: pytes
     for stand_in in (failing, other):
         monkeypatch.setattr(engines, "OpenVino", stand_in)
         assert choose(networks, 1, (8, 8), 1, None, "openvino") is networks
+
+
+def test_a_choice_is_measured_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = [torch.nn.Conv2d(1, 2, 3, padding=1)]
+    converted: list[object] = []
+
+    def same(network: torch.nn.Module, *_: object) -> Any:
+        converted.append(network)
+        return network
+
+    seconds = {"torch": 1.0, "openvino": 0.5}
+    timed: list[int] = []
+
+    def timing(network: Any, example: torch.Tensor, passes: int = 2) -> tuple[torch.Tensor, float]:
+        timed.append(passes)
+        return network(example), seconds["torch" if len(timed) % 2 else "openvino"] if passes else 0.0
+
+    monkeypatch.setattr(engines, "OpenVino", same)
+    monkeypatch.setattr(engines, "_timed", timing)
+    monkeypatch.setattr(engines, "find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
+    kept = Kept(network_key({"network": "conv"}, 1, (8, 8)), None)
+    assert kept.read() is None
+    choose(networks, 1, (8, 8), 10**6, None, "auto", kept)
+    assert kept.read() == "openvino" and len(converted) == 1 and timed == [2, 2]
+    choose(networks, 1, (8, 8), 10**6, None, "auto", kept)
+    assert len(converted) == 2 and timed == [2, 2, 0, 0], "no second measurement"
+    # Another network is another question, and where torch is faster nothing is converted again.
+    seconds["openvino"] = 0.95
+    other = Kept(network_key({"network": "conv"}, 2, (8, 8)), None)
+    assert choose(networks, 1, (8, 8), 10**6, None, "auto", other) is networks and other.read() == "torch"
+    before = len(timed)
+    assert choose(networks, 1, (8, 8), 10**6, None, "auto", other) is networks and len(timed) == before
+    engines_file().write_text("no JSON")
+    assert kept.read() is None
+    kept.write("torch", {"torch": 1.0})
+    assert kept.read() == "torch"
 
 
 def test_an_engine_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

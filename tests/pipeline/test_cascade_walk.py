@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import blosc2
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from stock_nnunet import BIN
 
+from autoseg.data.readers import Image, read_images
 from autoseg.export import export_nnunet
 from autoseg.inference.model import load_model
 from autoseg.pipeline.settings import Settings
-from autoseg.pipeline.single_stages import predict_folder
 from autoseg.pipeline.walk import Outcome, plan_and_train
 from autoseg.planner import presets
 from autoseg.system.device import FLOAT32
@@ -28,7 +25,15 @@ from autoseg.workspace import Workspace
 
 pytestmark = [pytest.mark.slow]
 NAME = "Dataset007_Big"
-SETTINGS = Settings(("nnunet",), (0,), configuration="3d_cascade_fullres", steps=4, small=True, workers=1)
+STEPS = 25  # fewer leave logits so close to each other that rounding decides
+SETTINGS = Settings(
+    ("nnunet:optimizer_name=adamw:learning_rate=0.003",),
+    (0,),
+    configuration="3d_cascade_fullres",
+    steps=STEPS,
+    small=True,
+    workers=1,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -92,7 +97,7 @@ def test_both_stages_are_one_row(walked: Outcome, root: Path) -> None:
     (record,) = walked.records
     low, full = models(root)
     assert record.status in ("ok", "collapsed") and record.configuration == "3d_cascade_fullres"
-    assert record.cost.training_steps == 4 + 5 * 4, "five first stages and one second"
+    assert record.cost.training_steps == 6 * STEPS, "five first stages and one second"
     assert sorted(path.name for path in low.glob("fold_*")) == [f"fold_{n}" for n in range(5)]
     assert [path.name for path in full.glob("fold_*")] == ["fold_0"]
     assert any(change.startswith("first stage: ") for change in record.changes)
@@ -126,8 +131,6 @@ def test_run_again_it_trains_nothing_and_gone_on_it_trains_the_rest(walked: Outc
 
 
 def test_a_held_out_case_is_predicted_as_a_new_image_is(walked: Outcome, root: Path) -> None:
-    from autoseg.data.readers import read_images
-
     _, full = models(root)
     (case,) = read_json(root.parents[1] / "preprocessed" / NAME / "splits_final.json")[0]["val"]
     loaded = load_model(full, [0], "cpu")
@@ -136,46 +139,37 @@ def test_a_held_out_case_is_predicted_as_a_new_image_is(walked: Outcome, root: P
     assert np.mean(loaded.segment(*loaded.preprocess(raw)) == found) >= 0.999
 
 
-def predict_with_stock(model: Path, images: Path, output: Path, *more: Any) -> None:
-    line = [
-        BIN / "nnUNetv2_predict_from_modelfolder",
-        "-i",
-        images,
-        "-o",
-        output,
-        "-m",
-        model,
-        "-f",
-        0,
-        *more,
-    ]
-    options = ["-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("nnUNet_")}
-    environment |= {"nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        list(map(str, [*line, *options])), env=environment, capture_output=True, text=True, check=False
+def stock_segmentation(model: Path, raw: Image, first: np.ndarray | None = None) -> np.ndarray:
+    """What stock nnU-Net makes of an image with fold 0, without mirrored copies."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(
+        use_mirroring=False,
+        perform_everything_on_device=False,
+        device=torch.device("cpu"),
+        allow_tqdm=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    predictor.initialize_from_trained_model_folder(str(model), (0,), "checkpoint_final.pth")
+    previous = None if first is None else first[None].astype(np.float32)
+    found: np.ndarray = predictor.predict_single_npy_array(
+        raw.array.astype(np.float32), dict(raw.properties), previous, None, False
+    )
+    return found
 
 
 def test_stock_predicts_the_exported_cascade_with_the_same_labels(
-    walked: Outcome, root: Path, tmp_path: Path
+    walked: Outcome, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = export_nnunet(models(root)[1], tmp_path / "exported")
     low, full = (next(out.glob(f"nnUNetTrainer__*__{name}")) for name in ("3d_lowres", "3d_cascade_fullres"))
-    (tmp_path / "in").mkdir()
-    image = root / "imagesTr" / "c0_0000.nii.gz"
-    (tmp_path / "in" / image.name).write_bytes(image.read_bytes())
-    predict_with_stock(low, tmp_path / "in", tmp_path / "low")
-    predict_with_stock(full, tmp_path / "in", tmp_path / "full", "-prev_stage_predictions", tmp_path / "low")
-    only = tmp_path / "one_fold"
-    for each in (low, full):
-        for name in ("plans.json", "dataset.json", "fold_0/checkpoint_final.pth"):
-            (only / each.name / name).parent.mkdir(parents=True, exist_ok=True)
-            (only / each.name / name).write_bytes((each / name).read_bytes())
-    predict_folder(only / full.name, tmp_path / "in", tmp_path / "ours", device="cpu")
-    ours, theirs = (
-        sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name / "c0.nii.gz")))
-        for name in ("ours", "full")
-    )
-    assert len(np.unique(theirs)) > 1 and np.mean(ours == theirs) >= 0.999
+    loaded = load_model(models(root)[1], [0], "cpu", mirroring=False)
+    assert loaded.previous is not None
+    raw = read_images([root / "imagesTr" / "c0_0000.nii.gz"], loaded.reader)
+    first = stock_segmentation(low, raw)
+    assert len(np.unique(first)) > 1
+    assert np.mean(loaded.previous.segment(*loaded.previous.preprocess(raw)) == first) >= 0.999
+    # Of the same first segmentation: nnU-Net's sums in half precision differ in both stages.
+    monkeypatch.setattr(loaded.previous, "segment", lambda *_: first)
+    second = stock_segmentation(full, raw, first)
+    assert len(np.unique(second)) > 1
+    assert np.mean(loaded.segment(*loaded.preprocess(raw)) == second) >= 0.999

@@ -1,0 +1,76 @@
+"""Which engine was faster for a network on this machine: measured once, and kept in the user's cache."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autoseg.errors import AutosegError
+from autoseg.system.device import model_name
+from autoseg.system.files import digest, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+
+def engines_file() -> Path:
+    """Where this user's measurements lie, for all models."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "autoseg" / "engines.json"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The measurement of one network on one machine.
+
+    Attributes:
+        network: what its speed depends on: architecture, channels, patch.
+        dtype: of the computation; None: float32.
+        other: the package that is compared with torch.
+    """
+
+    network: Mapping[str, Any]
+    dtype: torch.dtype | None
+    other: str = "openvino"
+
+    @property
+    def key(self) -> str:
+        """What has to be the same for a measurement to count: network, processor, threads, versions."""
+        versions = [importlib.metadata.version(name) for name in ("torch", self.other)]
+        machine = [model_name("cpu"), torch.get_num_threads(), str(self.dtype), versions]
+        return digest([dict(self.network), machine])
+
+    def read(self) -> str | None:
+        """The faster engine; None: it was not measured here."""
+        with contextlib.suppress(AutosegError, importlib.metadata.PackageNotFoundError, AttributeError):
+            found = read_json(engines_file()).get(self.key, {}).get("engine")
+            return found if isinstance(found, str) else None
+        return None
+
+    def write(self, engine: str, seconds: Mapping[str, float]) -> None:
+        """Keep a measurement; where nothing can be written, it is made again the next time.
+
+        Args:
+            engine: the faster one.
+            seconds: of a patch, by engine.
+        """
+        stored: dict[str, Any] = {}
+        with contextlib.suppress(AutosegError):
+            stored = dict(read_json(engines_file()))
+        entry = {"engine": engine, "seconds": {name: round(each, 5) for name, each in seconds.items()}}
+        try:
+            write_json(engines_file(), {**stored, self.key: entry})
+        except (AutosegError, OSError, importlib.metadata.PackageNotFoundError) as problem:
+            log.debug("The measurement of engines is not kept: %s", problem)
+
+
+def network_key(architecture: Mapping[str, Any], channels: int, patch_size: Sequence[int]) -> dict[str, Any]:
+    """What the speed of a network depends on; weights do not change it."""
+    return {"architecture": dict(architecture), "channels": channels, "patch_size": list(patch_size)}

@@ -1,0 +1,104 @@
+"""Strips that keep the logits small, and what a prediction takes at most."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from model_folders import ABOUT, REGIONS, model_folder
+
+from autoseg.data.dataset import labels_from_json
+from autoseg.data.readers import Image
+from autoseg.inference import memory_bound
+from autoseg.inference.memory_bound import strips
+from autoseg.inference.model import Model, load_model
+from autoseg.trust.evidence import Evidence
+
+MANY = {**ABOUT, "labels": {"background": 0, **{f"s{number}": number for number in range(1, 8)}}}
+
+
+def test_strips_cover_all_rows_and_share_one() -> None:
+    assert strips((300, 400, 400), (128, 128, 128), 2, 2**40) == [(0, 400)]
+    found = strips((300, 400, 400), (128, 128, 128), 117, 2**33)
+    assert len(found) > 1 and found[0][0] == 0 and found[-1][1] == 400
+    assert all(one[1] == other[0] + 1 for one, other in itertools.pairwise(found))
+    assert all(8 * 117 * 128 * 400 * (last - first) <= 2**33 for first, last in found)
+    # However little there is, a strip is a quarter of a patch high; slices need none.
+    assert min(last - first for first, last in strips((300, 400, 400), (128, 128, 128), 117, 1)) >= 31
+    assert strips((300, 512, 512), (512, 512), 117, 2**30) == [(0, 512)]
+
+
+def segmented(
+    model: Model, raw: Image, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[np.ndarray, Evidence]:
+    monkeypatch.setattr(memory_bound, "logits_limit", lambda: limit)
+    evidence = Evidence.of(labels_from_json(model.dataset_json))
+    return model.segment(*model.preprocess(raw), evidence), evidence
+
+
+@pytest.mark.parametrize("about", [MANY, REGIONS])
+@pytest.mark.parametrize("spacing", [(1.3, 0.8, 1.1), (1.0, 1.4, 1.0)])
+def test_strips_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, about: dict[str, object], spacing: tuple[float, ...]
+) -> None:
+    model = load_model(model_folder(tmp_path, about=about), device="cpu")
+    array = np.random.default_rng(0).normal(100, 20, (1, 14, 50, 26)).astype(np.float32)
+    raw = Image(array, spacing, {"spacing": spacing})
+    whole, seen = segmented(model, raw, 2**40, monkeypatch)
+    parted, seen_in_parts = segmented(model, raw, 1, monkeypatch)
+    assert len(np.unique(whole)) > 1
+    assert np.mean(whole == parted) >= 0.9999
+    assert seen.voxels == seen_in_parts.voxels
+    np.testing.assert_allclose(seen_in_parts.heads, seen.heads, rtol=1e-3, atol=2)
+    np.testing.assert_allclose(seen_in_parts.copies, seen.copies, rtol=1e-3, atol=2)
+
+
+_CHILD = """
+import logging, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+logging.basicConfig(level=logging.INFO)
+from autoseg.inference import memory_bound
+memory_bound.logits_limit = lambda: 48 * 2**20
+from autoseg.pipeline.single_stages import predict_folder
+model, images, output = map(Path, sys.argv[1:])
+predict_folder(model, images, output, device="cpu", mirroring=False, step_size=1.0)
+print(Path("/proc/self/status").read_text())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell a process its peak")
+def test_the_bound_is_kept_with_many_classes(tmp_path: Path) -> None:
+    heads, shape = 100, (40, 110, 80)
+    names = {f"s{number}": number for number in range(1, heads)}
+    model = model_folder(tmp_path, about={**ABOUT, "labels": {"background": 0, **names}}, axes=None)
+    image = np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
+    (tmp_path / "in").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(image), str(tmp_path / "in" / "a_0000.nii.gz"))
+    line = [sys.executable, "-c", _CHILD, model, tmp_path / "in", tmp_path / "out"]
+    done = subprocess.run(list(map(str, line)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = re.search(r"at most ([\d.]+) GB .* logits ([\d.]+) GB.* in (\d+) strips", done.stderr)
+    peak = re.search(r"VmHWM:\s+(\d+) kB", done.stdout)
+    assert said is not None and peak is not None, done.stderr
+    assert int(said[3]) > 1 and float(said[2]) * 1e9 < 4 * heads * np.prod(shape)
+    assert int(peak[1]) * 1024 <= float(said[1]) * 1e9, (said[0], peak[0])
+
+
+def test_of_small_cases_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from autoseg.data.dataset import Case
+
+    path = tmp_path / "a_0000.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5, 6), np.float32)), str(path))
+    model = load_model(model_folder(tmp_path), device="cpu")
+    with caplog.at_level(logging.INFO):
+        assert memory_bound.say_bound([model], [Case("a", (path,), None)]) is None
+    assert "Memory" not in caplog.text
