@@ -157,7 +157,7 @@ def is_runnable(choice: Choice, plan: Plan, configuration: str = "auto") -> bool
     from autoseg.tailoring.tailored_plan import choose_configuration
 
     try:
-        choose_configuration(plan, plugins.trainer_class(choice.name), configuration)
+        choose_configuration(plan, plugins.trainer_class(choice.name), configuration, cascade=True)
     except PlanError:
         return False
     return True

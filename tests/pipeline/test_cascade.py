@@ -10,22 +10,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bare_trainers import fingerprint_of
+from given_machines import steps_take
 from model_folders import ABOUT, fingerprint
 
+from autoseg.data.dataset import load_dataset
 from autoseg.data.folds import Fold
 from autoseg.data.readers import Image
+from autoseg.data.synthetic import make_demo
 from autoseg.errors import PlanError, RunError
 from autoseg.pipeline.cascade import check_folds, first_stage_runs, on_grid, with_cascade
+from autoseg.pipeline.trainer_choice import is_runnable
+from autoseg.pipeline.trial import plans_for
 from autoseg.pipeline.trial_record import cascade_cost
 from autoseg.planner import plan_experiment
-from autoseg.planner.cascade import CASCADE
+from autoseg.planner.cascade import CASCADE, stage_of
 from autoseg.planner.plan import Plan
 from autoseg.planner.training_spec import TrainingSpec
 from autoseg.preprocessing.blosc_store import read_stage, write_stage
 from autoseg.preprocessing.fit_case import crop_case, fit_case
 from autoseg.run import Run
 from autoseg.system.files import write_json
+from autoseg.tailoring.fit_to_resources import predicted_steps
 from autoseg.tailoring.request import Request
+from autoseg.tailoring.trainer_spec import Choice
+from autoseg.tailoring.variant import Variant
+from autoseg.workspace import Workspace
 
 FOLDS = (Fold(0, ("b", "c"), ("a",)), Fold(1, ("a", "c"), ("b",)), Fold(2, ("a", "b"), ("c",)))
 
@@ -98,6 +108,34 @@ def test_how_many_first_trainings_there_are_for_a_second(
     prepared: Any = SimpleNamespace(plan=plan, folds=folds)
     request = Request(torch.device("cpu"), configuration=requested)
     assert with_cascade(prepared, trained, request).first_stages == expected
+
+
+def test_a_budget_is_divided_among_its_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps_take(monkeypatch, lambda: 0.1)
+    root, _ = make_demo(tmp_path / "raw", cases=(2, 2))
+    dataset, large = load_dataset(root), fingerprint_of((400, 512, 512))
+    request = Request(torch.device("cpu"), run_s=36000, configuration=CASCADE, first_stages=5.0)
+    assert is_runnable(Choice("nnunet"), plan_experiment(dataset, large), CASCADE)
+    variant = Variant(dataset, large, Choice("nnunet"), request)
+    (plan,) = plans_for(variant, Workspace.locate(tmp_path))
+    low = stage_of(plan, "3d_lowres")
+    for each, name in ((plan, CASCADE), (low, "3d_lowres")):
+        assert each.trained_configuration().name == name
+        assert each.require_training().run_s == pytest.approx(36000 / 6)
+        assert predicted_steps(each) is not None
+    # Another share of the time is another plan; without a cascade in reach it is refused, with what to do.
+    halved = variant.with_request(dataclasses.replace(request, first_stages=1.0))
+    assert halved.plan_name != variant.plan_name
+    with pytest.raises(PlanError, match="not in a race or a suite"):
+        plans_for(
+            variant.with_request(dataclasses.replace(request, first_stages=0.0)), Workspace.locate(tmp_path)
+        )
+    small = Variant(dataset, fingerprint_of((40, 50, 40)), Choice("nnunet"), request)
+    with pytest.raises(PlanError, match=r"has no 3d_cascade_fullres: a patch .* sees enough"):
+        plans_for(small, Workspace.locate(tmp_path))
+    tuned = Variant(dataset, large, Choice.parse("nnunet:cases=1"), request)
+    with pytest.raises(PlanError, match="starts from random weights and trains on all cases"):
+        plans_for(tuned, Workspace.locate(tmp_path))
 
 
 def test_a_row_bears_its_part_of_the_first_stages(tmp_path: Path) -> None:
