@@ -23,6 +23,8 @@ LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
 FINAL = "checkpoint_final.pth"
 # In the model folder of a cascade's first stage, as nnU-Net has it: what it makes of the cases it held out.
 NEXT_STAGE = "predicted_next_stage"
+# One row for each epoch of a training.
+PROGRESS = "progress.csv"
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,11 @@ class Run:
     def cost(self) -> Path:
         """What the run cost, as far as it has come."""
         return self.folder / "cost.json"
+
+    @property
+    def progress(self) -> Path:
+        """A table with one row for each epoch."""
+        return self.folder / PROGRESS
 
     @property
     def inference(self) -> Path:

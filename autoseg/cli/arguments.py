@@ -38,6 +38,20 @@ PlanFrom = Annotated[
     str | None,
     typer.Option(help="Network, patch, spacing and normalisation of another model: init, or its folder."),
 ]
+Log = Annotated[
+    str,
+    typer.Option(
+        "--log", envvar="AUTOSEG_LOG", help="Loggers of every epoch: tensorboard, mlflow, wandb, or a file."
+    ),
+]
+EnergyOf = Annotated[
+    str,
+    typer.Option(
+        "--energy",
+        envvar="AUTOSEG_ENERGY",
+        help="Measure energy and CO2: the country as DEU, FRA, USA.",
+    ),
+]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Number of epochs, instead of a budget.")]
 Steps = Annotated[
     int | None, typer.Option(min=1, help="Training steps of each run, instead of a budget or epochs.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ REFERENCE = (
     + "."
 )
 # Families without networks, whose entries are shown as they are.
-PLAIN = ("metrics", "layouts", "engines")
+PLAIN = ("metrics", "layouts", "engines", "loggers")
 # torchvision's README: its models may be subject to the terms of the data that they were trained on.
 LICENCE = "none stated by torchvision; ImageNet's: non-commercial research"
 
@@ -46,6 +47,7 @@ def entries(family: str) -> list[dict[str, Any]]:
         "architectures": _architecture,
         "layouts": _layout,
         "engines": _engine,
+        "loggers": _logger,
     }
     if family in tellers:
         return list(_entries(family, tellers[family]))  # type: ignore[arg-type]  # one of them
@@ -60,6 +62,12 @@ def _layout(name: str) -> dict[str, Any]:
 def _engine(name: str) -> dict[str, Any]:
     engine = plugins.find_class("engines", name)
     return {"name": name, "about": engine.about(), "needs": engine.needs}
+
+
+def _logger(name: str) -> dict[str, Any]:
+    logger = plugins.find_class("loggers", name)
+    about = inspect.getdoc(logger) or ""
+    return {"name": name, "about": about.partition(".")[0] + ".", "needs": logger.package}
 
 
 def _entries(family: plugins.Family, tell: Callable[[str], dict[str, Any]]) -> Iterator[dict[str, Any]]:

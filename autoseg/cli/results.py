@@ -260,7 +260,8 @@ def list_command(
     family: Annotated[
         str,
         typer.Argument(
-            metavar="FAMILY", help="trainers, architectures, metrics, layouts, engines or machine."
+            metavar="FAMILY",
+            help="trainers, architectures, metrics, layouts, engines, loggers or machine.",
         ),
     ] = "trainers",
     path: Annotated[bool, typer.Option(help="The folder for nnUNet_extTrainer.")] = False,

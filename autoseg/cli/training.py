@@ -13,12 +13,14 @@ from autoseg.cli.arguments import (
     Budget,
     DatasetName,
     Device,
+    EnergyOf,
     Epochs,
     FewCases,
     Finetune,
     Groups,
     Init,
     Json,
+    Log,
     Memory,
     PlanFrom,
     Quiet,
@@ -80,6 +82,8 @@ def plan_and_train_command(
     workers: Workers = None,
     groups: Groups = None,
     accept: Accept = "",
+    log: Log = "",
+    energy: EnergyOf = "",
     workspace: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -92,8 +96,12 @@ def plan_and_train_command(
     """
     from autoseg.pipeline.settings import Settings
     from autoseg.pipeline.walk import plan_and_train
+    from autoseg.training.energy import choose as choose_energy
+    from autoseg.training.tracking import choose
 
     start(quiet)
+    choose(log)
+    choose_energy(energy)
     indices, column = parse_division(folds)
     settings = Settings(
         trainers=tuple(filter(None, trainers.split(","))),
@@ -157,6 +165,8 @@ def train_command(
     finetune: Finetune = None,
     cases: FewCases = None,
     plan_from: PlanFrom = None,
+    log: Log = "",
+    energy: EnergyOf = "",
     workspace: Root = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -167,8 +177,12 @@ def train_command(
     """
     from autoseg.pipeline.settings import Settings
     from autoseg.pipeline.single_stages import train_one
+    from autoseg.training.energy import choose as choose_energy
+    from autoseg.training.tracking import choose
 
     start(quiet)
+    choose(log)
+    choose_energy(energy)
     settings = Settings(
         total_s=parse_duration(budget),
         epochs=epochs,

@@ -153,3 +153,22 @@ def duration_words(seconds: float | None) -> str:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     value, unit = (seconds / 60, "min") if seconds < 3600 else (seconds / 3600, "h")
     return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def cost_words(row: Row, name: str) -> str:
+    """A cost of a row, as tables show it; of energy, what nobody measured is said in words."""
+    value = row.cost(name)
+    if name in ("energy_kwh", "g_co2"):
+        if value is None:
+            return "not measured"
+        about = "" if row.energy_how == "measured" else "about "
+        return about + (_energy_words(value) if name == "energy_kwh" else f"{value:.3g} g")
+    if value is None:
+        return "\N{EN DASH}"
+    if name == "training_steps":
+        return f"{value:.0f}"
+    return count_words(value) if name == "parameters" else duration_words(value)
+
+
+def _energy_words(kwh: float) -> str:
+    return f"{kwh:.3g} kWh" if kwh >= 0.1 else f"{1000 * kwh:.3g} Wh"

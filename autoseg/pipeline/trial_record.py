@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
+import operator
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -33,6 +35,7 @@ from autoseg.system.files import digest, read_json
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice
 from autoseg.tailoring.variant import Variant
+from autoseg.training.energy import Energy
 from autoseg.workspace import Workspace
 
 # Costs of the members of an ensemble that add up.
@@ -177,6 +180,7 @@ def row_cost(row: Run, members: Sequence[Member]) -> Cost:
         train_s=round(total("train_s") + inference["predict_s"], 2),
         training_steps=total("steps"),
         budget_s=sum(budgets) if len(budgets) == len(members) else None,
+        **_energy(costs),
         inference_s_per_case=inference["inference_s_per_case"],
         inference_s_per_case_p95=inference["inference_s_per_case_p95"],
     )
@@ -204,6 +208,7 @@ def cascade_cost(row: Run, member: Member, first: Sequence[Run], request: Reques
         train_s=round(total("train_s", lows, part), 2),
         training_steps=None if (steps := total("training_steps", lows, part)) is None else round(steps),
         budget_s=total("budget_s", lows, part),
+        **_energy_of_costs(own, total("energy_kwh", lows, part), total("g_co2", lows, part), lows),
         inference_s_per_case=total("inference_s_per_case"),
         inference_s_per_case_p95=total("inference_s_per_case_p95"),
     )
@@ -223,6 +228,25 @@ def _changes_of_first(plan: Plan, low: Sequence[Run]) -> list[str]:
             *read_json(run.cost).get("changes", ()),
         )
     ]
+
+
+def _energy(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Energy of all members together, where each measured its own."""
+    each = [Energy(**cost["energy"]) for cost in costs if cost.get("energy")]
+    if len(each) < len(costs):
+        return {}
+    found = functools.reduce(operator.add, each)
+    return {"energy_kwh": found.kwh, "g_co2": found.g_co2, "energy_how": found.how}
+
+
+def _energy_of_costs(
+    own: Cost, kwh: float | None, g_co2: float | None, lows: Sequence[Cost]
+) -> dict[str, Any]:
+    """The same of a cascade; nothing where a stage measured none."""
+    if kwh is None or g_co2 is None:
+        return {"energy_kwh": None, "g_co2": None, "energy_how": None}
+    measured = all(each.energy_how == "measured" for each in (own, *lows))
+    return {"energy_kwh": kwh, "g_co2": g_co2, "energy_how": "measured" if measured else "estimated"}
 
 
 def without_scores(trial: Trial, status: Any, reason: str, configuration: str = "") -> Record:

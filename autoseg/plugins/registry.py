@@ -1,4 +1,4 @@
-"""The registry of the five families: what there is, where it comes from, and how it is imported."""
+"""The registry of the six families: what there is, where it comes from, and how it is imported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoseg.errors import AutosegError, RunError, UsageError
 from autoseg.plugins.files import PluginFile, load_file
 from autoseg.plugins.source import trainer_in
 
-Family = Literal["trainers", "architectures", "metrics", "layouts", "engines"]
+Family = Literal["trainers", "architectures", "metrics", "layouts", "engines", "loggers"]
 BUILT_IN = "autoseg"
 
 
@@ -47,6 +47,7 @@ FAMILIES: Mapping[Family, Shelf] = {
     "metrics": Shelf("metric", "autoseg.metrics.definitions"),
     "layouts": Shelf("layout", "autoseg.intake.layouts", ("autoseg.intake.layout", "Layout")),
     "engines": Shelf("engine", "autoseg.benchmark.engines", ("autoseg.benchmark.engine", "Engine")),
+    "loggers": Shelf("logger", "autoseg.loggers", ("autoseg.training.logger", "Logger")),
 }
 
 

@@ -25,8 +25,13 @@ def show(style: Style | Literal["auto"]) -> None:
 
 
 @contextmanager
-def stage(name: str, total: float) -> Iterator[Advance]:
+def stage(name: str, total: float, done: float = 0.0) -> Iterator[Advance]:
     """Show one stage of work.
+
+    Args:
+        name: of the stage.
+        total: how much there is to do.
+        done: of it before now, by an earlier start; the time that is left goes by what is done from here on.
 
     Yields:
         `advance(amount=1, detail="")`: report that `amount` of `total` more is done; `detail` is a few
@@ -35,15 +40,15 @@ def stage(name: str, total: float) -> Iterator[Advance]:
     if _style == "off" or total <= 0:
         yield lambda amount=1, detail="": None
     elif _style == "bar":
-        with _bar(name, total) as advance:
+        with _bar(name, total, done) as advance:
             yield advance
     else:
-        with _lines(name, total) as advance:
+        with _lines(name, total, done) as advance:
             yield advance
 
 
 @contextmanager
-def _bar(name: str, total: float) -> Iterator[Advance]:
+def _bar(name: str, total: float, done: float) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -56,6 +61,7 @@ def _bar(name: str, total: float) -> Iterator[Advance]:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(name, total=total, detail="")
+        progress.update(task, completed=done)
 
         def advance(amount: float = 1, detail: str = "") -> None:
             progress.update(task, advance=amount, detail=detail)
@@ -64,10 +70,10 @@ def _bar(name: str, total: float) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(name: str, total: float, every_seconds: float = 15.0) -> Iterator[Advance]:
+def _lines(name: str, total: float, before: float = 0.0, every_seconds: float = 15.0) -> Iterator[Advance]:
     """Plain lines for logs: at most one in `every_seconds`, and one at the end."""
     start = time.monotonic()
-    state = {"done": 0.0, "shown": start}
+    state = {"done": before, "shown": start}
 
     def advance(amount: float = 1, detail: str = "") -> None:
         state["done"] += amount
@@ -76,7 +82,8 @@ def _lines(name: str, total: float, every_seconds: float = 15.0) -> Iterator[Adv
             return
         state["shown"] = now
         part = min(1.0, state["done"] / total)
-        left = (now - start) * (1 - part) / part if part > 0 else float("nan")
+        here = state["done"] - before
+        left = (now - start) * max(0.0, total - state["done"]) / here if here > 0 else float("nan")
         sys.stderr.write(f"{name}: {part:.0%}, about {left:.0f} s left {detail}".rstrip() + "\n")
 
     yield advance

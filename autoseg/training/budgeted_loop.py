@@ -105,8 +105,8 @@ class BudgetedLoop:
         if self.leg is not None and self.steps_done:
             draw_anew(cast("Trainer", self))
         self.print_to_log_file(self._rescaling(self.train_s))
-        with progress.stage(f"Train {type(self).__name__}", total=self.train_s) as advance:
-            advance(clock.elapsed)
+        name = f"Train {type(self).__name__}"
+        with progress.stage(name, total=self.train_s, done=clock.elapsed) as advance:
             self._train_until(clock, advance)
         self.elapsed_s = clock.elapsed
         self.paused = until_s < self.train_s and not self.is_over
@@ -186,7 +186,7 @@ class BudgetedLoop:
             self.timing.end()
             taken = clock.elapsed - before
             self.step_seconds = taken if self.steps_done == 1 else 0.9 * self.step_seconds + 0.1 * taken
-            advance(taken, detail=f"step {self.steps_done}, loss {losses[-1]:.3f}")
+            advance(taken, detail=f"step {self.steps_done}, {self.live_words(losses[-1])}")
             if self.train_s is not None and self.train_s > 3600:  # a part of it is minutes long
                 self.elapsed_s = clock.elapsed
                 self.save_now_and_then()
@@ -242,9 +242,12 @@ class BudgetedLoop:
             f"patch Dice {', '.join(f'{value:.3f}' for value in dice)}"
         )
         self.look_at_validation()
+        self.add_row()
         self.current_epoch += 1
 
     # What the trainer brings.
+    add_row: Callable[[], None]
+    live_words: Callable[[float], str]
     timing: StepTiming
     logger: Any
     network: Any

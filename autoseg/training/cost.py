@@ -48,6 +48,7 @@ def write_cost(run: Run, trainer: Trainer, spent_before: float, seconds: float) 
             "peak_memory_mb": round(peak_bytes(trainer.device) / 1e6, 1),
             "device": device_name(trainer.device),
             "precision": _precision(trainer),
+            "energy": trainer.meter.state(),
             "mirrored_prediction": trainer.mirrored_prediction,
             **initialisation_of(trainer, run),
             "changes": _changes(trainer),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoseg.system import progress
 from autoseg.training.step_draws import Stream, seed_draws, seek
 
 
@@ -31,12 +32,20 @@ class EpochsLoop:
         """Train until all epochs are done."""
         began = time.monotonic() - self.elapsed_s
         self.on_train_start()
+        total = self.num_epochs * self.num_iterations_per_epoch
+        with progress.stage(f"Train {type(self).__name__}", total=total, done=self.steps_done) as advance:
+            self._all_epochs(began, advance)
+        self.on_train_end()
+
+    def _all_epochs(self, began: float, advance: progress.Advance) -> None:
         while self.current_epoch < self.num_epochs:
             self.on_epoch_start()
             self.on_train_epoch_start()
             while len(self.epoch_outputs) < self.num_iterations_per_epoch:
                 self.epoch_outputs.append(self.train_step(next(self.dataloader_train)))
                 self.elapsed_s = time.monotonic() - began
+                loss = self.epoch_outputs[-1]["loss"]
+                advance(1, detail=self.live_words(None if isinstance(loss, torch.Tensor) else loss))
             self.epoch_outputs = on_host(self.epoch_outputs)
             self.on_train_epoch_end(self.epoch_outputs)
             self._validate()
@@ -45,7 +54,6 @@ class EpochsLoop:
             # Not by nnU-Net's own end of an epoch: it writes this before it knows the best epoch so far.
             if self.current_epoch % self.save_every == 0 and self.current_epoch < self.num_epochs:
                 self.save_for_resuming()
-        self.on_train_end()
 
     def _validate(self) -> None:
         seek(self.dataloader_val, self.current_epoch * self.num_val_iterations_per_epoch)
@@ -66,6 +74,9 @@ class EpochsLoop:
             super().on_epoch_end()  # type: ignore[misc]
         finally:
             self.save_every = every
+        self.current_epoch -= 1  # counted already
+        self.add_row()
+        self.current_epoch += 1
 
     def seed_step(self) -> None:
         """Seed what the next step draws itself, as dropout does."""
@@ -82,6 +93,8 @@ class EpochsLoop:
         self.epoch_outputs = [{"loss": np.float32(loss)} for loss in losses]
 
     # What the trainer brings.
+    add_row: Callable[[], None]
+    live_words: Callable[[Any], str]
     current_epoch: int
     dataloader_train: Any
     dataloader_val: Any

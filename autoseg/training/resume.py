@@ -32,6 +32,7 @@ def resume(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
     trainer.steps_done = int(state.get("steps", 0))
     trainer.load_steps(state)
     trainer.load_epoch(state)
+    trainer.load_seen(state)
     trainer.load_best(state)
     if trainer.plateau is not None and "plateau" in state:
         trainer.plateau.load(state["plateau"])

@@ -41,6 +41,7 @@ class Saving:
             "saved_at": time.time(),
             **self.best_state(),
             **self.steps_state(),
+            **self.seen_state(),
             **plateau,
         }
 
@@ -52,5 +53,6 @@ class Saving:
     best_state: Callable[[], dict[str, Any]]
     epoch_state: Callable[[], list[float]]
     remove_unnamed: Callable[[str], None]
+    seen_state: Callable[[], dict[str, Any]]
     steps_state: Callable[[], dict[str, Any]]
     write_best: Callable[[], None]

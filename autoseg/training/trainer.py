@@ -34,6 +34,7 @@ from autoseg.training.budgeted_loop import BudgetedLoop
 from autoseg.training.course import Course
 from autoseg.training.deep_supervision import weigh_one_output
 from autoseg.training.device_augmentation import DeviceAugmentation
+from autoseg.training.energy import EnergyMeter
 from autoseg.training.epochs_loop import EpochsLoop
 from autoseg.training.fine_tuning import FineTuning
 from autoseg.training.finite_steps import FiniteTraining
@@ -41,6 +42,7 @@ from autoseg.training.gradient_step import step_scaled, take_step
 from autoseg.training.loaders import HeldDataset, loaders
 from autoseg.training.named_network import named_network
 from autoseg.training.optimizer import make_optimizer
+from autoseg.training.progress_rows import SeenTraining
 from autoseg.training.resume import resume
 from autoseg.training.retry import RetriedTraining
 from autoseg.training.saving import Saving
@@ -48,6 +50,7 @@ from autoseg.training.schedule import EpochSchedule, WatchedTraining, schedule_f
 from autoseg.training.step_count import StepCount
 from autoseg.training.step_timing import StepTiming
 from autoseg.training.stock_normalization import make_known
+from autoseg.training.tracking import Tracking
 from autoseg.training.trainer_contract import check_trainer
 from autoseg.workspace import GROUPS_FILE
 
@@ -58,6 +61,7 @@ HYPERPARAMETERS = tuple(KINDS)
 
 
 class Trainer(
+    SeenTraining,
     Saving,
     FineTuning,
     BestCheckpoints,
@@ -175,6 +179,9 @@ class Trainer(
         self.elapsed_s = 0.0
         self.steps_done = 0
         self.epoch_outputs = []
+        self.rows = []
+        self.tracking = Tracking()
+        self.meter = EnergyMeter()
         self.count = StepCount()
         self.course = Course(expects_fall=not self.spec.init_is_trained_model)
         self.autocast_dtype = autocast_dtype(self.device)

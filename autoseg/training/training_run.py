@@ -34,6 +34,7 @@ from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memo
 from autoseg.training.prediction_time import prediction_seconds
 from autoseg.training.second_look import is_off, planned_anew, planned_step_s
 from autoseg.training.second_look import words as second_words
+from autoseg.training.tracking import Tracking, about
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -175,6 +176,9 @@ def _attempt(
         trainer = _build(run, workspace, device, plan)
         spent_before = trainer.elapsed_s = max(trainer.elapsed_s, spent)
         trainer.leg, trainer.memory_changes = leg, memory_changes
+        trainer.tracking = Tracking.begin(about(run, trainer))
+        trainer.meter.begin()
+        finished = False
         with _stop_on_signal(trainer):
             try:
                 _set_budget(trainer, run, workspace, began, leg)
@@ -182,6 +186,7 @@ def _attempt(
                     setup_s = time.monotonic() - began
                     trainer.second_look = partial(_second_look, trainer, run, workspace, plan, setup_s)
                 trainer.run_training()
+                finished = not trainer.paused
             except _PlannedAnew as found:
                 trainer.elapsed_s = spent_before + time.monotonic() - began
                 _save_for_resume(trainer)
@@ -197,6 +202,8 @@ def _attempt(
                 return Unfinished(float(trainer.elapsed_s))
             finally:
                 _close_loaders(trainer)
+                trainer.tracking.end(finished)
+                trainer.meter.end()
     if trainer.paused:
         return _at_rung(trainer, run, leg, spent_before, time.monotonic() - began)
     write_cost(run, trainer, spent_before, time.monotonic() - began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from autoseg.planner.plan import Plan
 from autoseg.run import Run, predicting_checkpoints
 from autoseg.system.files import read_json
 from autoseg.training import budgeted_loop, checkpoint_files
+from autoseg.training.progress_rows import TIMES
 from autoseg.training.saving import Saving
 from autoseg.training.training_run import train
 from autoseg.workspace import Workspace
@@ -174,7 +176,15 @@ def ending(run: Run) -> dict[str, Any]:
         "best listed": [(each["loss"], each["epoch"]) for each in listed],
         "stock's best": read_checkpoint(run.folder / "checkpoint_best.pth")["network_weights"],
         "steps": (state["steps"], cost["steps"], cost["epochs"]),
+        "progress": progress_without_times(run),
     }
+
+
+def progress_without_times(run: Run) -> list[dict[str, str]]:
+    """The rows of ``progress.csv``, as texts, without what depends on the clock."""
+    with run.progress.open() as file:
+        rows = list(csv.DictReader(file))
+    return [{name: text for name, text in row.items() if name not in TIMES} for row in rows]
 
 
 def differences(first: Any, second: Any, name: str = "") -> list[str]:

@@ -100,6 +100,7 @@ def test_killed_and_resumed_it_ends_as_if_undisturbed(
     train(run, workspace, CPU)
     assert differences(undisturbed, ending(run)) == []
     assert undisturbed["steps"] == (12, 12, 3)
+    assert [row["step"] for row in undisturbed["progress"]] == ["4", "8", "12"]
     left = {path.name for path in run.folder.iterdir()}
     assert not {LATEST, PREVIOUS} & left and not any(name.startswith(".") for name in left)
 

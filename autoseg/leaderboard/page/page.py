@@ -16,11 +16,12 @@ from autoseg.leaderboard.page import wording
 from autoseg.leaderboard.page.overview import decided, overview
 from autoseg.leaderboard.page.postprocessing_section import postprocessing_of
 from autoseg.leaderboard.page.race_section import RaceReport, races_of
+from autoseg.leaderboard.page.training_section import TrainingCurves, training_curves
 from autoseg.leaderboard.page.view import Line, View, wanted_views
 from autoseg.leaderboard.quantities import quantity
 from autoseg.leaderboard.ranking.ranking import Leaderboard, RankedSet
 from autoseg.leaderboard.ranking.rows import Row
-from autoseg.leaderboard.table import count_words, duration_words
+from autoseg.leaderboard.table import cost_words, count_words, duration_words
 from autoseg.system.files import write_text
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Section:
     overlay_rule: str
     by_structure: ByStructure | None
     races: tuple[RaceReport, ...]
+    trainings: tuple[TrainingCurves, ...]
     definitions: tuple[tuple[str, str], ...]
     fingerprint: str
     split: str
@@ -138,6 +140,7 @@ def _environment(board: Leaderboard) -> jinja2.Environment:
         zone=axes.ZONE,
         count_words=count_words,
         duration_words=duration_words,
+        cost_words=cost_words,
         p_words=wording.p_words,
         verdict=wording.verdict,
         thrifty=wording.thrifty,
@@ -169,6 +172,7 @@ def _section(
         overlay_rule=overlays[0].rule if overlays else "",
         by_structure=_by_structure(sets[0], numbers) if sets else None,
         races=races_of(record for record in board.records if record.dataset == dataset),
+        trainings=training_curves(rows, numbers),
         definitions=tuple(wording.definitions_of(sets[0])) if sets else (),
         fingerprint=first.fingerprint_hash or "",
         split=first.split_hash or "",

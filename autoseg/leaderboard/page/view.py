@@ -28,6 +28,8 @@ COST_TITLES = {
     "training_steps": "Steps",
     "train_s": "Training",
     "inference_s_per_case": "Time per case",
+    "energy_kwh": "Energy",
+    "g_co2": "CO\N{SUBSCRIPT TWO}",
 }
 _SYMBOLS = {"a": "▲", "b": "▼", "equivalent": "≈", "undecided": "·"}
 _WORDS = {"a": "better", "b": "worse", "equivalent": "equivalent", "undecided": "not told apart"}

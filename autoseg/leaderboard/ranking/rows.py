@@ -89,6 +89,12 @@ class Row:
         """A cost, as its mean over the row's runs; None where no run measured it."""
         return mean_cost(self.entry, name)
 
+    @property
+    def energy_how(self) -> str | None:
+        """Whether all its runs read counters (``measured``) or some ``estimated``; None: neither."""
+        hows = {record.cost.energy_how for record in (*self.entry.records, *self.entry.without)} - {None}
+        return None if not hows else "measured" if hows == {"measured"} else "estimated"
+
     def to_json(self) -> dict[str, Any]:
         """The row as the command line's ``--json`` gives it."""
         dice = self.intervals.get("dice")
@@ -112,6 +118,8 @@ class Row:
                 name: self.cost(name)
                 for name in ("parameters", "checkpoint_mb", "train_s", "budget_s", "inference_s_per_case")
             },
+            **{name: self.cost(name) for name in ("energy_kwh", "g_co2")},
+            "energy_how": self.energy_how,
             "leads_in": self.leads_in,
             "rank_ci": [self.rank_interval.low, self.rank_interval.high] if self.rank_interval else None,
             "changes": list(self.changes),

@@ -35,6 +35,9 @@ class Cost:
         inference_s_per_case_p95: 95th percentile.
         training_steps: optimiser steps.
         epochs: trained.
+        energy_kwh: energy of the training.
+        g_co2: grams of CO2 equivalent that it stands for.
+        energy_how: ``measured`` by counters, or ``estimated`` from the processor's nominal power.
     """
 
     parameters: int | None = None
@@ -49,6 +52,9 @@ class Cost:
     inference_s_per_case_p95: float | None = None
     training_steps: int | None = None
     epochs: int | None = None
+    energy_kwh: float | None = None
+    g_co2: float | None = None
+    energy_how: Literal["measured", "estimated"] | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,9 @@ class Record:
             del content["training_cases"]
         if not self.data_warnings:  # likewise
             del content["data_warnings"]
+        if self.cost.energy_kwh is None:
+            for name in ("energy_kwh", "g_co2", "energy_how"):
+                del content["cost"][name]
         scores = content.pop("scores")
         quality = {metric: asdict(value) for metric, value in self.quality.items()}
         return {"schema": SCHEMA, **content, "quality": quality, "scores": scores}
