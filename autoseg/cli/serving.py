@@ -163,8 +163,7 @@ def _serve(
         interface.start()
     server.run(once)
     if interface is not None:
-        interface.shutdown()
-        interface.server_close()
+        interface.end()
     waiting = len(server.journal.waiting())
     if not quiet:
         rest = f" {waiting} jobs wait for the next start." if waiting else ""

@@ -49,6 +49,10 @@ class DropFolder:
     settle_s: float = 3.0
     _seen: dict[Path, tuple[str, float]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # The journal outlives the process, which may be started elsewhere the next time.
+        self.folder = self.folder.absolute()
+
     def prepare(self) -> None:
         """Make the folders.
 

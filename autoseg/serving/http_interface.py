@@ -81,6 +81,12 @@ class HttpInterface(ThreadingHTTPServer):
         """Answer in a thread of its own."""
         threading.Thread(target=self.serve_forever, name="http", daemon=True).start()
 
+    def end(self) -> None:
+        """Answer no more."""
+        self.shutdown()
+        self.server_close()
+        (self.jobs.home / ADDRESS).unlink(missing_ok=True)
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection, or close it where there are too many."""
         if not self._free.acquire(blocking=False):

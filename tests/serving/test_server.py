@@ -101,6 +101,19 @@ def test_an_input_that_cannot_be_moved_is_not_done_again(
     assert [job.state for job in server.journal.jobs()] == [DONE]
 
 
+def test_a_server_that_is_started_elsewhere_finds_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = a_server(Path())
+    (tmp_path / "in" / "a.txt").write_text("one")
+    server._take_dropped()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    a_server(tmp_path).run(once=True)
+    assert files_in(tmp_path / "in") == ["done/a.txt"]
+
+
 def test_a_full_queue_leaves_files_where_they_are(tmp_path: Path) -> None:
     server = a_server(tmp_path, most_waiting=1)
     for name in "abc":
@@ -194,8 +207,7 @@ def listening(folder: Path, largest: int = 1000, **options: int) -> Iterator[Htt
     try:
         yield interface
     finally:
-        interface.shutdown()
-        interface.server_close()
+        interface.end()
 
 
 def ask(
