@@ -14,7 +14,7 @@ from autoseg.data.dataset import load_dataset
 from autoseg.data.readers import read_segmentation
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.verification.dataset_check import verify
-from autoseg.review.corrected_dataset import RECORD, write_corrected
+from autoseg.review.corrected_dataset import RECORD, _filtered, write_corrected
 
 
 def reviewed(tmp_path: Path, kind: str = "labels"):  # type: ignore[no-untyped-def]
@@ -85,3 +85,10 @@ def test_a_correction_that_is_gone_or_older_than_its_label_is_named(tmp_path: Pa
         write_corrected(session.review, session.journal, tmp_path / "two")
     assert not (tmp_path / "two").exists()
     assert make_review(root, tmp_path / "review").cases
+
+
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_tables_lose_the_rows_of_rejected_cases_and_no_cell_is_run(between: str) -> None:
+    rows = [("case", "note"), ("a", "=1+1"), ("b", "'=2"), ("c", "plain")]
+    text = "".join(between.join(row) + "\n" for row in rows)
+    assert _filtered(text, ["c"]) == "case,note\na,'=1+1\nb,'=2\n"
