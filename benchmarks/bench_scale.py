@@ -9,8 +9,8 @@ Whole processes. Each command runs once on all cases and once more after ten cas
 labels (a case has one of each). Preprocessed is a sample of 100 cases; the leaderboard is of records of three
 trainers in five folds, each with scores of all cases.
 
-The huge case runs with no more than 4 GB of memory that it can address, and without that limit if it is
-refused so.
+The huge case runs with no more than 4 GB of memory that it can address; with --unbounded, again without that
+limit where it is refused so.
 """
 
 from __future__ import annotations
@@ -94,18 +94,34 @@ def main() -> None:
     parser.add_argument("--cases", default="100,1000,10000")
     parser.add_argument("--labels", type=int, default=1, help="Structures of every case.")
     parser.add_argument("--huge", action="store_true", help="One huge case instead.")
+    parser.add_argument(
+        "--unbounded", action="store_true", help="The huge case without a limit of memory too."
+    )
+    parser.add_argument(
+        "--rows", type=Path, action="append", default=[], help="Keep the rows of this JSON of another run."
+    )
     options = parser.parse_args()
     if options.huge:
-        _huge(where)
+        _huge(where, options.unbounded)
         return
-    rows: list[dict[str, Any]] = []
-    for count in map(int, options.cases.split(",")):
+    name = "scale" if options.labels == 1 else f"scale_{options.labels}_labels"
+    rows = [row for path in options.rows for row in _rows_of(path)]
+    text = _page(rows, options.labels)
+    write_results(name, where, rows, text)
+    for count in map(int, filter(None, options.cases.split(","))):
         with tempfile.TemporaryDirectory() as folder:
-            rows += _measured(Path(folder), count, options.labels)
+            made = [
+                row | {"commit": where["commit"]} for row in _measured(Path(folder), count, options.labels)
+            ]
+        rows = sorted([row for row in rows if row["cases"] != count] + made, key=lambda row: row["cases"])
         text = _page(rows, options.labels)
-        name = "scale" if options.labels == 1 else f"scale_{options.labels}_labels"
         write_results(name, where, rows, text)  # what is there stays if a larger one is ended
     print(text)
+
+
+def _rows_of(path: Path) -> list[dict[str, Any]]:
+    document = json.loads(path.read_text())
+    return [{"read": None, "commit": document["machine"]["commit"], **row} for row in document["results"]]
 
 
 def _measured(place: Path, count: int, labels: int) -> list[dict[str, Any]]:
@@ -159,8 +175,8 @@ def _commands(root: Path, cases: int) -> dict[str, list[str]]:
     }
 
 
-def _huge(where: dict[str, Any]) -> None:
-    """One case of 1,024 x 1,024 x 600, with bounded memory and, where that is refused, without a bound."""
+def _huge(where: dict[str, Any], unbounded: bool) -> None:
+    """One case of 1,024 x 1,024 x 600, with bounded memory and, on request, without where that is refused."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -171,7 +187,8 @@ def _huge(where: dict[str, Any]) -> None:
         _describe(root, 1, 1)
         for name, command in list(_commands(root, 1).items())[:2]:
             limited = ["bash", "-c", f'ulimit -v {HUGE_BYTES // 1024}; exec "$0" "$@"', *command]
-            for bound, words in ((f"{HUGE_BYTES / 1e9:g} GB", limited), ("none", command)):
+            bounds = [(f"{HUGE_BYTES / 1e9:g} GB", limited), ("none", command)]
+            for bound, words in bounds if unbounded else bounds[:1]:
                 try:
                     said, cost = "", _run(words, place)
                 except RuntimeError:
@@ -263,14 +280,16 @@ def _page(rows: list[dict[str, Any]], labels: int) -> str:
         f"Generated cases of {SIZE} x {SIZE} x {SIZE} voxels, structures: {labels}. Whole processes, one "
         f"worker. The second round follows after {ADDED} cases were added.",
         "",
-        "| cases | round | command | files read | CPU s | wall s | CPU ms a case | peak memory, MB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| cases | round | command | files read | CPU s | wall s | CPU ms each | peak memory, MB | commit |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         each = 1000 * row["cpu_s"] / row["cases"]
         numbers = f"{row['cpu_s']:.1f} | {row['wall_s']:.1f} | {each:.1f} | {row['peak_pss_mb']:.0f}"
         read = "" if row["read"] is None else f"{row['read']:,}"
-        lines.append(f"| {row['cases']:,} | {row['round']} | {row['what']} | {read} | {numbers} |")
+        lines.append(
+            f"| {row['cases']:,} | {row['round']} | {row['what']} | {read} | {numbers} | `{row['commit']}` |"
+        )
     return "\n".join(lines)
 
 
