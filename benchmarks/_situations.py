@@ -348,7 +348,15 @@ _CUT = ("empty", "cut", "cut_pixels")
 # phases under one series, a shifted gantry and damaged slices a refusal is right as well.
 VALUE_WANTED: dict[str, tuple[str, ...] | None] = {
     **{"09": ("with",), "10": ("halves", "alternate", "labelled", "labelled_beside"), "11": ("near", "half")},
-    **{"13": ("copies",), "14": None, "16": ("all", "some"), "27": ("tilt04",), "38": None, "44": None},
+    **{
+        "13": ("copies",),
+        "14": None,
+        "14b": ("ko",),
+        "16": ("all", "some"),
+        "27": ("tilt04",),
+        "38": None,
+        "44": None,
+    },
     **{"18": None, "42": None},
 }
 
@@ -377,6 +385,7 @@ SITUATIONS: dict[str, Callable[[Path, Path], Iterator[Attempt]]] = {
             aligned(12, 1),
         ),
     ),
+    "14b": dicom("14b", dict.fromkeys(("ko", "seg"), aligned(12, 1))),
     "15": dicom("15", dict.fromkeys(("bits16", "bits12"), aligned(12, 4))),
     "16": dicom("16", dict.fromkeys(("all", "some"), aligned(12, 2))),
     "16b": dicom("16b", dict.fromkeys(_CUT, lambda done: done.left_out >= 4), _CUT),
