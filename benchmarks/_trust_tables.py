@@ -18,7 +18,7 @@ def text_of(found: Mapping[str, Any]) -> str:
     for name, each in found["sets"].items():
         lines += ["", f"## {name}", ""]
         lines.append(f"{each['cases']} cases in {each['groups']} groups, held-out Dice {each['dice']:.3f}.")
-        for part in (_coverage, _order, _shifts, _labels, _sizes, _cost):
+        for part in (_coverage, _order, _shifts, labels_of, sizes_of, _cost):
             lines += ["", *part(each)]
     return "\n".join([*lines, "", *_without_features(found["without_features"])])
 
@@ -82,7 +82,8 @@ def _shifts(each: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _labels(each: Mapping[str, Any]) -> Iterator[str]:
+def labels_of(each: Mapping[str, Any]) -> Iterator[str]:
+    """Planted errors by kind."""
     yield "### Planted label errors"
     yield ""
     yield "In 10 % of the cases, five seeds, mean ± SD; precision among as many cases as were planted."
@@ -101,7 +102,8 @@ def _labels(each: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {kind} | {' | '.join(cells)} |"
 
 
-def _sizes(each: Mapping[str, Any]) -> Iterator[str]:
+def sizes_of(each: Mapping[str, Any]) -> Iterator[str]:
+    """Planted errors by size."""
     yield "### From what size on they are found"
     yield ""
     yield (
