@@ -21,6 +21,10 @@ DatasetName = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core if not given.")]
 Groups = Annotated[Path | None, typer.Option(help="Table of case and group: a group never spans two folds.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Devices = Annotated[
+    int,
+    typer.Option("--devices", envvar="AUTOSEG_DEVICES", min=1, help="GPUs that train one run together."),
+]
 Budget = Annotated[str | None, typer.Option(help="Wall clock for all runs together: 90s, 30m, 2h.")]
 Memory = Annotated[str | None, typer.Option(help="Memory target of the planner: 8GB.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of initialisation, sampling and augmentation.")]

@@ -13,6 +13,7 @@ from autoseg.cli.arguments import (
     Budget,
     DatasetName,
     Device,
+    Devices,
     EnergyOf,
     Epochs,
     FewCases,
@@ -82,6 +83,7 @@ def plan_and_train_command(
     workers: Workers = None,
     groups: Groups = None,
     accept: Accept = "",
+    devices: Devices = 1,
     log: Log = "",
     energy: EnergyOf = "",
     workspace: Root = None,
@@ -97,11 +99,13 @@ def plan_and_train_command(
     from autoseg.pipeline.settings import Settings
     from autoseg.pipeline.walk import plan_and_train
     from autoseg.training.energy import choose as choose_energy
+    from autoseg.training.team import choose as choose_devices
     from autoseg.training.tracking import choose
 
     start(quiet)
     choose(log)
     choose_energy(energy)
+    choose_devices(devices)
     indices, column = parse_division(folds)
     settings = Settings(
         trainers=tuple(filter(None, trainers.split(","))),
@@ -165,6 +169,7 @@ def train_command(
     finetune: Finetune = None,
     cases: FewCases = None,
     plan_from: PlanFrom = None,
+    devices: Devices = 1,
     log: Log = "",
     energy: EnergyOf = "",
     workspace: Root = None,
@@ -178,11 +183,13 @@ def train_command(
     from autoseg.pipeline.settings import Settings
     from autoseg.pipeline.single_stages import train_one
     from autoseg.training.energy import choose as choose_energy
+    from autoseg.training.team import choose as choose_devices
     from autoseg.training.tracking import choose
 
     start(quiet)
     choose(log)
     choose_energy(energy)
+    choose_devices(devices)
     settings = Settings(
         total_s=parse_duration(budget),
         epochs=epochs,

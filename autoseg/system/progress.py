@@ -24,6 +24,11 @@ def show(style: Style | Literal["auto"]) -> None:
     _style = ("bar" if sys.stderr.isatty() else "lines") if style == "auto" else style
 
 
+def style() -> Style:
+    """How progress is shown."""
+    return _style
+
+
 @contextmanager
 def stage(name: str, total: float, done: float = 0.0) -> Iterator[Advance]:
     """Show one stage of work.

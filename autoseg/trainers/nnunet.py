@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from autoseg.errors import RunError
 from autoseg.system.device import seed_everything
 from autoseg.training.trainer import Trainer
 
@@ -35,6 +36,11 @@ class nnunet(Trainer):
         if not self.stock:
             super().initialize()
             return
+        if self.team.size > 1:
+            raise RunError(
+                f"{type(self).__name__}:stock=true trains on one device, not on {self.team.size}. Leave out "
+                f"--devices, or train it by nnUNetv2_train -num_gpus {self.team.size}."
+            )
         seed_everything(self.seed)
         self.autocast_dtype = None
         self.get_training_transforms = nnUNetTrainer.get_training_transforms

@@ -21,6 +21,7 @@ from autoseg.training.legs import Leg, draw_anew, settle
 from autoseg.training.schedule import Plateau
 from autoseg.training.step_draws import seek
 from autoseg.training.step_timing import StepTiming
+from autoseg.training.team import ALONE, Team
 
 if TYPE_CHECKING:
     from autoseg.training.trainer import Trainer
@@ -101,7 +102,7 @@ class BudgetedLoop:
         self.on_train_start()
         # Preparing the loaders belongs to the budget: the user's clock is running.
         until_s = math.inf if self.leg is None else self.leg.until_s
-        clock = Clock(self.train_s, self.elapsed_s + time.monotonic() - began, until_s)
+        clock = Clock(self.train_s, self.elapsed_s + time.monotonic() - began, until_s, self.team)
         if self.leg is not None and self.steps_done:
             draw_anew(cast("Trainer", self))
         self.print_to_log_file(self._rescaling(self.train_s))
@@ -124,6 +125,7 @@ class BudgetedLoop:
     def _train_until(self, clock: Clock, advance: Callable[..., None]) -> None:
         while not clock.over(self.step_seconds) and not self.is_over:
             self._one_part(clock, advance)
+            clock.tick()
             self.elapsed_s = clock.elapsed
             self.save_now_and_then()
             self._look_again(clock)
@@ -166,7 +168,7 @@ class BudgetedLoop:
         Raises:
             KeyboardInterrupt: if a signal requested an end.
         """
-        if self.stop_requested:
+        if self.team.agreed(self.stop_requested):
             raise KeyboardInterrupt
         self.save_now_and_then()
 
@@ -176,7 +178,7 @@ class BudgetedLoop:
         self.network.train()
         losses = []
         while self._goes_on(part, clock) and not clock.over(self.step_seconds) and not self.is_over:
-            if self.stop_requested:
+            if self.team.agreed(self.stop_requested):
                 self.elapsed_s = clock.elapsed
                 raise KeyboardInterrupt
             before = clock.elapsed
@@ -184,6 +186,7 @@ class BudgetedLoop:
             rate = self.set_learning_rate(self.progress_of(clock))
             losses.append(float(self.train_step(next(self.dataloader_train))["loss"]))
             self.timing.end()
+            clock.tick()
             taken = clock.elapsed - before
             self.step_seconds = taken if self.steps_done == 1 else 0.9 * self.step_seconds + 0.1 * taken
             advance(taken, detail=f"step {self.steps_done}, {self.live_words(losses[-1])}")
@@ -204,15 +207,16 @@ class BudgetedLoop:
     def _validated(self) -> list[Any]:
         """What `validation_step` gives for two new batches or, where losses are compared, always the same."""
         if self.plateau is None and not self.best_checkpoints:
-            seek(self.dataloader_val, 2 * self.current_epoch)
-            return [self.validation_step(next(self.dataloader_val)) for _ in range(2)]
+            return self.shared_validation(2 * self.current_epoch, 2)
         began = time.monotonic()
         if self._held_batches is None:
             self._outputs_of(*self._draw(1))
             affordable = VALIDATION_FRACTION * (self.train_s or 0.0) / self.parts / (time.monotonic() - began)
-            self._held_batches = self._draw(min(max(int(affordable), 1), MOST_VALIDATION_BATCHES))
-        outputs = [self._outputs_of(batch) for batch in self._held_batches]
-        self.validation_s += time.monotonic() - began
+            number = self.team.agreed(min(max(int(affordable), 1), MOST_VALIDATION_BATCHES))
+            self._held_batches = self._draw(number)
+        mine = self.team.mine_of(len(self._held_batches))
+        outputs = self.team.in_turn([self._outputs_of(self._held_batches[i]) for i in mine])
+        self.validation_s = self.team.agreed(self.validation_s + time.monotonic() - began)
         return outputs
 
     def _draw(self, number: int) -> list[Any]:
@@ -246,6 +250,8 @@ class BudgetedLoop:
         self.current_epoch += 1
 
     # What the trainer brings.
+    team: Team
+    shared_validation: Callable[[int, int], list[Any]]
     add_row: Callable[[], None]
     live_words: Callable[[float], str]
     timing: StepTiming
@@ -281,15 +287,24 @@ class BudgetedLoop:
 class Clock:
     """Time used of a budget, in seconds, earlier sessions counted in, and when there is a pause."""
 
-    def __init__(self, train_s: float, used_s: float = 0.0, until_s: float = math.inf) -> None:
+    def __init__(
+        self, train_s: float, used_s: float = 0.0, until_s: float = math.inf, team: Team = ALONE
+    ) -> None:
         self.train_s = train_s
         self.until_s = until_s
         self._start = time.monotonic() - used_s
+        self._team, self._told = team, 0.0
+        self.tick()
 
     @property
     def elapsed(self) -> float:
-        """Seconds used."""
-        return time.monotonic() - self._start
+        """Seconds used; of several devices, as the first one said at the last `tick`, so that all agree."""
+        return time.monotonic() - self._start if self._team.size == 1 else self._told
+
+    def tick(self) -> None:
+        """Let several devices agree on the time."""
+        if self._team.size > 1:
+            self._told = self._team.agreed(time.monotonic() - self._start)
 
     @property
     def progress(self) -> float:

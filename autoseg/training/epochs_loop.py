@@ -12,6 +12,7 @@ import torch
 
 from autoseg.system import progress
 from autoseg.training.step_draws import Stream, seed_draws, seek
+from autoseg.training.team import Team
 
 
 class EpochsLoop:
@@ -56,11 +57,18 @@ class EpochsLoop:
                 self.save_for_resuming()
 
     def _validate(self) -> None:
-        seek(self.dataloader_val, self.current_epoch * self.num_val_iterations_per_epoch)
+        count = self.num_val_iterations_per_epoch
         with torch.no_grad():
             self.on_validation_epoch_start()
-            batches = range(self.num_val_iterations_per_epoch)
-            self.on_validation_epoch_end([self.validation_step(next(self.dataloader_val)) for _ in batches])
+            self.on_validation_epoch_end(self.shared_validation(self.current_epoch * count, count))
+
+    def shared_validation(self, first: int, count: int) -> list[dict[str, Any]]:
+        """What `validation_step` gives for some batches in a row, each computed by one of the devices."""
+        found = []
+        for number in self.team.mine_of(count):
+            seek(self.dataloader_val, first + number)
+            found.append(self.validation_step(next(self.dataloader_val)))
+        return self.team.in_turn(found)
 
     def on_train_start(self) -> None:
         """Let the loader go on where the training is."""
@@ -81,7 +89,9 @@ class EpochsLoop:
     def seed_step(self) -> None:
         """Seed what the next step draws itself, as dropout does."""
         if not self.stock:
-            seed_draws(self.seed, Stream.STEP, self.steps_done, self.device.type)
+            # Not the same dropout in each share of a batch.
+            number = self.steps_done * self.team.size + self.team.rank
+            seed_draws(self.seed, Stream.STEP, number, self.device.type)
 
     def epoch_state(self) -> list[float]:
         """What a restart needs: the losses of the epoch so far."""
@@ -93,6 +103,7 @@ class EpochsLoop:
         self.epoch_outputs = [{"loss": np.float32(loss)} for loss in losses]
 
     # What the trainer brings.
+    team: Team
     add_row: Callable[[], None]
     live_words: Callable[[Any], str]
     current_epoch: int

@@ -21,6 +21,7 @@ from autoseg.errors import RunError
 from autoseg.training.course import Course
 from autoseg.training.schedule import StoppedEarly
 from autoseg.training.step_count import StepCount, are_finite
+from autoseg.training.team import Team
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +180,8 @@ class FiniteTraining:
 
     def weights_to_go_back_to(self) -> tuple[int, dict[str, Tensor]] | None:
         """The last good weights and their step; None where no step was finite, so that none can be."""
-        return self._good if self.left_out < self.steps_done else None
+        # Each process keeps its own now and then; all go back to those of the first one.
+        return self.team.agreed(self._good) if self.left_out < self.steps_done else None  # type: ignore[no-any-return]
 
     def restore_finite_weights(self) -> None:
         """Go back to the last good weights where the present ones are not finite.
@@ -252,6 +254,7 @@ class FiniteTraining:
         self.load_course(state)
 
     # What the trainer brings.
+    team: Team
     between_steps: Callable[[], None]
     augmented: Callable[[Mapping[str, Any], int], Mapping[str, Any]]
     course: Course

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from autoseg.training.team import ALONE, Team
+
 
 def take_step(
     optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], largest_gradient: float
@@ -35,6 +37,7 @@ def step_scaled(
     loss: Tensor,
     parameters: Iterable[nn.Parameter],
     largest_gradient: float,
+    team: Team = ALONE,
 ) -> None:
     """nnU-Net's step on a GPU, of a network that computes in float16: nothing in it is waited for.
 
@@ -47,9 +50,12 @@ def step_scaled(
         loss: of the batch.
         parameters: the parameters.
         largest_gradient: norm of all gradients together to which they are clipped.
+        team: the devices that computed shares of the gradients.
     """
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    parameters = list(parameters)
+    team.sum_gradients(parameters)
     scaler.unscale_(optimizer)
     torch.nn.utils.clip_grad_norm_(parameters, largest_gradient)
     scaler.step(optimizer)

@@ -17,6 +17,7 @@ import numpy as np
 from autoseg.run import PROGRESS
 from autoseg.system.files import write_text
 from autoseg.training.energy import EnergyMeter
+from autoseg.training.team import Team
 from autoseg.training.tracking import Tracking
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class SeenTraining:
 
     rows: list[ProgressRow]
     tracking: Tracking
+    team: Team
     meter: EnergyMeter
     _cpu_before: float = 0.0
     _cpu_began: float | None = None
@@ -122,6 +124,11 @@ class SeenTraining:
         super().on_train_start()  # type: ignore[misc]
         self._cpu_began, self._steps_before = time.process_time(), self.steps_done
         self._write_rows()
+
+    def on_train_end(self) -> None:
+        """The end, of which all but the first of several processes have nothing to write."""
+        if self.team.leads:
+            super().on_train_end()  # type: ignore[misc]
 
     def add_row(self) -> None:
         """Add the row of an epoch that has ended; ``current_epoch`` is still its number."""
@@ -148,7 +155,7 @@ class SeenTraining:
 
     def _write_rows(self) -> None:
         path = Path(self.output_folder) / PROGRESS
-        if not self.rows:
+        if not self.rows or not self.team.leads:
             return
         try:
             write_text(path, as_csv(self.rows, self.structure_names))

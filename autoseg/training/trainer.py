@@ -50,6 +50,8 @@ from autoseg.training.schedule import EpochSchedule, WatchedTraining, schedule_f
 from autoseg.training.step_count import StepCount
 from autoseg.training.step_timing import StepTiming
 from autoseg.training.stock_normalization import make_known
+from autoseg.training.synced_norm import synchronise
+from autoseg.training.team_training import TeamTraining
 from autoseg.training.tracking import Tracking
 from autoseg.training.trainer_contract import check_trainer
 from autoseg.workspace import GROUPS_FILE
@@ -61,6 +63,7 @@ HYPERPARAMETERS = tuple(KINDS)
 
 
 class Trainer(
+    TeamTraining,
     SeenTraining,
     Saving,
     FineTuning,
@@ -163,7 +166,9 @@ class Trainer(
     ) -> None:
         # nnU-Net's launcher puts this key there; a plan read from disk has none.
         plans.setdefault("continue_training", False)
+        self.join_team()
         super().__init__(plans, configuration, fold, dataset_json, device)
+        self.take_rank()
         self.spec = TrainingSpec.of_document(plans, configuration)
         for name, value in self.spec.hyperparameters.given.items():
             setattr(self, name, value)
@@ -194,6 +199,7 @@ class Trainer(
         """Build network, optimiser and loss, from the run's seed."""
         seed_everything(self.seed)
         super().initialize()
+        synchronise(self._bare_network(), self.team)
         if self.device.type == "cpu":
             # In place, and before the first step: the optimiser keeps the very same parameters.
             prepare_for_cpu(self._bare_network())
@@ -304,12 +310,20 @@ class Trainer(
         """
         if self.device.type == "cuda":
             loss = self._loss_of(batch, torch.float16)
-            step_scaled(self.grad_scaler, self.optimizer, loss, self.network.parameters(), self.gradient_clip)
+            step_scaled(
+                self.grad_scaler,
+                self.optimizer,
+                loss,
+                self.network.parameters(),
+                self.gradient_clip,
+                self.team,
+            )
             # It stays on the device: reading it would make every step wait for the one before.
             return {"loss": loss.detach()}
         loss = self._loss_of(batch, self.autocast_dtype)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.team.sum_gradients(self.network.parameters())
         taken = take_step(self.optimizer, self.network.parameters(), self.gradient_clip)
         return {"loss": loss.detach().cpu().numpy(), "taken": taken}
 
@@ -319,11 +333,12 @@ class Trainer(
         given = batch["target"] if isinstance(batch["target"], list) else [batch["target"]]
         targets = [target.to(self.device, non_blocking=True) for target in given]
         target = targets if isinstance(batch["target"], list) else targets[0]
+        count, data = len(data), self.team.share(data)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
             output = self.network(data)
         # Sums over a whole patch lose digits in bfloat16: the loss is computed in float32.
         output = [o.float() for o in output] if isinstance(output, (list, tuple)) else output.float()
-        return self.loss(output, target)  # type: ignore[no-any-return]
+        return self.loss(self.team.whole(output, count), target)  # type: ignore[no-any-return]
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Both data sets, held in memory where they are small.

@@ -27,6 +27,7 @@ from autoseg.system.files import read_json
 from autoseg.system.lease import NAME as LEASE
 from autoseg.system.lease import hold
 from autoseg.system.process_memory import forget_peak
+from autoseg.training import team
 from autoseg.training.checkpoint_files import load_newest, remove_resumable, remove_torn
 from autoseg.training.cost import write_cost
 from autoseg.training.legs import Leg, save_rung
@@ -34,6 +35,7 @@ from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memo
 from autoseg.training.prediction_time import prediction_seconds
 from autoseg.training.second_look import is_off, planned_anew, planned_step_s
 from autoseg.training.second_look import words as second_words
+from autoseg.training.team_launch import train_on
 from autoseg.training.tracking import Tracking, about
 from autoseg.workspace import Workspace
 
@@ -79,8 +81,10 @@ def train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None 
             remove_torn(run.folder)
             if run.final_checkpoint.is_file():
                 _account(run, workspace, device)
+            elif (places := team.chosen()).count > 1:
+                return train_on(places, run, workspace, device, leg)
             else:
-                return _train(run, workspace, device, leg)
+                return train_here(run, workspace, device, leg)
     return Checkpoint(run, run.final_checkpoint, _epoch_of(run))
 
 
@@ -99,7 +103,7 @@ def _account(run: Run, workspace: Workspace, device: torch.device) -> None:
     remove_resumable(run.folder)
 
 
-def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None) -> Checkpoint:
+def train_here(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None = None) -> Checkpoint:
     """Train, with smaller steps where memory runs out, and others where they take longer than planned."""
     planned = plan = _plan_of(run, workspace)
     limits = MemoryLimits(workspace.memory_limits_of(run.dataset), run.trainer, device)
@@ -108,7 +112,7 @@ def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None
     while True:
         found = changes(planned.configuration(run.configuration), plan.configuration(run.configuration))
         outcome = _attempt(
-            run, workspace, device, leg, plan, spent, [*(looked or ()), *found], looked is None
+            run, workspace, device, leg, plan, spent, [*(looked or ()), *found], _looks(looked)
         )
         if isinstance(outcome, Checkpoint):
             return outcome
@@ -123,6 +127,11 @@ def _train(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None
             # What memory changes from here on is compared with this.
             planned = plan = outcome.planned_anew
             looked = outcome.words
+
+
+def _looks(looked: list[str] | None) -> bool:
+    """Whether there is a second look: once, and not where several processes would have to agree on it."""
+    return looked is None and team.active().size == 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,8 +185,9 @@ def _attempt(
         trainer = _build(run, workspace, device, plan)
         spent_before = trainer.elapsed_s = max(trainer.elapsed_s, spent)
         trainer.leg, trainer.memory_changes = leg, memory_changes
-        trainer.tracking = Tracking.begin(about(run, trainer))
-        trainer.meter.begin()
+        if trainer.team.leads:
+            trainer.tracking = Tracking.begin(about(run, trainer))
+            trainer.meter.begin()
         finished = False
         with _stop_on_signal(trainer):
             try:
@@ -195,7 +205,7 @@ def _attempt(
                 _save_for_resume(trainer)
                 raise
             except Exception as problem:
-                if not is_out_of_memory(problem):
+                if not is_out_of_memory(problem) or team.active().size > 1:
                     raise
                 trainer.elapsed_s = spent_before + time.monotonic() - began
                 _save_for_resume(trainer)
@@ -206,8 +216,9 @@ def _attempt(
                 trainer.meter.end()
     if trainer.paused:
         return _at_rung(trainer, run, leg, spent_before, time.monotonic() - began)
-    write_cost(run, trainer, spent_before, time.monotonic() - began)
-    remove_resumable(run.folder)
+    if trainer.team.leads:
+        write_cost(run, trainer, spent_before, time.monotonic() - began)
+        remove_resumable(run.folder)
     return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
 
 

@@ -33,7 +33,9 @@ fi"""
             '--output="$folder/logs/%x-%A_%a.log"',
         ]
         if chunk.stage in ON_DEVICE and resources.gpus:
-            options.append(f"--gres=gpu:{resources.gpus}")
+            options.append(f"--gres=gpu:{resources.gpus}")  # of each machine
+        if chunk.stage == "train" and resources.nodes > 1:
+            options.append(f"--nodes={resources.nodes}")
         if resources.partition:
             options.append(f"--partition={resources.partition}")
         if own := own_array(chunk, needed):

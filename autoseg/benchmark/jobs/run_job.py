@@ -272,9 +272,11 @@ class _Work:
 
     def run_train(self) -> dict[str, Any]:
         from autoseg.pipeline.trial import train_trial
+        from autoseg.training.team import choose
 
         if raced := self.raced():
             return {"raced": raced["record"]}
+        choose(max(1, self.job.resources.gpus), self.job.resources.nodes)
         with self._held(there=True) as (trial, _):
             checkpoint = train_trial(trial, self.workspace, self.workers)
         return {"model": checkpoint.run.name, "epoch": checkpoint.epoch}

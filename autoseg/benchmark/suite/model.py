@@ -116,7 +116,8 @@ class Resources(_Part):
     """What one job requests from a scheduler.
 
     Attributes:
-        gpus: devices.
+        gpus: devices of each machine; one run is trained on all of them together.
+        nodes: machines that train one run together, by SLURM alone.
         cpus: cores.
         memory: memory of the machine, 10^9 bytes.
         time: limit in seconds; None: twice the estimate and at least an hour.
@@ -125,6 +126,7 @@ class Resources(_Part):
     """
 
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    nodes: Annotated[int, Field(ge=1, le=64)] = 1
     cpus: Annotated[int, Field(ge=1)] = 1
     memory: Gigabytes = 4.0
     time: Seconds | None = None
