@@ -29,6 +29,9 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 
+# WebGL 2 without a GPU.
+SOFTWARE_GL = ("--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader")
+
 # The browser reads from descriptor 3 and writes to 4. A shell would do, but dash takes one digit only.
 LAUNCH = """
 import fcntl, os, sys
@@ -59,7 +62,8 @@ class Page:
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self.browser.call(method, parameters, self.session)
 
-    def open(self, path: Path, width: int = 1280, height: int = 900, scripts: bool = True) -> Page:
+    def open(self, path: Path | str, width: int = 1280, height: int = 900, scripts: bool = True) -> Page:
+        """Open a file, or an address."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -68,7 +72,7 @@ class Page:
             mobile=width < 600,
         )
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.resolve().as_uri())
         self.browser.wait_for("Page.loadEventFired", self.session)
         return self
 
@@ -86,6 +90,23 @@ class Page:
 
     def point_at(self, x: float, y: float) -> None:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def press(self, key: str, code: str = "", modifiers: int = 0) -> None:
+        """Press a key and let it go; `modifiers` is 8 with Shift."""
+        text = {"Space": " ", "Enter": "\r"}.get(code, key if len(key) == 1 else "")
+        number = {"Tab": 9, "Enter": 13, "Escape": 27}.get(key, 0)
+        about = {"key": key, "code": code, "modifiers": modifiers, "windowsVirtualKeyCode": number}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **about)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Draw a line with the left button."""
+        middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+        held = {"button": "left", "buttons": 1, "clickCount": 1}
+        self.call("Input.dispatchMouseEvent", type="mousePressed", x=start[0], y=start[1], **held)
+        for x, y in (middle, end):
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], **held)
 
     def picture(self, path: Path) -> Path:
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
@@ -106,12 +127,13 @@ class Page:
 class Chromium:
     """The browser's process and its pipe of messages, each ended by a zero byte."""
 
-    def __init__(self, program: str, profile: Path) -> None:
+    def __init__(self, program: str, profile: Path, webgl: bool = False) -> None:
+        kept = [flag for flag in FLAGS if not (webgl and flag == "--disable-gpu")]
         (to_read, self._write), (self._read, to_write) = os.pipe(), os.pipe()
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-c", LAUNCH, str(to_read), str(to_write)),
-                *(program, *FLAGS, f"--user-data-dir={profile}"),
+                *(program, *kept, *(SOFTWARE_GL if webgl else ()), f"--user-data-dir={profile}"),
             ],
             pass_fds=(to_read, to_write),
             stdout=subprocess.DEVNULL,
@@ -175,10 +197,10 @@ class Chromium:
 
 
 @contextmanager
-def chromium(program: str) -> Iterator[Chromium]:
-    """A browser with a profile of its own, gone afterwards."""
+def chromium(program: str, webgl: bool = False) -> Iterator[Chromium]:
+    """A browser with a profile of its own, gone afterwards; with WebGL 2 if asked for, which is slow."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        browser = Chromium(program, Path(folder))
+        browser = Chromium(program, Path(folder), webgl)
         try:
             yield browser
         finally:
