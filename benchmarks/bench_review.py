@@ -3,9 +3,9 @@
     python benchmarks/bench_review.py [--workspace DIR] [--pictures DIR]
 
 A small model of Hippocampus predicts ten cases that it has not seen; `autoseg review --serve` shows them, the
-worst first, in headless Chromium with NiiVue (WebGL 2 in software) and in the page's own viewer. The server is
-killed (SIGKILL) while a drawing is under way, and started again by the same command. AUTOSEG_TEST_DATA names
-the folder of the data sets.
+worst first, in headless Chromium with NiiVue (WebGL 2 in software) and in the page's own viewer. The server
+is killed (SIGKILL) while a drawing is under way, and started again by the same command. AUTOSEG_TEST_DATA
+names the folder of the data sets.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests" / "review")]
-
 import numpy as np
-from _machine import machine, write_results
+from _machine import HERE, machine, write_results
+
+sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path.insert(0, str(HERE.parent / "tests" / "review"))
 from chromium import chromium, find_chromium
 from review_page import ReviewPage
 
@@ -180,7 +180,7 @@ class Bench:
         """A stroke with the mouse in a slice."""
         page.key("d")
         box = page.canvas()
-        x, y = box["x"] + 0.3 * box["width"], box["y"] + 0.7 * box["height"]
+        x, y = box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"]
         page.page.drag((x, y), (x + 0.06 * box["width"], y))
         page.settled()
 
@@ -216,11 +216,12 @@ def _page(found: list[tuple[str, Any]]) -> str:
         f"| {what} | {words.get(held, held) if isinstance(held, bool) else held} |" for what, held in found
     )
     return (
-        f"# A session of the review page\n\n{REVIEWED} predictions of {NAME} by a small model, driven in headless "
-        "Chromium: the first case corrected with the pen in NiiVue and saved, the second rejected, a drawing begun "
-        "in the third. There the server is killed (SIGKILL) and the same command started again; the third case is "
-        "then saved and accepted with the page's own viewer, and all others accepted. WebGL runs in software here, "
-        f"which is slower than any graphics card.\n\n| what | found |\n|---|---|\n{rows}\n"
+        f"# A session of the review page\n\n{REVIEWED} predictions of {NAME} by a small model, driven in "
+        "headless Chromium: the first case corrected with the pen in NiiVue and saved, the second rejected, "
+        "a drawing begun in the third. There the server is killed (SIGKILL) and the same command started "
+        "again; the third case is then saved and accepted with the page's own viewer, and all others "
+        "accepted. WebGL runs in software here, which is slower than any graphics card.\n\n"
+        f"| what | found |\n|---|---|\n{rows}\n"
     )
 
 

@@ -51,6 +51,7 @@ export class NiivueView {
       show3Dcrosshair: true,
       isNearestInterpolation: true,
       multiplanarShowRender: 1,
+      multiplanarLayout: 2, // a grid, whatever the shape of the volume
       crosshairWidth: 0.12,
       crosshairColor: [1, 1, 1, 0.75],
       backColor: [0, 0, 0, 1],
