@@ -188,7 +188,8 @@ class Bench:
         """What is on disk, and the data set that comes of it."""
         journal = Journal(self.output / "review")
         states = {case: journal.state(case) for case in self.order}
-        self.note("corrected cases", sum(state.corrected is not None for state in states.values()))
+        corrected = sum(state.corrected is not None for state in states.values())
+        self.note("two cases are corrected, one of them begun before the kill", corrected == 2)
         self.note("rejected cases", sum(state.decision == "rejected" for state in states.values()))
         self.note("accepted cases", sum(state.decision == "accepted" for state in states.values()))
         first = read_segmentation(states[self.order[0]].corrected or Path(), READER).array[0]

@@ -115,6 +115,12 @@ def test_a_drawing_outlives_the_server(browser: Chromium, review: Review) -> Non
         again = ReviewPage(browser, server.address)
         assert again.case == "case_0" and again.drawing() == drawn
         assert "here again" in again.text("#saved")
+        again.key("a")
+        again.until("document.querySelector('[data-act=accept]').getAttribute('aria-pressed') === 'true'")
+    state = Journal(review.folder).state("case_0")
+    assert state.corrected is not None and not Journal(review.folder).has_draft("case_0")
+    saved = read_segmentation(state.corrected, review.reader).array[0]
+    assert np.bincount(saved.ravel(), minlength=8).tolist() == drawn
 
 
 def _axe() -> str:

@@ -102,7 +102,8 @@ async function take({ details, image, layers }) {
   const original = state.layers[judged].values || new Uint8Array(values.length);
   state.drawing = new Drawing(details.shape, values, original);
   state.layers.drawing.values = values;
-  state.drawing.saved = values.slice();
+  // A drawing that was kept but never saved is still to be saved, by accept too.
+  state.drawing.saved = details.draft ? null : values.slice();
   state.drawing.changed = changed;
   state.at = state.drawing.busiest(state.layers.prediction.values);
   state.zoom = 1;
@@ -160,7 +161,10 @@ function tellPlace() {
 
 // Drawing.
 
-const unsaved = () => state.drawing.values.some((value, index) => value !== state.drawing.saved[index]);
+function unsaved() {
+  const { values, saved } = state.drawing;
+  return saved === null || values.some((value, index) => value !== saved[index]);
+}
 
 function changed() {
   view.draw();
