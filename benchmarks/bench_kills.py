@@ -146,7 +146,7 @@ def _new_command(name: str, folder: Path, model: Path) -> list[str]:
     device = ["--device=cpu", "--quiet"]
     if name == "dicom-seg":
         model = Path(shutil.copytree(_volume_model(), folder / "model"))
-        write_series(folder / "source")
+        write_series(folder / "source", modality="MR")
         to = ["--to=dicom-seg", *device]
         return ["predict", str(model), str(folder / "source"), str(folder / "out"), *to]
     if name == "validate":
