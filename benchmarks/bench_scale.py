@@ -105,7 +105,12 @@ def main() -> None:
         _huge(where, options.unbounded)
         return
     name = "scale" if options.labels == 1 else f"scale_{options.labels}_labels"
-    rows = [row for path in options.rows for row in _rows_of(path)]
+    rows: list[dict[str, Any]] = []
+    for path in options.rows:  # of the same number of cases the last ones stay
+        new = _rows_of(path)
+        anew = {row["cases"] for row in new}
+        rows = [row for row in rows if row["cases"] not in anew] + new
+    rows.sort(key=lambda row: row["cases"])
     text = _page(rows, options.labels)
     write_results(name, where, rows, text)
     for count in map(int, filter(None, options.cases.split(","))):
