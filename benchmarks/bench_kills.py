@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -62,6 +63,9 @@ def main() -> None:
     where = machine(packages=("torch",))
     _warm()
     found = _earlier()
+    if options.page:
+        write_results("kills", where, [vars(each) for each in found.values()], _page(list(found.values())))
+        return
     for name in options.only.split(",") if options.only else COMMANDS:
         outcome = Outcome(name, where["commit"])
         _kill(outcome, options.kills, random.Random(f"{options.seed} {name}"))
@@ -78,7 +82,9 @@ def _earlier() -> dict[str, Outcome]:
         return {}
     document = json.loads(path.read_text())
     rows = ({"commit": document["machine"]["commit"], **row} for row in document["results"])
-    return {row["command"]: Outcome(**row) for row in rows}
+    for row in (found := list(rows)):
+        row["words"] = re.sub(r"/\S*/kills_\w+/\w+/", "", row["words"])
+    return {row["command"]: Outcome(**row) for row in found}
 
 
 def _options() -> argparse.Namespace:
@@ -88,6 +94,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--page", action="store_true", help="Write the page anew, and kill nothing.")
     return parser.parse_args()
 
 
