@@ -1,7 +1,7 @@
 """`--trainers auto` against every single trainer with the whole time, and against an earlier version.
 
     python benchmarks/bench_auto.py --data FOLDER --workspace PLACE [--only Hearts] [--minutes 6]
-        [--singles nnunet,resnet34_mlp] [--before TREE] [--busy 2]
+        [--singles nnunet,resnet34_mlp] [--before TREE] [--busy 2] [--shared]
 
 Everything computes in float32 on one core, where a processor could do better as well, so that it is the same
 everywhere. What is in the results file already is not run again.
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--singles", default="nnunet,resnet34_mlp")
     parser.add_argument("--before", type=Path, help="a checkout of an earlier version")
     parser.add_argument("--busy", type=int, default=0, help="busy processes beside")
+    parser.add_argument("--shared", action="store_true", help="other programs come and go on this core")
     parser.add_argument("--report", action="store_true", help="run nothing")
     options = parser.parse_args()
     where, rows = machine(), _known()
@@ -60,8 +61,7 @@ def main() -> None:
             continue
         source = write_hearts(options.workspace / "raw") if name == HEARTS else options.data / name
         for who in ("auto", "auto before", *filter(None, options.singles.split(","))):
-            busy = f", {options.busy} busy beside" if options.busy else ""
-            key = f"{name} {options.minutes:g} min {who}{busy}"
+            key = f"{name} {options.minutes:g} min {who}{_condition(options.busy, options.shared)}"
             if key in rows or (who == "auto before" and options.before is None):
                 continue
             rows[key] = _row(source, who, options)
@@ -69,6 +69,11 @@ def main() -> None:
     if rows:
         write_results("auto", where, rows, _report(rows))
     print(_report(rows))
+
+
+def _condition(busy: int, shared: bool) -> str:
+    """What else the core had to do."""
+    return (f", {busy} busy beside" if busy else "") + (", shared core" if shared else "")
 
 
 def _known() -> dict[str, Row]:
@@ -113,6 +118,7 @@ def _row(source: Path, who: str, options: argparse.Namespace) -> Row:
         "minutes": options.minutes,
         "who": who,
         "busy": options.busy,
+        "shared": options.shared,
         "command_s": round(time.monotonic() - began, 1),
         "commit": commit() if who != "auto before" else _commit_of(tree),
         "trained": _trained(place),
@@ -187,7 +193,7 @@ def _report(rows: dict[str, Row]) -> str:
     ]
     for row in rows.values():
         best = _best(row)
-        busy = f" ({row['busy']} busy processes beside)" if row["busy"] else ""
+        busy = _condition(row["busy"], row["shared"])
         trained = "; ".join(
             f"{each['trainer']} {each['configuration']} {each['steps']} ({each['predicted_steps']})"
             if each["dice"] is not None
@@ -203,17 +209,17 @@ def _report(rows: dict[str, Row]) -> str:
     return "\n".join([*lines, "", *_verdicts(rows)])
 
 
-def _shares(rows: dict[str, Row]) -> str:
+def _shares(rows: list[Row]) -> str:
     """The share of the core that each plan of now found."""
-    found = [each.get("share") for row in rows.values() for each in row["trained"]]
+    found = [each.get("share") for row in rows for each in row["trained"]]
     return ", ".join(f"{share:.2f}" for share in found if share is not None)
 
 
-def _computed(rows: dict[str, Row]) -> list[float]:
+def _computed(rows: list[Row]) -> list[float]:
     """Predicted over made seconds of computing of a step, less 1."""
     pairs = [
         (each.get("computed_step_s"), each.get("made_computed_step_s"))
-        for row in rows.values()
+        for row in rows
         for each in row["trained"]
     ]
     return [predicted / made - 1 for predicted, made in pairs if predicted and made]
@@ -223,28 +229,48 @@ def _percent(values: list[float]) -> str:
     return ", ".join(f"{each:+.0%}" for each in values)
 
 
+def _predictions(rows: list[Row], where: str) -> list[str]:
+    """How far the steps that were predicted are from those that were made."""
+    now = [row for row in rows if row["who"] != "auto before"]
+    off = [
+        each["predicted_steps"] / each["steps"] - 1
+        for row in now
+        for each in row["trained"]
+        if each.get("steps") and each.get("predicted_steps")
+    ]
+    if not off:
+        return []
+    return [
+        "",
+        f"Predicted steps against steps made, {where}, each training: {_percent(off)} (goal: within 15 %). "
+        f"The plans found these shares of the core free: {_shares(now)}. Seconds of computing of a step, "
+        f"which load does not change, against those made: {_percent(_computed(now))}.",
+    ]
+
+
 def _verdicts(rows: dict[str, Row]) -> list[str]:
     lines, regrets = [], []
-    quiet = [row for row in rows.values() if not row["busy"]]
-    for name, minutes in dict.fromkeys((row["dataset"], row["minutes"]) for row in quiet):
-        here = {
-            row["who"]: _best(row) for row in quiet if (row["dataset"], row["minutes"]) == (name, minutes)
-        }
+    alone = [row for row in rows.values() if not row["busy"]]
+    for place in dict.fromkeys((row["dataset"], row["minutes"], row["shared"]) for row in alone):
+        name, minutes, shared = place
+        mine = [row for row in alone if (row["dataset"], row["minutes"], row["shared"]) == place]
+        here = {row["who"]: _best(row) for row in mine}
         singles = {who: dice for who, dice in here.items() if who not in ("auto", "auto before") and dice}
-        (auto,) = [
-            row for row in quiet if (row["dataset"], row["minutes"], row["who"]) == (name, minutes, "auto")
-        ]
+        auto = next((row for row in mine if row["who"] == "auto"), None)
+        if auto is None or here["auto"] is None:
+            continue
         if len(auto["trained"]) == 1:
             singles[auto["trained"][0]["trainer"]] = here["auto"]
-        if here.get("auto") is None or not singles:
+        if not singles:
             continue
         best = max(singles, key=lambda who: singles[who])
         regrets.append(singles[best] - here["auto"])
         before = here.get("auto before")
         gained = "" if before is None else f"; {here['auto'] - before:+.3f} against before ({before:.3f})"
         lines.append(
-            f"- {name}, {minutes:g} min: auto {here['auto']:.3f}, best single trainer {best} "
-            f"{singles[best]:.3f}, regret {regrets[-1]:.3f}{gained}. Tried alone: {', '.join(singles)}."
+            f"- {name}, {minutes:g} min{_condition(0, shared)}: auto {here['auto']:.3f}, best single trainer "
+            f"{best} {singles[best]:.3f}, regret {regrets[-1]:.3f}{gained}. "
+            f"Tried alone: {', '.join(singles)}."
         )
     if regrets:
         lines += [
@@ -254,21 +280,8 @@ def _verdicts(rows: dict[str, Row]) -> list[str]:
             "that are named were tried alone, and where auto gave all of its time to the best of them it is "
             "0.",
         ]
-    off = [
-        each["predicted_steps"] / each["steps"] - 1
-        for row in rows.values()
-        if row["who"] != "auto before"
-        for each in row["trained"]
-        if each.get("steps") and each.get("predicted_steps")
-    ]
-    if off:
-        lines += [
-            "",
-            f"Predicted steps against steps made, now, each training: {_percent(off)} (goal: within 15 %). "
-            "The core was shared with other programs, which came and went: of it, the plans found "
-            f"{_shares(rows)}. Seconds of computing of a step, which load does not change, against those "
-            f"made: {_percent(_computed(rows))}.",
-        ]
+    lines += _predictions([row for row in rows.values() if not row["shared"]], "on a core of its own")
+    lines += _predictions([row for row in rows.values() if row["shared"]], "on a core that others use")
     missing = [name for name in DATASETS if not any(row["dataset"] == name for row in rows.values())]
     missing += [
         f"{name} before"
