@@ -33,6 +33,7 @@ FLOAT32 = (
     "import autoseg.system.device as d; d._computes_in_bfloat16 = lambda: False; "
     "from autoseg.cli.app import main; main()"
 )
+IN_3D = " in 3D"
 MEAN_GOAL, WORST_GOAL, KEPT, LONG = 0.01, 0.03, 0.05, 18
 Row = dict[str, Any]
 
@@ -89,6 +90,8 @@ def _row(source: Path, who: str, options: argparse.Namespace) -> Row:
         f"plan-and-train {source} --trainers {trainers} --folds 0 --budget {options.minutes:g}m --device cpu"
     )
     length = ["--budget", f"{options.minutes:g}m"]
+    if who.endswith(IN_3D):
+        length += ["--configuration", "3d_fullres"]
     core = str(min(os.sched_getaffinity(0)))
     burners = [
         subprocess.Popen(["taskset", "-c", core, sys.executable, "-c", "while True: pass"])
