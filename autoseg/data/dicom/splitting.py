@@ -83,9 +83,14 @@ def _by_marks(frames: Sequence[Frame], keywords: tuple[str, ...]) -> list[Part]:
     for frame in frames:
         groups[tuple(frame.mark(key) for key in keywords)].append(frame)
     parts = []
-    for values in sorted(groups, key=_sortable):
+    for number, values in enumerate(sorted(groups, key=_sortable), 1):
+        # The date of an exam says something of the patient, and words end up in notes.
+        shown = [
+            str(number) if key.endswith("DateTime") else value
+            for key, value in zip(keywords, values, strict=True)
+        ]
         words = ", ".join(
-            f"{MARKS[key]} {value or 'not stated'}" for key, value in zip(keywords, values, strict=True)
+            f"{MARKS[key]} {value or 'not stated'}" for key, value in zip(keywords, shown, strict=True)
         )
         parts.append((ordered(groups[values])[0], words))
     return parts

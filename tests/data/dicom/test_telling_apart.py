@@ -353,6 +353,15 @@ def test_time_points_of_a_multi_frame_file_are_never_interleaved(
     assert len(found.stacks) == 3
     for t, stack in enumerate(found.stacks):
         assert np.array_equal(read_volume(stack).array, volume(t)[:6].astype(int) - 1024)
+        assert "2024" not in stack.part  # a date
+
+
+def test_no_date_of_an_exam_names_a_time_point(tmp_path: Path) -> None:
+    for t in range(2):
+        for k in range(6):
+            when = {"AcquisitionDateTime": f"202401{11 + t}101000.00"}
+            save(slice_of(volume(t)[k], places(6)[k], 6 * t + k, **when), tmp_path / f"{t}_{k}")
+    assert [stack.part for stack in found_in(tmp_path).stacks] == ["acquisition time 1", "acquisition time 2"]
 
 
 def test_overlapping_slices_of_one_volume_stay_together(tmp_path: Path) -> None:
