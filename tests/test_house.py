@@ -38,6 +38,29 @@ def test_the_stages_before_training_start_without_torch(code: str) -> None:
     assert not modules_after(code) & set(HEAVY)
 
 
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_wheel_has_every_folder_and_file() -> None:
+    """A checkout has all of them anyway: only who installs a wheel would miss one."""
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent for path in (ROOT / "autoseg").rglob("*.py")}
+    expected = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(setup["packages"]) == expected | {"autoseg.plans"}
+    shipped = {
+        path
+        for package, patterns in setup["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / setup["package-dir"].get(package, package.replace(".", "/"))).glob(pattern)
+    }
+    others = {
+        path
+        for path in (ROOT / "autoseg").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert others <= shipped
+
+
 def test_every_public_name_is_there() -> None:
     for name in autoseg.__all__:
         assert getattr(autoseg, name)
