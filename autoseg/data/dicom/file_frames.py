@@ -28,6 +28,10 @@ _SIZES = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 # How far cosines may be from unit length and right angles: three decimals, and some more.
 _CROOKED = 0.01
 _NUCLEAR_VOLUME = "RECON TOMO"
+# Dimensions of a multi-frame file that count places: ImagePositionPatient, ImageOrientationPatient,
+# ImagePositionVolume, ImageOrientationVolume, InStackPositionNumber.
+_PLACES = (0x00200032, 0x00200037, 0x00209301, 0x00209302, 0x00209057)
+_MOST_DIMENSIONS = 3
 
 
 def frames_of(header: Header, found: Any) -> list[Frame]:
@@ -50,7 +54,24 @@ def frames_of(header: Header, found: Any) -> list[Frame]:
     if len(each) != header.count:
         raise ValueError(f"{header.count} frames, but descriptions of {len(each)}")
     shared = _flat(*several(found.get("SharedFunctionalGroupsSequence")))
-    return [_frame(header, n, _Layered(_flat(part), shared, found), n) for n, part in enumerate(each, 1)]
+    pointers = [item.get("DimensionIndexPointer") for item in several(found.get("DimensionIndexSequence"))]
+    layers = (
+        _Layered({**(own := _flat(part)), **_dimensions(own, pointers)}, shared, found) for part in each
+    )
+    return [_frame(header, n, layer, n) for n, layer in enumerate(layers, 1)]
+
+
+def _dimensions(own: Mapping[str, Any], pointers: list[Any]) -> dict[str, Any]:
+    """DimensionIndexValues without those that count places; each alone where the file does not say which do.
+
+    Some files state the time of a frame nowhere else.
+    """
+    values = several(own.get("DimensionIndexValues"))
+    if len(pointers) == len(values) and None not in pointers:
+        counted = [value for value, tag in zip(values, pointers, strict=True) if int(tag) not in _PLACES]
+        return {"DimensionIndexValues": counted or None}
+    alone = {f"DimensionIndexValue{n}": value for n, value in enumerate(values[:_MOST_DIMENSIONS], 1)}
+    return {"DimensionIndexValues": None, **alone}
 
 
 def _regular(header: Header, found: Any) -> Iterator[dict[str, Any]]:

@@ -37,6 +37,10 @@ MARKS: Mapping[str, str] = {
     "AcquisitionDateTime": "acquisition time",
     "FrameReferenceDateTime": "frame time",
     "ContentTime": "content time",
+    "DimensionIndexValues": "dimension",
+    "DimensionIndexValue1": "first dimension",
+    "DimensionIndexValue2": "second dimension",
+    "DimensionIndexValue3": "third dimension",
 }
 
 

@@ -45,7 +45,7 @@ TAGS = (
     ),
     *("NominalPercentageOfCardiacPhase", "ConvolutionKernel", "StackID", "SequenceName"),
     *("FrameReferenceTime", "SpacingBetweenSlices", "DetectorInformationSequence"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence"),
 )
 
 

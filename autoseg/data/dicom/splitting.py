@@ -21,7 +21,10 @@ _FILLS = 0.9
 _LEAST_SLICES = 3
 
 # What numbers repetitions, whatever the thickness of slices.
-_TIME_POINTS = ("TemporalPositionIdentifier", "TemporalPositionIndex", "TemporalPositionTimeOffset")
+_TIME_POINTS = (
+    *("TemporalPositionIdentifier", "TemporalPositionIndex", "TemporalPositionTimeOffset"),
+    *("DimensionIndexValues", "DimensionIndexValue1", "DimensionIndexValue2", "DimensionIndexValue3"),
+)
 
 Part = tuple[list[Frame], str]
 
@@ -131,8 +134,28 @@ def _interleaved(frames: Sequence[Frame], along: Array) -> list[Part]:
         jumps = not _runs_on(frames) and all(_runs_on(part) for part, _ in parts)
         if key in _TIME_POINTS or _is_thick(parts, step) or (key == "AcquisitionNumber" and jumps):
             return parts
-    parts = _by_runs(frames)
-    return parts if _is_thick(parts, step) else []
+    for parts in (_by_runs(frames), *_by_numbers(frames)):
+        if _is_thick(parts, step):
+            return parts
+    return []
+
+
+def _by_numbers(frames: Sequence[Frame]) -> Iterator[list[Part]]:
+    """Volumes where each instance number is there equally often: a number for each time point, or each place.
+
+    In the second case nothing but the places tells which of a number came first: they lie in that order.
+    """
+    groups = defaultdict[int, list[Frame]](list)
+    for frame in ordered(frames)[0]:
+        groups[frame.instance].append(frame)
+    rounds = {len(group) for group in groups.values()}
+    if len(rounds) > 1 or rounds == {1}:
+        return
+    numbered = [groups[number] for number in sorted(groups)]
+    for volumes in (numbered, [list(one) for one in zip(*numbered, strict=True)]):
+        parts = [(ordered(one)[0], f"repetition {number}") for number, one in enumerate(volumes, 1)]
+        if _are_volumes(parts):
+            yield parts
 
 
 def _are_volumes(parts: Sequence[Part]) -> bool:

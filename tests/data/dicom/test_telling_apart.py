@@ -301,69 +301,6 @@ def test_phases_of_a_heart_are_told_apart_by_their_rank_at_each_place(tmp_path: 
     assert np.array_equal(read_volume(found.stacks[1]).array, volume(1)[:6].astype(int) - 1024)
 
 
-_POINTS = {
-    "TemporalPositionIdentifier": lambda t, k: {"TemporalPositionIdentifier": t + 1},
-    "TriggerTime": lambda t, k: {"TriggerTime": str(40 * t + 10)},
-    "AcquisitionTime": lambda t, k: {"AcquisitionTime": f"1010{10 * t + k:02d}.00"},
-    "AcquisitionDateTime": lambda t, k: {"AcquisitionDateTime": f"202401011010{10 * t + k:02d}.00"},
-    "FrameReferenceTime": lambda t, k: {"FrameReferenceTime": str(1000 * t + 500)},
-    "ContentTime": lambda t, k: {"ContentTime": f"1010{10 * t + k:02d}.00"},
-}
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.7, 1.0])
-@pytest.mark.parametrize("kind", _POINTS)
-def test_time_points_of_a_series_are_never_interleaved(tmp_path: Path, kind: str, shift: float) -> None:
-    """Also where each lies a little further on, so that all their slices together are evenly spaced."""
-    wanted = [volume(t)[:6].astype(int) - 1024 for t in range(3)]
-    for t in range(3):
-        for k in range(6):
-            place = places(6, start=30.0 + shift * t)[k]
-            save(slice_of(volume(t)[k], place, 3 * k + t + 1, **_POINTS[kind](t, k)), tmp_path / f"{k}_{t}")
-    found = found_in(tmp_path)
-    assert len(found.stacks) == 3
-    for stack, one in zip(found.stacks, wanted, strict=True):
-        assert np.array_equal(read_volume(stack).array, one)
-
-
-_GROUPS = {
-    "TemporalPositionIndex": lambda t, k: ("FrameContentSequence", t + 1),
-    "FrameAcquisitionDateTime": lambda t, k: ("FrameContentSequence", f"202401011010{10 * t + k:02d}.00"),
-    "TemporalPositionTimeOffset": lambda t, k: ("TemporalPositionSequence", 10.0 * t),
-    "NominalCardiacTriggerDelayTime": lambda t, k: ("CardiacSynchronizationSequence", 40.0 * t),
-    "NominalPercentageOfCardiacPhase": lambda t, k: ("CardiacSynchronizationSequence", 30.0 * t),
-}
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.7, 1.0])
-@pytest.mark.parametrize("kind", _GROUPS)
-def test_time_points_of_a_multi_frame_file_are_never_interleaved(
-    tmp_path: Path, kind: str, shift: float
-) -> None:
-    cells = [(t, k) for k in range(6) for t in range(3)]
-    stored = np.stack([volume(t)[k] for t, k in cells])
-    made = enhanced(stored, [places(6, start=30.0 + shift * t)[k] for t, k in cells])
-    for item, (t, k) in zip(made.PerFrameFunctionalGroupsSequence, cells, strict=True):
-        name, value = _GROUPS[kind](t, k)
-        if name not in item:
-            setattr(item, name, pydicom.sequence.Sequence([pydicom.dataset.Dataset()]))
-        setattr(getattr(item, name)[0], kind, value)
-    save(made, tmp_path / "file")
-    found = found_in(tmp_path)
-    assert len(found.stacks) == 3
-    for t, stack in enumerate(found.stacks):
-        assert np.array_equal(read_volume(stack).array, volume(t)[:6].astype(int) - 1024)
-        assert "2024" not in stack.part  # a date
-
-
-def test_no_date_of_an_exam_names_a_time_point(tmp_path: Path) -> None:
-    for t in range(2):
-        for k in range(6):
-            when = {"AcquisitionDateTime": f"202401{11 + t}101000.00"}
-            save(slice_of(volume(t)[k], places(6)[k], 6 * t + k, **when), tmp_path / f"{t}_{k}")
-    assert [stack.part for stack in found_in(tmp_path).stacks] == ["acquisition time 1", "acquisition time 2"]
-
-
 def test_overlapping_slices_of_one_volume_stay_together(tmp_path: Path) -> None:
     """Slices of 2 mm at every 0.7 mm, as CT is made; and two passes of one volume, by their times."""
     for k in range(8):
