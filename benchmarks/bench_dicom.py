@@ -244,7 +244,7 @@ def _libraries_table(libraries: list[dict[str, Any]]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for each in libraries:
-        said = str(each["dciodvfy"]).splitlines()
+        said = str(each["dciodvfy"]).splitlines() or ["nothing"]
         words = said[0] if len(said) < 2 else f"{len(said)} lines, first: {said[0]}"
         cells = (each["series"], each["library"], *(each[how] for how in HOWS), words[:90])
         lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
