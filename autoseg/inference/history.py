@@ -1,19 +1,22 @@
 """Which segmentation in an output folder was made from what, so that nothing old passes for new.
 
 ``predictions.json`` in the folder says for each file of which model, options and images it came, and the hash
-that it had when it was written.
+that it had when it was written. A file is noted as intended before it gets its name, and as made afterwards:
+whenever a process is killed, what stands in the folder is either one that was made or one that was intended.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from autoseg.data.dataset import Case
 from autoseg.errors import RunError
-from autoseg.system.files import digest, read_json, write_json
+from autoseg.system.files import atomic_path, digest, read_json
 
 FILE_NAME = "predictions.json"
 
@@ -29,8 +32,10 @@ class History:
     def __init__(self, output: Path, maker: Mapping[str, Any]) -> None:
         self._path, self._maker = output / FILE_NAME, digest(dict(maker))
         content = read_json(self._path, RunError) if self._path.is_file() else {}
-        entries = content.get("files") if isinstance(content, dict) else None
-        self._files: dict[str, Any] = dict(entries) if isinstance(entries, dict) else {}
+        self._files = _entries(content, "files")
+        for name, entry in _entries(content, "intended").items():
+            if (path := output / name).is_file() and entry.get("file") == _hash(path):
+                self._files[name] = entry
 
     def refuse_foreign(self, targets: Sequence[Path]) -> None:
         """See that every file that is to be replaced was written here and is as it was written.
@@ -54,14 +59,33 @@ class History:
             return False
         return entry.get("images") == _hashes(case.images) and self._own(target)
 
-    def add(self, case: Case, target: Path) -> None:
-        """Write down what a new file was made of."""
-        self._files[target.name] = {
-            "maker": self._maker,
-            "images": _hashes(case.images),
-            "file": _hash(target),
+    def place(self, case: Case, made: Path, names: Sequence[str]) -> None:
+        """Move all that was made of a case into the output folder, and write down what it was made of.
+
+        Args:
+            case: its images are read.
+            made: a folder on the output folder's disk.
+            names: of the files in it that are known by what they were made of. The first one is the
+                segmentation and comes last: where it stands, all that belongs to it does.
+        """
+        images = _hashes(case.images)
+        intended = {
+            name: {"maker": self._maker, "images": images, "file": _hash(_lasting(made / name))}
+            for name in names
         }
-        write_json(self._path, {"format": 1, "files": self._files})
+        self._write(intended)
+        further = sorted({path.name for path in made.iterdir()} - {*names})
+        for name in (*further, *reversed(names)):
+            os.replace(made / name, self._path.with_name(name))
+        self._files.update(intended)
+        self._write({})
+
+    def _write(self, intended: Mapping[str, Any]) -> None:
+        content = {"format": 1, "files": self._files, **({"intended": intended} if intended else {})}
+        with atomic_path(self._path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def _own(self, path: Path) -> bool:
         entry = self._files.get(path.name)
@@ -75,3 +99,15 @@ def _hashes(paths: Sequence[Path]) -> list[str]:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lasting(path: Path) -> Path:
+    """The same file, whose content survives a loss of power from now on."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+    return path
+
+
+def _entries(content: Any, kind: str) -> dict[str, Any]:
+    entries = content.get(kind) if isinstance(content, dict) else None
+    return {k: v for k, v in entries.items() if isinstance(v, dict)} if isinstance(entries, dict) else {}

@@ -21,6 +21,7 @@ from autoseg.errors import DataError
 from autoseg.inference.history import History
 from autoseg.inference.inputs import LeftOut, inputs_of
 from autoseg.system import progress
+from autoseg.system.files import temporary_folder
 from autoseg.trust.assess import Assessor
 from autoseg.trust.evidence import Evidence
 
@@ -79,13 +80,14 @@ class Task:
     Attributes:
         case: its name and its files.
         target: the file to write.
-        run: makes and writes it; gives in letters how the image is stored where it had to be turned, else "".
+        run: makes it and writes all its files into the folder that it is given; gives in letters how the
+            image is stored where it had to be turned, else "".
         beside: further files that it writes.
     """
 
     case: Case
     target: Path
-    run: Callable[[], str]
+    run: Callable[[Path], str]
     beside: tuple[Path, ...] = ()
 
     @property
@@ -165,16 +167,17 @@ def carry_out(
                     without += assessor is not None and not assessor.retain(case.identifier)
                 else:
                     try:
-                        turned[task.run()] += 1
-                        for path in task.files:
-                            history.add(case, path)
+                        with temporary_folder(output / "predictions") as place:
+                            code = task.run(place)
+                            history.place(case, place, [path.name for path in task.files])
+                        turned[code] += 1
                         files.append(target)
                     except DataError as problem:
                         left_out.append(_left_out(case, problem))
                 advance(detail=case.identifier)
     finally:
         if assessor is not None:
-            assessor.save()
+            assessor.save(whole=len(files) + len(left_out) == len(tasks))
     if without:
         log.warning(
             "%d segmentations that were there before have no quality. Predict them again with --overwrite.",
@@ -186,17 +189,18 @@ def carry_out(
 
 def _task(model: Predictor, case: Case, target: Path, assessor: Assessor | None, probabilities: bool) -> Task:
     beside = (target.with_name(f"{case.identifier}{ENDING}"),) if probabilities else ()
-    return Task(case, target, partial(_predict, model, case, target, assessor, *beside), beside)
+    return Task(case, target, partial(_predict, model, case, target.name, assessor, probabilities), beside)
 
 
 def _predict(
     model: Predictor,
     case: Case,
-    target: Path,
-    assessor: Assessor | None = None,
-    probabilities: Path | None = None,
+    name: str,
+    assessor: Assessor | None,
+    probabilities: bool,
+    place: Path,
 ) -> str:
-    """Predict one case; in letters how the file is stored, where it had to be turned."""
+    """Predict one case into a folder; in letters how the file is stored, where it had to be turned."""
     raw = finite(images.read_images(case.images, model.reader), case.images)
     channels = channels_of(model)
     if len(raw.array) != len(channels):
@@ -212,11 +216,11 @@ def _predict(
             case.images[0],
             beside.name,
         )
-    saved = None if probabilities is None else Saved()
+    saved = Saved() if probabilities else None
     segmentation, code = segmented(model, raw, model.orientation, case.identifier, assessor, saved)
-    if probabilities is not None and saved is not None and saved.probabilities is not None:
-        write_probabilities(saved.probabilities, probabilities)
-    images.write_segmentation(segmentation, target, raw.properties, model.reader)
+    if saved is not None and saved.probabilities is not None:
+        write_probabilities(saved.probabilities, place / f"{case.identifier}{ENDING}")
+    images.write_segmentation(segmentation, place / name, raw.properties, model.reader)
     return code
 
 

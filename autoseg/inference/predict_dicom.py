@@ -88,12 +88,12 @@ def _task(
 ) -> Task:
     target = output / f"{case.name}{form.ending}"
 
-    def run() -> str:
+    def run(place: Path) -> str:
         image = read_series(case.stack, channels_of(model)[0])
         labels, code = segmented(model, image, stored_of(model), case.name, assessor)
         if assessor is not None and len(assessor.planes) < _MOST_DRAWN:
             assessor.planes[case.name] = planes_of(image, labels, assessor.labels.structures)
-        form.write(labels, target, case.stack, image, structures, algorithm)
+        form.write(labels, place / target.name, case.stack, image, structures, algorithm)
         _tell_resampled(case.stack, form)
         return "" if _reorients(model) else code
 

@@ -45,6 +45,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UsageError(f"{path} is there already. Remove it, or give another name.")
+    with temporary_folder(path) as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Give an empty hidden folder beside `path`, on the same disk; at the end it is removed with all in it.
+
+    What killed processes left for the same path is removed as well.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     host = platform.node() or "host"
     _clear_debris(path, host)
@@ -52,7 +63,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

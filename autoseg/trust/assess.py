@@ -20,8 +20,10 @@ from autoseg.trust.shape import shapes_of, steps_of
 log = logging.getLogger(__name__)
 
 JSON_NAME, CSV_NAME = "quality.json", "quality.csv"
-# An interruption loses at most the quality of so many cases.
+# Written after each case at first, then as every twentieth of all is new, for the files hold all cases: an
+# interruption loses nothing of the first twenty, and never the quality of more cases than this.
 _AT_ONCE = 25
+_PART = 20
 _ORDER = {UNLIKE: 0, REVIEW: 1, OK: 2}
 
 
@@ -71,8 +73,8 @@ class Assessor:
         quality = self.model.assess(case, image, facts, known["entropy"])
         self.found[case] = to_json(quality)
         self._waiting += 1
-        if self._waiting >= _AT_ONCE:
-            self.save()
+        if self._waiting >= min(_AT_ONCE, 1 + len(self.found) // _PART):
+            self.save(whole=False)
         return quality
 
     def _warn_of_copies(self, facts: Mapping[str, Facts]) -> None:
@@ -95,16 +97,21 @@ class Assessor:
             self.found[case] = self._earlier[case]
         return case in self.found
 
-    def save(self) -> None:
-        """Write both files with all cases so far, the worst first."""
+    def save(self, whole: bool = True) -> None:
+        """Write both files with all cases so far, the worst first.
+
+        Args:
+            whole: whether all cases have been; before that, what an earlier call found of others is kept.
+        """
         if not self.found:
             return
         self._waiting = 0
+        cases = self.found if whole else self._earlier | self.found
         write_json(
             self.output / JSON_NAME,
-            {"model": self._hash, "about": dict(self.model.about), "cases": dict(worst_first(self.found))},
+            {"model": self._hash, "about": dict(self.model.about), "cases": dict(worst_first(cases))},
         )
-        write_text(self.output / CSV_NAME, table(self.found))
+        write_text(self.output / CSV_NAME, table(cases))
 
 
 def to_json(quality: Quality) -> dict[str, Any]:

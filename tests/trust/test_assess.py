@@ -62,6 +62,25 @@ def test_a_case_that_was_there_keeps_its_quality_unless_another_model_says_it(
     assert not Assessor(other, LABELS, tmp_path).retain("a")
 
 
+def test_an_interruption_loses_no_quality(model: QualityModel, tmp_path: Path) -> None:
+    def stored() -> set[str]:
+        return set(json.loads((tmp_path / "quality.json").read_text())["cases"])
+
+    first = Assessor(model, LABELS, tmp_path)
+    for case in "bcd":
+        add(first, case, 0.9)
+    assert stored() == {"b", "c", "d"}
+    # A later call that begins with a new case, and is stopped before it gets to the others.
+    again = Assessor(model, LABELS, tmp_path)
+    add(again, "a", 0.9)
+    assert stored() == {"a", "b", "c", "d"}
+    assert again.retain("b")
+    again.save(whole=False)
+    assert stored() == {"a", "b", "c", "d"}
+    again.save()
+    assert stored() == {"a", "b"}
+
+
 def test_nothing_is_written_for_no_case(model: QualityModel, tmp_path: Path) -> None:
     Assessor(model, LABELS, tmp_path).save()
     assert not list(tmp_path.iterdir())
