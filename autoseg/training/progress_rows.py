@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 import time
@@ -16,6 +14,7 @@ import numpy as np
 
 from autoseg.run import PROGRESS
 from autoseg.system.files import write_text
+from autoseg.system.tables import table_text
 from autoseg.training.energy import EnergyMeter
 from autoseg.training.team import Team
 from autoseg.training.tracking import Tracking
@@ -84,13 +83,10 @@ class ProgressRow:
 
 def as_csv(rows: Sequence[ProgressRow], structures: Sequence[str]) -> str:
     """The rows as text; a value that is not finite is an empty cell."""
-    text = io.StringIO()
     dice = [f"dice {name}" for name in structures]
     columns = ["epoch", "step", "learning_rate", "train_loss", "val_loss", "dice", *dice, *TIMES]
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row.values(structures) for row in rows)
-    return text.getvalue()
+    values = [row.values(structures) for row in rows]
+    return table_text([columns, *([each.get(name, "") for name in columns] for each in values)])
 
 
 class SeenTraining:
