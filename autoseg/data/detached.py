@@ -1,4 +1,4 @@
-"""Headers of text (MetaImage, NRRD) that name other files for their voxels: only a file beside them.
+"""Headers of text (MetaImage, NRRD): what they name for their voxels, only a file beside them, and bad numbers.
 
 A header from a stranger could name any file of the machine, a list of files, or a pattern that names are made
 of. None of these is needed for an image in one file.
@@ -15,6 +15,11 @@ from autoseg.data.image import ImageError
 _HEADER_BYTES: Final = 2**16
 _META: Final = re.compile(rb"^\s*ElementDataFile\s*=\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _NRRD: Final = re.compile(rb"^data ?file\s*:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_META_GEOMETRY: Final = re.compile(
+    rb"^\s*(Offset|Position|Origin|TransformMatrix|Rotation|Orientation|ElementSpacing|ElementSize)\s*="
+    rb"[^\n]*?([+-]?(?:nan|inf)[a-z]*)\b",
+    re.MULTILINE | re.IGNORECASE,
+)
 _WITHIN: Final = (b"local",)
 
 
@@ -28,6 +33,25 @@ def check_detached(path: Path) -> None:
     if named is not None and not _lies_beside(named):
         reason = f"takes its voxels from {named[:60]!r}, which is not a file beside it"
         raise ImageError(path, reason, "Write header and voxels into one file.")
+
+
+def check_meta_numbers(path: Path) -> None:
+    """Refuse a MetaImage header with NaN or infinity for place or size of its voxels.
+
+    ITK takes what it cannot read as a number for 0 or 1, and says nothing.
+
+    Raises:
+        ImageError: with the field and what it holds.
+    """
+    if not path.name.lower().endswith((".mha", ".mhd")):
+        return
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    end = _META.search(head)
+    if found := _META_GEOMETRY.search(head, 0, end.start() if end else len(head)):
+        field, value = found[1].decode(), found[2].decode()
+        reason = f"states {value} for where its voxels lie or how large they are ({field})"
+        raise ImageError(path, reason, "Write the true numbers, or those of the image that it belongs to.")
 
 
 def file_beside(path: Path) -> Path | None:

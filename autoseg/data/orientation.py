@@ -110,6 +110,16 @@ def turned_as_learnt(image: Image, summary: Mapping[str, Any]) -> Turned | None:
     return Turned(turned, code_of(own), inverse(turn))
 
 
+def along_the_body(array: Array, image: Image) -> Array:
+    """An array (..., z, y, x) on an image's grid as LPS has it, so that one volume stored twice is one array.
+
+    As it is where the image has no place in the world.
+    """
+    own = directions_of(image)
+    turn = None if own is None else turn_towards(own, np.eye(3).tolist())
+    return array if turn is None or not turn.changes else turn.apply(array)
+
+
 def turn_towards(own: Directions, wanted: Sequence[Sequence[float]]) -> Turn:
     """The permutation and flips that bring an array's axes closest to others.
 

@@ -150,16 +150,20 @@ def _stored_alike(case: IncomingCase, request: Request) -> tuple[IncomingCase, i
         return case, 0
 
     def alike(content: Content) -> Content:
-        turn = None if content is anchor else grid_of(content).turn_onto(wanted)
-        if turn is None or not turn.changes:
+        grid = grid_of(content)
+        turn = None if content is anchor else grid.turn_onto(wanted)
+        if turn is None and (content is anchor or not grid.direction or grid.differs(wanted)):
             return content
-        if turn.exact:
+        if turn is not None and not turn.changes:
+            return content
+        if turn is not None and turn.exact:
             return replace(content, turned=anchor)
         if request.resample:
             return content
+        apart = turn.apart if turn is not None else grid.moved(wanted)
         raise DataError(
             f"{content.source} and {anchor.source} are stored along other axes, and no permutation and flips "
-            f"bring their voxels to the same places (up to {turn.apart:.3g} voxels apart). Correct the wrong "
+            f"bring their voxels to the same places (up to {apart:.3g} voxels apart). Correct the wrong "
             f"header, or resample with --resample. If the voxels match as they are stored, import with "
             f"--by-voxels."
         )

@@ -89,6 +89,25 @@ def numbers_in(path: Path) -> tuple[Array, Palette]:
     return shade_of[array], {}
 
 
+def palette_of_tiff(path: Path) -> Palette:
+    """The colours that a TIFF's numbers are shown in, 8 bits each; empty without a palette."""
+    import tifffile
+
+    note(path)
+    with tifffile.TiffFile(path) as file:
+        colours = file.pages[0].aspage().colormap
+        if colours is None:
+            return {}
+        numbers = np.unique(np.concatenate([np.unique(page.asarray()) for page in file.pages]))
+    # A colour map states 16 bits a colour; many programs fill 8 of them, or repeat them.
+    shades = (np.asarray(colours) >> 8).T
+    return {
+        int(value): (int(shades[value][0]), int(shades[value][1]), int(shades[value][2]))
+        for value in numbers
+        if value < len(shades)
+    }
+
+
 def refuse_several(path: Path, picture: Any) -> None:
     """See that a file holds one picture, no animation.
 

@@ -11,12 +11,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autoseg.data.formats import TIFF_ENDINGS
 from autoseg.data.image import Array, ImageError
 from autoseg.data.readers import ALMOST_WHOLE
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.contents import label_array
 from autoseg.intake.incoming import PICTURES, Content, Incoming, Request, ending_of, some
-from autoseg.intake.label_pictures import Palette, numbers_in, refuse_lossy, refuse_own_palettes
+from autoseg.intake.label_pictures import (
+    Palette,
+    numbers_in,
+    palette_of_tiff,
+    refuse_lossy,
+    refuse_own_palettes,
+)
 from autoseg.intake.verification.label_checks import count_labels
 from autoseg.system.guard import note
 from autoseg.system.pool import each
@@ -95,8 +102,9 @@ def _values_in(job: tuple[Content, bool]) -> FoundValues:
 
 def _palette(content: Content) -> Palette:
     ending = ending_of(content.source)
-    coloured = ending in PICTURES and ending not in (".tif", ".tiff") and content.drawing is None
-    return numbers_in(content.source)[1] if coloured else {}
+    if ending not in PICTURES or content.drawing is not None:
+        return {}
+    return palette_of_tiff(content.source) if ending in TIFF_ENDINGS else numbers_in(content.source)[1]
 
 
 def _at_border(array: Array, values: frozenset[int]) -> float:

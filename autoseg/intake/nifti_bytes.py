@@ -210,4 +210,5 @@ def _from_quaternion(quatern: tuple[float, ...], pixdim: tuple[float, ...]) -> A
         ]
     )
     sizes = np.array(pixdim[1:4]) * (1, 1, -1 if pixdim[0] < 0 else 1)
-    return np.column_stack([rotation * sizes, offset])
+    with np.errstate(invalid="ignore"):  # infinite sizes, which verification reports
+        return np.column_stack([rotation * sizes, offset])

@@ -94,6 +94,21 @@ def test_a_header_that_no_flip_mends_is_refused(tmp_path: Path) -> None:
     assert bring(tmp_path / "s", by_voxels=True).cases == 2
 
 
+def test_a_label_whose_axes_no_permutation_brings_to_its_image_is_refused(tmp_path: Path) -> None:
+    """Of the same size and spacing in the file, but of another plane in the world."""
+    for seed in range(2):
+        image, label = organ(seed)
+        volume(tmp_path / "s" / "images" / f"c{seed}.mha", image)
+        volume(tmp_path / "s" / "masks" / f"c{seed}.mha", label)
+    path = tmp_path / "s" / "masks" / "c1.mha"
+    wrong = sitk.ReadImage(str(path))
+    wrong.SetDirection((1, 0, 0, 0, 0, 1, 0, -1, 0))
+    sitk.WriteImage(wrong, str(path))
+    with pytest.raises(DataError, match=r"masks/c1\.mha and .*images/c1\.mha are stored along other axes"):
+        bring(tmp_path / "s")
+    assert bring(tmp_path / "s", by_voxels=True).cases == 2
+
+
 def test_the_sform_brings_its_sizes_of_a_voxel(tmp_path: Path) -> None:
     for seed in range(2):
         image, label = organ(seed)
@@ -189,6 +204,20 @@ def test_palettes_of_their_own_are_refused_and_one_for_all_is_not(tmp_path: Path
         import_dataset(
             tmp_path / "s", Workspace.locate(tmp_path / "other"), "Made", request=Request(workers=1)
         )
+
+
+def test_palettes_of_tiffs_count_too(tmp_path: Path) -> None:
+    for number, colours in enumerate(([255, 0, 0], [255, 0, 0], [0, 0, 255])):
+        picture(tmp_path / "s" / "images" / f"p{number}.png", grey(number, square(4 + number)))
+        indexed = Image.fromarray(square(4 + number) // 255)
+        indexed.putpalette([0, 0, 0, *colours] + [0] * 762)
+        (tmp_path / "s" / "masks").mkdir(exist_ok=True)
+        indexed.save(tmp_path / "s" / "masks" / f"p{number}.tif")
+    with pytest.raises(DataError, match=r"value 1 in the colour \(255, 0, 0\), .*p2\.tif in \(0, 0, 255\)"):
+        bring(tmp_path / "s")
+    (tmp_path / "s" / "masks" / "p2.tif").unlink()
+    (tmp_path / "s" / "images" / "p2.png").unlink()
+    assert bring(tmp_path / "s").cases == 2
 
 
 def test_a_picture_that_exif_turns_is_refused(tmp_path: Path) -> None:

@@ -146,3 +146,14 @@ def test_pairs_are_known_by_their_names(names: list[str], pairs: dict[str, tuple
 )
 def test_healthy_data_have_no_finding(name: str, shared_data: SharedData) -> None:
     assert verify(shared_data(name)).findings == ()
+
+
+def test_a_copy_that_is_stored_along_other_axes_is_found(raw: Path) -> None:
+    """The same voxels at the same places, in another order and data type."""
+    for kind, name in (("imagesTr", "c{}_0000.nii.gz"), ("labelsTr", "c{}.nii.gz")):
+        image = sitk.ReadImage(str(raw / kind / name.format(0)))
+        turned = sitk.Cast(sitk.Flip(image, (True, False, False)), sitk.sitkFloat64)
+        sitk.WriteImage(turned, str(raw / kind / name.format(3)))
+    (image_twice,) = found(raw, "duplicate_image")
+    (label_twice,) = found(raw, "same_label")
+    assert image_twice.case == label_twice.case == "c3"

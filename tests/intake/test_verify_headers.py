@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from autoseg.data.image import ImageError
 from autoseg.data.readers import read_file, read_segmentation
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.intake.verification.findings import Finding
@@ -138,6 +139,13 @@ def test_hounsfield_units_under_another_name(tmp_path: Path, name: str, told: bo
         ("pat0{}_t0 pat0{}_t1", True),
         ("p{}a p{}b", True),
         ("s{}-visit1 s{}-visit2", True),
+        ("sub-0{}_ses-1 sub-0{}_ses-2", True),
+        ("p{}_slice_003 p{}_slice_004", True),
+        ("P00{}_pre P00{}_post", True),
+        ("knee{}_L knee{}_R", True),
+        ("AB{}_20200131 AB{}_20210131", True),
+        ("case_00{} case_10{}", False),
+        ("organ_{} mask_0{}", False),
         ("case_00{} other_{}", False),
     ],
 )
@@ -232,3 +240,26 @@ def test_negative_spacing_is_a_turned_axis_as_in_nnunet(tmp_path: Path) -> None:
 
     write_segmentation(array, tmp_path / "b.mha", {"sitk_stuff": stuff}, "SimpleITKIO")
     assert sitk.ReadImage(str(tmp_path / "b.mha")).GetDirection() == pytest.approx(image.GetDirection())
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Offset = 5 nan 7",
+        "TransformMatrix = 1 0 0 0 nan 0 0 0 1",
+        "Offset = 5 6 -inf",
+        "ElementSpacing = 1 NaN 3",
+    ],
+)
+def test_a_place_or_size_that_is_no_number_is_refused_in_metaimage(tmp_path: Path, field: str) -> None:
+    lines = {"TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "5 6 7", "ElementSpacing": "1 2 3"}
+    name, _, value = field.partition(" = ")
+    stated = "".join(f"{key} = {text}\n" for key, text in {**lines, name: value}.items())
+    header = (
+        f"ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n{stated}"
+        "DimSize = 4 3 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    )
+    path = tmp_path / "a.mha"
+    path.write_bytes(header.encode() + bytes(24))
+    with pytest.raises(ImageError, match=r"states -?\w+ for where its voxels lie .* \(" + name):
+        read_file(path, "SimpleITKIO")

@@ -15,6 +15,7 @@ import numpy as np
 
 from autoseg.data.dataset import Case, Labels
 from autoseg.data.image import Array, Image
+from autoseg.data.orientation import along_the_body
 from autoseg.data.world import voxel_to_world
 from autoseg.intake.verification.findings import Finding, warning
 from autoseg.intake.verification.speck_checks import Parts, check_specks, parts_of
@@ -78,7 +79,7 @@ def anatomy_of(labels: Labels, image: Image | None, label: Image | None) -> Anat
         extreme,
         _on_nothing(image.array[0], inside),
         _sides(labels, drawn, image),
-        _hash(drawn) if count >= LARGE_ENOUGH else "",
+        _hash(along_the_body(drawn, image)) if count >= LARGE_ENOUGH else "",
         parts_of(labels, drawn, label),
     )
 

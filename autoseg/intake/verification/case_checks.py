@@ -18,7 +18,7 @@ import numpy as np
 
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import Array, Image, ImageError, describe_grid, placed_differently
-from autoseg.data.orientation import Directions, directions_of
+from autoseg.data.orientation import Directions, along_the_body, directions_of
 from autoseg.data.readers import read_file
 from autoseg.intake.verification.anatomy_checks import Anatomy, anatomy_of
 from autoseg.intake.verification.findings import Finding, error, warning
@@ -134,7 +134,7 @@ def check_case(dataset: Dataset, case: Case, images: Mapping[Path, Image], label
     return CaseCheck(
         findings=tuple(findings),
         labels=None if counts is None else frozenset(counts),
-        contents={str(path): _content(image.array) for path, image in images.items()},
+        contents={str(path): _content(along_the_body(image.array, image)) for path, image in images.items()},
         stored=None if first is None else directions_of(first),
         spacing=None if first is None else first.spacing,
         unit_mm=1.0 if first is None else first.unit_mm,
@@ -234,7 +234,7 @@ def _check_intensities(
 
 
 def _content(array: Array) -> str:
-    """A hash of the values, whatever their data type: a copy is often stored in another one."""
+    """A hash of the values, whatever their data type: a copy is often stored in another one, or turned."""
     described = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
     with np.errstate(over="ignore"):  # beyond float32 there is another finding
         for channel in array:

@@ -25,7 +25,13 @@ UNIT_STEP = 100.0
 AIR, DENSE = (-3100.0, -700.0), 150.0
 # nnU-Net's names of what is not normalised by mean and deviation are a decision.
 _DECIDED = ("ct", "nonorm", "zscore", "rescale_to_0_1", "rgb_to_0_1")
-_VISIT = re.compile(r"(.*\d)(?:[_. -]+(?=[A-Za-z]*\d)[A-Za-z]*\d{1,3}|[a-z])")
+# Visits, exams, slices, sides and dates behind the number of a person: pat01_t2, sub-01_ses-2, p1_slice_003,
+# P003_pre, knee7_L, AB12_20200131, p1a.
+_TIMES = (
+    "pre|post|before|after|baseline|bl|follow-?up|fu|first|second|(?:re)?test|(?:re)?scan|left|right"
+    "|[lr]|o[ds]|e[ds]"
+)
+_VISIT = re.compile(rf"(.*\d)(?:[_. -]+(?:[A-Za-z]*[_. -]?\d{{1,3}}|\d{{8}}|(?i:{_TIMES}))|[a-z])")
 _MOST_VISITS = 30
 
 
