@@ -1,4 +1,4 @@
-"""Headers of text (MetaImage, NRRD): what they name for their voxels, only a file beside them, and bad numbers.
+"""Headers of text (MetaImage, NRRD): what they name for their voxels, and numbers that are none.
 
 A header from a stranger could name any file of the machine, a list of files, or a pattern that names are made
 of. None of these is needed for an image in one file.
