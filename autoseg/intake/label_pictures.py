@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,22 +89,29 @@ def numbers_in(path: Path) -> tuple[Array, Palette]:
     return shade_of[array], {}
 
 
-def palette_of_tiff(path: Path) -> Palette:
-    """The colours that a TIFF's numbers are shown in, 8 bits each; empty without a palette."""
+def palette_of_tiff(path: Path, values: Iterable[int]) -> Palette:
+    """The colours that a TIFF's numbers are shown in, 8 bits each; empty without a palette.
+
+    Args:
+        path: the file; only its tags are read.
+        values: the numbers in it.
+    """
     import tifffile
 
     note(path)
-    with tifffile.TiffFile(path) as file:
-        colours = file.pages[0].aspage().colormap
-        if colours is None:
-            return {}
-        numbers = np.unique(np.concatenate([np.unique(page.asarray()) for page in file.pages]))
+    try:
+        with tifffile.TiffFile(path) as file:
+            colours = file.pages[0].aspage().colormap
+    except (tifffile.TiffFileError, ValueError, IndexError):
+        return {}
+    if colours is None:
+        return {}
     # A colour map states 16 bits a colour; many programs fill 8 of them, or repeat them.
     shades = (np.asarray(colours) >> 8).T
     return {
-        int(value): (int(shades[value][0]), int(shades[value][1]), int(shades[value][2]))
-        for value in numbers
-        if value < len(shades)
+        value: (int(shades[value][0]), int(shades[value][1]), int(shades[value][2]))
+        for value in sorted(values)
+        if 0 <= value < len(shades)
     }
 
 

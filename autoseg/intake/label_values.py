@@ -97,14 +97,16 @@ def _values_in(job: tuple[Content, bool]) -> FoundValues:
             content.source, "holds values that are no whole numbers", "Resample labels by nearest neighbour."
         )
     values = frozenset(counts)
-    return FoundValues(values, rounded, _palette(content), _at_border(array, values))
+    return FoundValues(values, rounded, _palette(content, values), _at_border(array, values))
 
 
-def _palette(content: Content) -> Palette:
+def _palette(content: Content, values: frozenset[int]) -> Palette:
     ending = ending_of(content.source)
     if ending not in PICTURES or content.drawing is not None:
         return {}
-    return palette_of_tiff(content.source) if ending in TIFF_ENDINGS else numbers_in(content.source)[1]
+    if ending in TIFF_ENDINGS:
+        return palette_of_tiff(content.source, values)
+    return numbers_in(content.source)[1]
 
 
 def _at_border(array: Array, values: frozenset[int]) -> float:
