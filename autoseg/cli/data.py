@@ -91,16 +91,18 @@ def verify_command(
     if as_json:
         print_json({**report.to_json(), **({"repairs": [asdict(each) for each in repairs]} if fix else {})})
     else:
-        for each in repairs:
-            typer.echo(f"mended: {each}")
-        for finding in report.findings:
-            typer.echo(str(finding))
-        typer.echo(
-            f"{report.cases} cases, {len(report.errors)} errors, "
-            f"{len(report.findings) - len(report.errors)} warnings."
-        )
+        _show_findings(report, repairs)
     if report.errors:
         raise typer.Exit(1)
+
+
+def _show_findings(report: VerifyReport, repairs: tuple[Repair, ...]) -> None:
+    for each in repairs:
+        typer.echo(f"mended: {each}")
+    for finding in report.findings:
+        typer.echo(str(finding))
+    warnings = len(report.findings) - len(report.errors)
+    typer.echo(f"{report.cases} cases, {len(report.errors)} errors, {warnings} warnings.")
 
 
 def _compared(report: VerifyReport, root: Path, groups: Path | None) -> VerifyReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -98,16 +98,13 @@ def plan_and_train_command(
     """
     from autoseg.pipeline.settings import Settings
     from autoseg.pipeline.walk import plan_and_train
-    from autoseg.training.energy import choose as choose_energy
-    from autoseg.training.team import choose as choose_devices
-    from autoseg.training.tracking import choose
 
     start(quiet)
-    choose(log)
-    choose_energy(energy)
-    choose_devices(devices)
+    _choose(log, energy, devices)
     indices, column = parse_division(folds)
+    first: dict[str, Any] = {"init": init, "finetune": finetune, "cases": cases, "plan_from": plan_from}
     settings = Settings(
+        groups=groups,
         trainers=tuple(filter(None, trainers.split(","))),
         folds=indices,
         folds_by=column,
@@ -120,16 +117,22 @@ def plan_and_train_command(
         seed=seed,
         configuration=configuration,
         workers=workers,
-        groups=groups,
         accept=parse_accepted(accept),
-        init=init,
-        finetune=finetune,
-        cases=cases,
-        plan_from=plan_from,
+        **first,
     )
     outcome = plan_and_train(dataset, workspace_at(workspace), settings, _racing(freed) if race else None)
     _show(outcome, as_json)
-    exit_where_all_failed(outcome.records)
+
+
+def _choose(log: str, energy: str, devices: int) -> None:
+    """Loggers, energy and devices of all trainings of this command."""
+    from autoseg.training.energy import choose as choose_energy
+    from autoseg.training.team import choose as choose_devices
+    from autoseg.training.tracking import choose as choose_loggers
+
+    choose_loggers(log)
+    choose_energy(energy)
+    choose_devices(devices)
 
 
 def _show(outcome: Outcome, as_json: bool) -> None:
@@ -138,6 +141,7 @@ def _show(outcome: Outcome, as_json: bool) -> None:
     else:
         print_leaderboard(outcome.leaderboard)
         typer.echo(f"\nThe page: {outcome.page}")
+    exit_where_all_failed(outcome.records)
 
 
 def _racing(freed: str) -> TrainAll:
@@ -182,14 +186,9 @@ def train_command(
     """
     from autoseg.pipeline.settings import Settings
     from autoseg.pipeline.single_stages import train_one
-    from autoseg.training.energy import choose as choose_energy
-    from autoseg.training.team import choose as choose_devices
-    from autoseg.training.tracking import choose
 
     start(quiet)
-    choose(log)
-    choose_energy(energy)
-    choose_devices(devices)
+    _choose(log, energy, devices)
     settings = Settings(
         total_s=parse_duration(budget),
         epochs=epochs,

@@ -295,8 +295,7 @@ def load_model(
         as_planned: take the network that the plan names, whatever trainer the checkpoint names.
 
     Raises:
-        RunError: if a checkpoint is missing or is not a model of autoseg or nnU-Net, or its trainer is not
-            known.
+        RunError: if a checkpoint is missing, no model of autoseg or nnU-Net, or of an unknown trainer.
         UsageError: if the device is not there.
     """
     folder, device = Path(folder), find_device(device) if isinstance(device, str) else device
@@ -315,9 +314,8 @@ def load_model(
             prepare_for_cpu(network)
             network.to(memory_format=channels_last(plan.configuration(name).dimensions))
         networks.append(network.to(device).eval())
-    first = plan.configuration(name).previous_stage
     previous = None
-    if first is not None:
+    if (first := plan.configuration(name).previous_stage) is not None:
         stage = stage_before(folder, first)
         same = None if folds is None else [fold for fold in folds if is_trained(stage, fold)] or None
         previous = load_model(stage, same, device, mirroring, as_trained, as_planned)

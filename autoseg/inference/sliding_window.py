@@ -97,13 +97,11 @@ def predict_slabs(
         evidence: takes in how the mirrored copies of each network agree.
         certainty: when a window needs no mirrored copies; None: each has them.
         regions: whether heads are regions, for `certainty`.
-        rows: the part of y that is predicted, [first, last): with all tiles that have a part in it, so that
-            the logits are those of the whole; None: all.
+        rows: the part of y that is predicted, [first, last), with the logits of the whole; None: all.
         known_rows: rows before this were predicted already; `evidence` has seen their tiles.
 
     Yields:
-        Logits (heads, some slices, rows, x), in main memory, one slab after the other. Each is overwritten
-        when the next is requested.
+        Logits (heads, some slices, rows, x) in main memory, slab by slab; the next overwrites the last.
 
     Raises:
         UsageError: for arguments out of range.
@@ -116,13 +114,17 @@ def predict_slabs(
         *(evidence if mirror_axes else None, certainty, regions),
     )
     padded, (inner, high, wide) = pad_to_patch(image, patch_size)
-    first, last = rows or (0, image.shape[2])
-    part = Rows(first + high.start, last + high.start, known_rows + high.start if known_rows else 0)
+    part = _shifted(rows or (0, image.shape[2]), high.start, known_rows)
     for start, slab in window.slide(padded, part):
         _refuse_infinite(slab)
-        first, last = (max(0, end - start) for end in (inner.start, inner.stop))
-        if slab[:, first:last].numel():
-            yield slab[:, first:last, :, wide].cpu()
+        kept = slab[:, slice(*(max(0, end - start) for end in (inner.start, inner.stop)))]
+        if kept.numel():
+            yield kept[..., wide].cpu()
+
+
+def _shifted(rows: tuple[int, int], start: int, known_rows: int) -> Rows:
+    """Rows of an image as rows of what it was padded to."""
+    return Rows(rows[0] + start, rows[1] + start, known_rows + start if known_rows else 0)
 
 
 def _device_of(network: Network) -> torch.device:

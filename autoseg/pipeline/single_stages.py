@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from autoseg import __version__
 from autoseg.bundle.archive import is_bundle
@@ -162,8 +162,7 @@ def predict_folder(
     A bundle predicts by itself, on the processor and without torch. Files of the folder that cannot be
     predicted are left out and named; a segmentation that is in the output already is retained only if the
     same model and options made it of the same images. Where the source is DICOM, its series are the cases.
-    Where it is known how good the model is on cases that it has not seen, the output says of each case how
-    good it will be; with several models it does not.
+    Where a single model's quality on unseen cases is known, the output says of each case how good it will be.
 
     Args:
         model: a model's folder, or a bundle.
@@ -187,33 +186,19 @@ def predict_folder(
         UsageError: if the models are of different labels or channels, or a bundle is to join others.
     """
     loaded, hashes = loaded_models((model, *more), device, mirroring, step_size, postprocessing, choices)
-    form = form or Form()
     options = _options(mirroring, step_size, postprocessing, choices)
     assessor = assessor_of([model, *more], loaded, output) if quality else None
-    how: dict[str, Any] = {
-        "maker": {"models": hashes, **options},
-        "overwrite": overwrite,
-        "assessor": assessor,
-    }
+    maker = {"models": hashes, **options}
+    how: dict[str, Any] = {"maker": maker, "overwrite": overwrite, "assessor": assessor}
     if is_series(source, loaded.dataset_json["file_ending"]):
         if probabilities:
-            raise UsageError(
-                f"{source} is DICOM, which has no form for probabilities. Leave out --probabilities, or "
-                f"convert the series to NIfTI first."
-            )
-        from autoseg.inference.predict_dicom import predict_series
-
+            _refuse_probabilities(source)
         algorithm = Maker.of(_names((model, *more), loaded), __version__, hashes, options)
-        done = predict_series(loaded, source, output, form=form, algorithm=algorithm, mend=mend, **how)
-        if assessor is not None:
-            from autoseg.trust.triage import write_triage_of_series
-
-            write_triage_of_series(assessor, model.name)
-        return done
-    form.check_plain(source)
+        how |= {"form": form or Form(), "algorithm": algorithm, "mend": mend}
+        return _predict_series(loaded, source, output, model.name, how)
+    (form or Form()).check_plain(source)
     if probabilities:
-        how["probabilities"] = True
-        how["maker"]["probabilities"] = True
+        how["probabilities"] = maker["probabilities"] = True
     return _predict_images(loaded, source, output, model.name, how)
 
 
@@ -225,6 +210,26 @@ def _options(
     if not postprocessing:
         found["postprocessing"] = False
     return found | (choices.changes if choices is not None else {})
+
+
+def _refuse_probabilities(source: Path) -> NoReturn:
+    raise UsageError(
+        f"{source} is DICOM, which has no form for probabilities. Leave out --probabilities, or convert the "
+        f"series to NIfTI first."
+    )
+
+
+def _predict_series(
+    loaded: Predictor, source: Path, output: Path, name: str, how: Mapping[str, Any]
+) -> Predicted:
+    """Every series of a folder of DICOM, with the page of those to look at first."""
+    from autoseg.inference.predict_dicom import predict_series
+    from autoseg.trust.triage import write_triage_of_series
+
+    done = predict_series(loaded, source, output, **how)
+    if how["assessor"] is not None:
+        write_triage_of_series(how["assessor"], name)
+    return done
 
 
 def _predict_images(

@@ -86,8 +86,7 @@ class Trainer(
         preferred_dimension: dimension of the documented system; None follows the data.
         documented: whether this is one of the five documented systems.
         adaptive_width: whether a budget may make the network narrower.
-        normalization: scheme of the intensities: ``nnunet`` as planned, or ``percentile``; a user may choose
-            too.
+        normalization: scheme of the intensities, ``nnunet`` as planned or ``percentile``; users may choose.
         paper: where the system is described.
         smallest_batch: the smallest batch that its normalisation bears.
         kind: a name that trainers share whose networks differ in size alone; `auto` takes one of a kind.
@@ -98,8 +97,7 @@ class Trainer(
             dimension is in doubt). A trainer that is derived from another has to say it anew.
         learning_rate: at the start, after `warmup` (a part of the training, 0 to 1).
         entropy_warmup: part of the training over which a cross-entropy beside a Tversky loss fades out.
-        schedule: how the learning rate falls: ``poly`` (power 0.9), ``cosine`` or ``plateau``, which goes by
-            the validation loss.
+        schedule: how the learning rate falls: ``poly`` (power 0.9), ``cosine``, or ``plateau`` by the loss.
         plateau_factor: factor of the rate when the validation loss has not fallen for `plateau_patience`
             epochs.
         stopping_patience: epochs without a lower validation loss that end the training (``plateau`` only).

@@ -185,9 +185,7 @@ def _attempt(
         trainer = _build(run, workspace, device, plan)
         spent_before = trainer.elapsed_s = max(trainer.elapsed_s, spent)
         trainer.leg, trainer.memory_changes = leg, memory_changes
-        if trainer.team.leads:
-            trainer.tracking = Tracking.begin(about(run, trainer))
-            trainer.meter.begin()
+        _begin_watching(run, trainer)
         finished = False
         with _stop_on_signal(trainer):
             try:
@@ -198,18 +196,15 @@ def _attempt(
                 trainer.run_training()
                 finished = not trainer.paused
             except _PlannedAnew as found:
-                trainer.elapsed_s = spent_before + time.monotonic() - began
-                _save_for_resume(trainer)
-                return Unfinished(trainer.elapsed_s, found.plan, found.words)
+                spent_s = _put_away(trainer, spent_before + time.monotonic() - began)
+                return Unfinished(spent_s, found.plan, found.words)
             except KeyboardInterrupt:
                 _save_for_resume(trainer)
                 raise
             except Exception as problem:
                 if not is_out_of_memory(problem) or team.active().size > 1:
                     raise
-                trainer.elapsed_s = spent_before + time.monotonic() - began
-                _save_for_resume(trainer)
-                return Unfinished(float(trainer.elapsed_s))
+                return Unfinished(_put_away(trainer, spent_before + time.monotonic() - began))
             finally:
                 _close_loaders(trainer)
                 trainer.tracking.end(finished)
@@ -220,6 +215,20 @@ def _attempt(
         write_cost(run, trainer, spent_before, time.monotonic() - began)
         remove_resumable(run.folder)
     return Checkpoint(run, run.final_checkpoint, trainer.current_epoch)
+
+
+def _put_away(trainer: Trainer, spent_s: float) -> float:
+    """Leave a checkpoint to go on from after so many seconds, which are given back."""
+    trainer.elapsed_s = spent_s
+    _save_for_resume(trainer)
+    return spent_s
+
+
+def _begin_watching(run: Run, trainer: Trainer) -> None:
+    """Loggers and the meter of energy belong to the process that leads."""
+    if trainer.team.leads:
+        trainer.tracking = Tracking.begin(about(run, trainer))
+        trainer.meter.begin()
 
 
 def _second_look(trainer: Trainer, run: Run, workspace: Workspace, plan: Plan, setup_s: float) -> None:
