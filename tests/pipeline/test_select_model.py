@@ -167,6 +167,10 @@ class Voter:
         sure = np.where(seen == 1, 0.95, np.where(there == 1, 0.4, 0.02)).astype(np.float32)
         return np.stack([1 - sure, sure])
 
+    def preprocessed(self, _: Path, case: str) -> tuple[str, dict[str, Any]]:
+        stuff = {"spacing": (1.0,) * 3, "origin": (0.0,) * 3, "direction": tuple(np.eye(3).ravel())}
+        return case, {"sitk_stuff": stuff}
+
 
 @pytest.fixture
 def voters(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -181,12 +185,7 @@ def voters(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             asked.append(f"{self.models[0].who} {read[0][0]}")
             return self.models[0].probabilities(read[0][0])
 
-    def read(folder: Path, case: str) -> tuple[str, dict[str, Any]]:
-        stuff = {"spacing": (1.0,) * 3, "origin": (0.0,) * 3, "direction": tuple(np.eye(3).ravel())}
-        return case, {"sitk_stuff": stuff}
-
     monkeypatch.setattr("autoseg.inference.ensemble.Ensemble", Ensemble)
-    monkeypatch.setattr("autoseg.preprocessing.dataset.read_preprocessed", read)
     monkeypatch.setattr(pairs, "_members", lambda single, *_: [(Voter(single[0].name), Path())])
     return asked
 

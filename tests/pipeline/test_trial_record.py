@@ -49,7 +49,8 @@ def test_the_seed_draws_them_as_the_trainer_does() -> None:
 def test_seeds_that_draw_other_cases_are_one_row_and_other_numbers_are_not() -> None:
     def content(size: int | None, seed: int) -> dict[str, Any]:
         few = None if size is None else FewCases(size, seed)
-        document: dict[str, Any] = {"plans_name": f"plan {seed}", "autoseg": {}, "configurations": {}}
+        document: dict[str, Any] = {"plans_name": f"plan {seed}", "configurations": {}}
+        document["autoseg"] = {"provenance": {}}
         training = TrainingSpec("unet", seed=seed, cases=few)
         plan: Any = SimpleNamespace(to_json=lambda: dict(document), require_training=lambda: training)
         return plan_content(plan)

@@ -54,8 +54,9 @@ def test_the_budget_is_shared_by_those_that_can_run(
 ) -> None:
     given: list[tuple[str, float]] = []
 
-    def run(one: Any, *_: Any) -> None:
+    def run(one: Any, *_: Any) -> Any:
         given.append((one.choice.name, one.request.run_s))
+        return SimpleNamespace(source=None)
 
     monkeypatch.setattr(trial, "run_trial", run)
     monkeypatch.setattr(pipeline, "link_references", lambda *_: None)

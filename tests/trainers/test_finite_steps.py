@@ -34,6 +34,9 @@ class StepClock:
     def __init__(self, train_s: float, *_: float) -> None:
         self.train_s = train_s
 
+    def tick(self) -> None:
+        """There is no second device to agree with."""
+
     @property
     def elapsed(self) -> float:
         return float(self.trainer.steps_done)

@@ -41,7 +41,7 @@ def test_a_missing_cost_is_written_and_nothing_trained_again(
 
     monkeypatch.setattr(module, "_build", lambda *_: trainer)
     monkeypatch.setattr(module, "write_cost", write)
-    monkeypatch.setattr(module, "_train", never)
+    monkeypatch.setattr(module, "train_here", never)
     monkeypatch.setattr(module, "_epoch_of", lambda _: 7)
     for _ in range(2):
         checkpoint = module.train(run, workspace, torch.device("cpu"))
