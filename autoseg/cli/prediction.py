@@ -9,7 +9,6 @@ import typer
 
 from autoseg.cli.arguments import Device, Json, Quiet
 from autoseg.cli.console import print_json, start
-from autoseg.errors import UsageError
 
 if TYPE_CHECKING:
     from autoseg.inference.predict import Predicted
@@ -84,7 +83,6 @@ def predict_command(
     from autoseg.pipeline.single_stages import predict_folder
 
     start(quiet)
-    _refuse_input_as_output(source, output)
     chosen = tuple(fold.strip() for fold in folds.split(",")) if folds else None
     done = predict_folder(
         *(model, source, output),
@@ -103,14 +101,6 @@ def predict_command(
     _show(done, output, as_json, quiet)
     if done.left_out:
         raise typer.Exit(1)
-
-
-def _refuse_input_as_output(source: Path, output: Path) -> None:
-    if output.resolve() == source.resolve():
-        raise UsageError(
-            f"OUTPUT is INPUT: {output}. The segmentations would be taken for images the next time. "
-            f"Give OUTPUT a folder of its own."
-        )
 
 
 def _show(done: Predicted, output: Path, as_json: bool, quiet: bool) -> None:

@@ -78,9 +78,3 @@ def test_forms_that_are_none(words: tuple[str, ...], said: str, model: Path, tmp
     done = run(model, series.folder, tmp_path / "out", *words)
     assert done.returncode == 2 and said in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
-
-
-def test_results_do_not_go_among_the_images(tmp_path: Path) -> None:
-    done = run("model", tmp_path, f"{tmp_path}/../{tmp_path.name}")
-    assert done.returncode == 2 and "OUTPUT is INPUT" in done.stderr
-    assert not list(tmp_path.iterdir())
