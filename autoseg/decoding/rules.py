@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +12,15 @@ from numpy.typing import NDArray
 from autoseg.data.labels import Labels
 from autoseg.decoding.expected_dice import segment_for_dice
 from autoseg.decoding.temperature import COLDEST, HOTTEST, STRONGEST, Calibration, calibrated
-from autoseg.errors import RunError
 from autoseg.run import DECODING
-from autoseg.system.files import read_json, write_json
+from autoseg.system.model_document import ModelDocument
 
 FORMAT = 1
 LARGEST, BEST_DICE = "largest", "best_dice"
 
 
 @dataclass(frozen=True)
-class Decoding:
+class Decoding(ModelDocument):
     """Of one model.
 
     Attributes:
@@ -31,6 +29,9 @@ class Decoding:
             what the probabilities expect the best Dice of.
         evidence: what both rest on, see `autoseg.decoding.decide`.
     """
+
+    file_name: ClassVar[str] = DECODING
+    made_by: ClassVar[str] = "Calibrate again (autoseg calibrate)"
 
     calibration: Calibration = field(default_factory=Calibration)
     decide: str = LARGEST
@@ -79,33 +80,6 @@ class Decoding:
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"no decoding ({problem!r})") from None
 
-    @classmethod
-    def of_model(cls, folder: Path) -> Decoding:
-        """What lies beside a model; the usual one where nothing was decided.
-
-        Raises:
-            RunError: if the file cannot be read.
-        """
-        path = folder / DECODING
-        if not path.is_file():
-            return cls()
-        try:
-            return cls.from_json(read_json(path, RunError))
-        except ValueError as problem:
-            raise RunError(
-                f"{path} cannot be read: {problem}. Calibrate again (autoseg calibrate), or remove it."
-            ) from None
-
-    def save(self, folder: Path) -> Path:
-        """Write it beside a model, whole or not at all."""
-        path = folder / DECODING
-        write_json(path, self.to_json())
-        return path
-
     def plain(self) -> Decoding:
         """The same probabilities, each voxel of the likeliest label."""
         return replace(self, decide=LARGEST)
-
-    def without_evidence(self) -> Decoding:
-        """What predicts, alone."""
-        return replace(self, evidence={})

@@ -13,24 +13,22 @@ from numpy.typing import NDArray
 
 from autoseg import nnunet
 from autoseg.data.dataset import Dataset, labels_from_json
-from autoseg.data.folds import Fold, folds_from_json
+from autoseg.data.folds import Fold
 from autoseg.data.image import Image
 from autoseg.data.readers import read_segmentation, write_segmentation
 from autoseg.decoding.decide import Observed, decide_decoding
 from autoseg.decoding.expected_dice import segment_for_dice
 from autoseg.decoding.rules import Decoding
 from autoseg.decoding.temperature import AS_THEY_ARE, Calibration, Sample, calibrated
-from autoseg.errors import DataError, RunError
+from autoseg.errors import DataError
 from autoseg.pipeline.postprocessing_of_models import decide_for_models
-from autoseg.pipeline.quality import as_walked, refit
+from autoseg.pipeline.quality import held_out_folds, refit
 from autoseg.pipeline.written import DECODED, DECODED_EVIDENCE
 from autoseg.preprocessing.restore import segment_probabilities
 from autoseg.system import progress
 from autoseg.system.device import find_device
-from autoseg.system.files import read_json
 from autoseg.trust.evidence import Evidence
 from autoseg.trust.fold_facts import add_evidence
-from autoseg.trust.held_out import EVALUATION
 from autoseg.trust.written import dices
 from autoseg.workspace import Workspace
 
@@ -83,16 +81,7 @@ def calibrate_model(
     Raises:
         RunError: if none of its folds has held-out cases with scores.
     """
-    from autoseg.inference.ensemble import member_folders
-
-    name = read_json(member_folders(model)[0] / "plans.json", RunError)["dataset_name"]
-    dataset = as_walked(name, workspace)
-    folds = folds_from_json(read_json(workspace.folds_of(name), RunError))
-    done = [fold for fold in folds if (model / f"fold_{fold.index}" / EVALUATION).is_file()]
-    if not done:
-        raise RunError(
-            f"{model} has no fold with scores of held-out cases. Train one: autoseg plan-and-train {name}."
-        )
+    dataset, done = held_out_folds(model, workspace)
     source = Source(model, dataset, workspace, device)
     observed = [source.observed(each) for each in source.each(done, "Probabilities")]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint
-from autoseg.data.folds import folds_from_json
+from autoseg.data.folds import Fold, folds_from_json
 from autoseg.errors import AutosegError, RunError
 from autoseg.pipeline.written import written_by
 from autoseg.system.device import find_device
@@ -87,25 +87,40 @@ def fit_again(model: Path, workspace: Workspace, device: str, workers: int | Non
     Raises:
         RunError: if none of its folds has held-out cases with scores.
     """
-    from autoseg.inference.ensemble import gather_evidence, member_folders
+    from autoseg.inference.ensemble import gather_evidence
 
-    name = read_json(member_folders(model)[0] / "plans.json", RunError)["dataset_name"]
-    dataset = as_walked(name, workspace)
-    folds = folds_from_json(read_json(workspace.folds_of(name), RunError))
-    done = [fold for fold in folds if (model / f"fold_{fold.index}" / EVALUATION).is_file()]
+    dataset, done = held_out_folds(model, workspace)
     for fold in done:
         known = evidence_of(model / f"fold_{fold.index}")
         missing = [case for case in fold.validation if case not in known]
         gather_evidence(model, fold.index, workspace, find_device(device), missing)
-    found = None
-    if done:
-        profiles = training_profiles(dataset, workspace, workers)
-        found = fit_quality(model, dataset, profiles, workers, written_by(model))
+    profiles = training_profiles(dataset, workspace, workers)
+    found = fit_quality(model, dataset, profiles, workers, written_by(model))
     if found is None:
-        raise RunError(
-            f"{model} has no fold with scores of held-out cases. Train one: autoseg plan-and-train {name}."
-        )
+        raise _nothing_held_out(model, dataset.name)
     return found
+
+
+def held_out_folds(model: Path, workspace: Workspace) -> tuple[Dataset, list[Fold]]:
+    """The data set of a finished model, and its folds whose held-out cases have scores.
+
+    Raises:
+        RunError: if there is no such fold.
+    """
+    from autoseg.inference.ensemble import member_folders
+
+    name = read_json(member_folders(model)[0] / "plans.json", RunError)["dataset_name"]
+    folds = folds_from_json(read_json(workspace.folds_of(name), RunError))
+    done = [fold for fold in folds if (model / f"fold_{fold.index}" / EVALUATION).is_file()]
+    if not done:
+        raise _nothing_held_out(model, name)
+    return as_walked(name, workspace), done
+
+
+def _nothing_held_out(model: Path, name: str) -> RunError:
+    return RunError(
+        f"{model} has no fold with scores of held-out cases. Train one: autoseg plan-and-train {name}."
+    )
 
 
 def as_walked(name: str, workspace: Workspace) -> Dataset:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from autoseg.data.labels import Labels
-from autoseg.errors import RunError
 from autoseg.run import POSTPROCESSING
-from autoseg.system.files import read_json, write_json
+from autoseg.system.model_document import ModelDocument
 
 FORMAT = 1
 ML, PIXELS = "ml", "pixels"
@@ -52,7 +50,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Postprocessing:
+class Postprocessing(ModelDocument):
     """The rules of a model, in the order in which they are applied, and why they are there.
 
     Attributes:
@@ -60,6 +58,9 @@ class Postprocessing:
         unit: of `Rule.smallest`: ml, or for pictures pixels.
         evidence: what the decision rests on, see `autoseg.postprocessing.decide`.
     """
+
+    file_name: ClassVar[str] = POSTPROCESSING
+    made_by: ClassVar[str] = "Decide again (autoseg postprocess)"
 
     rules: tuple[Rule, ...] = ()
     unit: str = ML
@@ -100,33 +101,6 @@ class Postprocessing:
             return cls(rules, content["unit"], dict(content["evidence"]))
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"no rules of postprocessing ({problem!r})") from None
-
-    @classmethod
-    def of_model(cls, folder: Path) -> Postprocessing:
-        """The rules beside a model; none where nothing was decided.
-
-        Raises:
-            RunError: if the file cannot be read.
-        """
-        path = folder / POSTPROCESSING
-        if not path.is_file():
-            return cls()
-        try:
-            return cls.from_json(read_json(path, RunError))
-        except ValueError as problem:
-            raise RunError(
-                f"{path} cannot be read: {problem}. Decide again (autoseg postprocess), or remove it."
-            ) from None
-
-    def save(self, folder: Path) -> Path:
-        """Write the rules beside a model, whole or not at all."""
-        path = folder / POSTPROCESSING
-        write_json(path, self.to_json())
-        return path
-
-    def without_evidence(self) -> Postprocessing:
-        """The rules alone."""
-        return replace(self, evidence={})
 
 
 def plain_rules(labels: Labels) -> tuple[Rule, ...]:
