@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import Chromium, chromium, find_chromium
 from typer.testing import CliRunner
 
 from autoseg.cli.unexpected import LOGS_VARIABLE, report_unexpected
@@ -33,6 +34,16 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return path_of
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chromium]:
+    """One browser for the tests of pages."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("there is no Chromium (AUTOSEG_CHROMIUM names one)")
+    with chromium(program) as started:
+        yield started
 
 
 @pytest.fixture(autouse=True)

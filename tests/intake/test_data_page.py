@@ -8,13 +8,13 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from chromium import Chromium, chromium, find_chromium
+from chromium import Chromium
 
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import extract_fingerprint
@@ -119,15 +119,6 @@ def test_the_command_writes_the_page_beside_what_it_says(
     done = CliRunner().invoke(app, ["verify", str(shared_data("Dataset030_MSLesion")), *options])
     assert done.exit_code == 0
     assert "Spacing, mm, z" in page.read_text()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("Chromium is not installed (AUTOSEG_CHROMIUM names another browser)")
-    with chromium(program) as started:
-        yield started
 
 
 def test_the_page_asks_for_nothing_and_fits_the_window(

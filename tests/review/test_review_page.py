@@ -5,27 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import Chromium, chromium, find_chromium
+from chromium import Chromium
 from review_cases import label_array, make_review, make_volumes, served
 from review_page import ReviewPage
 
 from autoseg.data.readers import read_segmentation
 from autoseg.review.cases import Review
 from autoseg.review.journal import Journal
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("there is no Chromium (AUTOSEG_CHROMIUM names one)")
-    with chromium(program) as started:
-        yield started
 
 
 @pytest.fixture
