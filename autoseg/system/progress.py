@@ -89,7 +89,8 @@ def _lines(name: str, total: float, before: float = 0.0, every_seconds: float = 
         part = min(1.0, state["done"] / total)
         here = state["done"] - before
         left = (now - start) * max(0.0, total - state["done"]) / here if here > 0 else float("nan")
-        sys.stderr.write(f"{name}: {part:.0%}, about {left:.0f} s left {detail}".rstrip() + "\n")
+        words = [f"{name}: {part:.0%}", f"about {left:.0f} s left", *filter(None, [detail])]
+        sys.stderr.write(", ".join(words) + "\n")
 
     yield advance
     sys.stderr.write(f"{name}: done in {time.monotonic() - start:.1f} s\n")

@@ -109,7 +109,7 @@ def test_the_time_left_goes_by_what_is_done_in_this_start(
         now[0] += 20.0
         advance(5, detail="loss 0.1")
     said = capsys.readouterr().err
-    assert "Train: 85%, about 60 s left loss 0.1\n" in said
+    assert "Train: 85%, about 60 s left, loss 0.1\n" in said
 
 
 # Loggers
