@@ -36,6 +36,7 @@ class Hyperparameters:
             and before the training ends.
         min_learning_rate: below which a plateau does not take the rate.
         stock: nnU-Net's own training, unmodified.
+        ema_decay: decay of the moving average of the weights, which predicts; 0: the last weights predict.
         best_checkpoints: how many checkpoints predict together; 0: the last weights alone.
         orientations: axes that volumes are cut into slices along.
 
@@ -62,6 +63,7 @@ class Hyperparameters:
     stopping_patience: Annotated[int | None, Count(1)] = None
     min_learning_rate: Annotated[float | None, Number(0)] = None
     stock: Annotated[bool | None, Truth()] = None
+    ema_decay: Annotated[float | None, Number(0, 1, without_most=True)] = None
     best_checkpoints: Annotated[int | None, Count(0)] = None
     orientations: Annotated[int | None, Count(1, 3)] = None
 

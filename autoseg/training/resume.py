@@ -34,5 +34,6 @@ def resume(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
     trainer.load_epoch(state)
     trainer.load_seen(state)
     trainer.load_best(state)
+    trainer.load_average(state)
     if trainer.plateau is not None and "plateau" in state:
         trainer.plateau.load(state["plateau"])

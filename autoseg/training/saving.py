@@ -39,6 +39,7 @@ class Saving:
             "steps": self.steps_done,
             "epoch_losses": self.epoch_state(),
             "saved_at": time.time(),
+            **self.average_state(),
             **self.best_state(),
             **self.steps_state(),
             **self.seen_state(),
@@ -50,6 +51,7 @@ class Saving:
     my_init_kwargs: dict[str, Any]
     plateau: Plateau | None
     steps_done: int
+    average_state: Callable[[], dict[str, Any]]
     best_state: Callable[[], dict[str, Any]]
     epoch_state: Callable[[], list[float]]
     remove_unnamed: Callable[[str], None]

@@ -160,6 +160,11 @@ class WatchedTraining(SeldomDrawn):
     plateau: Plateau | None = None
     stopped_early: bool = False
 
+    @property
+    def chooses_by_validation(self) -> bool:
+        """Whether the validation loss decides on the rate, the end or the weights of this training."""
+        return self.schedule == "plateau" or self.best_checkpoints > 0
+
     def make_plateau(self) -> Plateau | None:
         """The plateau of a trainer with that schedule; its patience counts the looks that there will be."""
         if self.schedule != "plateau":
@@ -214,6 +219,7 @@ class WatchedTraining(SeldomDrawn):
             self.plateau.weights = None
 
     # What the trainer brings.
+    best_checkpoints: int
     broken_off: str
     schedule: str
     learning_rate: float

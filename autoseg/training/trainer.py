@@ -29,6 +29,7 @@ from autoseg.planner.training_spec import TrainingSpec
 from autoseg.system.device import autocast_dtype, seed_everything
 from autoseg.system.files import read_json
 from autoseg.system.process_memory import take_from_system
+from autoseg.training.averaged_weights import AveragedTraining
 from autoseg.training.best_checkpoints import BestCheckpoints
 from autoseg.training.budgeted_loop import BudgetedLoop
 from autoseg.training.course import Course
@@ -64,6 +65,7 @@ HYPERPARAMETERS = tuple(KINDS)
 
 class Trainer(
     TeamTraining,
+    AveragedTraining,
     SeenTraining,
     Saving,
     FineTuning,
@@ -106,6 +108,7 @@ class Trainer(
         foreground_oversampling: part of a batch that is certain to hold foreground.
         mirroring: whether training samples are mirrored, and predictions averaged over mirrored copies.
         stock: nnU-Net's own training, unmodified; only where `has_stock`.
+        ema_decay: of the average of the weights, which predicts; 0: the last weights.
         best_checkpoints: how many checkpoints with the lowest validation loss predict together; 0: the last.
         orientations: axes that volumes are cut into slices along, one 2D training each; 1: the plan's.
     """
@@ -145,6 +148,7 @@ class Trainer(
     stopping_patience: int = 15
     min_learning_rate: float = 1e-6
     stock: bool = False
+    ema_decay: float = 0.0
     best_checkpoints: int = 0
     orientations: int = 1
 
@@ -352,11 +356,6 @@ class Trainer(
             HeldDataset(self.preprocessed_dataset_folder, keys, self.folder_with_segs_from_previous_stage)
             for keys in (training, validation)
         )  # type: ignore[return-value]
-
-    @property
-    def chooses_by_validation(self) -> bool:
-        """Whether the validation loss decides on the rate, the end or the weights of this training."""
-        return self.schedule == "plateau" or self.best_checkpoints > 0
 
     def _groups(self) -> Mapping[str, str]:
         path = Path(self.preprocessed_dataset_folder_base) / GROUPS_FILE

@@ -163,14 +163,15 @@ def ending(run: Run) -> dict[str, Any]:
     state = final["init_args"]["autoseg"]
     logged = {key: value for key, value in final["logging"].items() if "timestamps" not in key}
     best = [read_checkpoint(path)["network_weights"] for path in predicting_checkpoints(run.folder)]
-    listed = read_json(run.folder / "best_checkpoints.json")["checkpoints"]
+    lists = run.folder / "best_checkpoints.json"
+    listed = read_json(lists)["checkpoints"] if lists.exists() else []
     cost = read_json(run.cost)
     return {
         "weights": final["network_weights"],
         "optimizer": final["optimizer_state"]["state"],
         "rates": [group["lr"] for group in final["optimizer_state"]["param_groups"]],
         "logged": {key: [repr(value) for value in values] for key, values in logged.items()},
-        "plateau": {key: value for key, value in state["plateau"].items() if key != "weights"},
+        "plateau": {key: value for key, value in state.get("plateau", {}).items() if key != "weights"},
         "first weights": state["first_weights"],
         "best": best,
         "best listed": [(each["loss"], each["epoch"]) for each in listed],

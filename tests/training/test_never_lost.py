@@ -105,6 +105,23 @@ def test_killed_and_resumed_it_ends_as_if_undisturbed(
     assert not {LATEST, PREVIOUS} & left and not any(name.startswith(".") for name in left)
 
 
+def test_averaged_weights_are_never_lost(prepared: Place, tmp_path: Path) -> None:
+    run, workspace = prepared
+    averaged = {"schedule": "poly", "best_checkpoints": 0, "ema_decay": 0.9}
+    run = planned_again(run, workspace, "averagedPlans", averaged)
+    whole, there = copied(run, workspace, tmp_path / "whole")
+    train(whole, there, CPU)
+    run, workspace = copied(run, workspace, tmp_path / "killed")
+    for number in (5, 8, EPOCHS * STEPS_PER_EPOCH - 1):
+        assert killed(run, workspace, at_step(number, die)) == -signal.SIGKILL
+    latest = read_checkpoint(run.latest_checkpoint)
+    kept = latest["init_args"]["autoseg"]["average"]
+    assert kept["count"] == latest["init_args"]["autoseg"]["steps"] > 0
+    assert differences(kept["weights"], dict(latest["network_weights"])) != []
+    train(run, workspace, CPU)
+    assert differences(ending(whole), ending(run)) == []
+
+
 def test_killed_again_and_again(place: Place, undisturbed: dict[str, Any]) -> None:
     run, workspace = place
     for number in (4, 7, 10):
