@@ -1,7 +1,8 @@
 """The program that computes a network on the processor: torch, or OpenVINO where a measurement prefers it.
 
-Results are the same to rounding. OpenVINO takes a second or two to convert a network, so it is tried only
-where there is much to predict; which is faster is measured once for a network and a machine, and kept.
+Results are the same to rounding. OpenVINO takes a second or two to convert a network, so it is taken where it
+saves more than that over all windows and mirrored copies. What a patch and a conversion take is measured once
+for a network and a machine, and kept; before that it is tried where the usual saving would pay for the trial.
 (onnxruntime was measured as well: for nnU-Net's U-Net it is no faster than torch as it is used here;
 benchmarks/bench_predict_whole.py measures it.)
 """
@@ -13,26 +14,26 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from autoseg.architectures import plain_layers
+from autoseg.architectures import channels_last, plain_layers
 from autoseg.errors import MissingDependency, UsageError
-from autoseg.inference.kept_engines import Kept
+from autoseg.inference.kept_engines import Kept, Measured
 from autoseg.inference.window_passes import Network
 
 log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "torch", "openvino")
-# Fewer passes than this take less time than the trial.
-FEWEST_PASSES = 24
-# Seconds that a conversion takes, beside a pass; the trial may cost a tenth of what there is to do.
-_CONVERSION, _WORTH = 1.5, 10
-# Of torch's time, what the other may take to be worth its conversion.
-_FASTER = 0.9
+# Before a measurement: the part of torch's time that OpenVINO usually saves (a fifth to two fifths for
+# U-Nets), the seconds of a conversion, and the passes of torch that tracing, timing and checking take.
+_USUALLY_SAVED, _CONVERSION, _TRIAL_PASSES = 0.25, 1.5, 8
+# Fewer passes than this save less than the trial takes, whatever a pass takes.
+FEWEST_PASSES = int(_TRIAL_PASSES / _USUALLY_SAVED)
 # Largest difference of the logits, as a part of their spread, by whether the computation is in bfloat16.
 _TOLERANCE = {False: 1e-3, True: 0.2}
 
@@ -70,34 +71,93 @@ def choose(
         engine: ``auto`` measures.
         kept: what was measured before on this machine, and where a measurement goes; None: nowhere.
     """
-    if engine == "torch" or (engine == "auto" and (passes < FEWEST_PASSES or find_spec("openvino") is None)):
+    if engine == "torch" or (engine == "auto" and find_spec("openvino") is None):
         return networks
-    known = kept.read() if kept is not None and engine == "auto" else None
-    if known == "torch":
+    measured = kept.read() if kept is not None and engine == "auto" else None
+    if engine == "auto" and not (measured.is_worth(passes) if measured else passes >= FEWEST_PASSES):
         return networks
-    example = torch.randn(1, channels, *patch_size, generator=torch.Generator().manual_seed(0))
-    reduced = dtype == torch.bfloat16
-    with torch.no_grad(), torch.autocast("cpu", dtype=dtype, enabled=reduced):
-        expected, ours = _timed(networks[0], example, 0 if known else 2)
-    if engine == "auto" and not known and passes * ours < _WORTH * (_CONVERSION + 6 * ours):
-        return networks
+    trial = Trial(networks[0], channels, patch_size, dtype == torch.bfloat16)
     try:
-        first = OpenVino(networks[0], example, reduced)
-        found, theirs = _timed(first, example, 0 if known else 2)
-        if not _same(found, expected, reduced):
+        if engine == "auto" and measured is None:
+            if not trial.is_worth(passes, len(networks)):
+                return networks
+            measured = trial.measure()
+            if kept is not None:
+                kept.write(measured)
+            if not measured.is_worth(passes):
+                return networks
+            log.info("OpenVINO predicts: %.3f s for a patch, torch %.3f s.", measured.other, measured.torch)
+        if not trial.gives_the_same():
             log.warning("OpenVINO gives other logits than torch for this network, which torch predicts.")
             return networks
-        if not known:
-            faster = theirs <= _FASTER * ours
-            if kept is not None:
-                kept.write("openvino" if faster else "torch", {"torch": ours, "openvino": theirs})
-            if engine == "auto" and not faster:
-                return networks
-            log.info("OpenVINO predicts: %.3f s for a patch, torch %.3f s.", theirs, ours)
-        return [first, *(OpenVino(each, example, reduced) for each in networks[1:])]
+        others = (OpenVino(each, trial.example, trial.reduced) for each in networks[1:])
+        return [trial.converted, *others]
     except Exception as problem:  # of another library, which converts what it knows; torch computes all
         log.info("OpenVINO cannot take this network, which torch predicts: %s", str(problem)[:200])
         return networks
+
+
+class Trial:
+    """One network in torch and in OpenVINO, on a random patch.
+
+    Args:
+        network: on the processor.
+        channels: of the input.
+        patch_size: voxels.
+        reduced: whether to compute in bfloat16.
+    """
+
+    def __init__(self, network: nn.Module, channels: int, patch_size: Sequence[int], reduced: bool) -> None:
+        self.network, self.reduced = network, reduced
+        generator = torch.Generator().manual_seed(0)
+        self.example = torch.randn(1, channels, *patch_size, generator=generator)
+        self._conversion = 0.0
+
+    @cached_property
+    def torch_seconds(self) -> float:
+        """Of a pass of torch."""
+        return _seconds(lambda: self.logits)
+
+    @property
+    def logits(self) -> Tensor:
+        """Those of torch."""
+        image = self.example.contiguous(memory_format=channels_last(self.example.ndim - 2))
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.reduced):
+            output = self.network(image)
+        return (output if isinstance(output, Tensor) else output[0]).float()
+
+    @cached_property
+    def converted(self) -> OpenVino:
+        """The network in OpenVINO."""
+        began = clock()
+        found = OpenVino(self.network, self.example, self.reduced)
+        found(self.example)  # the first pass prepares memory
+        self._conversion = clock() - began
+        return found
+
+    def is_worth(self, passes: int, networks: int) -> bool:
+        """Whether what is usually saved pays for the trial and for the conversions.
+
+        Args:
+            passes: of each network.
+            networks: that are to be converted.
+        """
+        conversion = _CONVERSION + self.torch_seconds
+        trial = _TRIAL_PASSES * self.torch_seconds
+        return networks * passes * self.torch_seconds * _USUALLY_SAVED > networks * conversion + trial
+
+    def measure(self) -> Measured:
+        """Seconds of a patch in both, and of the conversion."""
+        converted = self.converted
+        other = _seconds(lambda: converted(self.example))
+        return Measured(self.torch_seconds, other, self._conversion)
+
+    def gives_the_same(self) -> bool:
+        """Whether both give the same logits to rounding."""
+        expected = self.logits
+        spread = float(expected.std()) or 1.0
+        difference = float((self.converted(self.example) - expected).detach().abs().max())
+        return difference <= _TOLERANCE[self.reduced] * spread
 
 
 class OpenVino:
@@ -144,21 +204,19 @@ class _First(nn.Module):
         return first
 
 
-def _timed(
-    network: Callable[[Tensor], Tensor | Sequence[Tensor]], example: Tensor, passes: int = 2
-) -> tuple[Tensor, float]:
-    """Logits, and the seconds of the fastest of some passes after a first one; 0 where none is timed."""
-    output, seconds = network(example), []
-    for _ in range(passes):
-        began = time.perf_counter()
-        network(example)
-        seconds.append(time.perf_counter() - began)
-    return (output if isinstance(output, Tensor) else output[0]).float(), min(seconds, default=0.0)
+def clock() -> float:
+    """Seconds: those of the processor where one thread computes, which other programs disturb less."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
-def _same(found: Tensor, expected: Tensor, reduced: bool) -> bool:
-    spread = float(expected.std()) or 1.0
-    return float((found - expected).abs().max()) <= _TOLERANCE[reduced] * spread
+def _seconds(call: Callable[[], object]) -> float:
+    """The faster of two calls after a first one."""
+    seconds = []
+    for _ in range(3):
+        began = clock()
+        call()
+        seconds.append(clock() - began)
+    return min(seconds[1:])
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Which engine was faster for a network on this machine: measured once, and kept in the user's cache."""
+"""What engines take for a network on this machine: measured once, and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -26,6 +26,30 @@ def engines_file() -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "autoseg" / "engines.json"
 
 
+# Of torch's time, what the other may take at most: a smaller gain is within the measurement's noise.
+_FASTER = 0.9
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a network takes in torch and in the other program, in seconds.
+
+    Attributes:
+        torch: of a patch.
+        other: of a patch.
+        conversion: of a network into the other, first pass included.
+    """
+
+    torch: float
+    other: float
+    conversion: float
+
+    def is_worth(self, passes: int) -> bool:
+        """Whether so many passes of a network save more than its conversion and the check take."""
+        cost = self.conversion + self.torch + self.other
+        return self.other <= _FASTER * self.torch and passes * (self.torch - self.other) > cost
+
+
 @dataclass(frozen=True)
 class Kept:
     """The measurement of one network on one machine.
@@ -47,26 +71,26 @@ class Kept:
         machine = [model_name("cpu"), torch.get_num_threads(), str(self.dtype), versions]
         return digest([dict(self.network), machine])
 
-    def read(self) -> str | None:
-        """The faster engine; None: it was not measured here."""
-        with contextlib.suppress(AutosegError, importlib.metadata.PackageNotFoundError, AttributeError):
-            found = read_json(engines_file()).get(self.key, {}).get("engine")
-            return found if isinstance(found, str) else None
+    def read(self) -> Measured | None:
+        """What was measured; None: nothing here."""
+        unknown = (AutosegError, importlib.metadata.PackageNotFoundError, AttributeError, KeyError, TypeError)
+        with contextlib.suppress(*unknown, ValueError):
+            found = read_json(engines_file())[self.key]["seconds"]
+            return Measured(*(float(found[name]) for name in ("torch", self.other, "conversion")))
         return None
 
-    def write(self, engine: str, seconds: Mapping[str, float]) -> None:
-        """Keep a measurement; where nothing can be written, it is made again the next time.
-
-        Args:
-            engine: the faster one.
-            seconds: of a patch, by engine.
-        """
+    def write(self, measured: Measured) -> None:
+        """Keep a measurement; where nothing can be written, it is made again the next time."""
         stored: dict[str, Any] = {}
         with contextlib.suppress(AutosegError):
             stored = dict(read_json(engines_file()))
-        entry = {"engine": engine, "seconds": {name: round(each, 5) for name, each in seconds.items()}}
+        seconds = {
+            "torch": round(measured.torch, 5),
+            self.other: round(measured.other, 5),
+            "conversion": round(measured.conversion, 2),
+        }
         try:
-            write_json(engines_file(), {**stored, self.key: entry})
+            write_json(engines_file(), {**stored, self.key: {"seconds": seconds}})
         except (AutosegError, OSError, importlib.metadata.PackageNotFoundError) as problem:
             log.debug("The measurement of engines is not kept: %s", problem)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from autoseg.bundle.images import read_case
 from autoseg.errors import MissingDependency, UsageError
 from autoseg.inference import engines, load_model
 from autoseg.inference.engines import OpenVino, check_engine, choose
-from autoseg.inference.kept_engines import Kept, engines_file, network_key
+from autoseg.inference.kept_engines import Kept, Measured, engines_file, network_key
 
 SHAPES = {"3d_fullres": (16, 20, 20), "2d": (8, 14, 14)}
 
@@ -72,41 +73,74 @@ def test_what_cannot_be_converted_or_differs_stays_with_torch(monkeypatch: pytes
         assert choose(networks, 1, (8, 8), 1, None, "openvino") is networks
 
 
-def test_a_choice_is_measured_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    networks = [torch.nn.Conv2d(1, 2, 3, padding=1)]
-    converted: list[object] = []
-
-    def same(network: torch.nn.Module, *_: object) -> Any:
-        converted.append(network)
-        return network
-
-    seconds = {"torch": 1.0, "openvino": 0.5}
-    timed: list[int] = []
-
-    def timing(network: Any, example: torch.Tensor, passes: int = 2) -> tuple[torch.Tensor, float]:
-        timed.append(passes)
-        return network(example), seconds["torch" if len(timed) % 2 else "openvino"] if passes else 0.0
-
-    monkeypatch.setattr(engines, "OpenVino", same)
-    monkeypatch.setattr(engines, "_timed", timing)
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """An engine that computes as torch does and takes the seconds that it is given."""
+    found = StandIn()
+    monkeypatch.setattr(engines, "OpenVino", found.convert)
+    monkeypatch.setattr(engines, "_seconds", found.seconds)
+    monkeypatch.setattr(engines, "clock", lambda: 2.0 * len(found.converted))
     monkeypatch.setattr(engines, "find_spec", lambda name: object())
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
+    return found
+
+
+class StandIn:
+    """Counts conversions and measurements; a conversion takes two seconds."""
+
+    def __init__(self) -> None:
+        self.torch, self.other = 1.0, 0.5
+        self.converted: list[object] = []
+        self.timed = 0
+
+    def convert(self, network: torch.nn.Module, *_: object) -> Any:
+        self.converted.append(network)
+        return network
+
+    def seconds(self, call: Any) -> float:
+        self.timed += 1
+        return self.torch if self.timed % 2 else self.other
+
+
+def test_a_choice_is_measured_once_and_kept(stand_in: StandIn) -> None:
+    networks = [torch.nn.Conv2d(1, 2, 3, padding=1)]
     kept = Kept(network_key({"network": "conv"}, 1, (8, 8)), None)
     assert kept.read() is None
     choose(networks, 1, (8, 8), 10**6, None, "auto", kept)
-    assert kept.read() == "openvino" and len(converted) == 1 and timed == [2, 2]
+    assert kept.read() == Measured(1.0, 0.5, 2.0)
+    assert len(stand_in.converted) == 1 and stand_in.timed == 2
     choose(networks, 1, (8, 8), 10**6, None, "auto", kept)
-    assert len(converted) == 2 and timed == [2, 2, 0, 0], "no second measurement"
-    # Another network is another question, and where torch is faster nothing is converted again.
-    seconds["openvino"] = 0.95
+    assert len(stand_in.converted) == 2 and stand_in.timed == 2, "no second measurement"
+    # Another network is another question, and where torch is as fast nothing is converted again.
+    stand_in.other = 0.95
     other = Kept(network_key({"network": "conv"}, 2, (8, 8)), None)
-    assert choose(networks, 1, (8, 8), 10**6, None, "auto", other) is networks and other.read() == "torch"
-    before = len(timed)
-    assert choose(networks, 1, (8, 8), 10**6, None, "auto", other) is networks and len(timed) == before
-    engines_file().write_text("no JSON")
-    assert kept.read() is None
-    kept.write("torch", {"torch": 1.0})
-    assert kept.read() == "torch"
+    assert choose(networks, 1, (8, 8), 10**6, None, "auto", other) is networks
+    assert other.read() == Measured(1.0, 0.95, 2.0)
+    assert choose(networks, 1, (8, 8), 10**6, None, "auto", other) is networks and stand_in.timed == 4
+    for broken in ("no JSON", "[]", json.dumps({kept.key: {"engine": "openvino"}})):
+        engines_file().write_text(broken)
+        assert kept.read() is None
+    kept.write(Measured(1.0, 2.0, 3.0))
+    assert kept.read() == Measured(1.0, 2.0, 3.0)
+
+
+def test_a_measured_engine_is_taken_from_where_it_saves_more_than_its_conversion(stand_in: StandIn) -> None:
+    networks = [torch.nn.Conv2d(1, 2, 3, padding=1)]
+    kept = Kept(network_key({"network": "conv"}, 1, (8, 8)), None)
+    kept.write(Measured(1.0, 0.5, 2.0))
+    # Half a second saved a pass; two for the conversion, one and a half for the check.
+    assert choose(networks, 1, (8, 8), 7, None, "auto", kept) is networks and not stand_in.converted
+    assert choose(networks, 1, (8, 8), 8, None, "auto", kept) is not networks
+    assert len(stand_in.converted) == 1 and stand_in.timed == 0
+
+
+def test_an_engine_that_was_never_measured_is_tried_where_the_usual_saving_pays(stand_in: StandIn) -> None:
+    networks = [torch.nn.Conv2d(1, 2, 3, padding=1)]
+    # A quarter of a second a pass against 1.5 + 1 for the conversion and 8 for the trial.
+    assert choose(networks, 1, (8, 8), 42, None) is networks
+    assert stand_in.timed == 1 and not stand_in.converted
+    stand_in.timed = 0
+    assert choose(networks, 1, (8, 8), 43, None) is not networks and len(stand_in.converted) == 1
 
 
 def test_an_engine_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
