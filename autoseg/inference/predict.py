@@ -263,6 +263,12 @@ def channels_of(model: Predictor) -> list[str]:
     return [str(name) for name in names.values()]
 
 
+def expect(loaded: Predictor, cases: int) -> None:
+    """Let models know how many cases come: an engine is worth trying where there is much to predict."""
+    for model in getattr(loaded, "models", ()):
+        model.expected_cases = max(1, cases)
+
+
 def _left_out(case: Case, problem: DataError) -> LeftOut:
     if isinstance(problem, images.ImageError):
         return LeftOut(problem.path, f"{problem.reason}. {problem.remedy}")

@@ -16,7 +16,15 @@ from autoseg.data.dicom_objects.result import NIFTI, SEG, Form, read_series
 from autoseg.data.dicom_objects.series_inputs import SeriesCase, series_in
 from autoseg.data.dicom_objects.structures import Structure, structures_of
 from autoseg.inference.inputs import LeftOut
-from autoseg.inference.predict import Predicted, Predictor, Task, carry_out, channels_of, segmented
+from autoseg.inference.predict import (
+    Predicted,
+    Predictor,
+    Task,
+    carry_out,
+    channels_of,
+    expect,
+    segmented,
+)
 from autoseg.trust.assess import Assessor
 from autoseg.trust.pictures import planes_of
 
@@ -65,6 +73,7 @@ def predict_series(
     structures = structures_of(labels_from_json(about), codes_of(about))
     form.check(structures)
     inputs = series_in(source, channels_of(model), model.reader, mend)
+    expect(model, len(inputs.cases))
     task = partial(_task, model, output, form, structures, algorithm, assessor)
     known = None if maker is None else {**maker, "to": form.to, "seg_type": form.seg_type, "mend": mend}
     tasks = [task(case) for case in inputs.cases]

@@ -31,32 +31,52 @@ class Certainty:
     Attributes:
         odds: of the first label to the second, or of a region; below it a voxel is in doubt.
         share: of a window's voxels, weighted as in the prediction, that may be in doubt.
+        copies: that are averaged where more are in doubt, the first pass included; None: all.
         windows: seen.
         certain: of these, without mirrored copies.
+        passes: that were made for them, by each network.
+        all_passes: that there would have been with all mirrored copies.
     """
 
     odds: float = 9.0
     share: float = 1e-3
+    copies: int | None = None
     windows: int = 0
     certain: int = 0
+    passes: int = 0
+    all_passes: int = 0
 
     @property
     def saved(self) -> float:
         """The share of windows that had no mirrored copies."""
         return self.certain / self.windows if self.windows else 0.0
 
+    @property
+    def passes_saved(self) -> float:
+        """The share of passes that were not made."""
+        return 1 - self.passes / self.all_passes if self.all_passes else 0.0
+
+    def chosen(self, mirrorings: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """The copies of a window in doubt, the first pass in front; the others as unlike as can be."""
+        return opposite_pairs(mirrorings)[: self.copies]
+
+    def count(self, doubtful: Tensor, copies: int, mirrorings: int) -> None:
+        """Count windows, by whether they are in doubt."""
+        windows, some = len(doubtful), int(doubtful.sum())
+        self.windows += windows
+        self.certain += windows - some
+        self.passes += windows + some * (copies - 1)
+        self.all_passes += windows * mirrorings
+
     def doubtful(self, logits: Tensor, weights: Tensor, regions: bool) -> Tensor:
-        """Which windows (tiles, heads, *patch) need mirrored copies; counts them."""
+        """Which windows (tiles, heads, *patch) need mirrored copies."""
         if regions:
             margins = logits.abs().amin(1)
         else:
             first, second = logits.topk(2, dim=1).values.unbind(1)
             margins = first - second
         doubt = ((margins < math.log(self.odds)) * weights).flatten(1).sum(1) / weights.sum()
-        found = doubt > self.share
-        self.windows += len(found)
-        self.certain += int((~found).sum())
-        return found
+        return doubt > self.share
 
 
 @dataclass
@@ -109,13 +129,14 @@ class Passes:
     def _of_structure(self, batch: Tensor) -> Tensor:
         if self.certainty is None or len(self.mirrorings) == 1:
             return self._averaged(batch, self.mirrorings)
-        mean = self._averaged(batch, self.mirrorings[:1])
+        copies = self.certainty.chosen(self.mirrorings)
+        mean = self._averaged(batch, copies[:1])
         weights = torch.from_numpy(importance(self.patch_size)).to(mean.device)
         doubtful = self.certainty.doubtful(mean, weights, self.regions)
+        self.certainty.count(doubtful, len(copies), len(self.mirrorings))
         if bool(doubtful.any()):
-            rest = self._averaged(batch[doubtful], self.mirrorings[1:])
-            count = len(self.mirrorings)
-            mean[doubtful] = (mean[doubtful] + rest * (count - 1)) / count
+            rest = self._averaged(batch[doubtful], copies[1:])
+            mean[doubtful] = (mean[doubtful] + rest * (len(copies) - 1)) / len(copies)
         return mean
 
     def _averaged(self, batch: Tensor, mirrorings: Sequence[tuple[int, ...]]) -> Tensor:
@@ -142,6 +163,19 @@ class Passes:
             copies = copies.contiguous(memory_format=channels_last(len(self.patch_size)))
         output = network(copies)
         return (output if isinstance(output, Tensor) else output[0]).float()
+
+
+def opposite_pairs(mirrorings: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Mirrorings so that each is followed by the one along all other axes: few of them are then balanced.
+
+    The first two are none and all axes; the first four of three axes mirror each axis twice.
+    """
+    axes = max(mirrorings, key=len)
+    found: list[tuple[int, ...]] = []
+    for each in mirrorings:
+        if each not in found:
+            found += dict.fromkeys((each, tuple(axis for axis in axes if axis not in each)))
+    return found
 
 
 def _only_values(tile: Tensor) -> tuple[float, ...] | None:

@@ -18,6 +18,7 @@ from autoseg.data.dicom_objects.series_inputs import is_series
 from autoseg.data.folds import Fold, chosen_folds
 from autoseg.decoding.rules import Decoding
 from autoseg.errors import UsageError
+from autoseg.pipeline.fast_prediction import rule_for, tell_saved
 from autoseg.pipeline.prepare import fingerprinted, planned, prepare, split
 from autoseg.pipeline.settings import Settings
 from autoseg.planner.cascade import CASCADE
@@ -29,6 +30,7 @@ from autoseg.system.device import find_device
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
+    from autoseg.inference.fast_rule import FastRule
     from autoseg.inference.options import Options
     from autoseg.inference.predict import Predicted, Predictor
     from autoseg.run import Checkpoint
@@ -159,10 +161,8 @@ def predict_folder(
 ) -> Predicted:
     """Segment every case of a folder with all trained folds of a model, or of several together.
 
-    A bundle predicts by itself, on the processor and without torch. Files of the folder that cannot be
-    predicted are left out and named; a segmentation that is in the output already is retained only if the
-    same model and options made it of the same images. Where the source is DICOM, its series are the cases.
-    Where a single model's quality on unseen cases is known, the output says of each case how good it will be.
+    What cannot be predicted is left out and named; a segmentation that is there is retained if the same model
+    and options made it of the same images. Of DICOM every series is a case. Quality is said where known.
 
     Args:
         model: a model's folder, or a bundle.
@@ -185,31 +185,37 @@ def predict_folder(
         RunError: if a model is not complete, or a segmentation would be replaced that was not made here.
         UsageError: if the models are of different labels or channels, or a bundle is to join others.
     """
-    loaded, hashes = loaded_models((model, *more), device, mirroring, step_size, postprocessing, choices)
-    options = _options(mirroring, step_size, postprocessing, choices)
-    assessor = assessor_of([model, *more], loaded, output) if quality else None
-    maker = {"models": hashes, **options}
-    how: dict[str, Any] = {"maker": maker, "overwrite": overwrite, "assessor": assessor}
+    models = (model, *more)
+    loaded, hashes = loaded_models(models, device, mirroring, step_size, postprocessing, choices)
+    rule = rule_for(models, loaded, hashes, device, choices)
+    options = _options(mirroring, step_size, postprocessing, choices, rule)
+    how: dict[str, Any] = {"maker": {"models": hashes, **options}, "overwrite": overwrite}
+    how["assessor"] = assessor_of(models, loaded, output) if quality else None
     if is_series(source, loaded.dataset_json["file_ending"]):
         if probabilities:
             _refuse_probabilities(source)
-        algorithm = Maker.of(_names((model, *more), loaded), __version__, hashes, options)
+        algorithm = Maker.of(_names(models, loaded), __version__, hashes, options)
         how |= {"form": form or Form(), "algorithm": algorithm, "mend": mend}
-        return _predict_series(loaded, source, output, model.name, how)
+        return tell_saved(_predict_series(loaded, source, output, model.name, how), loaded, rule)
     (form or Form()).check_plain(source)
     if probabilities:
-        how["probabilities"] = maker["probabilities"] = True
-    return _predict_images(loaded, source, output, model.name, how)
+        how["probabilities"] = how["maker"]["probabilities"] = True
+    return tell_saved(_predict_images(loaded, source, output, model.name, how), loaded, rule)
 
 
 def _options(
-    mirroring: bool, step_size: float, postprocessing: bool, choices: Options | None
+    mirroring: bool,
+    step_size: float,
+    postprocessing: bool,
+    choices: Options | None,
+    rule: FastRule | None,
 ) -> dict[str, Any]:
     """What a segmentation depends on beside its model and image; later options where they are unusual."""
     found: dict[str, Any] = {"mirroring": mirroring, "step_size": step_size}
     if not postprocessing:
         found["postprocessing"] = False
-    return found | (choices.changes if choices is not None else {})
+    found |= choices.changes if choices is not None else {}
+    return found | ({"fast": rule.how} if rule is not None else {})
 
 
 def _refuse_probabilities(source: Path) -> NoReturn:
@@ -238,7 +244,7 @@ def _predict_images(
     """The cases of a folder of images, with the page of those to look at first."""
     from autoseg.inference.inputs import inputs_of
     from autoseg.inference.memory_bound import say_bound
-    from autoseg.inference.predict import channels_of, predict_cases
+    from autoseg.inference.predict import channels_of, expect, predict_cases
 
     ending = loaded.dataset_json["file_ending"]
     inputs = inputs_of(source, ending, channels_of(loaded))
@@ -251,8 +257,6 @@ def _predict_images(
 
         files = {path.name.removesuffix(ending): path for path in done.files}
         write_triage(how["assessor"], inputs.cases, files, loaded.reader, name)
-    if saved := windows_saved(loaded):
-        log.info("%s", saved)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
 
 
@@ -260,24 +264,6 @@ def _decodes(loaded: Predictor) -> bool:
     """Whether segmentations are made of the probabilities of a whole image."""
     decoding: Decoding = getattr(loaded, "decoding", Decoding())
     return decoding.changes_segmentations
-
-
-def expect(loaded: Predictor, cases: int) -> None:
-    """Let models know how many cases come: an engine is worth trying where there is much to predict."""
-    for model in getattr(loaded, "models", ()):
-        model.expected_cases = max(1, cases)
-
-
-def windows_saved(loaded: Predictor) -> str:
-    """How many windows had no mirrored copies, in a sentence; empty where all have them."""
-    found = [model.certainty for model in getattr(loaded, "models", ()) if model.certainty is not None]
-    if not found or not found[0].windows:
-        return ""
-    certain = found[0]
-    return (
-        f"{certain.certain} of {certain.windows} windows ({certain.saved:.0%}) were certain and had no "
-        f"mirrored copies."
-    )
 
 
 def model_name(path: Path) -> str:

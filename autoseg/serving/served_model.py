@@ -18,10 +18,11 @@ from autoseg.data.dicom_objects.result import Form
 from autoseg.data.dicom_objects.structures import Structure, structures_of
 from autoseg.data.image import Array, Image
 from autoseg.errors import DataError, UsageError
-from autoseg.inference.predict import Predictor, channels_of, segmented
+from autoseg.inference.predict import Predictor, channels_of, expect, segmented
 from autoseg.inference.predict_dicom import stored_of
 from autoseg.names import script_problem, shown
-from autoseg.pipeline.single_stages import expect, loaded_models, model_name, quality_of
+from autoseg.pipeline.fast_prediction import rule_for
+from autoseg.pipeline.single_stages import loaded_models, model_name, quality_of
 from autoseg.serving.reader_process import ReaderProcess
 from autoseg.serving.reading import Facts, Source, find_sources, read_source
 from autoseg.trust.assess import Assessor
@@ -101,10 +102,14 @@ class ServedModel:
         """
         loaded, hashes = loaded_models((path,), how.device, how.mirroring, how.step_size, True, how.options)
         expect(loaded, _MANY)
+        rule = rule_for((path,), loaded, hashes, how.device, how.options)
         about = loaded.dataset_json
         structures = structures_of(labels_from_json(about), codes_of(about))
         how.form.check(structures)
-        options = {"mirroring": how.mirroring, "step_size": how.step_size}
+        options: dict[str, Any] = {"mirroring": how.mirroring, "step_size": how.step_size}
+        if rule is not None:
+            options["fast"] = rule.how
+            log.info("%s predicts fast: %s. %s", name, rule.words, rule.change_in_words)
         facts = Facts(about["file_ending"], tuple(channels_of(loaded)), loaded.reader, how.mend)
         maker = Maker.of([model_name(path)], __version__, hashes, options)
         return cls(name, loaded, quality_of([path], loaded), facts, structures, maker, how, tuple(hashes))

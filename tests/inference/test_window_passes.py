@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autoseg.bundle.tiles import mirrorings
 from autoseg.inference.sliding_window import predict_logits
-from autoseg.inference.window_passes import Certainty, Passes
+from autoseg.inference.window_passes import Certainty, Passes, opposite_pairs
 
 PATCH = (6, 8, 8)
 
@@ -100,3 +100,31 @@ def test_the_limits_are_all_copies_and_none(share: float) -> None:
     found = passes(network, certainty=Certainty(share=share)).predict(batch)
     expected = usual(network, batch, (0, 1, 2)) if share < 0 else network(batch)[0]
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(), (0,), (1, 2), (0, 1, 2)])
+def test_few_copies_are_as_unlike_as_can_be(axes: tuple[int, ...]) -> None:
+    whole = mirrorings(axes)
+    found = opposite_pairs(whole)
+    assert sorted(found) == sorted(whole) and found[0] == ()
+    # Of each pair every axis is mirrored in one, and of any even number in half of them.
+    for few in range(2, len(found) + 1, 2):
+        assert all(sum(axis in each for each in found[:few]) == few / 2 for axis in whole[-1])
+
+
+@torch.no_grad()
+def test_a_window_in_doubt_has_so_many_copies_and_they_are_counted() -> None:
+    network = Counting()
+    batch = torch.randn(3, 1, *PATCH, generator=torch.Generator().manual_seed(3))
+    whole = mirrorings((0, 1, 2))
+    for copies, mirrored in ((2, [(), (2, 3, 4)]), (4, [(), (2, 3, 4), (2,), (3, 4)]), (None, whole)):
+        certainty = Certainty(share=-1.0, copies=copies)
+        network.inputs = 0
+        found = passes(network, certainty=certainty).predict(batch)
+        assert network.inputs == certainty.passes == 3 * len(mirrored)
+        expected = torch.stack([network(batch.flip(axes))[0].flip(axes) for axes in mirrored]).mean(0)
+        assert torch.allclose(found, expected, atol=1e-5)
+        assert certainty.all_passes == 24 and certainty.passes_saved == 1 - len(mirrored) / 8
+    certainty = Certainty(share=2.0, copies=2)
+    passes(network, certainty=certainty).predict(batch)
+    assert certainty.passes == 3 and certainty.certain == 3
