@@ -66,6 +66,8 @@ class BudgetedLoop:
     memory_changes: Sequence[str] = ()
     _held_batches: list[Any] | None = None
     _saved_at: float | None = None
+    # Part of the budget that was used before this start.
+    _began_at: float = 0.0
 
     @property
     def parts(self) -> int:
@@ -103,6 +105,7 @@ class BudgetedLoop:
         # Preparing the loaders belongs to the budget: the user's clock is running.
         until_s = math.inf if self.leg is None else self.leg.until_s
         clock = Clock(self.train_s, self.elapsed_s + time.monotonic() - began, until_s, self.team)
+        self._began_at = clock.progress
         if self.leg is not None and self.steps_done:
             draw_anew(cast("Trainer", self))
         self.print_to_log_file(self._rescaling(self.train_s))
@@ -131,8 +134,9 @@ class BudgetedLoop:
             self._look_again(clock)
 
     def _look_again(self, clock: Clock) -> None:
-        """The second look, once enough steps were timed."""
-        due = clock.progress >= second_look.AFTER and self.timing.steps >= second_look.FEWEST
+        """The second look, once enough steps were timed; of what goes on, steps of this start."""
+        seen = (clock.progress - self._began_at) / max(1 - self._began_at, 1e-9)
+        due = seen >= second_look.AFTER and self.timing.steps >= second_look.FEWEST
         if self.second_look is None or not due:
             return
         look, self.second_look = self.second_look, None

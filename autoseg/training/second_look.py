@@ -1,5 +1,8 @@
 """A second look at the steps of a training: after its first twentieth, what its time allows is planned anew.
 
+A training that goes on after an interruption keeps what a look before has changed, and has another look: the
+machine may have become another.
+
 A plan is made from a few steps on a machine that may do other things by the time the training runs. Where a
 step then takes more than a quarter longer or shorter than planned, batch and patch are chosen again among
 those that the same network bears, and the time for the prediction is measured again. The schedule goes by
@@ -11,13 +14,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from autoseg.errors import RunError
 from autoseg.planner.budget import AS_GOOD
 from autoseg.planner.learning import gap, patch_loss
 from autoseg.planner.plan import Plan
+from autoseg.system.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +33,8 @@ AFTER, FEWEST = 0.05, 3
 OFF = 0.25
 # The decision of a plan that a budget made, and its entry that says what may change.
 DECISION, ENTRY = "budget", "second_look"
+# In a run's folder.
+FILE = "second_look.json"
 
 
 @dataclass(frozen=True)
@@ -44,10 +52,35 @@ class Option:
     loss: float
 
 
-def planned_step_s(plan: Plan) -> float | None:
-    """Seconds of a step as planned; None where a plan does not say."""
-    inputs = _inputs(plan)
-    return None if inputs is None or ENTRY not in inputs else float(inputs["predicted_step_s"])
+def planned_step_s(plan: Plan, name: str) -> float | None:
+    """Seconds that were planned for a step of the batch and patch of now; None where a plan does not say."""
+    inputs, now = _inputs(plan), plan.configuration(name)
+    if inputs is None or ENTRY not in inputs:
+        return None
+    return _step_s(inputs[ENTRY], now.batch_size, now.patch_size)
+
+
+def keep(folder: Path, plan: Plan, name: str, changes: Sequence[str]) -> None:
+    """Write what was changed into a run's folder, so that a restart goes on with it."""
+    now = plan.configuration(name)
+    about = {"batch_size": now.batch_size, "patch_size": list(now.patch_size), "changes": list(changes)}
+    write_json(folder / FILE, about)
+
+
+def kept(folder: Path, plan: Plan, name: str) -> tuple[Plan, list[str]]:
+    """A plan as an earlier look in a run's folder changed it, and the changes in words.
+
+    Raises:
+        RunError: if the file cannot be read.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return plan, []
+    about = read_json(path, RunError)
+    patch = tuple(about["patch_size"])
+    now = dataclasses.replace(plan.configuration(name), batch_size=about["batch_size"], patch_size=patch)
+    changed = dataclasses.replace(plan, configurations={**plan.configurations, name: now})
+    return changed, list(about["changes"])
 
 
 def is_off(ratio: float) -> bool:
@@ -119,7 +152,12 @@ def _options(entry: Mapping[str, Any], ratio: float, left_s: float, scale: float
     for each in entry["patches"]:
         patch = tuple(each["patch_size"])
         for batch in entry["batches"]:
-            voxels = batch * math.prod(patch)
-            step_s = ratio * (entry["fixed_s"] + entry["sample_s"] * batch + entry["voxel_s"] * voxels)
+            step_s = ratio * _step_s(entry, batch, patch)
             steps = (left_s - scale * each["prediction_seconds"]) / step_s
             yield Option(batch, patch, gap(steps, batch) + patch_loss(each["share"]))
+
+
+def _step_s(entry: Mapping[str, Any], batch: int, patch: Sequence[int]) -> float:
+    """Seconds of a step as planned."""
+    voxel_s: float = entry["voxel_s"] * batch * math.prod(patch)
+    return float(entry["fixed_s"] + entry["sample_s"] * batch + voxel_s)

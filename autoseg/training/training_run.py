@@ -33,7 +33,7 @@ from autoseg.training.cost import write_cost
 from autoseg.training.legs import Leg, save_rung
 from autoseg.training.out_of_memory import MemoryLimits, changes, is_out_of_memory
 from autoseg.training.prediction_time import prediction_seconds
-from autoseg.training.second_look import is_off, planned_anew, planned_step_s
+from autoseg.training.second_look import is_off, keep, kept, planned_anew, planned_step_s
 from autoseg.training.second_look import words as second_words
 from autoseg.training.team_launch import train_on
 from autoseg.training.tracking import Tracking, about
@@ -105,15 +105,14 @@ def _account(run: Run, workspace: Workspace, device: torch.device) -> None:
 
 def train_here(run: Run, workspace: Workspace, device: torch.device, leg: Leg | None = None) -> Checkpoint:
     """Train, with smaller steps where memory runs out, and others where they take longer than planned."""
-    planned = plan = _plan_of(run, workspace)
+    planned, looked = kept(run.folder, _plan_of(run, workspace), run.configuration)
     limits = MemoryLimits(workspace.memory_limits_of(run.dataset), run.trainer, device)
-    plan, spent = limits.applied(plan, run.configuration), 0.0
-    looked: list[str] | None = None
+    plan, spent = limits.applied(planned, run.configuration), 0.0
+    # A second look: once, and not where several processes would have to agree on it.
+    looks = team.active().size == 1
     while True:
         found = changes(planned.configuration(run.configuration), plan.configuration(run.configuration))
-        outcome = _attempt(
-            run, workspace, device, leg, plan, spent, [*(looked or ()), *found], _looks(looked)
-        )
+        outcome = _attempt(run, workspace, device, leg, plan, spent, [*looked, *found], looks)
         if isinstance(outcome, Checkpoint):
             return outcome
         # Only here, where no traceback holds the tensors any more, is their memory free.
@@ -126,12 +125,8 @@ def train_here(run: Run, workspace: Workspace, device: torch.device, leg: Leg | 
         else:
             # What memory changes from here on is compared with this.
             planned = plan = outcome.planned_anew
-            looked = outcome.words
-
-
-def _looks(looked: list[str] | None) -> bool:
-    """Whether there is a second look: once, and not where several processes would have to agree on it."""
-    return looked is None and team.active().size == 1
+            looked, looks = [*looked, *outcome.words], False
+            keep(run.folder, plan, run.configuration, looked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +185,7 @@ def _attempt(
         with _stop_on_signal(trainer):
             try:
                 _set_budget(trainer, run, workspace, began, leg)
-                if looks and leg is None and planned_step_s(plan) is not None:
+                if looks and leg is None and planned_step_s(plan, run.configuration) is not None:
                     setup_s = time.monotonic() - began
                     trainer.second_look = partial(_second_look, trainer, run, workspace, plan, setup_s)
                 trainer.run_training()
@@ -237,7 +232,8 @@ def _second_look(trainer: Trainer, run: Run, workspace: Workspace, plan: Plan, s
     Raises:
         _PlannedAnew: where batch or patch change.
     """
-    planned_s, made_s, total = planned_step_s(plan), trainer.timing.step_s, trainer.spec.run_s
+    planned_s = planned_step_s(plan, run.configuration)
+    made_s, total = trainer.timing.step_s, trainer.spec.run_s
     if planned_s is None or made_s is None or total is None:
         return
     ratio = made_s / planned_s

@@ -19,7 +19,7 @@ from autoseg.planner.plan import Decision, Plan
 from autoseg.system.files import read_json
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice
-from autoseg.training.second_look import is_off, planned_anew, planned_step_s, words
+from autoseg.training.second_look import is_off, keep, kept, planned_anew, planned_step_s, words
 from autoseg.training.step_timing import LEFT_OUT, StepTiming
 from autoseg.workspace import Workspace
 
@@ -64,7 +64,7 @@ def test_a_quarter_is_off(ratio: float, off: bool) -> None:
 
 def test_slower_steps_make_a_smaller_batch_and_at_last_a_smaller_patch() -> None:
     plan = planned(8)
-    assert planned_step_s(plan) == 1.0
+    assert planned_step_s(plan, "2d") == 1.0
     assert size(planned_anew(plan, "2d", 1.0, 1e6)) is None, "with time for everything nothing changes"
     assert size(planned_anew(plan, "2d", 2.0, 4000.0)) == (2, LARGE)
     assert size(planned_anew(plan, "2d", 20.0, 500.0)) == (2, SMALL)
@@ -87,7 +87,25 @@ def test_a_prediction_that_takes_the_time_keeps_the_patch_large() -> None:
 def test_what_memory_changed_is_not_planned_again() -> None:
     assert planned_anew(planned(3), "2d", 5.0, 500.0) is None
     bare = dataclasses.replace(planned(8), decisions=())
-    assert planned_anew(bare, "2d", 5.0, 500.0) is None and planned_step_s(bare) is None
+    assert planned_anew(bare, "2d", 5.0, 500.0) is None and planned_step_s(bare, "2d") is None
+
+
+def test_what_was_planned_for_a_step_follows_its_batch_and_patch() -> None:
+    """After a first look a step is compared with what was planned for its own size."""
+    plan = planned(8)
+    changed = planned_anew(plan, "2d", 20.0, 500.0)
+    assert changed is not None and size(changed) == (2, SMALL)
+    assert planned_step_s(changed, "2d") == pytest.approx(2 * 32 * 32 / (8 * 64 * 64))
+
+
+def test_a_training_that_goes_on_keeps_what_a_look_changed(tmp_path: Path) -> None:
+    """It went back to the planned batch, and the row lost what had been changed."""
+    plan, changed = planned(8), planned(2, SMALL)
+    assert kept(tmp_path, plan, "2d") == (plan, [])
+    keep(tmp_path, changed, "2d", ["batch 8 -> 2 (a step took 2 of the planned time)"])
+    found, said = kept(tmp_path, plan, "2d")
+    assert size(found) == (2, SMALL) and said == ["batch 8 -> 2 (a step took 2 of the planned time)"]
+    assert found.decisions == plan.decisions
 
 
 def test_the_row_says_what_changed_and_why() -> None:
@@ -138,5 +156,8 @@ def test_a_training_planned_for_a_fast_machine_goes_on_as_on_this_one(
     trained = Plan.load(member.run.model_folder / "plans.json").configuration(member.run.configuration)
     before = member.plan.configuration(member.run.configuration)
     assert trained.batch_size * trained.patch_size[0] < before.batch_size * before.patch_size[0]
-    assert any("of the planned time)" in change for change in changes_of(trial, (member,)))
+    said = [change for change in changes_of(trial, (member,)) if "of the planned time)" in change]
+    assert said
     assert read_json(member.run.cost)["steps"] > 0
+    again, changes = kept(member.run.folder, member.plan, member.run.configuration)
+    assert again.configuration(member.run.configuration) == trained and changes == said
