@@ -25,6 +25,7 @@ from autoseg.planner.cascade import stage_of
 from autoseg.planner.plan import Plan
 from autoseg.preprocessing.dataset import preprocess_dataset
 from autoseg.run import Checkpoint, Run
+from autoseg.tailoring.decided_name import decided_name, find_plan, row_name
 from autoseg.tailoring.fit_to_resources import too_few_steps
 from autoseg.tailoring.request import raced
 from autoseg.tailoring.tailored_plan import member_variants, tailor_members
@@ -105,14 +106,16 @@ def plans_for(variant: Variant, workspace: Workspace) -> tuple[Plan, ...]:
     """
     name = variant.dataset.name
     for members in ((variant,), member_variants(variant)):
-        paths = [workspace.plan_of(name, each.plan_name) for each in members]
-        if all(path.is_file() for path in paths):
-            return tuple(Plan.load(path) for path in paths)
+        paths = [find_plan(workspace.preprocessed_of(name), each.plan_name) for each in members]
+        found = [Plan.load(path) for path in paths if path is not None]
+        if len(found) == len(paths):
+            return tuple(found)
     if variant.request.race is not None:
         plain = variant.with_request(dataclasses.replace(variant.request, race=None))
         plans = tuple(_raced(plan, raced(variant.request)) for plan in plans_for(plain, workspace))
     else:
-        plans = tailor_members(variant)
+        made = tailor_members(variant)
+        plans = tuple(dataclasses.replace(plan, name=decided_name(plan)) for plan in made)
     for plan in plans:
         plan.save(workspace.plan_of(name, plan.name))
     return plans
@@ -138,7 +141,8 @@ def row_of(trial: Trial, members: Sequence[Member], workspace: Workspace) -> Run
     """Where the trial's predictions and record go: its only run's folder, or one for the ensemble."""
     if len(members) == 1:
         return members[0].run
-    return _run(trial, trial.variant.plan_name, members[0].run.configuration, workspace)
+    name = row_name(trial.variant.plan_name, [member.plan for member in members])
+    return _run(trial, name, members[0].run.configuration, workspace)
 
 
 def _run(trial: Trial, plan: str, configuration: str, workspace: Workspace) -> Run:
