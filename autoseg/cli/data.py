@@ -70,8 +70,10 @@ def verify_command(
     Example: `autoseg verify Dataset004_Hippocampus --report check.html`
     """
     from autoseg.intake.verification.dataset_check import verify
+    from autoseg.system.named_outputs import refuse_foreign
 
     start(quiet)
+    refuse_foreign([] if page is None else [page])
     place = workspace_at(workspace)
     root = place.find_raw(dataset)
     repairs: tuple[Repair, ...] = ()
@@ -130,6 +132,7 @@ def _write_page(
     from autoseg.errors import DataError
     from autoseg.intake.verification.page import write_data_page
     from autoseg.pipeline.prepare import fingerprinted
+    from autoseg.system.named_outputs import named_output
 
     try:
         dataset = load_dataset(root, groups)
@@ -137,7 +140,8 @@ def _write_page(
         dataset = None
     known = dataset is not None and not report.errors
     fingerprint = fingerprinted(dataset, place, workers) if dataset and known else None
-    write_data_page(page, root.name, report, dataset, fingerprint)
+    with named_output(page) as made:
+        write_data_page(made, root.name, report, dataset, fingerprint)
     typer.echo(f"The page: {page}", err=True)
 
 
@@ -193,6 +197,7 @@ def plan_command(
     """
     start(quiet)
     place = workspace_at(workspace)
+    _refuse_foreign(report, trainer or [], fingerprint)
     made = _plans(dataset, fingerprint, dataset_json, trainer or [], memory, device, budget, workers, place)
     explained = [_explained(each, device, memory, budget) for each in made] if explain or report else []
     pages = [
@@ -273,6 +278,15 @@ def _explained(made: _Made, device: str, memory: str | None, budget: str | None)
     return why
 
 
+def _refuse_foreign(report: Path | None, trainers: Sequence[str], fingerprint: Path | None) -> None:
+    """See that a page can be written before the plan is made; of several, only their plans give the names."""
+    from autoseg.system.named_outputs import refuse_foreign
+
+    if report is not None and len(trainers) < 2:
+        endings = [".json"] if fingerprint else [".json", ".png"]
+        refuse_foreign([report, *map(report.with_suffix, endings)])
+
+
 def _page_of(report: Path, made: _Made, count: int) -> Path:
     """The page's path; of several plans, each its own."""
     return report if count == 1 else report.with_name(f"{report.stem}_{made.plan.name}{report.suffix}")
@@ -280,8 +294,11 @@ def _page_of(report: Path, made: _Made, count: int) -> Path:
 
 def _written(made: _Made, why: tuple[Explanation, ...], page: Path) -> tuple[Path, ...]:
     from autoseg.planner.explain.report import write_report
+    from autoseg.system.named_outputs import named_outputs
 
-    return write_report(page, made.plan, why, made.dataset, made.fingerprint)
+    with named_outputs(page.parent) as folder:
+        files = write_report(folder / page.name, made.plan, why, made.dataset, made.fingerprint)
+    return tuple(page.with_name(path.name) for path in files)
 
 
 def _as_json(made: _Made, why: tuple[Explanation, ...] | None) -> dict[str, Any]:

@@ -167,10 +167,13 @@ def leaderboard_command(
     Example: `autoseg leaderboard Dataset004_Hippocampus --html leaderboard.html --add swin=predictions/`
     """
     from autoseg.evaluation.values import parse_mapping
-    from autoseg.leaderboard.export import write_exports
+    from autoseg.leaderboard.export import check_endings, write_exports
     from autoseg.leaderboard.of_workspace import ranked
+    from autoseg.system.named_outputs import refuse_foreign
 
     start(quiet)
+    check_endings(export or [])
+    refuse_foreign([path for path in (html, csv, challenger, *(export or [])) if path is not None])
     leaderboard = ranked(
         workspace_at(workspace),
         datasets or [],

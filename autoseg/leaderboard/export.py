@@ -19,6 +19,7 @@ from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.leaderboard.table import count_words, duration_words
 from autoseg.metrics import COUNTS
 from autoseg.system.files import write_text
+from autoseg.system.named_outputs import named_output, named_outputs
 from autoseg.system.tables import table_text
 
 log = logging.getLogger(__name__)
@@ -46,22 +47,43 @@ def write_exports(
         nnunet_summary: folder for nnU-Net's summaries.
 
     Raises:
-        UsageError: for another ending, before anything is written.
+        UsageError: for another ending, or a file that this program did not write, see
+            `autoseg.system.named_outputs`.
+    """
+    check_endings(files)
+    for path in files:
+        with named_output(path) as made:
+            if path.suffix == ".jsonl":
+                write_records(made, leaderboard.records)
+            else:
+                write_text(made, (markdown if path.suffix == ".md" else latex)(leaderboard))
+    if csv is not None:
+        with named_output(csv) as made:
+            write_csv(leaderboard, made)
+    if challenger is not None:
+        with named_output(challenger) as made:
+            write_scores(leaderboard, made)
+    if nnunet_summary is not None:
+        _export_summaries(leaderboard, nnunet_summary)
+
+
+def check_endings(files: Sequence[Path]) -> None:
+    """See that it is known what is to be written into files.
+
+    Raises:
+        UsageError: for another ending than .md, .tex and .jsonl.
     """
     for path in files:
         if path.suffix not in (".md", ".tex", ".jsonl"):
             raise UsageError(f"{path}: the ending {path.suffix!r} is not known. Give .md, .tex or .jsonl.")
-    for path in files:
-        if path.suffix == ".jsonl":
-            write_records(path, leaderboard.records)
-        else:
-            write_text(path, (markdown if path.suffix == ".md" else latex)(leaderboard))
-    if csv is not None:
-        write_csv(leaderboard, csv)
-    if challenger is not None:
-        write_scores(leaderboard, challenger)
-    if nnunet_summary is not None and not write_nnunet_summaries(leaderboard, nnunet_summary):
-        raise UsageError("No row has the voxel counts that nnU-Net's summary.json needs. Nothing is written.")
+
+
+def _export_summaries(leaderboard: Leaderboard, folder: Path) -> None:
+    with named_outputs(folder) as made:
+        if not write_nnunet_summaries(leaderboard, made):
+            raise UsageError(
+                "No row has the voxel counts that nnU-Net's summary.json needs. Nothing is written."
+            )
 
 
 def write_csv(leaderboard: Leaderboard, path: Path) -> Path:

@@ -11,6 +11,7 @@ from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.folds import folds_from_json
 from autoseg.errors import UsageError
 from autoseg.system.files import read_json
+from autoseg.system.named_outputs import named_output
 from autoseg.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def ranked(
         by_voxels: whether added predictions are compared whatever their headers say of place and direction.
 
     Raises:
-        UsageError: if there is no record.
+        UsageError: if there is no record, or the page would replace a file that this program did not write.
     """
     from autoseg.leaderboard.foreign.add import Addition, add_records
     from autoseg.leaderboard.ranking.ranking import rank
@@ -64,7 +65,8 @@ def ranked(
         )
     leaderboard = rank(records, metric=metric, structure=structure, folds=folds)
     if html is not None:
-        draw_page(leaderboard, html, loaded)
+        with named_output(html) as made:
+            draw_page(leaderboard, made, loaded)
     return leaderboard
 
 
