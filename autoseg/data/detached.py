@@ -20,6 +20,9 @@ _META_GEOMETRY: Final = re.compile(
     rb"[^\n]*?([+-]?(?:nan|inf)[a-z]*)\b",
     re.MULTILINE | re.IGNORECASE,
 )
+_NO_NUMBER: Final = re.compile(r"[+-]?\b(?:nan|inf)[a-z]*", re.IGNORECASE)
+# Of NRRD's kinds of axes; ??? is one that is not known.
+_SPATIAL: Final = ("domain", "space", "???")
 _WITHIN: Final = (b"local",)
 
 
@@ -35,23 +38,54 @@ def check_detached(path: Path) -> None:
         raise ImageError(path, reason, "Write header and voxels into one file.")
 
 
-def check_meta_numbers(path: Path) -> None:
-    """Refuse a MetaImage header with NaN or infinity for place or size of its voxels.
+def check_numbers(path: Path) -> None:
+    """Refuse a MetaImage or NRRD header with NaN or infinity for place or size of its voxels.
 
-    ITK takes what it cannot read as a number for 0 or 1, and says nothing.
+    ITK takes what it cannot read as a number for 0 or 1, and says nothing. In an NRRD the axis of a voxel's
+    several values has no spacing, and NaN there is right (teem's definition of the format).
 
     Raises:
         ImageError: with the field and what it holds.
     """
-    if not path.name.lower().endswith((".mha", ".mhd")):
+    name = path.name.lower()
+    if not name.endswith((".mha", ".mhd", ".nrrd", ".nhdr")):
         return
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
-    end = _META.search(head)
-    if found := _META_GEOMETRY.search(head, 0, end.start() if end else len(head)):
-        field, value = found[1].decode(), found[2].decode()
+    if name.endswith((".mha", ".mhd")):
+        end = _META.search(head)
+        match = _META_GEOMETRY.search(head, 0, end.start() if end else len(head))
+        found = (match[1].decode(), match[2].decode()) if match else None
+    else:
+        found = _nrrd_without_number(
+            head.replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode("utf-8", "replace")
+        )
+    if found:
+        field, value = found
         reason = f"states {value} for where its voxels lie or how large they are ({field})"
         raise ImageError(path, reason, "Write the true numbers, or those of the image that it belongs to.")
+
+
+def _nrrd_without_number(head: str) -> tuple[str, str] | None:
+    """A field of an NRRD header that has NaN or infinity for an axis in space, and the value."""
+    fields = {
+        key.lower(): value for key, value in re.findall(r"^([^#:\n]+):(?!=)\s*(.*?)\s*$", head, re.MULTILINE)
+    }
+    kinds = fields.get("kinds", "").lower().split()
+    axes = {
+        "spacings": fields.get("spacings", "").split(),
+        "space directions": re.findall(r"\([^)]*\)|\S+", fields.get("space directions", "")),
+    }
+    for field, values in axes.items():
+        wrong = [(n, found) for n, value in enumerate(values) if (found := _NO_NUMBER.search(value))]
+        if kinds:
+            wrong = [(n, found) for n, found in wrong if n >= len(kinds) or kinds[n] in _SPATIAL]
+        elif len(values) > 3:  # one of these axes has no place in space
+            wrong = wrong[1:]
+        if wrong:
+            return field, wrong[0][1][0]
+    found = _NO_NUMBER.search(fields.get("space origin", ""))
+    return ("space origin", found[0]) if found else None
 
 
 def file_beside(path: Path) -> Path | None:

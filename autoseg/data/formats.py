@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from autoseg.data.bounds import PACKED, beginning, check_announced, unpacked
-from autoseg.data.detached import check_detached, check_meta_numbers
+from autoseg.data.detached import check_detached, check_numbers
 from autoseg.data.image import Array, Image, ImageError, require_file
 from autoseg.data.length_units import mm_of, stated_unit, write_unit
 from autoseg.data.tiff_spacing import stated_spacing
@@ -57,7 +57,7 @@ def itk_header(path: Path) -> Any:
     note(path)
     require_file(path)
     check_detached(path)
-    check_meta_numbers(path)
+    check_numbers(path)
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))
     # Naming the format saves asking every other one; a file that belies its name is found either way.
