@@ -141,7 +141,8 @@ def _label_problems(parsed: DatasetJson) -> list[Problem]:
     values = [*labels.all_values, *([labels.ignore] if labels.ignore is not None else [])]
     if values != list(range(len(values))):
         remedy = (
-            "Number the labels 0, 1, 2, ... without gaps; the ignore label, if any, has the highest number."
+            "Number the labels 0, 1, 2, ... without gaps; the ignore label, if any, has the highest number. "
+            "autoseg verify DATASET --fix OUT does so in a copy."
         )
         problems.append(Problem("labels", f"has the values {values}.", remedy))
     if not labels.foreground:

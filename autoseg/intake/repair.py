@@ -4,6 +4,7 @@
 |---|---|
 | a label whose values are whole but for rounding | whole numbers, of an integer type |
 | a label of 0 and 255 where 0 and 1 are declared | 1 for 255 |
+| labels that are declared with gaps, such as 0 and 255 | 0, 1, 2, ... in dataset.json and in every label |
 | a label along other axes than its image, in the same place | turned, without loss |
 | cases stored along other axes than most | image and label turned as the others are |
 | NaN and infinity in an image | 0, as training reads them |
@@ -20,6 +21,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,12 @@ from autoseg.data.orientation import code_of, directions_of, most_common, stored
 from autoseg.data.readers import read_file
 from autoseg.data.region_order import working_order
 from autoseg.errors import DataError, UsageError
+from autoseg.intake.renumbering import new_numbers, write_renumbered
 from autoseg.intake.repair_files import FileRepair, repair_file
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.intake.verification.findings import Finding, VerifyReport
 from autoseg.system import progress
-from autoseg.system.files import atomic_folder, read_json, write_json
+from autoseg.system.files import atomic_folder, read_json, temporary_folder, write_json
 
 RECORD = "repairs.json"
 # Findings about single files, and how each is mended.
@@ -89,12 +92,20 @@ def write_repaired(root: Path, output: Path, workers: int | None = None) -> Repa
         raise UsageError(f"{output} is there already. Give a folder that is not.")
     if output.resolve().is_relative_to(root):
         raise UsageError(f"{output} lies in the data set. Give a folder outside {root}.")
-    dataset = load_dataset(root)
-    _refuse_files_outside(dataset)
-    report = verify(root, workers)
-    with atomic_folder(output) as partial:
-        repairs = _copy(dataset, report, partial)
-        write_json(partial / RECORD, [asdict(each) for each in repairs])
+    with ExitStack() as stack:
+        repairs: list[Repair] = []
+        if numbers := new_numbers(root):
+            # Verification reads no data set whose labels are numbered with gaps.
+            name = output.with_name(f"{output.name}.renumbered")
+            renumbered = stack.enter_context(temporary_folder(name))
+            repairs += [Repair(*each) for each in write_renumbered(root, numbers, renumbered)]
+            root = renumbered
+        dataset = load_dataset(root)
+        _refuse_files_outside(dataset)
+        report = verify(root, workers)
+        with atomic_folder(output) as partial:
+            repairs += _copy(dataset, report, partial)
+            write_json(partial / RECORD, [asdict(each) for each in repairs])
     return Repaired(output, tuple(repairs), verify(output, workers))
 
 
