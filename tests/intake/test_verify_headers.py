@@ -107,7 +107,18 @@ def test_a_case_in_another_unit(tmp_path: Path) -> None:
         image.SetSpacing((0.001, 0.001, 0.0025))
         sitk.WriteImage(image, str(path))
     (finding,) = found(root)["spacing_outlier"]
-    assert finding.case == "case_1"
+    assert finding.case == "case_1" and "write millimetres" in finding.remedy
+
+
+def test_a_single_slice_among_volumes_is_no_matter_of_units(tmp_path: Path) -> None:
+    root = dataset(tmp_path / "d")
+    for path in (root / "imagesTr" / "case_1_0000.nii.gz", root / "labelsTr" / "case_1.nii.gz"):
+        image = sitk.ReadImage(str(path))
+        x, y, z = image.GetSpacing()
+        image.SetSpacing((x, y, 400 * z))
+        sitk.WriteImage(image, str(path))
+    (finding,) = found(root)["spacing_outlier"]
+    assert "Only along z it differs so much" in finding.remedy and "single slice" in finding.remedy
 
 
 @pytest.mark.parametrize(("name", "told"), [("CT", False), ("ct", False), ("CTA", True), ("0", True)])

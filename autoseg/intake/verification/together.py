@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoseg.data.dataset import Case, Dataset
+from autoseg.data.image import Array
 from autoseg.data.orientation import code_of, most_common, stored_otherwise
 from autoseg.intake.incoming import ending_of
 from autoseg.intake.verification.anatomy_checks import check_anatomy
@@ -108,8 +109,21 @@ def _check_spacing(cases: Sequence[Case], checks: Sequence[CaseCheck]) -> Iterat
         if factor >= UNIT_STEP:
             sizes, others = (" x ".join(f"{s:.4g}" for s in each) for each in (spacing, usual))
             message = f"Its voxels have {sizes} mm (z, y, x), those of the other cases {others}."
-            remedy = "If its header is in another unit (metres, micrometres), write millimetres."
+            remedy = _spacing_remedy(np.array(spacing) / usual)
             yield error("spacing_outlier", message, remedy, case=case.identifier, file=case.images[0])
+
+
+def _spacing_remedy(factors: Array) -> str:
+    """What to do about voxels that are this many times (z, y, x) those of the other cases."""
+    far = np.abs(np.log(factors)) >= np.log(UNIT_STEP)
+    # A unit changes all lengths alike; a radiograph among volumes has one slice of any thickness.
+    if far.all() and np.ptp(np.log(factors)) < np.log(UNIT_STEP):
+        return "If its header is in another unit (metres, micrometres), write millimetres."
+    axes = ", ".join(axis for axis, is_far in zip("zyx", far, strict=True) if is_far)
+    return (
+        f"Only along {axes} it differs so much, so that it is no other unit. Correct the spacing, or take "
+        f"the case out if it is an image of another kind, such as a single slice."
+    )
 
 
 def _check_units(cases: Sequence[Case], checks: Sequence[CaseCheck]) -> Iterator[Finding]:
