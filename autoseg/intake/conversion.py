@@ -24,6 +24,7 @@ from autoseg.intake.incoming import Content, Incoming, Request, broken_links_bel
 from autoseg.intake.layout import layout_named, recognise
 from autoseg.intake.naming import full_name
 from autoseg.intake.pseudonyms import Pseudonyms
+from autoseg.intake.unread_formats import unread_images
 from autoseg.plugins import PluginFile
 from autoseg.system.files import digest, read_json, write_json, write_text
 from autoseg.system.lease import hold
@@ -126,7 +127,7 @@ def import_dataset(
             layout, why = recognise(source)
             log.info("%s is of the layout %s: %s", source, layout, why)
         found = replace(_read(layout, source, request), layout=Path(layout).stem)
-        incoming = on_one_grid(_grouped(found, request), request)
+        incoming = _with_unread(on_one_grid(_grouped(found, request), request), source)
         origin = {
             "source": hidden(source, pseudonyms) if incoming.private else str(source),
             "layout": incoming.layout,
@@ -142,6 +143,12 @@ def clear_unfinished(workspace: Workspace) -> None:
     with hold(workspace.raw / ".import.lease.json", wait_s=60):
         for path in workspace.raw.glob(".*.incoming"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _with_unread(incoming: Incoming, source: Path) -> Incoming:
+    """What is said of pictures that could not be taken; of patients' files no name is told."""
+    unread = "" if incoming.private else unread_images(source, pictures=True)
+    return replace(incoming, notes=(*incoming.notes, unread)) if unread else incoming
 
 
 def _identity(layout: str) -> str:

@@ -15,6 +15,7 @@ from typing import ClassVar
 from autoseg import plugins
 from autoseg.errors import DataError, UsageError
 from autoseg.intake.incoming import Incoming, Request, some
+from autoseg.intake.unread_formats import unread_images
 
 
 class Layout(ABC):
@@ -100,6 +101,8 @@ def recognise(source: Path) -> tuple[str, str]:
         if why := layout.recognise(source):
             return name, why
     there = [path.name for path in sorted(source.iterdir())]
+    if unread := unread_images(source):
+        raise DataError(f"{source} has no images that are read (in it: {some(there, 6)}). {unread}")
     known = " ".join(f"{name}: {each.looks_like}." for name, each in layouts.items())
     raise DataError(
         f"{source} has no layout that is known (in it: {some(there, 6) or 'nothing'}). {known} For another "

@@ -98,6 +98,36 @@ def test_a_folder_of_nothing_known_says_what_each_layout_looks_like(tmp_path: Pa
         bring(tmp_path / "source", layout="excel")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.webp", r"2 files are WebP pictures \(images/a\.webp\).*mogrify -format png FOLDER/\*\.webp"),
+        ("a.JP2", r"JPEG 2000 pictures.*with loss have values that are no labels"),
+        ("a.mgz", r"FreeSurfer volumes.*mri_convert IN\.mgz OUT\.nii\.gz"),
+        ("a.npy", r"arrays.*no spacing"),
+        ("a.svs", r"whole slides.*tiles"),
+    ],
+)
+def test_images_that_are_not_read_are_named_with_what_to_do(
+    name: str, said: str, tmp_path: Path, bring: Bring
+) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / "source" / folder).mkdir(parents=True)
+        (tmp_path / "source" / folder / name).write_bytes(b"pixels")
+    with pytest.raises(DataError, match=said):
+        bring(tmp_path / "source")
+
+
+def test_pictures_that_are_not_read_are_told_beside_those_that_are(tmp_path: Path, bring: Bring) -> None:
+    source = tmp_path / "source"
+    picture(source / "images" / "a.png")
+    mask(source / "masks" / "a.png", 1)
+    (source / "images" / "b.webp").write_bytes(b"pixels")
+    (source / "features.npy").write_bytes(b"numbers")
+    (note,) = [each for each in bring(source).notes if "not read" in each]
+    assert note.startswith("1 files are WebP pictures (images/b.webp)")
+
+
 def test_names_get_the_next_free_number_and_numbers_stay_unique(tmp_path: Path, bring: Bring) -> None:
     source = tmp_path / "source"
     picture(source / "images" / "a.png")
