@@ -16,8 +16,10 @@ from autoseg.data.dicom_objects.result import Form, read_series
 from autoseg.data.dicom_objects.series_inputs import is_series, series_in
 from autoseg.data.dicom_objects.structures import Structure, structures_of
 from autoseg.data.image import Image
+from autoseg.data.results_place import is_among_images
 from autoseg.errors import DataError, UsageError
 from autoseg.trust.assess import Assessor
+from autoseg.trust.own_files import refuse_foreign
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Request:
 
 @dataclass(frozen=True)
 class _Work:
+    images: Sequence[Path]
     target: Path
     read: Callable[[], Image]
     write: Callable[[Labelled, Image], None]
@@ -66,6 +69,8 @@ def segment_folder(
 
     Raises:
         DataError: if the source holds no case.
+        RunError: if quality.json, quality.csv or triage.html is there and was not written by autoseg, or an
+            image would be replaced.
         UsageError: if a file is there already, before any is written.
     """
     about, request = segmenter.description, request or Request()
@@ -76,10 +81,15 @@ def segment_folder(
         request.form.check_plain(source)
         works = _images(segmenter, source, output)
     there = [work.target for work in works.values() if work.target.exists()]
-    if there and not request.overwrite:
-        raise UsageError(f"{there[0]} is there already. Give another folder, or --overwrite.")
+    images = [path for work in works.values() for path in work.images]
+    among = is_among_images(images, [work.target for work in works.values()])
+    remedy = "Give another folder." if among else "Give another folder, or --overwrite."
+    if there and (among or not request.overwrite):
+        raise UsageError(f"{there[0]} is there already. {remedy}")
     written = []
     assessor = Assessor(about.quality, about.labels, output) if request.quality and about.quality else None
+    if assessor is not None and (among or not request.overwrite):
+        refuse_foreign(output, remedy)
     for name, work in works.items():
         try:
             image = work.read()
@@ -100,7 +110,7 @@ def _images(segmenter: Segmenter, source: Path, output: Path) -> dict[str, _Work
     for name, paths in find_cases(source, about.file_ending, len(about.channels)).items():
         target = output / f"{name}{about.file_ending}"
         write = partial(_write_image, target, about.reader)
-        works[name] = _Work(target, partial(read_case, paths, about.reader), write)
+        works[name] = _Work(paths, target, partial(read_case, paths, about.reader), write)
     return works
 
 
@@ -134,7 +144,9 @@ def _series(
     for case in inputs.cases:
         target = output / f"{case.name}{request.form.ending}"
         write = partial(_write_series, request.form, target, case.stack, structures, maker)
-        works[case.name] = _Work(target, partial(read_series, case.stack, about.channels[0]), write)
+        works[case.name] = _Work(
+            case.stack.files, target, partial(read_series, case.stack, about.channels[0]), write
+        )
     return works
 
 

@@ -19,7 +19,10 @@ Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A model's folder, of nnU-Net too, or its zip; or a bundle.")
 ]
 Source = Annotated[
-    Path, typer.Argument(metavar="INPUT", help="A folder of images, channels as _0000, ...; or DICOM series.")
+    Path,
+    typer.Argument(
+        metavar="INPUT", help="A folder of images, channels as _0000, ...; DICOM series; or one file."
+    ),
 ]
 More = Annotated[
     list[Path] | None,
@@ -51,7 +54,7 @@ Probabilities = Annotated[
 def predict_command(
     model: Model,
     source: Source,
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A folder; of one file also a file.")],
     more: More = None,
     mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
     step_size: StepSize = 0.5,
@@ -80,11 +83,12 @@ def predict_command(
     """
     from autoseg.data.dicom_objects.result import Form
     from autoseg.inference.options import Options
+    from autoseg.pipeline.single_file import names_file, predict_file
     from autoseg.pipeline.single_stages import predict_folder
 
     start(quiet)
     chosen = tuple(fold.strip() for fold in folds.split(",")) if folds else None
-    done = predict_folder(
+    done = (predict_file if names_file(output) else predict_folder)(
         *(model, source, output),
         device=device,
         mirroring=mirroring,
@@ -113,6 +117,8 @@ def _show(done: Predicted, output: Path, as_json: bool, quiet: bool) -> None:
                 "passed_over": [{"file": str(each.path), "reason": each.reason} for each in done.passed_over],
             }
         )
+    elif done.files == (output,):
+        typer.echo(f"The segmentation: {output}")
     else:
         old = f", {len(done.retained)} of them there before: same model, options and images"
         typer.echo(f"{len(done.files)} segmentations in {output}{old if done.retained else ''}")

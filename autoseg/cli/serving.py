@@ -115,6 +115,10 @@ def _server(
     source, output = watch
     if source.resolve() == output.resolve():
         raise UsageError(f"{source} is both IN and OUT. Give two folders.")
+    if output.resolve().is_relative_to(source.resolve()):
+        raise UsageError(
+            f"OUT lies in IN, where its results would be dropped again: {output}. Give another OUT."
+        )
     drops = {
         name: DropFolder(
             source if len(loaded) == 1 else source / name,

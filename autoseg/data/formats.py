@@ -352,8 +352,9 @@ def read_tiff(path: Path, segmentation: bool) -> Image:
     array = tiff_array(path)
     if array.ndim != 3:
         raise ImageError(path, f"has {array.ndim} dimensions", "Write a TIFF with the axes (z, y, x).")
-    # CASE_0000.tif and CASE_0001.tif share CASE.json; a segmentation CASE.tif has CASE.json.
-    beside = path.with_name((path.stem if segmentation else path.stem[:-5]) + ".json")
+    # CASE_0000.tif and CASE_0001.tif share CASE.json; a segmentation CASE.tif has CASE.json, and so has an
+    # image that is predicted by itself.
+    beside = path.with_name((path.stem if segmentation else re.sub(r"_\d{4}$", "", path.stem)) + ".json")
     spacing: Sequence[float] = (1, 1, 1)
     if beside.is_file():
         spacing = read_json(beside).get("spacing", ())

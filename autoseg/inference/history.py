@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.data.dataset import Case
+from autoseg.data.results_place import FILE_NAME, FORMAT
 from autoseg.errors import RunError
 from autoseg.system.files import atomic_path, digest, read_json
-
-FILE_NAME = "predictions.json"
 
 
 class History:
@@ -31,25 +30,33 @@ class History:
 
     def __init__(self, output: Path, maker: Mapping[str, Any]) -> None:
         self._path, self._maker = output / FILE_NAME, digest(dict(maker))
-        content = read_json(self._path, RunError) if self._path.is_file() else {}
+        content = read_json(self._path, RunError) if self._path.is_file() else {"format": FORMAT}
+        self._foreign = not (isinstance(content, dict) and content.get("format") == FORMAT)
         self._files = _entries(content, "files")
         for name, entry in _entries(content, "intended").items():
             if (path := output / name).is_file() and entry.get("file") == _hash(path):
                 self._files[name] = entry
 
-    def refuse_foreign(self, targets: Sequence[Path]) -> None:
+    def refuse_foreign(self, targets: Sequence[Path], remedy: str) -> None:
         """See that every file that is to be replaced was written here and is as it was written.
+
+        Args:
+            targets: the files.
+            remedy: what to do where one was not, as a sentence.
 
         Raises:
             RunError: naming those that were not: a correction by hand, or another program's result.
         """
+        if self._foreign:
+            raise RunError(
+                f"{self._path} is another file than the one of this name that a prediction writes. {remedy}"
+            )
         foreign = [path for path in targets if path.is_file() and path.stat().st_size and not self._own(path)]
         if foreign:
             listed = ", ".join(path.name for path in foreign[:5])
             raise RunError(
                 f"{self._path.parent} holds {len(foreign)} segmentations that are not known to be this "
-                f"program's, or that were changed since: {listed}. Give another OUTPUT, or replace them with "
-                f"--overwrite."
+                f"program's, or that were changed since: {listed}. {remedy}"
             )
 
     def is_fresh(self, case: Case, target: Path) -> bool:
@@ -81,7 +88,7 @@ class History:
         self._write({})
 
     def _write(self, intended: Mapping[str, Any]) -> None:
-        content = {"format": 1, "files": self._files, **({"intended": intended} if intended else {})}
+        content = {"format": FORMAT, "files": self._files, **({"intended": intended} if intended else {})}
         with atomic_path(self._path) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.write(json.dumps(content, indent=2) + "\n")
             file.flush()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autoseg.data.dataset import Case, find_cases
 from autoseg.data.readers import READERS
+from autoseg.data.results_place import known_results
 from autoseg.errors import DataError
 
 _ENDINGS = sorted(
@@ -19,7 +20,7 @@ _ENDINGS = sorted(
     reverse=True,
 )
 # Beside images these are usual and mean nothing to a prediction.
-_TEXTS = (".json", ".csv", ".tsv", ".txt", ".md", ".yaml", ".yml", ".pdf", ".bval", ".bvec")
+_TEXTS = (".json", ".csv", ".tsv", ".txt", ".md", ".html", ".yaml", ".yml", ".pdf", ".bval", ".bvec")
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,22 @@ class Inputs:
 
 
 def inputs_of(source: Path, ending: str, channels: Sequence[str]) -> Inputs:
-    """Look through a folder.
+    """Look through a folder, or for the files of the case that one file belongs to.
 
     Args:
-        source: the folder; folders in it are not looked into.
+        source: the folder; folders in it are not looked into, and segmentations that were predicted into it
+            are no images. Or a file, CASE_0000 with further channels beside it, or of any name.
         ending: the ending of the model's files.
         channels: the model's channels.
 
     Raises:
-        DataError: if there is no such folder, or nothing in it can be predicted; it says what there is.
+        DataError: if there is no such folder or file, or nothing in it can be predicted; it says what there
+            is.
     """
+    if source.is_file():
+        return Inputs((_case_of(source, ending, channels),), ())
     if not source.is_dir():
-        raise DataError(f"There is no folder {source}. Give the folder that holds the images.")
+        raise DataError(f"There is no file or folder {source}. Give the images' folder, or one image.")
     found = find_cases(source, ending)
     wrong = {case.identifier: why for case in found if (why := _wrong_files(case, ending, channels))}
     cases = tuple(case for case in found if case.identifier not in wrong)
@@ -67,6 +72,22 @@ def inputs_of(source: Path, ending: str, channels: Sequence[str]) -> Inputs:
             f"{ending}, the channel in four digits.{listed}"
         )
     return Inputs(cases, tuple(left_out))
+
+
+def case_name(path: Path) -> str:
+    """What the case of an image file is called: its name without ending and channel."""
+    return re.sub(r"(?<=.)_\d{4}$", "", path.name[: len(path.name) - len(ending_of(path.name))])
+
+
+def _case_of(file: Path, ending: str, channels: Sequence[str]) -> Case:
+    if not file.name.endswith(ending):
+        raise DataError(f"{file} {_why(file, ending)}")
+    if not re.search(r"._\d{4}$", file.name.removesuffix(ending)):
+        return Case(case_name(file), (file,), None)
+    case = next(each for each in find_cases(file.parent, ending) if file in each.images)
+    if why := _wrong_files(case, ending, channels):
+        raise DataError(f"The case {case.identifier} of {file} {why}")
+    return case
 
 
 def _wrong_files(case: Case, ending: str, channels: Sequence[str]) -> str:
@@ -84,12 +105,17 @@ def _wrong_files(case: Case, ending: str, channels: Sequence[str]) -> str:
 
 
 def _others(source: Path, ending: str, named: set[Path]) -> Iterator[LeftOut]:
+    results = known_results(source)
     for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
         path = source / entry.name
         if entry.name.startswith(".") or path in named or path.suffix.lower() in _TEXTS:
             continue
+        if entry.name in results:
+            continue
         if entry.is_dir():
-            inside = [found.name for found in sorted(path.iterdir()) if _ending(found.name)]
+            if known_results(path):
+                continue
+            inside = [found.name for found in sorted(path.iterdir()) if ending_of(found.name)]
             if inside:
                 yield LeftOut(path, f"is a folder with images ({inside[0]}, ...). Predict it by itself.")
         else:
@@ -97,7 +123,7 @@ def _others(source: Path, ending: str, named: set[Path]) -> Iterator[LeftOut]:
 
 
 def _why(path: Path, ending: str) -> str:
-    own = _ending(path.name)
+    own = ending_of(path.name)
     stem = path.name[: len(path.name) - len(own)]
     numbered = re.fullmatch(r".+_\d{4}", stem) is not None
     right = f"{stem if numbered else f'{stem}_0000'}{ending}"
@@ -110,5 +136,6 @@ def _why(path: Path, ending: str) -> str:
     )
 
 
-def _ending(name: str) -> str:
+def ending_of(name: str) -> str:
+    """The ending of an image file, in lower case and with the dot; empty if it is none."""
     return next((ending for ending in _ENDINGS if name.lower().endswith(ending)), "")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from autoseg.data import readers as images
 from autoseg.data.dataset import Case
 from autoseg.data.image import finite
 from autoseg.data.orientation import turned_as_learnt
+from autoseg.data.results_place import is_among_images
 from autoseg.decoding.decoded import ENDING, Saved, write_probabilities
 from autoseg.errors import DataError
 from autoseg.inference.history import History
@@ -24,6 +25,7 @@ from autoseg.system import progress
 from autoseg.system.files import temporary_folder
 from autoseg.trust.assess import Assessor
 from autoseg.trust.evidence import Evidence
+from autoseg.trust.own_files import refuse_foreign
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +154,13 @@ def carry_out(
     """Make segmentations, those that are there and fresh excepted; see `predict_cases` for the rest."""
     files, retained, left_out = [], [], []
     history = History(output, maker or {})
-    if not overwrite:
-        history.refuse_foreign([path for task in tasks for path in task.files])
+    targets = [path for task in tasks for path in task.files]
+    among = is_among_images((path for task in tasks for path in task.case.images), targets)
+    if among or not overwrite:
+        remedy = "Give another OUTPUT." if among else "Give another OUTPUT, or replace with --overwrite."
+        history.refuse_foreign(targets, remedy)
+        if assessor is not None:
+            refuse_foreign(output, remedy)
     turned: Counter[str] = Counter()
     without = 0
     try:
@@ -189,7 +196,27 @@ def carry_out(
 
 def _task(model: Predictor, case: Case, target: Path, assessor: Assessor | None, probabilities: bool) -> Task:
     beside = (target.with_name(f"{case.identifier}{ENDING}"),) if probabilities else ()
-    return Task(case, target, partial(_predict, model, case, target.name, assessor, probabilities), beside)
+    states_spacing = model.reader == "Tiff3DIO" and not _is_same(_spacing_of(case), target)
+    if states_spacing:
+        beside = (*beside, target.with_suffix(".json"))
+
+    def run(place: Path) -> str:
+        code = _predict(model, case, target.name, assessor, probabilities, place)
+        if not states_spacing:
+            (place / target.name).with_suffix(".json").unlink(missing_ok=True)
+        return code
+
+    return Task(case, target, run, beside)
+
+
+def _spacing_of(case: Case) -> Path:
+    """The file that states the spacing of a TIFF."""
+    return case.images[0].with_name(f"{case.identifier}.json")
+
+
+def _is_same(spacing: Path, target: Path) -> bool:
+    """Whether a result's own file of spacing would be that of its image."""
+    return os.path.realpath(spacing) == os.path.realpath(target.with_suffix(".json"))
 
 
 def _predict(
@@ -208,7 +235,7 @@ def _predict(
             f"{case.images[0]} has {len(raw.array)} channels, but the model takes {len(channels)} "
             f"({', '.join(channels)}). Write a 4D image as one file for each channel."
         )
-    beside = case.images[0].with_name(f"{case.identifier}.json")
+    beside = _spacing_of(case)
     if model.reader == "Tiff3DIO" and raw.spacing == (1.0, 1.0, 1.0) and not beside.is_file():
         log.warning(
             "%s states no spacing, and 1 x 1 x 1 is taken. If that is wrong, write %s beside it: "

@@ -19,7 +19,7 @@ from autoseg.trust.shape import shapes_of, steps_of
 
 log = logging.getLogger(__name__)
 
-JSON_NAME, CSV_NAME = "quality.json", "quality.csv"
+JSON_NAME, CSV_NAME, HTML_NAME = "quality.json", "quality.csv", "triage.html"
 # Written after each case at first, then as every twentieth of all is new, for the files hold all cases: an
 # interruption loses nothing of the first twenty, and never the quality of more cases than this.
 _AT_ONCE = 25
@@ -158,7 +158,7 @@ def worst_first(cases: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mappi
 
 def table(cases: Mapping[str, Mapping[str, Any]]) -> str:
     """A CSV with a row for each case and structure, the worst case first."""
-    rows: list[Sequence[Any]] = [_HEADER]
+    rows: list[Sequence[Any]] = [HEADER]
     for case, found in worst_first(cases):
         for name, each in found["structures"].items():
             low, high = each["dice_interval"] or ("", "")
@@ -177,7 +177,7 @@ def table(cases: Mapping[str, Mapping[str, Any]]) -> str:
     return table_text(rows)
 
 
-_HEADER = (
+HEADER = (
     "case", "structure", "flag", "expected_dice", "dice_low", "dice_high", "size", "size_low", "size_high",
     "unit", "chance_of_failure", "probabilities_dice", "uncertainty", "agreement", "surface", "components",
     "border", "entropy", "reasons",

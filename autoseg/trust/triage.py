@@ -10,13 +10,11 @@ from typing import Any
 from autoseg.data.dataset import Case
 from autoseg.data.image import finite
 from autoseg.data.readers import read_images, read_segmentation
-from autoseg.trust.assess import Assessor, worst_first
+from autoseg.trust.assess import HTML_NAME, Assessor, worst_first
 from autoseg.trust.case_page import Listed, Page, write_case_page
 from autoseg.trust.conformal import LEVEL
 from autoseg.trust.pictures import Plane, planes_of
 from autoseg.trust.quality_model import OK, REVIEW, UNLIKE
-
-HTML_NAME = "triage.html"
 
 
 def write_triage(

@@ -163,7 +163,7 @@ def test_a_folder_without_any_input_says_what_there_is(tmp_path: Path) -> None:
         DataError, match=r"(?s)no images named CASE_0000\.nii\.gz.*p1: is a folder with images"
     ):
         inputs_of(tmp_path, ".nii.gz", ["MR"])
-    with pytest.raises(DataError, match="There is no folder"):
+    with pytest.raises(DataError, match="There is no file or folder"):
         inputs_of(tmp_path / "none", ".nii.gz", ["MR"])
 
 

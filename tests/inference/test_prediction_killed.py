@@ -17,8 +17,8 @@ from dicom_series import Thresholds, write_series
 from autoseg.data import readers
 from autoseg.data.dicom_objects.maker import Maker
 from autoseg.data.dicom_objects.result import Form
+from autoseg.data.results_place import FILE_NAME
 from autoseg.errors import RunError
-from autoseg.inference.history import FILE_NAME
 from autoseg.inference.predict import Predicted, predict_cases
 from autoseg.inference.predict_dicom import predict_series
 
