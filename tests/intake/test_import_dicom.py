@@ -229,6 +229,16 @@ def test_a_disc_with_its_table_of_contents_is_taken(tmp_path: Path) -> None:
     assert done.cases == 2 and done.remarks == ("1 x a table of contents (DICOMDIR): DICOMDIR",)
 
 
+@pytest.mark.parametrize(("thick", "told"), [(2.0, False), (3.0, False), (4.0, True)])
+def test_slices_that_overlap_by_half_may_be_time_points(thick: float, told: bool, tmp_path: Path) -> None:
+    for k, values in enumerate(volume(1)):
+        found = slice_of(values, [-10, -20, 30 + 2 * k], k, SliceThickness=thick)
+        save(found, tmp_path / "scans" / f"{k}")
+    notes = [each for each in plain(tmp_path).notes if "overlap" in each]
+    assert len(notes) == told
+    assert not told or (f"({thick:.3g} mm thick, 2 mm apart)" in notes[0] and "time point" in notes[0])
+
+
 def test_volumes_of_one_series_may_be_channels(tmp_path: Path) -> None:
     for number in (1, 2):
         for k in range(8):

@@ -8,6 +8,9 @@ from pathlib import Path
 from autoseg.data.dicom import Found, LeftOut, Stack
 from autoseg.intake.incoming import some
 
+# Two volumes whose slices touch, one between the other's slices, look as slices twice as thick as their step.
+_OVERLAP = 1.9
+
 
 def notes_on(found: Found, stacks: Sequence[Stack]) -> list[str]:
     """What was done to the series that are taken; stands in the record."""
@@ -36,11 +39,30 @@ def notes_on(found: Found, stacks: Sequence[Stack]) -> list[str]:
     if parts := sum(bool(stack.part) for stack in stacks):
         kinds = some(sorted({stack.part for stack in stacks if stack.part}), 6)
         notes.append(f"Some series hold several volumes ({kinds}); each of the {parts} is one of its own.")
+    notes += _overlapping(stacks)
     if inverted := sum(stack.header.inverted for stack in stacks):
         notes.append(
             f"{inverted} series are stored with white as the least value (MONOCHROME1) and are turned round."
         )
     return notes
+
+
+def _overlapping(stacks: Sequence[Stack]) -> list[str]:
+    """Slices that lie half over each other: so reconstructed, or time points of which no header says so."""
+    found = [
+        (stack, thickness, stack.placing.spacing[0])
+        for stack in stacks
+        if len(stack.frames) > 2 and (thickness := stack.frames[0].thickness)
+        if thickness >= _OVERLAP * stack.placing.spacing[0] > 0
+    ]
+    if not found:
+        return []
+    _, thick, step = found[0]
+    return [
+        f"{len(found)} series have slices that overlap ({thick:.3g} mm thick, {step:.3g} mm apart) and are "
+        f"taken for one volume each. If every second slice is of another time point, of which the headers "
+        f"say nothing, import each time point from a source of its own."
+    ]
 
 
 def remarks_on(left_out: Sequence[LeftOut], source: Path) -> list[str]:
