@@ -123,11 +123,15 @@ def on_one_grid(incoming: Incoming, request: Request) -> Incoming:
         listed = "\n  ".join(wrong[:5])
         if not request.resample:
             raise DataError(
-                f"Images that lie on another grid than their label ({len(wrong)}):\n  {listed}\n"
+                f"Images that lie on another grid than their label, or without one their first channel "
+                f"({len(wrong)}):\n  {listed}\n"
                 f"Import with --resample to bring them onto the label's grid (linear, smoothed where it is "
                 f"coarser), or register and resample them yourself."
             )
-        notes = (*notes, f"Images on another grid than their label are resampled onto it ({len(wrong)}).")
+        notes = (
+            *notes,
+            f"Images on another grid than their label or first channel are resampled onto it ({len(wrong)}).",
+        )
     return replace(
         incoming,
         cases=tuple(case for case, _ in found["Tr"]),

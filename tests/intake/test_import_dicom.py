@@ -239,6 +239,19 @@ def test_slices_that_overlap_by_half_may_be_time_points(thick: float, told: bool
     assert not told or (f"({thick:.3g} mm thick, 2 mm apart)" in notes[0] and "time point" in notes[0])
 
 
+@pytest.mark.parametrize(("names", "told"), [(("T1", "FLAIR"), True), (("T1", "T1"), False)])
+def test_series_that_may_be_channels_are_told(names: tuple[str, ...], told: bool, tmp_path: Path) -> None:
+    for patient in (1, 2):
+        for number, name in enumerate(names, 1):
+            for k, values in enumerate(volume(number)):
+                more = {"patient": patient, "series": number, "SeriesDescription": name}
+                save(slice_of(values, [0, 0, 2 * k], k, **more), tmp_path / "scans" / f"{patient}{number}{k}")
+    done = plain(tmp_path)
+    notes = [each for each in done.notes if "--channels" in each]
+    assert (done.cases, len(notes)) == (4, told) and not any("FLAIR" in each for each in notes[1:])
+    assert plain(tmp_path, "Two", channels=names).cases == 2 if told else True
+
+
 def test_volumes_of_one_series_may_be_channels(tmp_path: Path) -> None:
     for number in (1, 2):
         for k in range(8):

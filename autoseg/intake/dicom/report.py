@@ -65,6 +65,20 @@ def _overlapping(stacks: Sequence[Stack]) -> list[str]:
     ]
 
 
+def note_on_channels(stacks: Sequence[Stack]) -> list[str]:
+    """Whether series that are cases of their own may be the channels of one; no name of one is told."""
+    kinds: dict[str, set[str]] = {}
+    for stack in stacks:
+        kinds.setdefault(stack.header.study, set()).add(stack.header.description)
+    several = sum(len(names) > 1 for names in kinds.values())
+    if 2 * several <= len(kinds):
+        return []
+    return [
+        f"{several} of {len(kinds)} exams have series of several descriptions, each of which is a case of "
+        f"its own. If they are channels of one case, such as T1 and FLAIR, say so: --channels NAME,NAME"
+    ]
+
+
 def remarks_on(left_out: Sequence[LeftOut], source: Path) -> list[str]:
     """What was left out, by reason, with some of the files; for the terminal alone."""
     by_reason: dict[str, list[Path]] = {}

@@ -19,7 +19,7 @@ from autoseg.intake.dicom.cases import SeriesCase, cases_of
 from autoseg.intake.dicom.drawings import Drawings, drawings_for
 from autoseg.intake.dicom.inspection import inspected
 from autoseg.intake.dicom.label_files import files_for, label_of, refuse_short
-from autoseg.intake.dicom.report import notes_on, reasons_of, remarks_on
+from autoseg.intake.dicom.report import note_on_channels, notes_on, reasons_of, remarks_on
 from autoseg.intake.incoming import (
     MEDICAL,
     Content,
@@ -94,7 +94,7 @@ def read_dicom(source: Path, request: Request) -> Incoming:
         for path in files
         if ending_of(path) and path not in label_files.values()
     ]
-    notes = notes_on(found, list(taken))
+    notes = notes_on(found, list(taken)) + ([] if request.channels else note_on_channels(list(taken)))
     if any(case.group for case in cases):
         notes.append("Series of one patient are one group; the groups' names say nothing about who it is.")
     incoming = Incoming(
