@@ -17,6 +17,7 @@ from autoseg.intake.verification.dataset_check import verify
 from autoseg.intake.verification.findings import VerifyReport
 from autoseg.pipeline.quality import as_walked
 from autoseg.pipeline.review import best_model, dataset_of_run, judge_labels
+from autoseg.pipeline.written import predictions_of, written_by
 from autoseg.review.answers import Answers
 from autoseg.review.cases import Review, ReviewCase
 from autoseg.review.corrected_dataset import Exported, write_corrected
@@ -29,7 +30,7 @@ from autoseg.system.files import read_json, read_object
 from autoseg.system.lease import NAME, Held, hold
 from autoseg.trust.assess import JSON_NAME, worst_first
 from autoseg.trust.doubt import WORTH_A_LOOK
-from autoseg.trust.held_out import EVALUATION, PREDICTIONS
+from autoseg.trust.held_out import EVALUATION
 from autoseg.trust.quality_model import OK
 from autoseg.workspace import Workspace
 
@@ -102,7 +103,8 @@ def _lists(path: Path) -> bool:
 def _of_labels(name: str, model: Path | None, sources: Sources) -> Review:
     workspace = sources.workspace
     dataset = as_walked(workspace.find_raw(name).name, workspace)
-    judged, order = _judged(dataset, model, sources)
+    judge = model or _best(dataset, workspace)
+    judged, order = _judged(dataset, judge, sources)
     known = {case.case for case in judged}
     # A case that no fold has held out has no prediction; it can still be looked at and corrected.
     rest = [
@@ -122,14 +124,20 @@ def _of_labels(name: str, model: Path | None, sources: Sources) -> Review:
         order=order,
         dataset_json=dataset.dataset_json,
         root=dataset.root,
+        as_written=None if judge is None else written_by(judge).apply,
     )
 
 
-def _judged(dataset: Dataset, model: Path | None, sources: Sources) -> tuple[list[ReviewCase], str]:
+def _best(dataset: Dataset, workspace: Workspace) -> Path | None:
     try:
-        judge = model or best_model(dataset, sources.workspace)
+        return best_model(dataset, workspace)
     except RunError as problem:
         log.warning("Without predictions: %s", problem)
+        return None
+
+
+def _judged(dataset: Dataset, judge: Path | None, sources: Sources) -> tuple[list[ReviewCase], str]:
+    if judge is None:
         return [], "By name: no model has held-out predictions."
     try:
         found = judge_labels(dataset.name, sources.workspace, judge, sources.device, sources.workers)
@@ -145,9 +153,8 @@ def _judged(dataset: Dataset, model: Path | None, sources: Sources) -> tuple[lis
             "Expected Dice": f"{each.expected:.2f}",
         }
         reasons = (each.reason,) if look else ()
-        cases.append(
-            _held_out(dataset, each.case, found.folds[each.case], "look" if look else "", reasons, numbers)
-        )
+        place = found.folds[each.case] / predictions_of(judge)
+        cases.append(_held_out(dataset, each.case, place, "look" if look else "", reasons, numbers))
     return (
         cases,
         f"By doubt: how much lower than expected the Dice with {judge.name} is, which had not seen them.",
@@ -158,19 +165,20 @@ def _by_dice(dataset: Dataset, model: Path) -> tuple[list[ReviewCase], str]:
     dice: dict[str, tuple[float, Path]] = {}
     for path in model.glob(f"fold_*/{EVALUATION}"):
         values = Evaluation.load(path).values("dice")
-        dice |= {case: (value, path.parent) for case, value in values.items()}
+        place = path.parent / predictions_of(model)
+        dice |= {case: (value, place) for case, value in values.items()}
     cases = [
-        _held_out(dataset, case, fold, "", (), {"Dice": f"{value:.2f}"})
-        for case, (value, fold) in sorted(dice.items(), key=lambda item: item[1][0])
+        _held_out(dataset, case, place, "", (), {"Dice": f"{value:.2f}"})
+        for case, (value, place) in sorted(dice.items(), key=lambda item: item[1][0])
     ]
     return cases, f"By Dice with {model.name}, which had not seen them."
 
 
 def _held_out(
-    dataset: Dataset, name: str, fold: Path, mark: str, reasons: tuple[str, ...], numbers: Mapping[str, str]
+    dataset: Dataset, name: str, place: Path, mark: str, reasons: tuple[str, ...], numbers: Mapping[str, str]
 ) -> ReviewCase:
     case = dataset.case(name)
-    prediction = fold / PREDICTIONS / f"{name}{dataset.file_ending}"
+    prediction = place / f"{name}{dataset.file_ending}"
     return ReviewCase(name, case.images, case.label, prediction, mark, reasons, numbers)
 
 

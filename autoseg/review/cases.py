@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from autoseg.data.image import Array
 from autoseg.data.labels import Labels
 from autoseg.errors import DataError
 
@@ -53,6 +54,8 @@ class Review:
         order: by what the cases are ordered, in a sentence.
         dataset_json: of the data set or the model.
         root: the raw data set, where there is one.
+        as_written: what `predict` would write of a held-out prediction, which is stored without the model's
+            postprocessing; given (z, y, x) and its spacing.
     """
 
     title: str
@@ -66,6 +69,7 @@ class Review:
     order: str
     dataset_json: Mapping[str, Any]
     root: Path | None = None
+    as_written: Callable[[Array, Sequence[float]], Array] | None = None
 
     def judged(self, case: ReviewCase) -> Path | None:
         """The file of a case that is accepted, rejected or corrected."""

@@ -187,6 +187,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(lambda: self.server.answers.post(path, kind, self._length(), self.rfile.read))
 
     def _is_for_us(self) -> bool:
+        # A connection that a browser has left open outlives the review, of which nothing may be stored then.
+        if self.server.answers.finished:
+            self.close_connection = True
+            self._send(Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, "The review has ended."))
+            return False
         if self.headers.get_all("Host") == [self.server.origin.removeprefix("http://")]:
             return True
         self.close_connection = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ import numpy as np
 
 from autoseg.data.formats import WITHOUT_SPACING
 from autoseg.data.image import Array, Image, finite
+from autoseg.data.labels import Labels
 from autoseg.data.readers import read_images, read_segmentation, write_segmentation
 from autoseg.drawing.slices import COLOURS
 from autoseg.errors import DataError
@@ -24,6 +25,8 @@ from autoseg.review.upright import Upright, nifti_bytes, stored
 _KEPT: Final = 2
 # The page draws into a byte for each voxel.
 _HIGHEST: Final = 255
+# No structure is grey.
+_IGNORED: Final = "#9a9a9a"
 LAYERS: Final = ("reference", "prediction", "drawing")
 
 
@@ -77,20 +80,18 @@ class Session:
             "kind": review.kind,
             "order": review.order,
             "labels": self._labels(),
+            "ignore": review.labels.ignore,
             "cases": [self._line(each) for each in review.cases],
         }
 
     def _labels(self) -> list[dict[str, Any]]:
-        names: dict[int, list[str]] = {value: [] for value in self._values()} | {0: ["background"]}
-        for name, values in self.review.labels.structures.items():
-            for value in values:
-                names.setdefault(value, []).append(name)
-        if self.review.labels.ignore is not None:
-            names[self.review.labels.ignore] = ["ignore"]
-        shown = enumerate(value for value in sorted(names) if value)
+        ignore, names = self.review.labels.ignore, _names(self.review.labels, self._values())
+        shown = enumerate(value for value in sorted(names) if value not in (0, ignore))
         colours = {value: COLOURS[index % len(COLOURS)] for index, value in shown}
+        if ignore is not None:
+            colours[ignore] = _IGNORED
         return [
-            {"value": value, "name": ", ".join(names[value]) or str(value), "colour": colours.get(value, "")}
+            {"value": value, "name": names[value], "colour": colours.get(value, "")}
             for value in sorted(names)
         ]
 
@@ -289,10 +290,13 @@ class Session:
         for name, path in (("reference", case.reference), ("prediction", case.prediction)):
             if path is None or not path.is_file():
                 continue
-            array = read_segmentation(path, reader).array[0]
+            found = read_segmentation(path, reader)
+            array = found.array[0]
             if array.shape != shape:
                 problems.append(f"its {name} has {_size(array.shape)} voxels, its image {_size(shape)}.")
                 continue
+            if name == "prediction" and self.review.as_written is not None:
+                array = self.review.as_written(array, found.spacing)
             layers[name] = array
             if path == base:
                 problems += self._unknown(array)
@@ -308,6 +312,18 @@ class Session:
             return []
         listed = ", ".join(f"{value:g}" for value in strange[:5])
         return [f"it holds values that are not declared as labels ({listed}). See autoseg verify."]
+
+
+def _names(labels: Labels, values: Sequence[int]) -> dict[int, str]:
+    """What each value is called: by the structures that hold it; by `alone` where another value has more."""
+    held = {value: [name for name, of in labels.structures.items() if value in of] for value in values}
+    found = {}
+    for value, names in held.items():
+        alone = names and any(set(names) < set(other) for other in held.values())
+        found[value] = ", ".join(names) + (" alone" if alone else "") if names else str(value)
+    if labels.ignore is not None:
+        found[labels.ignore] = "ignore"
+    return found | {0: "background"}
 
 
 def _bytes(array: Array) -> Array:

@@ -6,12 +6,14 @@ const MOST_UNDONE = 60;
 export const PLANES = { 2: [0, 1], 1: [0, 2], 0: [1, 2] };
 
 export class Drawing {
-  // `values` is changed in place; `original` is what the drawing began from.
-  constructor(shape, values, original) {
+  // `values` is changed in place; `original` is what the drawing began from; `ignored` is the label of what nobody
+  // has judged, null for none: no prediction has it, so that it is no difference, and it is not taken away by one.
+  constructor(shape, values, original, ignored = null) {
     this.shape = shape;
     this.values = values;
     this.original = original;
     this.steps = [1, shape[0], shape[0] * shape[1]];
+    this.ignored = ignored;
     this.undone = [];
     this.stroke = null;
     this.changed = () => {};
@@ -89,7 +91,7 @@ export class Drawing {
     for (place[a] = 0; place[a] < this.shape[a]; place[a]++) {
       for (place[b] = 0; place[b] < this.shape[b]; place[b]++) {
         const index = this.index(place);
-        this.set(index, other[index]);
+        if (this.parts(other, index)) this.set(index, other[index]);
       }
     }
     return this.end();
@@ -97,7 +99,7 @@ export class Drawing {
 
   // What another label has in the connected region of difference around a voxel, or next to it.
   takeRegion(other, at) {
-    const start = this.near(at).find((index) => this.values[index] !== other[index]);
+    const start = this.near(at).find((index) => this.parts(other, index));
     if (start === undefined) return 0;
     this.begin();
     const waiting = [start];
@@ -106,7 +108,7 @@ export class Drawing {
       const index = waiting.pop();
       this.set(index, other[index]);
       for (const next of this.neighbours(index)) {
-        if (!seen.has(next) && this.values[next] !== other[next]) {
+        if (!seen.has(next) && this.parts(other, next)) {
           seen.add(next);
           waiting.push(next);
         }
@@ -118,7 +120,7 @@ export class Drawing {
   // The voxel where it differs most from another label, else where most is labelled, else the middle.
   busiest(other) {
     const { shape, steps, values } = this;
-    for (const there of [(i) => other && values[i] !== other[i], (i) => values[i] > 0]) {
+    for (const there of [(i) => other && this.parts(other, i), (i) => values[i] > 0 && values[i] !== this.ignored]) {
       const counts = shape.map((count) => new Uint32Array(count));
       let any = false;
       for (let index = 0; index < values.length; index++) {
@@ -131,6 +133,11 @@ export class Drawing {
       if (any) return counts.map((each) => each.reduce((best, count, at) => (count > each[best] ? at : best), 0));
     }
     return shape.map((count) => Math.floor(count / 2));
+  }
+
+  // Whether another label says something else of a voxel that somebody has judged.
+  parts(other, index) {
+    return this.values[index] !== other[index] && this.values[index] !== this.ignored;
   }
 
   // The voxel itself first, then those around it.

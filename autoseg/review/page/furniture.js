@@ -45,6 +45,23 @@ export function listCases(cases, current, open) {
   byId("progress").textContent = `${done} of ${cases.length} reviewed`;
 }
 
+// Where the cross is and what is there. Pictures are counted from their upper left corner, as elsewhere.
+export function placeInWords({ at, drawing, details, volume, layers, labels }) {
+  const { shape, placed } = details;
+  const axes = shape[2] > 1 || placed ? [0, 1, 2] : [0, 1];
+  const count = (axis) => (axes.length > 2 ? at[axis] + 1 : shape[axis] - at[axis]);
+  const name = (value) => labels.find((each) => each.value === value)?.name ?? String(value);
+  const index = drawing.index(at);
+  const value = volume.at(index);
+  const parts = [
+    `Cross at ${axes.map(count).join(", ")} of ${axes.map((axis) => shape[axis]).join(" × ")}`,
+    `value ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`,
+    `label ${name(drawing.values[index])}`,
+  ];
+  if (layers.prediction.values) parts.push(`prediction ${name(layers.prediction.values[index])}`);
+  return parts.join("; ");
+}
+
 // Returns the first label, which the pen begins with.
 export function listLabels(labels, choose) {
   const shown = labels.filter((each) => each.value !== 0);

@@ -19,8 +19,9 @@ export const KEYS = [
   ["Shift+T", "takeRegion", "Take the prediction in this region"],
   ["z", "undo", "Undo"],
   ["x", "plane", "Another plane"],
-  ["Arrows", "", "Move the cross, on an image"],
+  ["Arrows", "", "Move the cross, on an image; with Shift by ten"],
   ["Page up, page down", "", "Another slice"],
+  ["k", "channel", "Another channel"],
   ["+", "closer", "Closer"],
   ["-", "farther", "Farther"],
   ["o", "outlines", "Hide and show all labels"],
@@ -50,10 +51,8 @@ export function listen(act, enabled) {
       return undefined;
     }
     const onImage = event.target.matches?.("canvas");
-    if (onImage && MOVES[event.key]) return done(event, () => act.move(...MOVES[event.key]));
-    if (!onImage && (event.key === "PageUp" || event.key === "PageDown")) {
-      return done(event, () => act.move(...MOVES[event.key]));
-    }
+    const move = onImage || event.key.startsWith("Page") ? MOVES[event.key] : undefined;
+    if (move) return done(event, () => act.move(move[0], move[1] * (event.shiftKey ? 10 : 1)));
     if (onImage && event.key === " ") return done(event, act.paintHere);
     if (!enabled()) {
       if (onImage) event.stopPropagation();

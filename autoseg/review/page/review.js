@@ -4,7 +4,7 @@ import { Drawing, PLANES } from "./drawing.js";
 import { listen } from "./keys.js";
 import { NiivueView } from "./niivue_view.js";
 import { PlainView, colourTable } from "./plain_view.js";
-import { listCases as list, listKeys, listLabels, summary, switchTheme } from "./furniture.js";
+import { listCases as list, listKeys, listLabels, placeInWords, summary, switchTheme } from "./furniture.js";
 import * as server from "./server.js";
 import { Volume } from "./volume.js";
 
@@ -100,7 +100,7 @@ async function take({ details, image, layers }) {
   const values = fromBuffer("drawing").slice();
   for (const name of ["prediction", "reference"]) state.layers[name].values = fromBuffer(name);
   const original = state.layers[judged].values || new Uint8Array(values.length);
-  state.drawing = new Drawing(details.shape, values, original);
+  state.drawing = new Drawing(details.shape, values, original, state.review.ignore);
   state.layers.drawing.values = values;
   // A drawing that was kept but never saved is still to be saved, by accept too.
   state.drawing.saved = details.draft ? null : values.slice();
@@ -130,6 +130,8 @@ function showCase() {
   }
   byId("channelLine").hidden = details.channels.length < 2;
   byId("channel").replaceChildren(...details.channels.map((name, index) => new Option(name, index)));
+  for (const name of ["low", "high"]) byId(name).disabled = details.colours;
+  byId("unit").textContent = details.shape[2] > 1 ? "voxels" : "pixels";
   byId("low").value = 0;
   byId("high").value = 1000;
   byId("comment").value = details.comment;
@@ -146,17 +148,7 @@ function showDecision() {
 }
 
 function tellPlace() {
-  const { at, drawing, details, volume, layers } = state;
-  const name = (value) => state.labels.find((each) => each.value === value)?.name ?? String(value);
-  const index = drawing.index(at);
-  const value = volume.at(index);
-  const parts = [
-    `Cross at ${at.map((each) => each + 1).join(", ")} of ${details.shape.join(" × ")}`,
-    `value ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`,
-    `label ${name(drawing.values[index])}`,
-  ];
-  if (layers.prediction.values) parts.push(`prediction ${name(layers.prediction.values[index])}`);
-  byId("here").textContent = parts.join("; ");
+  byId("here").textContent = placeInWords(state);
 }
 
 // Drawing.
@@ -302,6 +294,12 @@ const act = {
     const still = view.still;
     step(axis === 2 ? still : PLANES[still][axis], by);
   },
+  channel: () => {
+    const choice = byId("channel");
+    if (choice.options.length < 2) return tell("There is one channel.");
+    choice.selectedIndex = (choice.selectedIndex + 1) % choice.options.length;
+    return chooseChannel();
+  },
   closer: () => { state.zoom = Math.min(16, state.zoom * 1.5); view.draw(); },
   farther: () => { state.zoom = Math.max(1, state.zoom / 1.5); view.draw(); },
   outlines: () => {
@@ -362,11 +360,14 @@ async function chooseChannel() {
   const { index } = state;
   const channel = Number(byId("channel").value);
   const image = await safely(() => server.bytes(index, `image/${channel}`));
-  if (!image || index !== state.index) return;
+  if (!image || index !== state.index || channel !== Number(byId("channel").value)) return;
   state.volume = new Volume(image);
   state.buffers.image = image;
   state.window = state.details.windows[channel];
+  byId("low").value = 0;
+  byId("high").value = 1000;
   await view.show();
+  tellPlace();
 }
 
 // The sliders reach half a window beyond the usual one on either side.

@@ -19,7 +19,7 @@ async function request(path, options = {}) {
     throw new ServerError(GONE, true);
   }
   if (answer.ok) return answer;
-  if (answer.status === 403) throw new ServerError(GONE, true);
+  if (answer.status === 403 || answer.status === 503) throw new ServerError(GONE, true);
   const told = await answer.json().catch(() => ({ error: `The server answered ${answer.status}.` }));
   throw new ServerError(told.error);
 }
