@@ -1,12 +1,17 @@
-"""CPU minutes from the raw folder to a Dice: autoseg, stock nnU-Net's training, and a plain loop.
+"""CPU minutes from the raw folder to a Dice: autoseg, an earlier autoseg, stock nnU-Net, and a plain loop.
 
-    OMP_NUM_THREADS=1 python benchmarks/bench_time_to_dice.py --data FOLDER --workspace FOLDER --plain LOOP.py
+    OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/bench_time_to_dice.py --data FOLDER --workspace FOLDER \\
+        --plain LOOP.py --before COMMIT
 
-Each way gets one budget after the other, each from the raw folder on, in processes of their own; the
-processor time of all of them counts, verification and prediction of fold 0 too. A level is reached where the
-mean Dice of the held-out cases, over structures, is at least as high; between two budgets there is no
-interpolation. The plain loop is a file that takes DATASET DIMENSION MINUTES OUTPUT split=SPLITS and writes
-predictions of the held-out cases. Run again, what is measured stays.
+Each way gets one budget after the other, each from the raw folder on, in a process of its own. The budgets
+are minutes of processor time, for every way: its clock is replaced by the processor time of its process
+(`_cpu_clock.py`), so that a busy machine changes nothing. What counts is the processor time of the whole
+command: verification, planning, prediction and scoring of fold 0 too (the plain loop: up to its predictions).
+A level is reached where the mean Dice of the held-out cases, over structures, is at least as high; between
+two budgets there is no interpolation. The ladder of budgets stands in `LADDER`: from the shortest on, up to
+the first that reaches the highest level; stock nnU-Net, which reaches nothing in minutes, gets the longest
+alone. The plain loop is a file that takes DATASET DIMENSION MINUTES OUTPUT split=SPLITS and writes the
+predictions of the held-out cases. Run again, what is measured stays; ``--write`` writes the page of it.
 """
 
 from __future__ import annotations
@@ -14,18 +19,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from _machine import machine, write_results
+from _machine import HERE, commit, machine, write_results
 from _processes import Cost, measure
 
 NAME = "time_to_dice"
 LEVELS = {"Dataset004_Hippocampus": (0.80, 0.85, 0.87), "Dataset018_FetalHead": (0.95,)}
+LADDER = {"Dataset004_Hippocampus": (2.0, 4.0, 8.0), "Dataset018_FetalHead": (1.0, 2.0, 4.0)}
 DIMENSION = {"Dataset004_Hippocampus": 3, "Dataset018_FetalHead": 2}
-WALKS = {"autoseg": "auto", "autoseg, nnunet": "nnunet", "stock nnU-Net": "nnunet:stock=true"}
-PLAIN = "plain loop"
+NOW, BEFORE, STOCK, PLAIN = "autoseg", "autoseg before", "stock nnU-Net", "plain loop"
+WALKS = {NOW: "auto", BEFORE: "auto", STOCK: "nnunet:stock=true"}
+# The functions of `time` that a budget goes by.
+CLOCKS, PLAIN_CLOCK = "monotonic,perf_counter", "time"
+# No processes of their own, whose time the clock would not see.
+IN_PROCESS = {"nnUNet_n_proc_DA": "0", "OMP_NUM_THREADS": "1"}
 
 
 def main() -> None:
@@ -37,62 +48,94 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("AUTOSEG_TEST_DATA", "."), help="the raw data sets")
     parser.add_argument("--workspace", default="time_to_dice_workspace", help="run again, it goes on there")
     parser.add_argument("--datasets", nargs="+", default=list(LEVELS), choices=list(LEVELS))
-    parser.add_argument("--minutes", nargs="+", type=float, default=[1, 2, 4, 8, 16], help="budgets")
     parser.add_argument("--ways", nargs="+", default=[*WALKS, PLAIN], choices=[*WALKS, PLAIN])
     parser.add_argument("--plain", type=Path, help="the file of the plain loop; without it, it is left out")
-    parser.add_argument("--no-results", dest="results", action="store_false", help="print, write nothing")
+    parser.add_argument("--before", help="the commit of the earlier autoseg; without it, it is left out")
+    parser.add_argument("--write", action="store_true", help="measure nothing, write what is measured")
     options = parser.parse_args()
     place = Path(options.workspace).absolute()
-    rows = []
-    for dataset in options.datasets:
-        for way in options.ways:
-            if way == PLAIN and options.plain is None:
-                continue
-            for minutes in sorted(options.minutes):
-                row = measured(Path(options.data) / dataset, way, minutes, place, options.plain)
-                rows.append(row)
-                print(json.dumps(row), flush=True)
-                if row["dice"] >= max(LEVELS[dataset]):
-                    break  # a longer one shows nothing more
-    if options.results:
-        write_results(NAME, where, rows, report(rows))
+    if not options.write:
+        for dataset in options.datasets:
+            for way in options.ways:
+                climb(Path(options.data) / dataset, way, place, options)
+        return
+    kept = [json.loads(path.read_text()) for path in place.glob("*/*/*/measured.json")]
+    ways = [*WALKS, PLAIN]
+    rows = sorted(kept, key=lambda row: (row["dataset"], ways.index(row["way"]), row["budget_minutes"]))
+    write_results(NAME, {**where, "commit": rows[-1]["commit"]}, rows, report(rows))
 
 
-def measured(raw: Path, way: str, minutes: float, place: Path, plain: Path | None) -> dict[str, Any]:
+def climb(raw: Path, way: str, place: Path, options: argparse.Namespace) -> None:
+    """One way on one data set: one budget after the other, until the highest level is reached."""
+    if (way == PLAIN and options.plain is None) or (way == BEFORE and options.before is None):
+        return
+    ladder = LADDER[raw.name]
+    for minutes in ladder[-1:] if way == STOCK else ladder:
+        row = measured(raw, way, minutes, place, options)
+        print(json.dumps(row), flush=True)
+        if row["dice"] >= max(LEVELS[raw.name]):
+            break  # a longer one shows nothing more
+
+
+def measured(raw: Path, way: str, minutes: float, place: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One way with one budget: CPU minutes from the raw folder, and the Dice of fold 0."""
-    folder = place / raw.name / way.replace(", ", "_").replace(" ", "_") / f"{minutes:g}"
+    folder = place / raw.name / way.replace(" ", "_") / f"{minutes:g}"
     kept = folder / "measured.json"
     if kept.is_file():
         found: dict[str, Any] = json.loads(kept.read_text())
         return found
     folder.mkdir(parents=True, exist_ok=True)
+    tree = earlier(options.before, place) if way == BEFORE else HERE.parent
     if way == PLAIN:
-        assert plain is not None
-        cost, dice = plain_loop(raw, minutes, folder, plain)
+        cost, dice, facts = plain_loop(raw, minutes, folder, options.plain.resolve())
     else:
-        cost, dice = walk(raw, WALKS[way], minutes, folder)
+        cost, dice, facts = walk(raw, WALKS[way], minutes, folder, tree)
     row = {
         "dataset": raw.name,
         "way": way,
+        "commit": options.before if way == BEFORE else commit(),
         "budget_minutes": minutes,
         "cpu_minutes": round(cost.cpu_s / 60, 3),
         "wall_minutes": round(cost.wall_s / 60, 3),
         "dice": round(dice, 4),
+        **facts,
     }
     kept.write_text(json.dumps(row))
     return row
 
 
-def walk(raw: Path, trainers: str, minutes: float, folder: Path) -> tuple[Cost, float]:
-    """The whole command, from nothing."""
-    command = [sys.executable, "-m", "autoseg", "plan-and-train", str(raw), "--trainers", trainers]
-    command += ["--folds", "0", "--budget", f"{60 * minutes:g}s", "--device", "cpu", "--workers", "1"]
-    cost = measure([*command, "--workspace", str(folder)], {}, folder / "log.txt")
-    records = [json.loads(path.read_text()) for path in folder.glob("results/*/*/fold_0/record.jsonl")]
-    return cost, max(record["quality"]["dice"]["value"] for record in records if record["quality"])
+def earlier(wanted: str, place: Path) -> Path:
+    """A clone of this repository at a commit."""
+    clone = place / f"before_{wanted}"
+    if not clone.is_dir():
+        source = str(HERE.parent)
+        subprocess.run(["git", "clone", "--quiet", "--no-checkout", source, str(clone)], check=True)
+        subprocess.run(["git", "checkout", "--quiet", wanted], cwd=clone, check=True)
+    return clone
 
 
-def plain_loop(raw: Path, minutes: float, folder: Path, program: Path) -> tuple[Cost, float]:
+def by_cpu(clocks: str, *words: str) -> list[str]:
+    """A command whose clock is processor time."""
+    return [sys.executable, str(HERE / "_cpu_clock.py"), clocks, *words]
+
+
+def walk(
+    raw: Path, trainers: str, minutes: float, folder: Path, tree: Path
+) -> tuple[Cost, float, dict[str, Any]]:
+    """The whole command of the autoseg in `tree`, from nothing: cost, Dice of its best row, trainings."""
+    command = by_cpu(CLOCKS, "-m", "autoseg", "plan-and-train", str(raw))
+    command += ["--trainers", trainers, "--folds", "0", "--budget", f"{60 * minutes:g}s"]
+    command += ["--device", "cpu", "--workers", "1", "--workspace", str(folder / "workspace")]
+    cost = measure(command, {**IN_PROCESS, "PYTHONPATH": str(tree)}, folder / "log.txt")
+    found = folder.glob("workspace/results/*/*/fold_0/record.jsonl")
+    records = [json.loads(path.read_text().splitlines()[-1]) for path in found]
+    scored = [record for record in records if record["quality"]]
+    best = max(scored, key=lambda record: record["quality"]["dice"]["value"])
+    facts = {"trainers": len(records), "steps": best["cost"]["training_steps"]}
+    return cost, best["quality"]["dice"]["value"], facts
+
+
+def plain_loop(raw: Path, minutes: float, folder: Path, program: Path) -> tuple[Cost, float, dict[str, Any]]:
     """The plain loop on the same split; what autoseg does to make that split is not counted."""
     from autoseg.data.dataset import load_dataset
     from autoseg.data.folds import folds_to_json, make_folds
@@ -103,12 +146,15 @@ def plain_loop(raw: Path, minutes: float, folder: Path, program: Path) -> tuple[
     folds = make_folds(dataset)
     splits, out = folder / "splits.json", folder / "predictions"
     splits.write_text(json.dumps(folds_to_json(folds)))
-    command = [sys.executable, str(program), str(raw), str(DIMENSION[raw.name]), f"{minutes:g}", str(out)]
+    command = by_cpu(
+        CLOCKS[PLAIN], str(program), str(raw), str(DIMENSION[raw.name]), f"{minutes:g}", str(out)
+    )
     size = ["resize=192x256"] if DIMENSION[raw.name] == 2 else []
-    cost = measure([*command, f"split={splits}", *size], {}, folder / "log.txt")
+    cost = measure([*command, f"split={splits}", *size], IN_PROCESS, folder / "log.txt")
     evaluation = evaluate(out, dataset, cases=folds[0].validation, metrics=("dice",), workers=1)
     table = ScoreTable.from_evaluation(evaluation, dataset.groups)
-    return cost, float(table.case_scores("dice").mean())
+    steps = json.loads(out.with_name(f"{out.name}.json").read_text())["steps"]
+    return cost, float(table.case_scores("dice").mean()), {"trainers": 1, "steps": steps}
 
 
 def report(rows: list[dict[str, Any]]) -> str:
@@ -118,6 +164,13 @@ def report(rows: list[dict[str, Any]]) -> str:
         "",
         "The least processor time of all budgets that were tried with which the mean Dice of fold 0 is at",
         "least the level; of whole commands, from the raw folder to scores (the plain loop: to predictions).",
+        "One thread, one seed. A budget is a number of CPU minutes for every way. The ladder stood before:",
+        "; ".join(
+            f"{name.split('_')[1]} {', '.join(f'{each:g}' for each in ladder)} minutes"
+            for name, ladder in LADDER.items()
+        )
+        + ";",
+        "up to the first with which the highest level is reached. Stock nnU-Net got the longest alone.",
     ]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         levels = LEVELS[dataset]
@@ -127,10 +180,14 @@ def report(rows: list[dict[str, Any]]) -> str:
         for way in dict.fromkeys(row["way"] for row in of):
             mine = [row for row in of if row["way"] == way]
             lines.append(f"| {way} | {' | '.join(reached(mine, level) for level in levels)} |")
-        lines += ["", "| way | budget, min | CPU min | wall, min | Dice |", "|---|---|---|---|---|"]
         lines += [
-            f"| {row['way']} | {row['budget_minutes']:g} | {row['cpu_minutes']:.1f} "
-            f"| {row['wall_minutes']:.1f} | {row['dice']:.3f} |"
+            "",
+            "| way | commit | budget | CPU min | wall, min | trainings | steps of the best | Dice |",
+        ]
+        lines += ["|---|---|---|---|---|---|---|---|"]
+        lines += [
+            f"| {row['way']} | `{row['commit']}` | {row['budget_minutes']:g} | {row['cpu_minutes']:.1f} "
+            f"| {row['wall_minutes']:.1f} | {row['trainers']} | {row['steps']} | {row['dice']:.3f} |"
             for row in of
         ]
     return "\n".join(lines)
