@@ -45,13 +45,16 @@ class Cost:
         return {name: round(value, 2) for name, value in asdict(self).items()}
 
 
-def measure(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Cost:
+def measure(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, interval_s: float = INTERVAL_S
+) -> Cost:
     """Run a command to its end.
 
     Args:
         command: program and arguments.
         environment: on top of this process's own.
         log: receives what the command prints.
+        interval_s: between two looks at its memory, each of which takes a part of a busy machine's time.
 
     Raises:
         RuntimeError: if it fails; the end of its output is in the message.
@@ -62,7 +65,7 @@ def measure(command: Sequence[str], environment: Mapping[str, str], log: Path) -
         process = subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
         )
-        sampler = _Sampler(process.pid)
+        sampler = _Sampler(process.pid, interval_s)
         sampler.start()
         status = process.wait()
         wall = time.perf_counter() - began
@@ -79,13 +82,13 @@ def measure(command: Sequence[str], environment: Mapping[str, str], log: Path) -
 class _Sampler(threading.Thread):
     """Reads the memory of a process and all its descendants, again and again."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, interval_s: float) -> None:
         super().__init__(daemon=True)
         self.pss = self.rss = 0.0
-        self._root, self._ended = root, threading.Event()
+        self._root, self._ended, self._interval_s = root, threading.Event(), interval_s
 
     def run(self) -> None:
-        while not self._ended.wait(INTERVAL_S):
+        while not self._ended.wait(self._interval_s):
             tree = [_memory(pid) for pid in _tree(self._root)]
             self.pss = max(self.pss, sum(pss for pss, _ in tree))
             self.rss = max(self.rss, sum(rss for _, rss in tree))
