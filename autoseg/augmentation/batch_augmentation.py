@@ -24,8 +24,11 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import Tensor
 
 from autoseg.augmentation import batch_intensity as intensity
+from autoseg.augmentation import batch_mri as mri
 from autoseg.augmentation import batch_spatial as spatial
 from autoseg.augmentation.batch_intensity import Rows
+from autoseg.augmentation.intensity import BrightnessShiftTransform
+from autoseg.augmentation.mri import BiasFieldTransform, GhostingTransform, MotionTransform
 from autoseg.augmentation.spatial import AffineTransform, FlipTransform, SliceCropTransform
 from autoseg.augmentation.targets import (
     BlankOutsideTransform,
@@ -141,6 +144,16 @@ def _on_rows(
     return apply
 
 
+def _on_samples(change: Callable[[Tensor, Draws], None]) -> Callable[..., Pair]:
+    """A transform that acts on all channels of a sample alike."""
+
+    def apply(_: Any, draws: Draws, image: Tensor, segmentation: Tensor) -> Pair:
+        change(image, draws)
+        return image, segmentation
+
+    return apply
+
+
 def _numbers(channels: list[Any]) -> list[int]:
     """Of a mask or of indices."""
     is_mask = bool(channels) and isinstance(channels[0], bool)
@@ -201,6 +214,10 @@ SUPPORTED: dict[type, Callable[..., Pair]] = {
     SimulateLowResolutionTransform: _on_rows(
         lambda _, *given: intensity.coarsen(*given), lambda drawn, n: {"scales": drawn["scales"][n]}
     ),
+    BrightnessShiftTransform: _on_samples(mri.shift),
+    MotionTransform: _on_samples(mri.move),
+    GhostingTransform: _on_samples(mri.ghost),
+    BiasFieldTransform: _on_samples(mri.bias),
     MirrorTransform: _mirror,
     FlipTransform: _mirror,
     BlankOutsideTransform: _blank,

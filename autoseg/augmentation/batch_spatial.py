@@ -42,7 +42,7 @@ def affine(
     labels = _cut(segmentation, patch_size, outside)
     for number, mapped in enumerate(maps):
         if mapped is not None:
-            images[number] = _linear(image[number], mapped, patch_size)
+            images[number] = linear(image[number], mapped, patch_size)
             labels[number] = _vote(segmentation[number], mapped, patch_size, outside)
     return images, labels
 
@@ -52,8 +52,8 @@ def _cut(array: Tensor, patch_size: Sequence[int], outside: int) -> Tensor:
     return patch.reshape(*array.shape[:2], *patch_size).contiguous()
 
 
-def _linear(image: Tensor, mapped: tuple[Matrix, Matrix], patch_size: Sequence[int]) -> Tensor:
-    """Linear interpolation of (c, *shape), 0 outside."""
+def linear(image: Tensor, mapped: tuple[Matrix, Matrix], patch_size: Sequence[int]) -> Tensor:
+    """Linear interpolation of (c, *shape) at the points of a map, 0 outside; (c, *patch_size)."""
     matrix, shift = mapped
     half_in = np.maximum((np.array(image.shape[1:]) - 1) / 2, 1e-9)
     half_out = (np.array(patch_size) - 1) / 2

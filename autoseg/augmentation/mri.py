@@ -20,6 +20,9 @@ from torch import Tensor
 from autoseg.augmentation.sampling import Matrix, locate, sample_linear
 from autoseg.augmentation.spatial import rotation_matrix
 
+# A rotation and a shift in voxels, as `locate` takes them.
+Pose = tuple[Matrix, Matrix]
+
 
 class MotionTransform(ImageOnlyTransform):  # type: ignore[misc]
     """Rigid movements between the parts of an acquisition.
@@ -53,25 +56,37 @@ class MotionTransform(ImageOnlyTransform):  # type: ignore[misc]
         times = [(n + 1 + np.random.uniform(-0.3, 0.3)) * step for n in range(self.movements)]
         return {"poses": poses, "times": times}
 
-    def _pose(self, dimensions: int) -> tuple[Matrix, Matrix]:
+    def _pose(self, dimensions: int) -> Pose:
         limit = math.radians(self.degrees)
         rotation = rotation_matrix(np.random.uniform(-limit, limit, dimensions).tolist())
         shift = np.random.uniform(-self.translation, self.translation, dimensions)
         return rotation, shift if self.spacing is None else shift / self.spacing[-dimensions:]
 
     def _apply_to_image(self, img: Tensor, **params: Any) -> Tensor:
-        length = img.shape[-1]
-        spectra = [_moved(img, *pose) for pose in params["poses"]]
-        edges = [0, *(int(length * time) for time in params["times"]), length]
-        centre = next(part for part, edge in enumerate(edges[1:]) if edge > length / 2)
-        spectra.insert(centre, img)
-        parts = [(start, stop) for start, stop in itertools.pairwise(edges)]
+        parts = acquired_parts(params["poses"], params["times"], img.shape[-1])
         return torch.stack(
-            [
-                filter_axis(image, line_weights(length, start, stop), -1)
-                for image, (start, stop) in zip(spectra, parts, strict=True)
-            ]
+            [filter_axis(img if pose is None else _moved(img, *pose), lines, -1) for pose, lines in parts]
         ).sum(0)
+
+
+def acquired_parts(
+    poses: Sequence[Pose], times: Sequence[float], length: int
+) -> list[tuple[Pose | None, Tensor]]:
+    """The poses of an acquisition, each with the k-space lines that it fills.
+
+    Args:
+        poses: of the moved image.
+        times: when the pose changes, 0 to 1; as many.
+        length: number of lines.
+
+    Returns:
+        Poses (None: unmoved, which fills the centre) and lines, 1 where they are filled from it, else 0.
+    """
+    edges = [0, *(int(length * time) for time in times), length]
+    spans = list(itertools.pairwise(edges))
+    centre = next(part for part, (_, stop) in enumerate(spans) if stop > length / 2)
+    sources = [*poses[:centre], None, *poses[centre:]]
+    return [(pose, line_weights(length, *span)) for pose, span in zip(sources, spans, strict=True)]
 
 
 def _moved(image: Tensor, matrix: Matrix, shift: Matrix) -> Tensor:
@@ -105,10 +120,15 @@ class GhostingTransform(ImageOnlyTransform):  # type: ignore[misc]
 
     def _apply_to_image(self, img: Tensor, **params: Any) -> Tensor:
         length = img.shape[params["axis"]]
-        weights = torch.ones(length)
-        weights[:: params["ghosts"]] = 1 - params["intensity"]
-        weights[length // 2] = 1
-        return filter_axis(img, weights, params["axis"])
+        return filter_axis(img, ghost_weights(length, params["ghosts"], params["intensity"]), params["axis"])
+
+
+def ghost_weights(length: int, ghosts: int, intensity: float) -> Tensor:
+    """One weight for each k-space line: every n-th is weakened, except the central one."""
+    weights = torch.ones(length)
+    weights[::ghosts] = 1 - intensity
+    weights[length // 2] = 1
+    return weights
 
 
 def line_weights(length: int, start: int, stop: int) -> Tensor:
@@ -127,14 +147,26 @@ def filter_axis(image: Tensor, weights: Tensor, axis: int) -> Tensor:
         axis: the image's axis to filter along.
     """
     length = image.shape[axis]
+    shape = [1] * image.ndim
+    shape[axis] = length // 2 + 1
+    spectrum = torch.fft.rfft(image, dim=axis) * half_weights(weights).reshape(shape)
+    filtered: Tensor = torch.fft.irfft(spectrum, n=length, dim=axis)
+    return filtered
+
+
+def half_weights(weights: Tensor) -> Tensor:
+    """Weights of k-space lines as those of the half spectrum of a real image.
+
+    Args:
+        weights: one per line, zero frequency at index length // 2.
+
+    Returns:
+        (length // 2 + 1,), zero frequency first.
+    """
     ordered = torch.fft.ifftshift(weights)
     # The real part sees a line and its mirror image alike, so half of the spectrum is enough.
     both = (ordered + ordered.flip(0).roll(1)) / 2
-    shape = [1] * image.ndim
-    shape[axis] = length // 2 + 1
-    spectrum = torch.fft.rfft(image, dim=axis) * both[: length // 2 + 1].reshape(shape)
-    filtered: Tensor = torch.fft.irfft(spectrum, n=length, dim=axis)
-    return filtered
+    return both[: len(weights) // 2 + 1]
 
 
 class BiasFieldTransform(ImageOnlyTransform):  # type: ignore[misc]

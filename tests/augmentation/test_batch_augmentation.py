@@ -12,13 +12,14 @@ import torch
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from scipy import stats
-from test_augmentation import SHAPES, TARGETS, case, signature
+from test_augmentation import PIPELINES, SHAPES, TARGETS, case, signature
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autoseg import augmentation
 from autoseg.augmentation import batch_augmentation
 from autoseg.augmentation.batch_augmentation import BatchAugmentation
+from autoseg.augmentation.spatial import AffineTransform
 from autoseg.augmentation.targets import nearest
 
 # Without noise, whose voxels are drawn elsewhere.
@@ -26,6 +27,9 @@ SAME = (
     augmentation.nnunet_transforms,
     augmentation.affine_transforms,
     augmentation.fetal_head_transforms,
+    augmentation.brainunet_transforms,
+    augmentation.deepmrseg_transforms,
+    augmentation.resnet34_mlp_transforms,
 )
 BATCH = 3
 
@@ -166,23 +170,28 @@ def test_labels_are_never_mixed_into_new_ones(dimensions: int) -> None:
 
 
 def test_what_cannot_be_done_in_batches_is_known_before() -> None:
-    assert BatchAugmentation.supports(augmentation.nnunet_transforms(*signature(3), True))
+    assert all(BatchAugmentation.supports(make(*signature(3), True)) for make in PIPELINES)
     cascade = {"is_cascaded": True, "foreground_labels": [1, 2]}
     assert not BatchAugmentation.supports(augmentation.nnunet_transforms(*signature(3), False, **cascade))
-    assert not BatchAugmentation.supports(augmentation.brainunet_transforms(*signature(3), False))
     assert not BatchAugmentation.supports(None)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-@pytest.mark.parametrize("target", TARGETS, ids=["labels", "masked", "regions", "ignore"])
-def test_on_a_gpu_nothing_is_waited_for_and_all_stays_there(dimensions: int, target: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("make", "target"),
+    [(augmentation.nnunet_transforms, each) for each in TARGETS]
+    + [(make, TARGETS[0]) for make in PIPELINES[1:]],
+)
+def test_on_a_gpu_nothing_is_waited_for_and_all_stays_there(
+    dimensions: int, make: Any, target: dict[str, Any]
+) -> None:
     """Tensors without contents: reading a value from the device, or mixing devices, would fail here."""
-    pipeline = augmentation.nnunet_transforms(*signature(dimensions), False, **target)
+    pipeline = make(*signature(dimensions), False, **target)
     for each in pipeline.transforms:
         if hasattr(each, "apply_probability"):
             each.apply_probability = 1.0
-    affine = pipeline.transforms[0]
-    affine.p_rotation = affine.p_scaling = 1.0
+        if isinstance(each, AffineTransform):
+            each.p_rotation = each.p_scaling = 1.0
     batched = BatchAugmentation(pipeline)
     drawn = batched._draws
 
