@@ -4,12 +4,14 @@
 
 Three ways take turns in one process, on one thread, measured in seconds of processor time: nnU-Net's trainer
 with its own loader and augmentation; autoseg's, which augments sample by sample; and autoseg's with the
-augmentation of whole batches. A ratio above 1 is in favour of autoseg.
+augmentation of whole batches. A ratio above 1 is in favour of autoseg. Rows of another data set, or of a
+processor that computes in another precision, stay in the results file beside the new ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import time
@@ -17,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from _machine import machine, write_results
+from _machine import RESULTS, machine, write_results
 
 NAME = "train_step"
 DATASETS = ("Dataset004_Hippocampus", "Dataset018_FetalHead")
@@ -33,6 +35,7 @@ def main() -> None:
     )
     parser.add_argument("--data", default=os.environ.get("AUTOSEG_TEST_DATA", "."), help="the raw data sets")
     parser.add_argument("--workspace", default="train_step_workspace", help="run again, it goes on there")
+    parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
     parser.add_argument("--memory", type=float, default=1.5, help="target of the planner, GB")
     parser.add_argument("--width", type=int, default=16, help="features of the first stage")
     parser.add_argument(
@@ -45,11 +48,22 @@ def main() -> None:
 
     torch.set_num_threads(1)
     rows = []
-    for name in DATASETS:
-        rows.append(measured(Path(options.data) / name, options))
+    for name in options.datasets:
+        of = {key: where[key] for key in ("commit", "date", "processor", "load_average_at_start")}
+        rows.append({**measured(Path(options.data) / name, options), **of})
         print(rows[-1], flush=True)
     if options.results:
+        rows = joined(rows)
         write_results(NAME, where, rows, report(rows))
+
+
+def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, and those of the results file that they do not replace."""
+    path = RESULTS / f"{NAME}.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
+    replaced = {(row["dataset"], row["precision"]) for row in rows}
+    kept = [row for row in before if (row["dataset"], row["precision"]) not in replaced]
+    return sorted([*kept, *rows], key=lambda row: (row["precision"], DATASETS.index(row["dataset"])))
 
 
 def measured(raw: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -135,10 +149,11 @@ def report(rows: list[dict[str, Any]]) -> str:
         "# A training step beside stock nnU-Net's",
         "",
         "One plan, network and batch each; medians of seconds of processor time on one thread, and steps in",
-        "one such second, over all rounds. The three ways took turns in one process.",
+        "one such second, over all rounds. The three ways took turns in one process. Rows of a processor",
+        "with bfloat16 and of one with float32 alone are of two machines.",
         "",
-        "| data set | patch, batch, weights | way | making a batch | step | steps a CPU s | to stock |",
-        "|---|---|---|---|---|---|---|",
+        "| data set | patch, batch, weights | way | rounds | a batch | a step | steps a CPU s | to stock |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         shape = f"{'x'.join(map(str, row['patch']))}, {row['batch']}, {row['parameters'] / 1e6:.1f} M"
@@ -146,10 +161,18 @@ def report(rows: list[dict[str, Any]]) -> str:
         for name, way in row["ways"].items():
             precision = "float32" if name == "stock" else row["precision"]
             lines.append(
-                f"| {row['dataset']} | {shape} | {name} ({precision}) | {way['batch_cpu_s']:.3f} s "
+                f"| {row['dataset']} | {shape} | {name} ({precision}) | {row['rounds']} "
+                f"| {way['batch_cpu_s']:.3f} s "
                 f"| {way['step_cpu_s']:.3f} s | {way['steps_a_cpu_s']:.3g} "
                 f"| {way['steps_a_cpu_s'] / stock:.2f}x |"
             )
+    lines += ["", "| data set | precision of autoseg | processor | commit | date | load at start |"]
+    lines += ["|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row['dataset']} | {row['precision']} | {row['processor']} | `{row['commit']}` | {row['date']} "
+        f"| {row['load_average_at_start']} |"
+        for row in rows
+    ]
     return "\n".join(lines)
 
 
