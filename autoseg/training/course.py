@@ -74,7 +74,15 @@ class Course:
     @property
     def is_doubtful(self) -> bool:
         """Whether the last look was a bad one: such weights are nothing to go back to."""
-        return self.above > 0 or any(self.silent)
+        return bool(self.doubt)
+
+    @property
+    def doubt(self) -> str:
+        """What is wrong with the last look, in words; empty: nothing is."""
+        silent = [str(number) for number, looks in enumerate(self.silent, start=1) if looks]
+        if self.above:
+            return "its loss is above that of the start"
+        return f"nothing of structure {', '.join(silent)} was found, which was found before" if silent else ""
 
     def _look_at_loss(self, progress: float) -> str:
         if not self._losses:

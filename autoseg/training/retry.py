@@ -61,6 +61,14 @@ class RetriedTraining:
             self.retried = "; ".join(filter(None, (self.retried, words)))
             self._warn(words)
 
+    def on_train_end(self) -> None:
+        """Say in the record what the last look left in doubt: there is no time left to be sure."""
+        if (doubt := self.course.doubt) and not self.stock and GOES_ON not in self.retried:
+            words = f"step {self.steps_done}, the last look: {doubt}"
+            self.retried = "; ".join(filter(None, (self.retried, words)))
+            self._warn(words)
+        super().on_train_end()  # type: ignore[misc]
+
     @property
     def progress_so_far(self) -> float:
         """How far the training is, 0 to 1."""
