@@ -166,7 +166,8 @@ def half_weights(weights: Tensor) -> Tensor:
     ordered = torch.fft.ifftshift(weights)
     # The real part sees a line and its mirror image alike, so half of the spectrum is enough.
     both = (ordered + ordered.flip(0).roll(1)) / 2
-    return both[: len(weights) // 2 + 1]
+    half: Tensor = both[: len(weights) // 2 + 1]
+    return half
 
 
 class BiasFieldTransform(ImageOnlyTransform):  # type: ignore[misc]
