@@ -72,7 +72,7 @@ class Idea:
 WARM = {"schedule": "cosine", "warmup": 0.05}
 IDEAS = {
     "today": Idea("AdamW at 0.001, poly"),
-    "rate 0.003": Idea("the same at three times the rate", {**WARM, "learning_rate": 3e-3}),
+    "rate 0.003": Idea("warm-up of 5 %, a cosine, three times the rate", {**WARM, "learning_rate": 3e-3}),
     "no augmentation": Idea("no augmentation", light="none"),
     "one output": Idea("deep supervision off", {"deep_supervision": False}),
     "foreground 0.66": Idea("two thirds of the samples hold foreground", {"foreground_oversampling": 0.66}),
@@ -80,7 +80,7 @@ IDEAS = {
     "cosine": Idea("warm-up of 5 %, then a cosine", WARM),
     "batch Dice": Idea("the Dice of the loss over the batch", batch_dice=True),
     "light": Idea("rotation to 15 degrees, scaling 0.85 to 1.15", light="light"),
-    "rate 0.01": Idea("the same at ten times the rate", {**WARM, "learning_rate": 1e-2}),
+    "rate 0.01": Idea("warm-up of 5 %, a cosine, ten times the rate", {**WARM, "learning_rate": 1e-2}),
     "decay": Idea("weight decay 0.01", {"weight_decay": 1e-2}),
     "SGD": Idea("SGD at 0.01, poly, as published", {"optimizer_name": "sgd", "learning_rate": 1e-2}),
     "mirrored": Idea("samples and predictions mirrored", {"mirroring": True}),
