@@ -35,9 +35,11 @@ from autoseg.tailoring.training_length import (
     small_shape,
     step_changes,
     with_adamw,
+    with_high_rate,
     without_mirroring,
 )
 from autoseg.tailoring.variant import Variant, dimension_of
+from autoseg.transfer.initialisation import RANDOM
 
 if TYPE_CHECKING:
     pass
@@ -238,5 +240,9 @@ def _shortened(variant: Variant, chosen: Hyperparameters, fitted: Sequence[Decis
         return chosen, []
     trained = variant.start.init.is_trained_model
     chosen, mirroring = without_mirroring(steps, chosen)
+    before = chosen
     chosen, optimiser = with_adamw(variant.trainer, steps, chosen, trained)
-    return chosen, mirroring + optimiser
+    rate: list[Decision] = []
+    if chosen is not before and variant.start.init.source == RANDOM:
+        chosen, rate = with_high_rate(steps, chosen)
+    return chosen, [*mirroring, *optimiser, *rate]

@@ -17,7 +17,8 @@ class nnunet(Trainer):
     """nnU-Net with its own plan, loss, optimiser and augmentation.
 
     Under a budget its width, batch and schedule follow the time there is, and a short training has AdamW in
-    place of SGD and no mirroring (`autoseg.tailoring.training_length`); its row says so. Without one it is
+    place of SGD and no mirroring, a very short one a higher rate (`autoseg.tailoring.training_length`); its
+    row says so. Without one it is
     nnU-Net as published (1000 epochs of 250 steps).
 
     With ``stock=true`` it is nnU-Net itself: the published plan, nnU-Net's own loaders, augmentation,
