@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,25 +27,68 @@ import numpy as np
 import SimpleITK as sitk
 from _machine import machine, write_results
 
+from autoseg.data.dataset import labels_from_json
+from autoseg.decoding.rules import BEST_DICE, Decoding
+from autoseg.decoding.temperature import Calibration
 from autoseg.errors import RunError
 from autoseg.export import export_bundle, export_nnunet
 from autoseg.pipeline.settings import Settings
 from autoseg.pipeline.single_stages import train_one
+from autoseg.postprocessing.rules import Postprocessing, Rule
+from autoseg.run import POSTPROCESSING
 from autoseg.system.files import read_json, write_json
 from autoseg.workspace import Workspace
 
 Row = dict[str, Any]
-TRAINED, PREDICTED, STARTS = 24, 5, 3
+TRAINED, PREDICTED, STARTS = 24, 3, 2
 FETAL_HEAD, HIPPOCAMPUS = "Dataset018_FetalHead", "Dataset004_Hippocampus"
 CONFIGURATION = {FETAL_HEAD: "2d", HIPPOCAMPUS: "3d_fullres"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to compare.
+
+    Attributes:
+        dataset: that it is trained on.
+        trainer: a name with options.
+        configuration: that is trained.
+        longer: how many times as many steps it is trained.
+        folds: trained ones, which the bundle averages.
+        rules: whether it has postprocessing, a calibration, and a decoding for the best expected Dice.
+    """
+
+    dataset: str
+    trainer: str
+    configuration: str
+    longer: int = 1
+    folds: tuple[int, ...] = (0,)
+    rules: bool = False
+
+    @property
+    def name(self) -> str:
+        """The trainer, and what is special about the row."""
+        folds = f", {len(self.folds)} folds" if len(self.folds) > 1 else ""
+        rules = ", postprocessing, calibration, decoding" if self.rules else ""
+        return f"`{self.trainer}`{folds}{rules}"
+
+
+# Both dimensions of every documented system, and of what stock nnU-Net has the networks of.
+SYSTEMS = ("nnunet", "mednext_s", "resnet34_mlp", "mobilenetv2_unet", "resnet50_unet", "brainunet")
 MODELS = (
-    (FETAL_HEAD, "nnunet"),
-    (HIPPOCAMPUS, "nnunet"),
-    (FETAL_HEAD, "resnet34_mlp"),
-    (HIPPOCAMPUS, "brainunet"),
-    (FETAL_HEAD, "mobilenetv2_unet"),
-    (FETAL_HEAD, "resnet50_unet"),
-    (FETAL_HEAD, "deepmrseg:orientations=1"),
+    Model(FETAL_HEAD, "nnunet", "2d"),
+    Model(HIPPOCAMPUS, "nnunet", "3d_fullres", longer=10),
+    *(Model(FETAL_HEAD, name, "2d") for name in SYSTEMS[1:]),
+    Model(FETAL_HEAD, "deepmrseg:orientations=1", "2d"),
+    *(Model(HIPPOCAMPUS, name, "3d_fullres") for name in SYSTEMS[1:]),
+    Model(HIPPOCAMPUS, "deepmrseg:orientations=1", "3d_fullres"),
+    Model(HIPPOCAMPUS, "deepmrseg:orientations=3", "2d"),
+    Model(HIPPOCAMPUS, "nnunet", "2d", folds=(0, 1)),
+    Model(HIPPOCAMPUS, "nnunet", "3d_fullres", longer=10, folds=(0, 1), rules=True),
+    Model(FETAL_HEAD, "nnunet_resenc_m", "2d"),
+    Model(HIPPOCAMPUS, "nnunet_resenc_m", "3d_fullres"),
+    Model(HIPPOCAMPUS, "nnunet_resenc_l", "3d_fullres"),
+    Model(HIPPOCAMPUS, "nnunet_resenc_xl", "3d_fullres"),
 )
 IN_FLOAT32 = """
 import sys
@@ -87,15 +131,21 @@ def some_cases(source: Path, folder: Path) -> tuple[Path, Path]:
     chosen, later = names[:TRAINED], names[TRAINED : TRAINED + PREDICTED]
     raw, images = folder / "raw" / source.name, folder / "images" / source.name
     for place in (raw / "imagesTr", raw / "labelsTr", images):
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
     for path in (source / "imagesTr").iterdir():
         name = path.name.removesuffix(ending)[:-5]
         if name in chosen or name in later:
-            ((raw / "imagesTr" if name in chosen else images) / path.name).symlink_to(path.resolve())
+            link((raw / "imagesTr" if name in chosen else images) / path.name, path)
     for name in chosen:
-        (raw / "labelsTr" / f"{name}{ending}").symlink_to((source / "labelsTr" / f"{name}{ending}").resolve())
+        link(raw / "labelsTr" / f"{name}{ending}", source / "labelsTr" / f"{name}{ending}")
     write_json(raw / "dataset.json", {**about, "numTraining": len(chosen)})
     return raw, images
+
+
+def link(place: Path, file: Path) -> None:
+    """A link to a file, where an earlier call has not made it."""
+    if not place.is_symlink():
+        place.symlink_to(file.resolve())
 
 
 def equal(one: Path, other: Path) -> tuple[float, float]:
@@ -111,19 +161,46 @@ def equal(one: Path, other: Path) -> tuple[float, float]:
 
 
 def rows(data: Path, light: Path, steps: int, work: Path) -> Iterator[Row]:
-    """One model after the other: trained, exported, and predicting."""
-    workspace = Workspace.locate(work / "workspace")
+    """One model after the other: trained, exported, and predicting; what an earlier call found stays."""
     places = {name: some_cases(data / name, work) for name in CONFIGURATION}
-    for name, trainer in MODELS:
-        raw, images = places[name]
-        configuration = CONFIGURATION[name]
-        settings = Settings(steps=steps, small=True, device="cpu", workers=1, configuration=configuration)
-        model = train_one(raw, trainer, 0, workspace, settings).run.model_folder
-        folder = work / f"{name}_{model.name}"
-        yield {"dataset": name, "trainer": trainer, **measured(model, images, light, folder)}
+    for number, each in enumerate(MODELS):
+        found = work / f"row_{number}.json"
+        if not found.is_file():
+            folder = work / f"model_{number}"
+            shutil.rmtree(folder, ignore_errors=True)
+            raw, images = places[each.dataset]
+            model = trained(each, raw, steps * each.longer, Workspace.locate(folder / "workspace"))
+            about = {"dataset": each.dataset, "model": each.name, "configuration": each.configuration}
+            row = {
+                **about,
+                "steps": steps * each.longer,
+                **measured(model, images, light, folder, each.folds),
+            }
+            write_json(found, row)
+            shutil.rmtree(folder)
+        yield read_json(found)
 
 
-def measured(model: Path, images: Path, light: Path, work: Path) -> Row:
+def trained(each: Model, raw: Path, steps: int, workspace: Workspace) -> Path:
+    """The folder of a model, or of an ensemble, after a few small steps."""
+    settings = Settings(steps=steps, small=True, device="cpu", workers=1, configuration=each.configuration)
+    for fold in each.folds:
+        model = train_one(raw, each.trainer, fold, workspace, settings).run.model_folder
+    if each.rules:
+        write_rules(model)
+    return model
+
+
+def write_rules(model: Path) -> None:
+    """Rules beside a model, by hand: so short a training gives no evidence that would decide for any."""
+    names = labels_from_json(read_json(model / "dataset.json")).structures
+    rules = tuple(Rule(name, values, values[0], largest=True) for name, values in names.items())
+    Postprocessing(rules).save(model)
+    bias = (0.0, *(0.1 * number for number in range(1, len(names) + 1)))
+    Decoding(Calibration(1.4, bias), BEST_DICE).save(model)
+
+
+def measured(model: Path, images: Path, light: Path, work: Path, folds: Sequence[int]) -> Row:
     """What a model, its bundle and, if there is one, its stock model make of some images."""
     began = time.process_time()
     bundle = export_bundle(model, work / "bundle")
@@ -150,21 +227,23 @@ def measured(model: Path, images: Path, light: Path, work: Path) -> Row:
         "bundle_cpu_s": bundled.cpu_s,
         "first_cpu_s": min(each.cpu_s for each in starts),
         "first_wall_s": min(each.wall_s for each in starts),
+        "no_stock": "rules of ours",
         "stock_equal": None,
         "stock_cpu_s": None,
     }
-    return row | stock(model, images, work)
+    with_rules = (model / POSTPROCESSING).is_file()  # which stock prediction does not apply
+    return row if with_rules else row | stock(model, images, work, folds)
 
 
-def stock(model: Path, images: Path, work: Path) -> Row:
+def stock(model: Path, images: Path, work: Path, folds: Sequence[int]) -> Row:
     """Stock nnU-Net where importing autoseg fails; empty for a model that it cannot open."""
     try:
         exported = export_nnunet(model, work / "stock_model")
-    except RunError:
-        return {}
+    except RunError as refused:
+        return {"no_stock": "several models" if " models; " in str(refused) else "none of its networks"}
     (work / "blocked").mkdir()
     (work / "blocked" / "autoseg.py").write_text('raise ImportError("there is no autoseg here")\n')
-    options = ["-f", 0, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar"]
+    options = ["-f", *folds, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar"]
     line = [sys.executable, "-c", STOCK, "-i", images, "-o", work / "stock", "-m", exported, *options]
     took = run(line, PYTHONPATH=str(work / "blocked"), nnUNet_def_n_proc="1")
     return {"stock_equal": equal(work / "ours", work / "stock")[0], "stock_cpu_s": took.cpu_s}
@@ -175,21 +254,25 @@ def text(found: Sequence[Row], steps: int) -> str:
     lines = [
         "# Bundles: the same labels without torch",
         "",
-        f"Models trained for {steps} small steps on {TRAINED} cases predict {PREDICTED} others: with",
-        "`autoseg predict`, with the bundle's `run.py` in an environment that has onnxruntime, numpy, scipy",
-        "and SimpleITK alone, and with stock nnU-Net where importing autoseg fails. One thread, float32; CPU",
-        "seconds are those of whole processes.",
+        f"Models trained for some small steps ({steps}, or as the row says) on {TRAINED} cases predict",
+        f"{PREDICTED} others: with `autoseg predict`, with the bundle's `run.py` in an environment that has",
+        "onnxruntime, numpy, scipy and SimpleITK alone, and with stock nnU-Net where importing autoseg",
+        "fails. One thread, float32; CPU seconds are those of whole processes. `orientations=3` is an",
+        "ensemble of three. Postprocessing (largest component), calibration and decoding (best expected",
+        "Dice) were set by hand; stock prediction does not apply them, so that row has no stock model.",
         "",
-        "| data set | trainer | labels equal | foreground | logits differ by | predict, CPU s "
-        "| bundle, CPU s | ratio | one case from the start, CPU s (wall) "
+        "| data set | model | configuration | steps | labels equal | foreground | logits differ by "
+        "| predict, CPU s | bundle, CPU s | ratio | one case from the start, CPU s (wall) "
         "| export, CPU s | MB | stock equal | stock, CPU s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found:
         has_stock = row["stock_equal"] is not None
         cells = [
             row["dataset"],
-            f"`{row['trainer']}`",
+            row["model"],
+            row["configuration"],
+            str(row["steps"]),
             f"{100 * row['equal']:.4f} %",
             f"{100 * row['foreground']:.1f} %",
             f"{row['difference']:.0e}",
@@ -199,7 +282,7 @@ def text(found: Sequence[Row], steps: int) -> str:
             f"{row['first_cpu_s']:.2f} ({row['first_wall_s']:.2f})",
             f"{row['export_cpu_s']:.0f}",
             f"{row['megabytes']:.1f}",
-            f"{100 * row['stock_equal']:.4f} %" if has_stock else "none of its networks",
+            f"{100 * row['stock_equal']:.4f} %" if has_stock else row["no_stock"],
             f"{row['stock_cpu_s']:.1f}" if has_stock else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -212,12 +295,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--light", type=Path, required=True, help="the light environment's Python")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--work", type=Path, help="folder to work in; a temporary one by default")
     given = parser.parse_args()
     where = machine(packages=("torch", "nnunetv2", "onnx", "onnxruntime"))
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as temporary:
         found = []
-        for row in rows(given.data, given.light, given.steps, Path(work)):
+        for row in rows(given.data, given.light, given.steps, given.work or Path(temporary)):
             print(row, flush=True)
             found.append(row)
             write_results("bundle", where, found, text(found, given.steps))
