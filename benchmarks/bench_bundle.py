@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from _machine import machine, write_results
+from _machine import commit, machine, write_results
 
 from autoseg.data.dataset import labels_from_json
 from autoseg.decoding.rules import BEST_DICE, Decoding
@@ -40,7 +40,7 @@ from autoseg.system.files import read_json, write_json
 from autoseg.workspace import Workspace
 
 Row = dict[str, Any]
-TRAINED, PREDICTED, STARTS = 24, 3, 2
+TRAINED, PREDICTED, STARTS = 24, 2, 1
 FETAL_HEAD, HIPPOCAMPUS = "Dataset018_FetalHead", "Dataset004_Hippocampus"
 CONFIGURATION = {FETAL_HEAD: "2d", HIPPOCAMPUS: "3d_fullres"}
 
@@ -73,22 +73,27 @@ class Model:
         return f"`{self.trainer}`{folds}{rules}"
 
 
-# Both dimensions of every documented system, and of what stock nnU-Net has the networks of.
-SYSTEMS = ("nnunet", "mednext_s", "resnet34_mlp", "mobilenetv2_unet", "resnet50_unet", "brainunet")
+# Both dimensions of every documented system, and what stock nnU-Net has the networks of.
 MODELS = (
     Model(FETAL_HEAD, "nnunet", "2d"),
-    Model(HIPPOCAMPUS, "nnunet", "3d_fullres", longer=10),
-    *(Model(FETAL_HEAD, name, "2d") for name in SYSTEMS[1:]),
-    Model(FETAL_HEAD, "deepmrseg:orientations=1", "2d"),
-    *(Model(HIPPOCAMPUS, name, "3d_fullres") for name in SYSTEMS[1:]),
-    Model(HIPPOCAMPUS, "deepmrseg:orientations=1", "3d_fullres"),
+    Model(HIPPOCAMPUS, "nnunet", "3d_fullres", longer=15),
+    Model(HIPPOCAMPUS, "brainunet", "3d_fullres"),
     Model(HIPPOCAMPUS, "deepmrseg:orientations=3", "2d"),
+    Model(HIPPOCAMPUS, "mednext_s", "3d_fullres"),
+    Model(FETAL_HEAD, "mobilenetv2_unet", "2d"),
+    Model(FETAL_HEAD, "resnet50_unet", "2d"),
+    Model(FETAL_HEAD, "resnet34_mlp", "2d"),
+    Model(FETAL_HEAD, "brainunet", "2d"),
+    Model(FETAL_HEAD, "mednext_s", "2d"),
+    Model(HIPPOCAMPUS, "nnunet", "3d_fullres", folds=(0, 1), rules=True),
+    Model(HIPPOCAMPUS, "resnet34_mlp", "3d_fullres"),
+    Model(HIPPOCAMPUS, "mobilenetv2_unet", "3d_fullres"),
+    Model(HIPPOCAMPUS, "resnet50_unet", "3d_fullres"),
+    Model(HIPPOCAMPUS, "deepmrseg:orientations=1", "3d_fullres"),
     Model(HIPPOCAMPUS, "nnunet", "2d", folds=(0, 1)),
-    Model(HIPPOCAMPUS, "nnunet", "3d_fullres", longer=10, folds=(0, 1), rules=True),
     Model(FETAL_HEAD, "nnunet_resenc_m", "2d"),
-    Model(HIPPOCAMPUS, "nnunet_resenc_m", "3d_fullres"),
     Model(HIPPOCAMPUS, "nnunet_resenc_l", "3d_fullres"),
-    Model(HIPPOCAMPUS, "nnunet_resenc_xl", "3d_fullres"),
+    Model(HIPPOCAMPUS, "nnunet_resenc_xl", "2d"),
 )
 IN_FLOAT32 = """
 import sys
@@ -160,13 +165,13 @@ def equal(one: Path, other: Path) -> tuple[float, float]:
     return same / count, foreground / count
 
 
-def rows(data: Path, light: Path, steps: int, work: Path) -> Iterator[Row]:
+def rows(data: Path, light: Path, steps: int, work: Path, part: tuple[int, int]) -> Iterator[Row]:
     """One model after the other: trained, exported, and predicting; what an earlier call found stays."""
     places = {name: some_cases(data / name, work) for name in CONFIGURATION}
-    for number, each in enumerate(MODELS):
-        found = work / f"row_{number}.json"
+    for number, each in list(enumerate(MODELS))[part[0] :: part[1]]:
+        found = work / f"row_{number:02}.json"
         if not found.is_file():
-            folder = work / f"model_{number}"
+            folder = work / f"model_{number:02}"
             shutil.rmtree(folder, ignore_errors=True)
             raw, images = places[each.dataset]
             model = trained(each, raw, steps * each.longer, Workspace.locate(folder / "workspace"))
@@ -176,7 +181,7 @@ def rows(data: Path, light: Path, steps: int, work: Path) -> Iterator[Row]:
                 "steps": steps * each.longer,
                 **measured(model, images, light, folder, each.folds),
             }
-            write_json(found, row)
+            write_json(found, {**row, "commit": commit()})
             shutil.rmtree(folder)
         yield read_json(found)
 
@@ -286,6 +291,9 @@ def text(found: Sequence[Row], steps: int) -> str:
             f"{row['stock_cpu_s']:.1f}" if has_stock else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    missing = len(MODELS) - len(found)
+    if missing:
+        lines += ["", f"{missing} further models of the script were not run."]
     lines += ["", "Differences of logits are parts of their spread, on random images, found at the export."]
     return "\n".join(lines)
 
@@ -295,16 +303,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--light", type=Path, required=True, help="the light environment's Python")
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--work", type=Path, help="folder to work in; a temporary one by default")
+    parser.add_argument(
+        "--part", default="0/1", help="0/2: every second model, from the first; writes no table"
+    )
+    parser.add_argument(
+        "--finished", action="store_true", help="write a table of what earlier calls measured"
+    )
     given = parser.parse_args()
+    first, parts = map(int, given.part.split("/"))
     where = machine(packages=("torch", "nnunetv2", "onnx", "onnxruntime"))
     with tempfile.TemporaryDirectory() as temporary:
+        work = given.work or Path(temporary)
+        if given.finished:
+            found = [read_json(path) for path in sorted(work.glob("row_*.json"))]
+            write_results("bundle", where, found, text(found, given.steps))
+            return
         found = []
-        for row in rows(given.data, given.light, given.steps, given.work or Path(temporary)):
+        for row in rows(given.data, given.light, given.steps, work, (first, parts)):
             print(row, flush=True)
             found.append(row)
-            write_results("bundle", where, found, text(found, given.steps))
+            if parts == 1:
+                write_results("bundle", where, found, text(found, given.steps))
 
 
 if __name__ == "__main__":
