@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 
 from autoseg.bundle.description import Description, Member
 from autoseg.data.labels import Labels
+from autoseg.decoding.rules import BEST_DICE, Decoding
+from autoseg.decoding.temperature import Calibration
 from autoseg.export.card import write_card
 from autoseg.leaderboard.records.files import Cost, Record, write_record
-from autoseg.leaderboard.records.scores import ScoreColumn, ScoreTable
+from autoseg.leaderboard.records.scores import MISSING, ScoreColumn, ScoreTable
+from autoseg.postprocessing.rules import Postprocessing, Rule
 
 HEAD = (0.9, 0.2, 0.8, 0.95, 0.7, 0.85)
 BODY = (0.6, 0.9, 0.75, 0.65, 0.8, 0.3)
@@ -82,8 +86,58 @@ def test_with_a_record(tmp_path: Path) -> None:
         ("e", "head", 0.7),
     ]
     assert rows == [f"| {case} | {structure} | {value} |" for case, structure, value in expected]
-    assert "62 s of training on 2 x CPU, 40 steps, 2.5 million parameters, 1.25 s for a held-out case" in text
-    assert "- Data: CC-BY 4.0" in text
+    assert "62 s of training on 2 x CPU, 40 steps, 2,500,000 parameters, 1.25 s for a held-out case" in text
+    assert "- Data: CC-BY 4.0" in text and "- Energy: not measured" in text
+    assert "Of fewer than 10 cases an interval says little." in text
+    assert "| head | 6 | 0.7333 |" in text and "| 0.2 |" in text and "| body | 6 | 0.6667 |" in text
+
+
+def test_what_a_buyer_has_to_know_is_said(tmp_path: Path) -> None:
+    columns = tuple(
+        ScoreColumn("dice", name, "dice.v1", values, statuses={5: MISSING} if name == "head" else {})
+        for name, values in (("head", HEAD), ("body", (None,) * 6))
+    )
+    record = Record(
+        run_id="r",
+        dataset="Dataset001_Small",
+        trainer="unet",
+        configuration="2d",
+        fold=1,
+        status="partial",
+        reason="the time was over",
+        changes=("width 32 -> 16",),
+        training_cases=24,
+        data_warnings=("2 cases are in both folds",),
+        selection=True,
+        cost=Cost(train_s=5.0, energy_kwh=0.0123, g_co2=4.56, energy_how="estimated"),
+        scores=ScoreTable(CASES, columns),
+    )
+    (tmp_path / "model" / "fold_1").mkdir(parents=True)
+    write_record(tmp_path / "model" / "fold_1" / "record.jsonl", record)
+    text = card(tmp_path)
+    for said in (
+        "- **Fold 1 is partial**: the time was over",
+        "- Fold 1, cases without a prediction: 1 (f)",
+        "- Fold 1 learnt from 24 cases",
+        "- **May have spoilt the model**: 2 cases are in both folds",
+        "| body | 0 | not known | | |",
+        "The same cases chose this model among others, which flatters it.",
+        "- Fold 1, energy (estimated): 0.0123 kWh, 4.56 g of CO2 equivalent",
+        "- Fold 1, changed in the published system: width 32 -> 16",
+    ):
+        assert said in text
+
+
+def test_what_comes_after_the_network_is_said(tmp_path: Path) -> None:
+    plain = card(tmp_path)
+    assert "- Nothing: each voxel has its likeliest label" in plain
+    rules = Postprocessing((Rule("head", (1,), 1, largest=True),), evidence={"in_words": ["gain 0.01"]})
+    decoding = Decoding(Calibration(1.5), BEST_DICE)
+    changed = dataclasses.replace(description(), postprocessing=rules, decoding=decoding)
+    write_card(tmp_path / "card.md", changed, {"numTraining": 6}, tmp_path / "model")
+    text = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert "- Postprocessing of head: largest component\n" in text and "- gain 0.01\n" in text
+    assert "temperature 1.5" in text and "best expected Dice" in text and "- Nothing" not in text
 
 
 def test_without_a_record_it_claims_nothing(tmp_path: Path) -> None:
