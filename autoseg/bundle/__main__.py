@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> 
     )
     if bundle is None:
         parser.add_argument("bundle", type=Path, help="a folder or a zip, as autoseg export wrote it")
+        # Not in a bundle's own program, which could be a forged one.
+        parser.add_argument("--verify-key", type=Path, help="public key that has to have signed the bundle")
     parser.add_argument("input", type=Path, help="images named CASE_0000.ending, or DICOM: a folder or file")
     parser.add_argument("output", type=Path, help="a folder for the segmentations")
     parser.add_argument("--no-mirroring", action="store_true", help="do not average over mirrored copies")
@@ -44,6 +46,10 @@ def main(arguments: Sequence[str] | None = None, bundle: Path | None = None) -> 
         parser.error(f"the step size is {given.step_size}; choose one from 0.1 to 1")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     try:
+        if bundle is None and given.verify_key is not None:
+            from autoseg.bundle.signature import check_signature
+
+            check_signature(given.bundle, given.verify_key)
         segmenter = Segmenter.load(
             bundle or given.bundle,
             threads=given.threads,

@@ -12,7 +12,7 @@ import lzma
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,14 @@ from autoseg.system.documents import DocumentError, parse_json
 
 MANIFEST = "manifest.json"
 MODEL = "model.json"
+SIGNATURE = "model.sig"  # of all other files, and so of the manifest; see `autoseg.bundle.signature`
 FORMAT = "autoseg-bundle"
 VERSION = 1
 
-_LARGEST_DOCUMENT = 2**24  # bytes, of the manifest
+_LARGEST_DOCUMENT = 2**24  # bytes of the manifest, the signature, an edited text
 _LARGEST = 2**35  # bytes of all files together
 _MOST_FILES = 1000
+_DEEPEST = 16  # folders within each other
 _DENSEST = 200  # times smaller than unpacked; weights hardly shrink at all, text by 10
 _BLOCK = 2**20
 # What zipfile and its unpackers raise for files that are damaged, encrypted, or packed in a way of their own.
@@ -56,15 +58,23 @@ class Bundle:
 
     Attributes:
         path: a folder or a zip.
-        entries: all files but the manifest, by their path in the bundle.
+        entries: all files but the manifest and the signature, by their path in the bundle.
+        manifest: its content.
+        signature: content of its file; None: the bundle is not signed. Opening it does not check who signed.
     """
 
     path: Path
     entries: Mapping[str, Entry]
+    manifest: bytes = b""
+    signature: bytes | None = None
 
     @classmethod
-    def open(cls, path: Path) -> Bundle:
+    def open(cls, path: Path, edited: Collection[str] = ()) -> Bundle:
         """Open a bundle and check all of it.
+
+        Args:
+            path: a folder or a zip.
+            edited: files that may have another content than the manifest says; the bundle has the new one.
 
         Raises:
             BundleError: with the file and what is wrong with it.
@@ -76,7 +86,13 @@ class Bundle:
             raise BundleError(
                 f"{path} is not a bundle: it has no {MANIFEST}. Give what `autoseg export` wrote."
             )
-        bundle = cls(path, _entries(path, sizes.pop(MANIFEST)))
+        manifest = _document(path, MANIFEST, sizes.pop(MANIFEST))
+        signature = _document(path, SIGNATURE, sizes.pop(SIGNATURE)) if SIGNATURE in sizes else None
+        entries = _entries(path, manifest)
+        entries |= {
+            name: _entry(path, name, sizes[name]) for name in edited if name in entries & sizes.keys()
+        }
+        bundle = cls(path, entries, manifest, signature)
         bundle._compare(sizes)
         for name in bundle.entries:
             for _ in bundle._blocks(name):
@@ -92,6 +108,25 @@ class Bundle:
         if name not in self.entries:
             raise BundleError(f"{self.path} has no file {name!r}. Export the model again.")
         return b"".join(self._blocks(name))
+
+    def unpack(self, folder: Path) -> None:
+        """Write all files but the signature into a folder, each compared with the manifest once more.
+
+        Raises:
+            BundleError: if a file has changed, or names a path that cannot be.
+        """
+        (folder / MANIFEST).write_bytes(self.manifest)
+        for name in self.entries:
+            try:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(self.read(name))
+            except OSError as problem:
+                raise BundleError(f"{name!r} of {self.path} cannot be written ({problem}).") from None
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of all files but the signature, as they were opened."""
+        known = {name: entry.sha256 for name, entry in self.entries.items()}
+        return {**known, MANIFEST: hashlib.sha256(self.manifest).hexdigest()}
 
     def _compare(self, sizes: Mapping[str, int]) -> None:
         unknown, missing = sorted(sizes.keys() - self.entries), sorted(self.entries - sizes.keys())
@@ -141,7 +176,7 @@ def listed_files(path: Path, most: int = _MOST_FILES) -> dict[str, int]:
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    """The manifest of a folder that is to become a bundle."""
+    """The manifest of a folder that is to become a bundle, and has neither manifest nor signature."""
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
         for path in sorted(folder.rglob("*"))
@@ -155,16 +190,29 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _entries(path: Path, size: int) -> dict[str, Entry]:
+def _entry(path: Path, name: str, size: int) -> Entry:
+    """What a manifest would say about a file as it is, if no larger than a document can be."""
+    return Entry(size, hashlib.sha256(_document(path, name, size)).hexdigest())
+
+
+def _document(path: Path, name: str, size: int) -> bytes:
+    """The content of the manifest, the signature or another text.
+
+    Raises:
+        BundleError: if it is larger than such a file can be.
+    """
+    if size > _LARGEST_DOCUMENT:
+        raise BundleError(f"{name} of {path} has {size} bytes, more than {_LARGEST_DOCUMENT}. Get it again.")
+    with _opened(path, name) as file:
+        return file.read(size + 1)
+
+
+def _entries(path: Path, content: bytes) -> dict[str, Entry]:
     """What the manifest says.
 
     Raises:
         BundleError: if it is not a manifest, of another version, or asks for too much.
     """
-    if size > _LARGEST_DOCUMENT:
-        raise BundleError(f"The manifest of {path} has {size} bytes, more than {_LARGEST_DOCUMENT}.")
-    with _opened(path, MANIFEST) as file:
-        content = file.read(size + 1)
     try:
         document = parse_json(content)
         if document["format"] != FORMAT or document["version"] != VERSION:
@@ -204,11 +252,16 @@ def _listed(path: Path, most: int = _MOST_FILES) -> Iterator[tuple[str, int]]:
         yield name, size
 
 
-def _in_folder(path: Path) -> Iterator[tuple[str, int]]:
-    for child in sorted(path.iterdir()):
-        about = child.lstat()
+def _in_folder(path: Path, deep: int = 1) -> Iterator[tuple[str, int]]:
+    if deep > _DEEPEST:
+        raise BundleError(f"{path} lies deeper than the {_DEEPEST} folders of a bundle. Do not use it.")
+    try:
+        children = [(child, child.lstat()) for child in sorted(path.iterdir())]
+    except OSError as problem:
+        raise BundleError(f"{path} cannot be read ({problem}). Check its permissions.") from None
+    for child, about in children:
         if stat.S_ISDIR(about.st_mode):
-            yield from ((f"{child.name}/{name}", size) for name, size in _in_folder(child))
+            yield from ((f"{child.name}/{name}", size) for name, size in _in_folder(child, deep + 1))
         elif stat.S_ISREG(about.st_mode):
             yield child.name, about.st_size
         else:
@@ -241,7 +294,8 @@ def _in_zip(path: Path) -> Iterator[tuple[str, int]]:
 
 def _check_name(path: Path, name: str) -> None:
     """Refuse what could lead out of a bundle on any system."""
-    if set(name.split("/")) & {"", ".", ".."} or set(name) & set("\\:\0"):
+    parts = name.split("/")
+    if set(parts) & {"", ".", ".."} or set(name) & set("\\:\0") or len(parts) > _DEEPEST:
         raise BundleError(
             f"{path} names the file {name!r}, which is not a path within a bundle. Do not use it."
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,8 @@ def export_command(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="MODEL", help="A run's folder: trainer__plan__configuration. For web a bundle too."
+            metavar="MODEL",
+            help="A run's folder: trainer__plan__configuration. For onnx and web a bundle too.",
         ),
     ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder, or a file ending in .zip.")],
@@ -30,6 +33,10 @@ def export_command(
             "--to", help="nnunet: for stock nnU-Net; onnx: a bundle without torch; web: a page for a browser."
         ),
     ],
+    sign: Annotated[
+        Path | None,
+        typer.Option("--sign", metavar="KEY", help="Sign a bundle with this private key, a PEM file."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -42,7 +49,11 @@ def export_command(
     start(quiet)
     if to not in FORMS:
         raise UsageError(f"There is no export to {to!r}. Choose one of {', '.join(FORMS)}.")
-    {"nnunet": export_nnunet, "onnx": export_bundle, "web": export_web}[to](model, output)
+    if sign is not None and to != "onnx":
+        raise UsageError(f"--sign signs a bundle, not an export to {to}. Leave it out, or give --to onnx.")
+    forms: dict[str, Callable[[Path, Path], Path]]
+    forms = {"nnunet": export_nnunet, "onnx": partial(export_bundle, key=sign), "web": export_web}
+    forms[to](model, output)
     if as_json:
         print_json({"export": str(output), "to": to})
     else:

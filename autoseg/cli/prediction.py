@@ -43,8 +43,12 @@ SegType = Annotated[
 Resample = Annotated[
     bool, typer.Option("--resample", help="Interpolate DICOM series with uneven distances of slices.")
 ]
-
-
+VerifyKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--verify-key", metavar="KEY", help="Predict only if the bundle is as this key has signed it."
+    ),
+]
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="CASE.npz beside each, as nnU-Net's; see autoseg calibrate.")
 ]
@@ -69,6 +73,7 @@ def predict_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever is in OUTPUT.")] = False,
     quality: Annotated[bool, typer.Option(help="Say of each how good it will be.")] = True,
     probabilities: Probabilities = False,
+    verify_key: VerifyKey = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -87,6 +92,10 @@ def predict_command(
     from autoseg.pipeline.single_stages import predict_folder
 
     start(quiet)
+    if verify_key is not None:
+        from autoseg.bundle.signature import check_signature
+
+        check_signature(model, verify_key)
     chosen = tuple(fold.strip() for fold in folds.split(",")) if folds else None
     done = (predict_file if names_file(output) else predict_folder)(
         *(model, source, output),

@@ -9,19 +9,22 @@ from __future__ import annotations
 import logging
 import tempfile
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from autoseg import __version__
-from autoseg.bundle.archive import MANIFEST, MODEL, manifest_of
+from autoseg.bundle.archive import MANIFEST, MODEL, Bundle, is_bundle, manifest_of
 from autoseg.bundle.description import READERS, Description, Member
+from autoseg.bundle.signature import check_can_sign, sign_folder
 from autoseg.data.dataset import labels_from_json
 from autoseg.decoding.rules import Decoding
 from autoseg.errors import RunError, UsageError
-from autoseg.export.card import write_card
+from autoseg.export.card import CARD, write_card
 from autoseg.export.onnx_network import check_packages, write_network
 from autoseg.export.runner import write_runner
 from autoseg.inference.ensemble import Ensemble, member_folders
@@ -37,36 +40,64 @@ from autoseg.trust.quality_model import QualityModel
 log = logging.getLogger(__name__)
 
 
-def export_bundle(model: Path, output: Path) -> Path:
+def export_bundle(model: Path, output: Path, key: Path | None = None) -> Path:
     """Write a trained model, with all its trained folds and members, as a bundle.
 
+    A bundle is written again as it is, with the card as it has been edited: its manifest fits then.
+
     Args:
-        model: a model folder, or that of an ensemble.
+        model: a model folder, that of an ensemble, or a bundle.
         output: a new folder; or, with the ending ``.zip``, a file.
+        key: a private key that signs the bundle, see `autoseg.bundle.signature`; None: it is not signed.
 
     Returns:
         `output`.
 
     Raises:
-        MissingDependency: without the packages of ``autoseg-medical[onnx]``.
+        BundleError: if more of a bundle was changed than its card.
+        MissingDependency: without the packages of ``autoseg-medical[onnx]``, or to sign ``[sign]``.
         RunError: if the model is not complete, reads images that a bundle cannot read, or gives something
             else in onnxruntime.
-        UsageError: if the output is there already.
+        UsageError: if the output is there already, or the key cannot be read.
     """
-    check_packages()
     zipped = output.suffix.lower() == ".zip"
     if zipped and output.exists():
         raise UsageError(f"{output} is there already. Remove it, or give another name.")
-    models = [_loaded(folder) for folder in member_folders(model)]
-    Ensemble(models)  # refuses models that do not segment the same
+    if key is not None:
+        check_can_sign(key)
+    write = _again(model) if is_bundle(model) else _export(model)
     if not zipped:
         with atomic_folder(output) as folder:
-            _write(model, models, folder)
+            _finish(write, folder, key)
         return output
     with atomic_path(output) as file, tempfile.TemporaryDirectory(dir=file.parent) as place:
-        _write(model, models, Path(place))
+        _finish(write, Path(place), key)
         _zip(Path(place), file)
     return output
+
+
+def _finish(write: Callable[[Path], None], folder: Path, key: Path | None) -> None:
+    write(folder)
+    write_json(folder / MANIFEST, manifest_of(folder))
+    if key is not None:
+        sign_folder(folder, key)
+
+
+def _again(path: Path) -> Callable[[Path], None]:
+    bundle = Bundle.open(path, edited=(CARD,))
+
+    def write(folder: Path) -> None:
+        bundle.unpack(folder)
+        (folder / MANIFEST).unlink()
+
+    return write
+
+
+def _export(model: Path) -> Callable[[Path], None]:
+    check_packages()
+    models = [_loaded(folder) for folder in member_folders(model)]
+    Ensemble(models)  # refuses models that do not segment the same
+    return partial(_write, model, models)
 
 
 def _loaded(folder: Path) -> Model:
@@ -96,9 +127,8 @@ def _write(source: Path, models: list[Model], folder: Path) -> None:
             members.append(_member(model, names))
     description = _description(source, models[0], tuple(members), worst)
     write_json(folder / MODEL, description.to_json())
-    write_card(folder / "card.md", description, models[0].dataset_json, source)
+    write_card(folder / CARD, description, models[0].dataset_json, source)
     write_runner(folder)
-    write_json(folder / MANIFEST, manifest_of(folder))
     log.info("%s: logits in ONNX differ by at most %.1e of their spread.", source.name, worst)
 
 
