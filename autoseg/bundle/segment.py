@@ -27,6 +27,7 @@ from autoseg.system.files import digest
 from autoseg.trust.evidence import Evidence, seen_by
 
 Labelled = NDArray[Any]
+Shapes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ class Segmenter:
             ) from None
         description = Description.from_json(content)
         networks = tuple(
-            tuple(load_network(bundle.read(name), name, threads) for name in member.networks)
+            tuple(
+                load_network(bundle.read(name), name, threads, _shapes(description, member))
+                for name in member.networks
+            )
             for member in description.members
         )
         whole = digest({name: entry.sha256 for name, entry in bundle.entries.items()})
@@ -214,10 +218,30 @@ def _sigmoid(logits: Floats) -> Floats:
     return np.divide(np.where(logits >= 0, 1, small), 1 + small, dtype=np.float32)
 
 
-def load_network(content: bytes, name: str, threads: int = 0) -> Network:
+def _shapes(description: Description, member: Member) -> Shapes:
+    """What a member's networks take and give."""
+    patch = member.configuration.patch_size
+    return (len(description.channels), *patch), (description.labels.num_heads, *patch)
+
+
+def _fits(found: Sequence[int | str | None], shape: Sequence[int]) -> bool:
+    """Whether a shape is one that an ONNX file states, where sizes that it leaves open have names."""
+    known = [size for size, here in zip(shape, found, strict=False) if isinstance(here, int)]
+    stated = [here for here in found if isinstance(here, int)]
+    return len(found) == len(shape) and known == stated
+
+
+def load_network(content: bytes, name: str, threads: int = 0, shapes: Shapes | None = None) -> Network:
     """An ONNX network as a function of a batch.
 
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+        threads: number of onnxruntime's threads; 0: one for each core.
+        shapes: of an image and of its logits, (channels, *patch) and (heads, *patch); None: any.
+
     Raises:
+        BundleError: if the network takes or gives something else; also while it predicts.
         MissingDependency: without onnxruntime.
         RunError: if onnxruntime cannot read it.
     """
@@ -232,10 +256,20 @@ def load_network(content: bytes, name: str, threads: int = 0) -> Network:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # onnxruntime's errors have no common class; the file was checked before
         raise RunError(f"onnxruntime cannot read {name}: {problem}. Update onnxruntime.") from None
-    (source,), (target,) = session.get_inputs(), session.get_outputs()
+    ends = [each.shape[1:] for each in (*session.get_inputs(), *session.get_outputs())]
+    if len(ends) != 2 or (shapes is not None and not all(map(_fits, ends, shapes))):
+        raise BundleError(
+            f"{name} goes from and to images of {ends}, where model.json says {shapes}. Export it again."
+        )
+    source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
 
     def network(batch: Floats) -> Floats:
-        (logits,) = session.run([target.name], {source.name: batch})
+        try:
+            (logits,) = session.run([target], {source: batch})
+        except Exception as problem:  # as above
+            raise BundleError(
+                f"{name} fails on {batch.shape}: {problem}. Free memory, or export again."
+            ) from None
         found: Floats = logits
         return found
 

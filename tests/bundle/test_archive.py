@@ -118,6 +118,25 @@ def test_a_bomb_is_not_unpacked(folder: Path) -> None:
         Bundle.open(packed(folder, zeros=bytes(2**22)))
 
 
+def test_folders_within_folders_have_an_end(folder: Path) -> None:
+    deep = "/".join("d" * 16)
+    with pytest.raises(BundleError, match="path within a bundle"):
+        Bundle.open(packed(folder, **{f"{deep}/a": b"x"}))
+    (folder / deep).mkdir(parents=True)
+    with pytest.raises(BundleError, match="deeper than the 16 folders"):
+        Bundle.open(folder)
+
+
+def test_a_name_that_is_file_and_folder_is_not_unpacked(folder: Path, tmp_path: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["card.md/a"] = manifest["files"]["card.md"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    bundle = Bundle.open(packed(folder, **{"card.md/a": FILES["card.md"]}))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BundleError, match=r"card\.md.* cannot be written"):
+        bundle.unpack(tmp_path / "out")
+
+
 def test_too_many_files_are_refused(folder: Path) -> None:
     with pytest.raises(BundleError, match="more than 1000 files"):
         Bundle.open(packed(folder, **{f"n{number}": b"" for number in range(1001)}))

@@ -16,9 +16,9 @@ from model_folders import ABOUT, IGNORE, REGIONS, SLICE, model_folder, write_vol
 from torch import nn
 
 from autoseg import plugins
-from autoseg.bundle.archive import Bundle
+from autoseg.bundle.archive import Bundle, BundleError
 from autoseg.bundle.images import read_case
-from autoseg.bundle.segment import Segmenter
+from autoseg.bundle.segment import Segmenter, load_network
 from autoseg.errors import MissingDependency, RunError, UsageError
 from autoseg.export import export_bundle
 from autoseg.export.onnx_network import write_network
@@ -231,6 +231,20 @@ class Unlike(nn.Module):
 def test_a_network_that_differs_in_onnx_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="of their spread"):
         write_network(Unlike(), 1, (4, 4), tmp_path / "a.onnx")
+
+
+def test_a_network_of_other_shapes_is_refused_before_it_is_used(tmp_path: Path) -> None:
+    write_network(nn.Conv2d(1, 3, 1), 1, (4, 4), tmp_path / "a.onnx")
+    content = (tmp_path / "a.onnx").read_bytes()
+    assert (
+        load_network(content, "a", 1, ((1, 4, 4), (3, 4, 4)))(np.zeros((2, 1, 4, 4), np.float32)).shape[1]
+        == 3
+    )
+    for shapes in (((2, 4, 4), (3, 4, 4)), ((1, 5, 4), (3, 5, 4)), ((1, 4, 4), (2, 4, 4)), ((1, 4), (3, 4))):
+        with pytest.raises(BundleError, match=r"a goes from and to images of .*model\.json says"):
+            load_network(content, "a", 1, shapes)
+    with pytest.raises(BundleError, match=r"a fails on \(1, 1, 9, 9\)"):
+        load_network(content, "a", 1)(np.zeros((1, 1, 9, 9), np.float32))
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
