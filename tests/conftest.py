@@ -13,11 +13,16 @@ from typing import Any
 
 import pytest
 from chromium import Chromium, chromium, find_chromium
+from hypothesis import settings
 from typer.testing import CliRunner
 
 from autoseg.cli.unexpected import LOGS_VARIABLE, report_unexpected
 from autoseg.errors import AutosegError
 from autoseg.system import progress
+
+# A test takes as long as the machine is busy: no example has to end within hypothesis' 200 ms.
+settings.register_profile("any_machine", deadline=None)
+settings.load_profile("any_machine")
 
 # Beside the checkout on the machines that have it; elsewhere AUTOSEG_TEST_DATA names it.
 REAL_DATA = Path(os.environ.get("AUTOSEG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
