@@ -40,4 +40,4 @@ def steps_take(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[], float]) ->
     monkeypatch.setattr(choose_shape, "machine_model", lambda _: MachineModel.load(file_of("slow")))
     monkeypatch.setattr(choose_shape, "share_now", lambda _: 1.0)
     monkeypatch.setattr(choose_shape, "measured", measured)
-    monkeypatch.setattr(choose_shape, "around_network", lambda _: (0.0, 0.0))
+    monkeypatch.setattr(choose_shape, "around_network", lambda _: (0.0, 0.0, 0.0))

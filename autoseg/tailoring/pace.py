@@ -24,13 +24,14 @@ class Pace:
         lines: gives the model's step and forward pass of a width.
         correction: made over predicted seconds of earlier trainings of the kind.
         share: the part of the machine that there is.
-        around: seconds of a step beside the network, for each sample and for each voxel: reading, augmenting.
+        around: seconds of a step beside the network, for reading and augmenting: always, for each sample and
+            for each voxel.
     """
 
     lines: Callable[[Width], Lines]
     correction: float = 1.0
     share: float = 1.0
-    around: tuple[float, float] = (0.0, 0.0)
+    around: tuple[float, float, float] = (0.0, 0.0, 0.0)
     _lines: dict[Width, Lines] = field(default_factory=dict)
     # By width and voxels: measured over modelled seconds of a step, and of a forward pass.
     _ratios: dict[tuple[Width, int], tuple[float, float]] = field(default_factory=dict)
@@ -43,8 +44,8 @@ class Pace:
             voxels: of all of them.
             width: features of the first stage; None: the network keeps its size.
         """
-        each_sample, each_voxel = self.around
-        return self.network(voxels, width) + each_sample * samples + each_voxel * voxels
+        always, each_sample, each_voxel = self.around
+        return self.network(voxels, width) + always + each_sample * samples + each_voxel * voxels
 
     def network(self, voxels: float, width: Width) -> float:
         """Seconds of computing of a step's network alone."""
@@ -56,9 +57,10 @@ class Pace:
 
     def parts(self, voxels: float, width: Width) -> tuple[float, float, float]:
         """Seconds of a step, about as large as one of so many voxels: always, for each sample, each voxel."""
-        line, (sample_s, voxel_s) = self._of(width)[0], self.around
+        line, (always, sample_s, voxel_s) = self._of(width)[0], self.around
         ratio, factor = self._ratio(voxels, width)[0], self.correction / self.share
-        return factor * ratio * line.fixed, factor * sample_s, factor * (ratio * line.per_voxel + voxel_s)
+        fixed_s, each_voxel = ratio * line.fixed + always, ratio * line.per_voxel + voxel_s
+        return factor * fixed_s, factor * sample_s, factor * each_voxel
 
     def forward(self, voxels: float, width: Width) -> StepTime:
         """Seconds of forward passes, about as large as a batch of so many voxels."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from autoseg.architectures import channels_last, prepare_for_cpu, system_blocks
 from autoseg.system.process_memory import take_from_system
-from autoseg.tailoring.machine.layers import seconds_of
+from autoseg.tailoring.machine.layers import seconds_of, steady_seconds
 
 
 def probe_patch(
@@ -55,7 +55,7 @@ def step_seconds(
         sum(output.float().square().mean() for output in outputs).backward()  # type: ignore[union-attr]
         optimizer.step()
 
-    return seconds_of(step, device, rounds=2)
+    return steady_seconds(step, device)
 
 
 def forward_seconds(

@@ -66,8 +66,10 @@ def test_a_measurement_is_the_truth_about_its_width_and_a_hint_for_others() -> N
 
 
 def test_what_is_done_around_the_network_comes_on_top() -> None:
-    pace = Pace(lines, around=(0.1, 1e-6))
-    assert pace.seconds(2, 1e6, 8) == pytest.approx(3.0) and pace.network(1e6, 8) == pytest.approx(1.8)
+    pace = Pace(lines, around=(0.3, 0.1, 1e-6))
+    assert pace.seconds(2, 1e6, 8) == pytest.approx(3.3) and pace.network(1e6, 8) == pytest.approx(1.8)
+    fixed_s, sample_s, voxel_s = pace.parts(1e6, 8)
+    assert fixed_s + 2 * sample_s + 1e6 * voxel_s == pytest.approx(3.3), "a second look counts the same"
 
 
 def test_a_share_and_earlier_trainings_make_steps_longer_but_not_what_they_compute() -> None:

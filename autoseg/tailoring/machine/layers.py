@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from autoseg.architectures import channels_last, prepare_for_cpu
 # A training step multiplies three times as often as a forward pass.
 PASSES_PER_STEP = 3
 ROUNDS = 3
+# Rounds that are not counted, and that are, where they are short; and seconds after which they are enough.
+UNSETTLED, STEADY = 4, 5
+SETTLING_S, STEADY_S = 0.5, 0.3
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,30 @@ def seconds_of(work: Callable[[], object], device: torch.device, rounds: int = R
             work()
             times.append(now(device) - began)
     return max(min(times), 1e-9)
+
+
+def steady_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a round as they go on, of one computing thread: the median of some after the first ones.
+
+    Steps of 0.09 s took 0.13 s the first four times in some processes, until caches and the allocator had
+    settled; the shortest of all rounds is shorter than a training's mean.
+    """
+    with one_thread(device):
+        _rounds(work, device, 1, UNSETTLED, SETTLING_S)
+        times = _rounds(work, device, 2, STEADY, STEADY_S)
+    return max(statistics.median(times), 1e-9)
+
+
+def _rounds(
+    work: Callable[[], object], device: torch.device, fewest: int, most: int, enough_s: float
+) -> list[float]:
+    """Seconds of each of some rounds, no more of them than are needed to pass a time."""
+    times: list[float] = []
+    while len(times) < fewest or (len(times) < most and sum(times) < enough_s):
+        began = now(device)
+        work()
+        times.append(now(device) - began)
+    return times
 
 
 @contextlib.contextmanager
