@@ -1,9 +1,11 @@
 """What a larger step of the sliding window costs in Dice, and what mirrored copies gain, of short trainings.
 
     python benchmarks/bench_window.py --data FOLDER --workspace PLACE [--only Hearts] [--steps 800]
+        [--models MODEL ...]
 
-nnunet with a small patch, so that there are many windows, trained with mirrored samples, so that copies may
-be averaged. Fold 0, one seed. What is in the results file already is not run again.
+Of models that are there, or of nnunet with a small patch, so that there are many windows, trained with
+mirrored samples, so that copies may be averaged. Fold 0, one seed. What is in the results file already is not
+run again.
 """
 
 from __future__ import annotations
@@ -31,8 +33,6 @@ from autoseg.workspace import Workspace
 
 DATASETS = (HEARTS, "Dataset004_Hippocampus", "Dataset018_FetalHead", "Dataset021_NucleiColor")
 STEP_SIZES = (0.5, 0.75, 1.0)
-# The published way, which the others are compared with.
-PUBLISHED = (0.5, True)
 Row = dict[str, Any]
 
 
@@ -43,11 +43,16 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=[""])
     parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--models", type=Path, nargs="*", help="folders of models; nothing is trained then")
     options = parser.parse_args()
     where, path = machine(), RESULTS / "window.json"
     rows = dict(json.loads(path.read_text(encoding="utf-8"))["results"]) if path.is_file() else {}
-    for name in DATASETS:
-        key = f"{name} {options.steps} steps"
+    for folder in options.models or ():
+        key, row = _measured(folder, options.data)
+        rows[key] = row
+        write_results("window", where, rows, _report(rows))
+    for name in () if options.models else DATASETS:
+        key = f"{name} nnunet {options.steps} steps, mirrored"
         if key in rows or not any(part in name for part in options.only):
             continue
         source = write_hearts(options.workspace / "raw") if name == HEARTS else options.data / name
@@ -62,15 +67,23 @@ def _row(source: Path, place: Path, steps: int) -> Row:
         f"--device cpu --workspace {place} --quiet"
     )
     subprocess.run([sys.executable, "-m", "autoseg", *command.split()], check=True)
-    workspace = Workspace.locate(place)
     (folder,) = (place / "results" / source.name).glob("nnunet__*")
+    return _measured(folder, source.parent)[1]
+
+
+def _measured(folder: Path, data: Path) -> tuple[str, Row]:
+    """A name and the scores of a model with each way to predict; it lies in its workspace."""
+    source, workspace = data / folder.parent.name, Workspace.locate(folder.parents[2])
     cases = json.loads(workspace.folds_of(source.name).read_text(encoding="utf-8"))[0]["val"]
-    ways = [(step, mirrored) for step in STEP_SIZES for mirrored in (True, False)]
+    model, cost = load_model(folder, [0], "cpu"), json.loads((folder / "fold_0" / "cost.json").read_text())
+    copies = (True, False) if model.mirror_axes else (False,)
+    ways = [(step, mirrored) for step in STEP_SIZES for mirrored in copies]
     found = [_predicted(folder, source, workspace, cases, *way) for way in ways]
-    model = load_model(folder, [0], "cpu")
-    return {
+    trainer = folder.name.split("__")[0]
+    return f"{source.name} {trainer} {cost['steps']} steps{', mirrored' * bool(model.mirror_axes)}", {
+        "trainer": trainer,
         "patch": list(model.configuration.patch_size),
-        "steps": steps,
+        "steps": cost["steps"],
         "cases": len(cases),
         "ways": [
             {"step_size": step, "mirrored": mirrored, **each}
@@ -111,9 +124,8 @@ def _report(rows: dict[str, Row]) -> str:
     lines = [
         "# Step of the sliding window, and mirrored copies, of short trainings",
         "",
-        "nnunet, fold 0, one seed, a small patch, trained with mirrored samples. The difference to the",
-        "published way (a step of half a patch, mirrored copies) is paired over the held-out cases, with its",
-        "95 % interval.",
+        "Fold 0, one seed. The difference to the published way (a step of half a patch; mirrored copies",
+        "where the training had mirrored samples) is paired over the held-out cases, with its 95 % interval.",
         "",
         "| data set | training | patch | step | mirrored | Dice | difference | network inputs | CPU s |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -121,11 +133,12 @@ def _report(rows: dict[str, Row]) -> str:
     for key, row in rows.items():
         ways = {(each["step_size"], each["mirrored"]): each for each in row["ways"]}
         for (step, mirrored), each in ways.items():
-            difference = np.subtract(each["dice"], ways[PUBLISHED]["dice"])
+            published = ways.get((0.5, True)) or ways[(0.5, False)]
+            difference = np.subtract(each["dice"], published["dice"])
             (found,) = mean_intervals(difference[np.newaxis], resample(len(difference)))
             patch = "x".join(map(str, row["patch"]))
             lines.append(
-                f"| {key.split()[0]} | {row['steps']} steps | {patch} | {step:g} | "
+                f"| {key.split()[0]} | {row['trainer']}, {row['steps']} steps | {patch} | {step:g} | "
                 f"{'yes' if mirrored else 'no'} | {np.mean(each['dice']):.4f} | "
                 f"{np.mean(difference):+.4f} [{found.low:+.4f}, {found.high:+.4f}] | "
                 f"{each['passes']} | {each['cpu_s']:.1f} |"
