@@ -30,10 +30,9 @@ from autoseg.tailoring.machine.kept import given_file, machine_model, share_now
 from autoseg.tailoring.pace import Pace, Width
 from autoseg.tailoring.prediction_cost import PredictionCost, prediction_cost, windows_per_case
 from autoseg.tailoring.probe import around_network, kind_of, measured, modelled_lines
+from autoseg.tailoring.steps_in_time import seconds_beside_steps, seconds_of_run, steps_within
 from autoseg.training.second_look import ENTRY
 
-# Of a run's time, what start-up, log and the writing of checkpoint and predictions take beside prediction.
-CLOSING_FRACTION = 0.05
 # Times that a shape is measured and, with what was found, chosen again.
 MOST_MEASUREMENTS = 3
 # A difference beyond this, in Dice, is no estimate any more.
@@ -115,8 +114,8 @@ class ShapeChoice:
         fitting = self.fitting
         step_s = self.pace.seconds(fitting.batch(shape), fitting.voxels(shape), shape.width)
         predicting = self._prediction(shape, step_s)
-        train_s = max(self.run_s * (1 - CLOSING_FRACTION) - predicting.seconds, 0.0)
-        steps = int(train_s / step_s)
+        train_s = max(self.run_s - seconds_beside_steps(self.pace.share) - predicting.seconds, 0.0)
+        steps = steps_within(train_s, step_s)
         loss = (
             gap(steps, fitting.batch(shape))
             + width_loss(shape.width)
@@ -179,7 +178,7 @@ class ShapeChoice:
     def _least_run_seconds(self, shape: Shape) -> float:
         """Seconds of a run that has the fewest steps that make sense."""
         found = self.expected(shape)
-        return (FEWEST_STEPS * found.step_s + found.predicting.seconds) / (1 - CLOSING_FRACTION)
+        return seconds_of_run(FEWEST_STEPS, found.step_s, found.predicting.seconds, self.pace.share)
 
     def _refuse(self, found: Expected, enough_s: float) -> None:
         if found.steps < LEAST_STEPS:

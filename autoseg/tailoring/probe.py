@@ -24,9 +24,9 @@ from autoseg.tailoring.step_time import forward_seconds, probe_patch, step_secon
 LONGEST_STEP_S = 2.0
 MOST_WINDOWS = 32
 # Of reading and augmenting: for each batch, each sample, and each voxel of an image and its segmentation.
-# benchmarks/results/loading.md has batches of 8,000 to 800,000 voxels in 2D and 3D, which this meets within
-# 5 ms. Larger patches hardly take longer: few samples are rotated or blurred, and what all of them go through
-# is quick. What it is elsewhere, trainings tell.
+# On a core of its own (means of 40 batches, benchmarks/bench_loading.py) two samples of 64x64 took 10.5 ms,
+# of 448x640 21, of 24x32x24 12, of 64x96x64 31; eight of 112x160 28, five of 40x56x40 34. This meets all
+# within 6 ms. Large patches take hardly longer: few samples are rotated or blurred. Trainings correct it.
 BATCH_S, SAMPLE_S, VOXEL_S = 5e-3, 2.8e-3, 2.2e-8
 
 
