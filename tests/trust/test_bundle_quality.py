@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_series import write_series
 from held_out_cases import DATASET, LABELS, held_out, profiles
 
 from autoseg.bundle.description import Description, Member
 from autoseg.bundle.folder import Request, segment_folder
 from autoseg.bundle.segment import Segmenter
+from autoseg.data.dicom_objects.result import read_series
+from autoseg.data.dicom_objects.series_inputs import series_in
 from autoseg.trust.fit import fitted
 
 
@@ -81,3 +85,24 @@ def test_without_quality_the_segmentations_are_the_same(images: Path, tmp_path: 
         assert {path.name for path in (tmp_path / place).iterdir()} == {"clear.nii.gz", "faint.nii.gz"}
         for path in (tmp_path / place).iterdir():
             assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+
+
+def test_a_series_and_a_file_of_the_same_voxels_have_the_same_quality(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    # Spacings that NIfTI's 32 bits hold exactly.
+    series = write_series(tmp_path / "series", "axial", spacing=(0.75, 0.5), step=2.5, modality="MR")
+    (case,) = series_in(series.folder, ("MR",), "SimpleITKIO", False).cases
+    image = read_series(case.stack, "MR")
+    volume = sitk.GetImageFromArray(image.array[0])
+    volume.SetSpacing(tuple(image.spacing[::-1]))
+    (tmp_path / "files").mkdir()
+    sitk.WriteImage(volume, str(tmp_path / "files" / "same_0000.nii.gz"))
+    rows = []
+    for source in ("series", "files"):
+        written, left_out = segment_folder(bundle(), tmp_path / source, tmp_path / f"of_{source}")
+        assert len(written) == 1 and not left_out
+        with (tmp_path / f"of_{source}" / "quality.csv").open(encoding="utf-8", newline="") as file:
+            rows += list(csv.DictReader(file))
+    first, second = rows
+    assert first.pop("case") == case.name and second.pop("case") == "same"
+    assert first == second and float(first["size"]) > 0 and 0 < float(first["expected_dice"]) < 1
