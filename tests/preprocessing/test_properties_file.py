@@ -53,10 +53,26 @@ def test_what_a_file_names_beyond_data_is_refused_and_not_called(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a pickle", pickle.dumps([1, 2]), pickle.dumps(PROPERTIES)[:40]]
+    "content",
+    [
+        b"",
+        b"not a pickle",
+        pickle.dumps([1, 2]),
+        pickle.dumps(PROPERTIES)[:40],
+        pytest.param(b"\x80\x04\x8e" + b"\xff" * 8, id="more bytes than there is memory for"),
+        pytest.param(b"\x80\x04\x8e" + b"\xff" * 6 + b"\x7f\x00", id="more bytes than can be counted"),
+        pytest.param(b"\x80\x04}r\xff\xff\xff\x0f.", id="a number of a stored value far beyond the file"),
+        pytest.param(b"\x80\x04cbuiltins\nbytearray\nJ\xff\xff\xff\x0f\x85R.", id="an array of zeros"),
+    ],
 )
 def test_a_damaged_file_is_told_with_its_remedy(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "case.pkl"
     path.write_bytes(content)
     with pytest.raises(RunError, match="preprocess again"):
         read_properties(path)
+
+
+def test_a_byte_array_of_an_older_pickle_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "case.pkl"
+    path.write_bytes(pickle.dumps({"bytes": bytearray(b"ab")}, 3))
+    assert read_properties(path)["bytes"] == bytearray(b"ab")
