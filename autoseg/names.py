@@ -6,11 +6,15 @@ name that could leave its folder, hide, or end a line is refused where it enters
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from pathlib import Path
 from typing import Final
 
 # File systems allow 255 bytes; endings, channel numbers and the prefix of a file half written come on top.
 LONGEST_BYTES: Final = 200
+_LONGEST_PART: Final = 255
+_LONGEST_PATH: Final = 4095
 RULE: Final = (
     f"A name has 1 to {LONGEST_BYTES} bytes, no slash, backslash or control character, "
     f"does not begin with a dot, and neither begins nor ends with a blank"
@@ -56,6 +60,19 @@ def script_problem(name: str) -> str | None:
     if name.startswith("-"):
         return "begins with a dash"
     return name_problem(name)
+
+
+def path_problem(path: Path) -> str | None:
+    """What keeps a path from leading to a file on any file system; None: nothing."""
+    try:
+        lengths = [len(os.fsencode(part)) for part in path.parts]
+    except UnicodeEncodeError:
+        return "is not valid text"
+    if "\0" in str(path):
+        return "holds a NUL"
+    if max(lengths, default=0) > _LONGEST_PART or sum(lengths) + len(lengths) > _LONGEST_PATH:
+        return f"has more than {_LONGEST_PART} bytes between two slashes, or {_LONGEST_PATH} in all"
+    return None
 
 
 def shown(name: str) -> str:

@@ -23,7 +23,7 @@ from autoseg.data.groups import GroupsError, groups_in, read_groups
 from autoseg.data.labels import Labels, Region
 from autoseg.data.readers import reader_for
 from autoseg.errors import DataError
-from autoseg.names import RULE, SEGMENTATION_SUFFIX, case_problem, shown
+from autoseg.names import RULE, SEGMENTATION_SUFFIX, case_problem, path_problem, shown
 from autoseg.system.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -187,12 +187,18 @@ def _folder_cases(root: Path, file_ending: str) -> list[Case]:
 
 
 def _listed_cases(root: Path, parsed: DatasetJson) -> list[Case]:
-    def place(name: str) -> Path:
-        return Path(os.path.abspath(root / os.path.expandvars(name)))
+    def place(case: str, name: str) -> Path:
+        path = Path(os.path.abspath(root / os.path.expandvars(name)))
+        if problem := path_problem(path):
+            raise DataError(
+                f"{root / 'dataset.json'}: the file {shown(name)} of the case {shown(case)} {problem}. "
+                f"Correct the path."
+            )
+        return path
 
     return [
-        Case(identifier, tuple(place(image) for image in listed.images), place(listed.label))
-        for identifier, listed in (parsed.dataset or {}).items()
+        Case(case, tuple(place(case, image) for image in listed.images), place(case, listed.label))
+        for case, listed in (parsed.dataset or {}).items()
     ]
 
 

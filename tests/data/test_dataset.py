@@ -95,6 +95,18 @@ def test_explicit_lists_are_those_of_nnunet(tmp_path: Path, monkeypatch: pytest.
     assert load_dataset(root).dataset_json["dataset"] == listed
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 2500 + "a.png", "a\0.png", "\ud800.png"])
+@pytest.mark.parametrize("where", ["images", "label"])
+def test_a_path_that_no_file_can_have_is_refused_by_case_and_file(
+    tmp_path: Path, name: str, where: str
+) -> None:
+    listed = {"images": ["imagesTr/a_0000.png"], "label": "labelsTr/a.png"}
+    listed |= {where: [name] if where == "images" else name}
+    root = make_raw(tmp_path / "raw", dataset={"a": listed})
+    with pytest.raises(DataError, match=r"dataset\.json: the file '.+' of the case 'a' .*Correct the path"):
+        load_dataset(root)
+
+
 def test_the_raw_folder_is_only_read(tmp_path: Path) -> None:
     root = make_raw(tmp_path / "raw")
     (root / "groups.csv").write_text("case,group\na,1\nb,1\nc,2\n")
