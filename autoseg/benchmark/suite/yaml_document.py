@@ -151,7 +151,7 @@ def explain(document: Document, error: ValidationError, model: type[BaseModel]) 
     """All findings of pydantic as one error: each with its line, the value and what there is to choose."""
     located: dict[Where, list[str]] = {}
     for finding in error.errors():
-        where = tuple(part for part in finding["loc"] if not _internal(part))
+        where = _place(finding["loc"], document.content)
         if "item" in finding.get("ctx", {}):
             where += (finding["ctx"]["item"],)
         # Several at one place, or in it, are the branches of what may be one thing or another.
@@ -167,8 +167,24 @@ def _sentence(messages: Iterable[str]) -> str:
     return text if text.endswith((".", "?")) else f"{text}. Correct this entry."
 
 
+def _place(loc: Iterable[str | int], content: Any) -> Where:
+    """Pydantic's place without the names of the branches of unions, which stand in it like keys.
+
+    What leads on in the document is a key of it, whatever it looks like.
+    """
+    where: list[str | int] = []
+    for part in loc:
+        known = isinstance(content, dict) and part in content
+        if known or (isinstance(content, list) and isinstance(part, int) and part < len(content)):
+            content = content[part]
+        elif _internal(part):
+            continue
+        where.append(part)
+    return tuple(where)
+
+
 def _internal(part: str | int) -> bool:
-    """Whether a part of pydantic's place is the name of a union's branch, not a key of the document."""
+    """Whether a part of pydantic's place looks like the name of a union's branch."""
     return isinstance(part, str) and any(mark in part for mark in ("[", "-", "function"))
 
 
