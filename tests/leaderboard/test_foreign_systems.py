@@ -208,6 +208,17 @@ def test_a_summary_of_nnunet_gives_the_scores_of_our_evaluation(dataset: Dataset
     assert len(board.sets) == 1 and board.sets[0].analysis.pairs[0].mean == 0
 
 
+@pytest.mark.parametrize("count", ["Infinity", "NaN", "1e400", '"many"', "null", "[]"])
+def test_a_count_that_is_none_is_refused_by_case_and_label(tmp_path: Path, count: str) -> None:
+    metrics = f'{{"1": {{"TP": {count}, "FP": 1, "FN": 2, "TN": 3}}}}'
+    case = f'{{"metrics": {metrics}, "reference_file": "r/a.png", "prediction_file": "p/a.png"}}'
+    (tmp_path / NAME).mkdir()
+    path = tmp_path / NAME / "summary.json"
+    path.write_text(f'{{"metric_per_case": [{case}]}}')
+    with pytest.raises(DataError, match="case 1, label 1: expected the voxel counts"):
+        add_records(Addition(path, "other"))
+
+
 def test_nnunets_own_summary_is_read(dataset: Dataset, tmp_path: Path) -> None:
     theirs = pytest.importorskip("nnunetv2.evaluation.evaluate_predictions")
     io = pytest.importorskip("nnunetv2.imageio.natural_image_reader_writer")

@@ -87,7 +87,7 @@ def _scores(metrics: Mapping[str, Any], names: _Structures, where: str) -> list[
     for key, row in metrics.items():
         try:
             counts = Counts(*(int(row[name.upper()]) for name in COUNTS))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):  # the last: infinity
             raise DataError(
                 f"{where}, label {key}: expected the voxel counts TP, FP, FN and TN. Give the file as "
                 f"nnU-Net wrote it."
