@@ -8,7 +8,9 @@ another package names it in the variable `TRUSTED_VARIABLE`.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final
 
@@ -62,6 +64,13 @@ def _check(name: str, what: str, path: Any, trusted: tuple[str, ...]) -> None:
 
 def _trusted() -> tuple[str, ...]:
     named = filter(None, os.environ.get(TRUSTED_VARIABLE, "").replace(os.pathsep, ",").split(","))
+    return tuple(f"{package.strip()}." for package in (*named, *_installed(tuple(sys.path))))
+
+
+@cache
+def _installed(places: tuple[str, ...]) -> tuple[str, ...]:
+    """The packages of plug-ins in `places`. Looked up once: that reads the metadata of every package, and a
+    plan has several configurations."""
     groups = ("autoseg.architectures", "autoseg.trainers")
-    installed = {point.module.partition(".")[0] for group in groups for point in entry_points(group=group)}
-    return tuple(f"{package.strip()}." for package in (*named, *sorted(installed)))
+    points = (point for group in groups for point in entry_points(group=group))
+    return tuple(sorted({point.module.partition(".")[0] for point in points}))
