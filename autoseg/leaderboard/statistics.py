@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from autoseg.leaderboard.resamples import Floats, Integers, Resamples, draw, groups_of
+
 Singles = NDArray[np.float32]
-Integers = NDArray[np.intp]
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
@@ -88,7 +88,7 @@ def can_be_tested(units: int, pairs: int) -> bool:
 
 def resample(
     n_cases: int, groups: Sequence[str] | None = None, n_resamples: int = RESAMPLES, seed: int = 0
-) -> Floats:
+) -> Resamples:
     """Draw bootstrap weights, one draw for all models.
 
     Args:
@@ -96,28 +96,11 @@ def resample(
         groups: the group of each case; whole groups are drawn. None: each case is its own group.
         n_resamples: number of draws.
         seed: seed of the random generator; the same seed gives the same draws.
-
-    Returns:
-        Weights of shape (n_resamples, n_cases); each row adds up to one.
     """
-    membership = _membership(n_cases, groups)
-    n_groups = int(membership.max()) + 1
-    generator = np.random.default_rng(seed)
-    drawn = generator.integers(0, n_groups, size=(n_resamples, n_groups), dtype=np.int32)
-    drawn += np.arange(n_resamples, dtype=np.int32)[:, None] * n_groups
-    counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_groups).reshape(n_resamples, n_groups)
-    weights = counts[:, membership].astype(np.float64)
-    weights /= weights.sum(axis=1, keepdims=True)
-    return weights
+    return draw(groups_of(n_cases, groups), n_resamples, seed)
 
 
-def _membership(n_cases: int, groups: Sequence[str] | None) -> Integers:
-    if groups is None:
-        return np.arange(n_cases)
-    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.intp)
-
-
-def mean_intervals(scores: Floats, weights: Floats, groups: Sequence[str] | None = None) -> list[Interval]:
+def mean_intervals(scores: Floats, weights: Resamples, groups: Sequence[str] | None = None) -> list[Interval]:
     """BCa intervals of the mean (Efron 1987, "Better bootstrap confidence intervals").
 
     Args:
@@ -130,7 +113,7 @@ def mean_intervals(scores: Floats, weights: Floats, groups: Sequence[str] | None
 
 def _acceleration(scores: Floats, groups: Sequence[str] | None) -> Floats:
     """Skewness of the jackknife, leaving out one group at a time; shape (models,)."""
-    membership = _membership(scores.shape[1], groups)
+    membership = groups_of(scores.shape[1], groups)
     sums = np.stack([np.bincount(membership, weights=row) for row in scores])
     sizes = np.bincount(membership)
     if len(sizes) < 2:
@@ -170,10 +153,10 @@ def _bca(estimates: Floats, deviations: Singles, acceleration: Floats) -> list[I
     return [Interval(float(low), float(high)) for low, high in zip(*ends, strict=True)]
 
 
-def _deviations(scores: Floats, weights: Floats) -> Singles:
+def _deviations(scores: Floats, weights: Resamples) -> Singles:
     """What each resample adds to each model's mean; shape (models, n_resamples)."""
     centred = scores - scores.mean(axis=1, keepdims=True)
-    return np.ascontiguousarray((centred @ weights.T).astype(np.float32))
+    return weights.means(centred).astype(np.float32)
 
 
 def wilcoxon(differences: Floats) -> Floats:
@@ -236,7 +219,9 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
-def compare_pairs(scores: Floats, weights: Floats, groups: Sequence[str] | None = None) -> list[Difference]:
+def compare_pairs(
+    scores: Floats, weights: Resamples, groups: Sequence[str] | None = None
+) -> list[Difference]:
     """Compare all pairs of models: test, adjusted test, difference and its interval.
 
     The test's unit is the group where groups exist: its mean over the cases. The difference and its interval
@@ -261,7 +246,7 @@ def compare_pairs(scores: Floats, weights: Floats, groups: Sequence[str] | None 
 
 
 def _difference_intervals(
-    scores: Floats, weights: Floats, groups: Sequence[str] | None, a: Integers, b: Integers
+    scores: Floats, weights: Resamples, groups: Sequence[str] | None, a: Integers, b: Integers
 ) -> list[Interval]:
     """In blocks of pairs: all pairs of a hundred models times ten thousand resamples would not fit."""
     deviations = _deviations(scores, weights)
@@ -279,7 +264,7 @@ def group_means(scores: Floats, groups: Sequence[str] | None) -> Floats:
     """Scores (models, cases) as means over groups, (models, groups); the cases themselves without groups."""
     if groups is None:
         return scores
-    membership = _membership(scores.shape[1], groups)
+    membership = groups_of(scores.shape[1], groups)
     return np.stack([np.bincount(membership, weights=row) for row in scores]) / np.bincount(membership)
 
 

@@ -231,7 +231,7 @@ def _mean(scores: np.ndarray, groups: tuple[str, ...]) -> Mean:
 
 
 def _draws(scores: np.ndarray, groups: tuple[str, ...], seed: int) -> np.ndarray:
-    return np.asarray(statistics.resample(len(scores), groups, seed=seed) @ scores)
+    return statistics.resample(len(scores), groups, seed=seed).means(scores[None])[0]
 
 
 def _record(

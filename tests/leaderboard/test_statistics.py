@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from autoseg.leaderboard import statistics
+from autoseg.leaderboard import resamples, statistics
 from autoseg.leaderboard.ranking.stability import (
     mean_then_rank,
     rank_stability,
@@ -83,12 +83,31 @@ def test_holm_keeps_order_and_lies_between_raw_and_bonferroni(p: np.ndarray) -> 
 
 def test_resampling_draws_whole_groups_and_repeats_itself() -> None:
     groups = ["a", "a", "b", "c", "c", "c"]
-    weights = statistics.resample(6, groups, 500, seed=3)
+    weights = np.asarray(statistics.resample(6, groups, 500, seed=3))
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     np.testing.assert_array_equal(weights[:, 0], weights[:, 1])
     np.testing.assert_array_equal(weights[:, 3], weights[:, 5])
     assert (weights[:, 2] == 0).any()
     np.testing.assert_array_equal(weights, statistics.resample(6, groups, 500, seed=3))
+
+
+def test_draws_and_means_in_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As numpy draws them at once: parts follow each other in the generator's stream."""
+    groups = [f"p{i // 2:02}" for i in range(30)]
+    drawn = np.random.default_rng(5).integers(0, 15, size=(100, 15), dtype=np.int32)
+    counts = np.stack([np.bincount(row, minlength=15) for row in drawn])
+    expected = np.repeat(counts, 2, axis=1) / 30
+    scores = np.random.default_rng(1).normal(size=(3, 30))
+    for at_once in (1, 7 * 30, 10**6):
+        monkeypatch.setattr(resamples, "_AT_ONCE", at_once)
+        found = statistics.resample(30, groups, 100, seed=5)
+        np.testing.assert_array_equal(np.asarray(found), expected)
+        np.testing.assert_allclose(found.means(scores), scores @ expected.T, atol=1e-13)
+
+
+def test_a_case_more_takes_a_byte_a_resample() -> None:
+    """Ten thousand cases and resamples: 800 MB as numbers of double precision, 100 MB as counts."""
+    assert statistics.resample(300, n_resamples=1000).counts.nbytes == 300 * 1000
 
 
 def test_mean_interval_agrees_with_scipys_bca() -> None:
@@ -207,7 +226,8 @@ def test_the_order_of_the_models_does_not_matter() -> None:
 def test_kendall_tau_agrees_with_scipy() -> None:
     scores = _scores(4, 6, 30, gap=0.004)
     weights = statistics.resample(30, n_resamples=50)
-    expected = [stats.kendalltau(weights[i] @ scores.T, scores.mean(axis=1)).statistic for i in range(50)]
+    drawn = [row @ scores.T for row in np.asarray(weights)]
+    expected = [stats.kendalltau(means, scores.mean(axis=1)).statistic for means in drawn]
     assert rank_stability(scores, weights).kendall_tau == pytest.approx(np.mean(expected))
 
 

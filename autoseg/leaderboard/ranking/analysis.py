@@ -18,6 +18,7 @@ from autoseg.leaderboard.ranking.stability import (
     rank_then_mean,
     tied_with_best,
 )
+from autoseg.leaderboard.resamples import Resamples
 from autoseg.leaderboard.statistics import Difference, Interval
 
 # The interval of a handful of cases is too narrow to show that two models are alike.
@@ -115,7 +116,7 @@ def analyse(
     structure: str | None = None,
     *,
     margin: float | None = None,
-    weights: Floats | None = None,
+    weights: Resamples | None = None,
     resamples: int = statistics.RESAMPLES,
     seed: int = 0,
 ) -> Analysis:
@@ -156,7 +157,7 @@ def analyse(
 
 
 def _intervals(
-    better: Floats, weights: Floats, groups: Sequence[str] | None, sign: float
+    better: Floats, weights: Resamples, groups: Sequence[str] | None, sign: float
 ) -> tuple[Interval, ...]:
     found = statistics.mean_intervals(better, weights, groups)
     return tuple(item if sign > 0 else Interval(-item.high, -item.low) for item in found)

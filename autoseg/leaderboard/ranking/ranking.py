@@ -16,6 +16,7 @@ from autoseg.leaderboard.ranking.comparable import ComparableSet, comparable_set
 from autoseg.leaderboard.ranking.entries import Entry, pool
 from autoseg.leaderboard.ranking.rows import Row
 from autoseg.leaderboard.records.files import Record
+from autoseg.leaderboard.resamples import Resamples
 from autoseg.leaderboard.statistics import Interval
 
 
@@ -32,7 +33,7 @@ class RankedSet:
     seed: int
 
     @cached_property
-    def weights(self) -> statistics.Floats:
+    def weights(self) -> Resamples:
         """One draw of the cases for every further analysis."""
         chosen = self.comparable
         return statistics.resample(len(chosen.cases), chosen.groups, self.resamples, self.seed)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoseg.leaderboard.resamples import Resamples
 from autoseg.leaderboard.statistics import (
     BLOCK,
     CONFIDENCE,
@@ -81,14 +82,14 @@ def tied_with_best(order: Floats, pairs: Sequence[Difference], units: int | None
     return tied
 
 
-def rank_stability(scores: Floats, weights: Floats) -> Stability:
+def rank_stability(scores: Floats, weights: Resamples) -> Stability:
     """Rank again in every resample of the cases.
 
     Args:
         scores: shape (models, cases).
         weights: from `resample`: one draw for all models, so that they meet the same cases.
     """
-    resampled = ranks(weights @ scores.T)
+    resampled = ranks(weights.means(scores).T)
     reported = mean_then_rank(scores)
     leads = resampled == resampled.min(axis=1, keepdims=True)
     p_best = (leads / leads.sum(axis=1, keepdims=True)).mean(axis=0)
