@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import _edge_bases as bases
-from _edge_system import commands_of
+from _edge_system import commands_of, later_commands_of
 from _edges import Attempt, Edge
 
 NAMES = ("verify", "fingerprint", "preprocess", "plan", "import", "leaderboard", "predict")
+# These write less often: fewer calls reach all that they write.
+LATER = (
+    *("calibrate", "postprocess", "quality", "review"),
+    *("export to nnunet", "export to onnx", "serve", "fix"),
+)
 # Each is called where something is written: the n-th call of any of them fails.
 WRITERS: tuple[tuple[Any, str], ...] = (
     (os, "replace"),
@@ -69,11 +74,11 @@ def _whole(folder: Path) -> None:
 
 def full_disk(rng: random.Random) -> Iterator[Edge]:
     """The disk is full at the first, second, ... write of a command."""
-    for name in NAMES:
-        for number in CALLS:
+    for name in (*NAMES, *LATER):
+        for number in CALLS if name in NAMES else CALLS[:5]:
 
             def make(folder: Path, name: str = name, number: int = number) -> Attempt:
-                command = commands_of(folder)[name]
+                command = (commands_of if name in NAMES else later_commands_of)(folder)[name]
 
                 def attempt() -> None:
                     _full_at(number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +40,27 @@ def commands_of(folder: Path) -> dict[str, list[str]]:
         "leaderboard": ["leaderboard", "--csv=out/rows.csv", "--quiet"],
         "predict": ["predict", str(model), str(new), "out", "--device=cpu", "--no-mirroring", "--quiet"],
         "list": ["list", "trainers"],
+    }
+
+
+def later_commands_of(folder: Path) -> dict[str, list[str]]:
+    """Commands that decide, judge, export and serve what a workspace has."""
+    root = bases.dataset(folder)
+    run = bases.walked(folder) / "results" / "Dataset905_Discs" / bases.RUN
+    _, new = bases.model(folder)
+    (folder / "out").mkdir()
+    device = ["--device=cpu", "--quiet"]
+    drops = folder / "out" / "drops"
+    shutil.copytree(new, drops)
+    return {
+        "calibrate": ["calibrate", str(run), "--workers=1", *device],
+        "postprocess": ["postprocess", "Dataset905_Discs", str(run), "--quiet"],
+        "quality": ["quality", str(run), "--workers=1", *device],
+        "review": ["review", "Dataset905_Discs", f"--model={run}", "--workers=1", *device],
+        "export to nnunet": ["export", str(run), "out/model", "--to=nnunet", "--quiet"],
+        "export to onnx": ["export", str(run), "out/bundle.zip", "--to=onnx", "--quiet"],
+        "serve": ["serve", str(run), "--watch", str(drops), "out/results", "--once", "--settle=0", *device],
+        "fix": ["verify", str(root), "--fix=out/Dataset502_Mended", *ONE],
     }
 
 

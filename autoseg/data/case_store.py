@@ -54,13 +54,18 @@ def files_of(case: Case) -> Iterator[Path]:
             yield beside
 
 
-def state_of(path: Path) -> tuple[str, int, int]:
-    """Name, size and time of a file; -1 where there is none."""
+def state_of(path: Path) -> tuple[str, int, int, int]:
+    """Name, size and times of a file; -1 where there is none.
+
+    The second time is that of the last change of any kind, which programs can set no more than users can: a
+    file that another of its size and date was written over has another one. (Windows has the time of making
+    there.)
+    """
     try:
         about = path.stat()
     except OSError:
-        return str(path), -1, -1
-    return str(path), about.st_size, about.st_mtime_ns
+        return str(path), -1, -1, -1
+    return str(path), about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,8 @@ def _never_held_out(folds: Sequence[Fold]) -> list[str]:
 def write_held_out(run: Run, fold: Fold, second: Run, plan: Plan, workspace: Workspace, ending: str) -> None:
     """Put what a first stage made of a fold's held-out cases on the second stage's grid.
 
-    Files that are newer than the segmentations they come from stay.
+    Each gets the date of the segmentation it comes from, and stays as long as that has it: whether one is
+    newer says nothing where a clock was set back between two trainings.
 
     Args:
         run: of the first stage, with its predictions.
@@ -101,11 +103,13 @@ def write_held_out(run: Run, fold: Fold, second: Run, plan: Plan, workspace: Wor
     for case in fold.validation:
         source = run.predictions / f"{case}{ending}"
         target = stage_file(run.model_folder, configuration.name, case)
-        if target.is_file() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns:
+        about = source.stat()
+        if target.is_file() and target.stat().st_mtime_ns == about.st_mtime_ns:
             continue
         _, properties = read_preprocessed(cases, case, array=False)
         found = read_segmentation(source, plan.image_reader_writer).array[0]
         write_stage(target, on_grid(found, properties, plan, configuration), configuration.patch_size)
+        os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
 def on_grid(

@@ -19,12 +19,18 @@ from autoseg.system.files import write_text
 
 @dataclass(frozen=True)
 class FileState:
-    """A raw file as it was read."""
+    """A raw file as it was read.
+
+    Attributes:
+        ctime_ns: when anything of it changed last. It tells a file that another of its size and date was
+            written over; nobody can set it.
+    """
 
     name: str
     size: int
     mtime_ns: int
     sha256: str = ""
+    ctime_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class CaseMarker:
 
 
 def is_current(folder: Path, case: Case, recipe: str) -> bool:
-    """Whether a case needs nothing: same recipe, files of the same size and time, outputs in place."""
+    """Whether a case needs nothing: same recipe, files of the same size and times, outputs in place."""
     marker = CaseMarker.load(folder, case.identifier)
     if marker is None or not _stands(marker, folder, case, recipe):
         return False
@@ -136,7 +142,7 @@ def _state(path: Path) -> FileState:
         raise DataError(
             f"There is no file {path} ({problem.strerror}). Restore it, or remove its case."
         ) from None
-    return FileState(path.name, status.st_size, status.st_mtime_ns)
+    return FileState(path.name, status.st_size, status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
 
 
 def _sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +109,22 @@ def test_a_changed_file_is_read_again(tmp_path: Path, reads: list[str]) -> None:
     before = extract_fingerprint(load_dataset(root), workers=1, kept=kept)
     label = root / "labelsTr" / "c02.mha"
     sitk.WriteImage(sitk.GetImageFromArray(np.ones(SHAPE, np.uint8)), str(label))
+    reads.clear()
+    found = extract_fingerprint(load_dataset(root), workers=1, kept=kept)
+    assert reads == ["c02"]
+    assert before != found == extract_fingerprint(load_dataset(root), workers=1)
+
+
+def test_another_content_of_the_same_size_and_date_is_read_again(tmp_path: Path, reads: list[str]) -> None:
+    """As programs write that set the date of what they copy (rsync, unzip, touch)."""
+    root, kept = data_set(tmp_path, 4), tmp_path / "kept"
+    before = extract_fingerprint(load_dataset(root), workers=1, kept=kept)
+    label = root / "labelsTr" / "c02.mha"
+    about, content = label.stat(), bytearray(label.read_bytes())
+    content[-1] ^= 1
+    label.write_bytes(content)
+    os.utime(label, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert (label.stat().st_size, label.stat().st_mtime_ns) == (about.st_size, about.st_mtime_ns)
     reads.clear()
     found = extract_fingerprint(load_dataset(root), workers=1, kept=kept)
     assert reads == ["c02"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from autoseg.data.folds import Fold
 from autoseg.data.readers import Image
 from autoseg.data.synthetic import make_demo
 from autoseg.errors import PlanError, RunError
+from autoseg.pipeline import cascade
 from autoseg.pipeline.cascade import check_folds, first_stage_runs, on_grid, with_cascade
 from autoseg.pipeline.trainer_choice import is_runnable
 from autoseg.pipeline.trial import plans_for
@@ -29,7 +31,7 @@ from autoseg.planner.plan import Plan
 from autoseg.planner.training_spec import TrainingSpec
 from autoseg.preprocessing.blosc_store import read_stage, write_stage
 from autoseg.preprocessing.fit_case import crop_case, fit_case
-from autoseg.run import Run
+from autoseg.run import Run, stage_file
 from autoseg.system.files import write_json
 from autoseg.tailoring.fit_to_resources import predicted_steps
 from autoseg.tailoring.request import Request
@@ -162,3 +164,29 @@ def test_a_row_bears_its_part_of_the_first_stages(tmp_path: Path) -> None:
     assert cost.peak_memory_mb == 100
     shared = cascade_cost(row, member, first, dataclasses.replace(request, first_stages=1.0))
     assert shared.train_s == pytest.approx(101 + 63 / 3) and shared.budget_s == 60
+
+
+@pytest.mark.parametrize("seconds", [100, -100])
+def test_a_segmentation_that_was_made_again_replaces_its_stage_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    run = Run("Dataset001_Small", "plans", "3d_lowres", "nnunet", 0, 0, tmp_path)
+    plan, made = cascade_plan(), []
+
+    def read(path: Path, reader: str) -> Any:
+        made.append(path.name)
+        return SimpleNamespace(array=np.full((1, 4, 4, 4), int(path.read_text()), np.uint8))
+
+    monkeypatch.setattr(cascade, "read_preprocessed", lambda *_, **__: (None, {}))
+    monkeypatch.setattr(cascade, "read_segmentation", read)
+    monkeypatch.setattr(cascade, "on_grid", lambda found, *_: found)
+    source = run.predictions / "a.png"
+    source.parent.mkdir(parents=True)
+    given = (run, FOLDS[0], SimpleNamespace(configuration=CASCADE), plan, Workspace(tmp_path), ".png")
+    for text in ("1", "1", "2"):
+        if not source.exists() or source.read_text() != text:
+            source.write_text(text)
+            os.utime(source, (1e9, 1e9) if text == "1" else (1e9 + seconds, 1e9 + seconds))
+        cascade.write_held_out(*given)  # type: ignore[arg-type]  # of the second run only a name is read
+    stage = stage_file(run.model_folder, CASCADE, "a")
+    assert len(made) == 2 and (read_stage(stage, (4, 4, 4)) == 2).all()
