@@ -23,7 +23,7 @@ from _edges import Attempt, Edge
 Checkpoint = dict[str, Any]
 
 
-def _predicted(change: Callable[[Path], None]) -> Callable[[Path], Attempt]:
+def predicted(change: Callable[[Path], None]) -> Callable[[Path], Attempt]:
     """A model's folder changed, and predicted with."""
 
     def make(folder: Path) -> Attempt:
@@ -41,7 +41,7 @@ def plans(rng: random.Random) -> Iterator[Edge]:
         whole = json.loads((folder / name).read_text())
         for _ in range(count):
             which, text = changed(whole, rng)
-            made = _predicted(lambda model, name=name, text=text: (model / name).write_text(text) and None)
+            made = predicted(lambda model, name=name, text=text: (model / name).write_text(text) and None)
             yield Edge("plans", f"{name} {which}", made)
 
 
@@ -52,7 +52,7 @@ def _rewritten(change: Callable[[Checkpoint], Any]) -> Callable[[Path], Attempt]
         found = change(content)
         torch.save(content if found is None else found, path)
 
-    return _predicted(on_disk)
+    return predicted(on_disk)
 
 
 def _first_weight(content: Checkpoint) -> str:
@@ -153,10 +153,10 @@ def _other_files(rng: random.Random) -> Iterator[Edge]:
         **{f"cut {number}": whole[: rng.randrange(1, len(whole))] for number in range(8)},
     }
     for name, content in files.items():
-        yield Edge("checkpoints", name, _predicted(_placed(content)), "refusal", ("checkpoint",), nothing_ran)
+        yield Edge("checkpoints", name, predicted(_placed(content)), "refusal", ("checkpoint",), nothing_ran)
     for number in range(12):
         flipped = _flipped(whole, rng, 20)
-        yield Edge("checkpoints", f"bytes {number}", _predicted(_placed(flipped)), "either")
+        yield Edge("checkpoints", f"bytes {number}", predicted(_placed(flipped)), "either")
 
 
 def _placed(content: bytes) -> Callable[[Path], None]:

@@ -103,7 +103,12 @@ def _image(ending: str, reader: str, packed: bool = False, head: int = 400) -> T
     with tempfile.TemporaryDirectory() as folder:
         pictures = ending in (".png", ".tif", ".bmp")
         root = (bases.pictures if pictures else bases.dataset)(Path(folder), ending)
-        content = (root / f"imagesTr/case_0_0000{ending}").read_bytes()
+        path = root / f"imagesTr/case_0_0000{ending}"
+        if ending == ".tif":  # its reader is for volumes
+            import tifffile
+
+            tifffile.imwrite(path, bases.volume()[0][4:8])
+        content = path.read_bytes()
     sound = gzip.decompress(content) if packed else content
     return Target(
         sound,

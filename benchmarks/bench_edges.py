@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import _edge_bases
+import _edge_decisions
 import _edge_dicom
 import _edge_documents
 import _edge_images
@@ -42,6 +43,7 @@ GENERATORS = (
     *_edge_images.GENERATORS,
     *_edge_dicom.GENERATORS,
     *_edge_models.GENERATORS,
+    *_edge_decisions.GENERATORS,
     *_edge_scores.GENERATORS,
     *_edge_system.GENERATORS,
     *_edge_life.GENERATORS,
