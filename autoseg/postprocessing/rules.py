@@ -12,6 +12,7 @@ from autoseg.system.model_document import ModelDocument
 
 FORMAT = 1
 ML, PIXELS = "ml", "pixels"
+_LARGEST_LABEL = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ def _rule(content: Mapping[str, Any]) -> Rule:
         smallest=None if smallest is None else float(smallest),
         fill=content["fill"] is True,
     )
-    if not rule.values or min(*rule.values, rule.inside) < 1 or rule.outside < 0:
+    labels = (*rule.values, rule.inside)
+    if not rule.values or min(labels) < 1 or rule.outside < 0 or max(*labels, rule.outside) > _LARGEST_LABEL:
         raise ValueError(f"{rule.structure} has the labels {rule.values}, {rule.inside}, {rule.outside}")
     if rule.outside in rule.values or (rule.smallest is not None and not rule.smallest > 0):
         raise ValueError(f"{rule.structure}: outside {rule.outside}, smallest {rule.smallest}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from autoseg.data.dataset import Case
 from autoseg.errors import DataError
 from autoseg.preprocessing.blosc_store import HIDDEN, case_files
+from autoseg.system.documents import parse_json
 from autoseg.system.files import write_text
 
 
@@ -55,7 +56,7 @@ class CaseMarker:
     def load(cls, folder: Path, case: str) -> CaseMarker | None:
         """The marker of a case if there is a readable one."""
         try:
-            found = json.loads(_path(folder, case).read_text(encoding="utf-8"))
+            found = parse_json(_path(folder, case).read_bytes())
             inputs = tuple(FileState(**entry) for entry in found["inputs"])
             return cls(found["recipe"], inputs, tuple(found["outputs"]))
         except (OSError, ValueError, KeyError, TypeError):

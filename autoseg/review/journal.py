@@ -22,6 +22,7 @@ import numpy as np
 
 from autoseg.data.image import Array
 from autoseg.errors import DataError
+from autoseg.system.documents import DocumentError, parse_json
 from autoseg.system.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -192,8 +193,8 @@ def _entries(path: Path) -> Iterable[dict[str, Any]]:
     torn = 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
-        except ValueError:
+            entry = parse_json(line)
+        except DocumentError:
             torn += bool(line.strip())
             continue
         if _is_entry(entry):
@@ -206,7 +207,7 @@ def _entries(path: Path) -> Iterable[dict[str, Any]]:
 
 def _is_entry(entry: Any) -> bool:
     known = isinstance(entry, dict) and all(key in entry for key in ("time", "reviewer", "case", "action"))
-    if not known or entry["action"] not in get_args(Action):
+    if not known or entry["action"] not in get_args(Action) or not isinstance(entry["case"], str):
         return False
     if entry["action"] != "correct":
         return True

@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoseg.errors import RunError
+from autoseg.system.documents import parse_json
 
 __all__ = ["HEARTBEAT_S", "NAME", "STALE_S", "Held", "Holder", "Lease", "hold", "holder_of"]
 
@@ -273,7 +274,7 @@ def _same_file(a: Path, b: Path) -> bool:
 def _read(path: Path) -> Holder | None:
     """The holder that a file names; None if there is no file or it is being written."""
     try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+        return Holder(**parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -50,7 +50,7 @@ class ModelDocument(ABC):
             return cls()
         try:
             return cls.from_json(read_json(path, RunError))
-        except ValueError as problem:
+        except (ValueError, OverflowError) as problem:  # the second: a number of hundreds of digits
             raise RunError(f"{path} cannot be read: {problem}. {cls.made_by}, or remove it.") from None
 
     def save(self, folder: Path) -> Path:

@@ -186,7 +186,7 @@ class QualityModel:
                 about=dict(content["about"]),
                 measured=dict(content["measured"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             raise RunError(
                 f"{FILE_NAME} is not valid ({problem!r}). Fit it again, or predict with --no-quality."
             ) from None

@@ -80,6 +80,10 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
         '{"format": 1, "temperature": 1, "bias": [99], "decide": "largest", "evidence": {}}',
         '{"format": 1, "temperature": 1, "bias": 3, "decide": "largest", "evidence": {}}',
         '{"format": 1, "temperature": null, "bias": [], "decide": "largest", "evidence": {}}',
+        pytest.param(
+            f'{{"format": 1, "temperature": {"9" * 399}, "bias": [], "decide": "largest", "evidence": {{}}}}',
+            id="a number beyond all floats",
+        ),
     ],
 )
 def test_another_document_is_named(tmp_path: Path, text: str) -> None:

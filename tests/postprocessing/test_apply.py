@@ -96,7 +96,14 @@ def test_json_and_back_and_what_is_no_rule() -> None:
     found = rules(replace(ORGAN, smallest=0.3, fill=True))
     assert Postprocessing.from_json(found.to_json()) == found
     assert found.words == ("organ: components from 0.3 ml, holes filled",)
-    for change in ({"values": []}, {"outside": 1}, {"smallest": -1}, {"values": [0]}, {"inside": "x"}):
+    wrong_values = (
+        {"values": []},
+        {"values": [0]},
+        {"values": [2**31]},
+        {"inside": "x"},
+        {"inside": 10**300},
+    )
+    for change in ({"outside": 1}, {"outside": 2**31}, {"smallest": -1}, *wrong_values):
         content = found.to_json()
         content["rules"][0].update(change)
         with pytest.raises(ValueError):

@@ -169,6 +169,16 @@ def test_a_log_from_elsewhere_leads_nowhere_else(tmp_path: Path) -> None:
     assert [entry["file"] for entry in journal.entries] == ["corrected/a/0001.nii.gz"]
 
 
+@pytest.mark.parametrize(
+    "line", ["[" * 5000, '{"a":' * 5000, "9" * 5000, '{"time": "t", "case": [1]}', "NaN"]
+)
+def test_a_line_of_a_log_that_is_no_entry_is_passed_over(tmp_path: Path, line: str) -> None:
+    entry = {"time": "t", "reviewer": "r", "case": "a", "action": "accept"}
+    odd = {**entry, "case": ["a"]}
+    (tmp_path / LOG_NAME).write_text("\n".join([line, json.dumps(odd), json.dumps(entry)]))
+    assert Journal(tmp_path).entries == [entry]
+
+
 def test_what_cannot_be_drawn_on_says_why(tmp_path: Path) -> None:
     root = make_volumes(tmp_path / "Dataset007_Boxes")
     write_volume(root / "labelsTr" / "case_0.nii.gz", np.full(SHAPE, 7, np.uint8))

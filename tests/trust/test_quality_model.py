@@ -86,7 +86,8 @@ def test_the_document_comes_back_whole_and_others_are_refused(model: QualityMode
     model.save(path)
     again = QualityModel.load(path)
     assert again.to_json() == model.to_json()
-    for wrong in ({"format": 99}, {}, [], {**model.to_json(), "structures": {"organ": {}}}):
+    changes = ({"structures": {"organ": {}}}, {"input_limit": 10**399}, {"cases": None})
+    for wrong in ({"format": 99}, {}, [], *({**model.to_json(), **change} for change in changes)):
         with pytest.raises(RunError, match=r"quality\.json"):
             QualityModel.from_json(wrong)
 
