@@ -231,7 +231,8 @@ def _mean(scores: np.ndarray, groups: tuple[str, ...]) -> Mean:
 
 
 def _draws(scores: np.ndarray, groups: tuple[str, ...], seed: int) -> np.ndarray:
-    return statistics.resample(len(scores), groups, seed=seed).means(scores[None])[0]
+    (means,) = statistics.resample(len(scores), groups, seed=seed).means(scores[None])
+    return np.asarray(means)
 
 
 def _record(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoseg.leaderboard.records.scores import ScoreTable, group_of_each
-from autoseg.leaderboard.statistics import Floats
+from autoseg.leaderboard.resamples import Floats
 
 if TYPE_CHECKING:
     from autoseg.pipeline.trial import Trial

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autoseg.leaderboard.statistics import Floats
+from autoseg.leaderboard.resamples import Floats
 from autoseg.racing.race import Look, Rules, Seen, Stretch, run_race
 
 # Given a trainer and the seconds of training it has had, its Dice on every case, shape (cases,).

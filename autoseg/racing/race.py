@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from autoseg.errors import UsageError
-from autoseg.leaderboard.statistics import Floats
+from autoseg.leaderboard.resamples import Floats
 from autoseg.racing.cap import affordable, capped
 from autoseg.racing.verdict import ALPHA, FEWEST_CASES, MARGIN, LookRules, Verdict, judge
 

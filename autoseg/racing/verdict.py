@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autoseg.leaderboard import statistics
-from autoseg.leaderboard.statistics import Floats
+from autoseg.leaderboard.resamples import Floats
 
 # Below these many cases (or groups) a paired test cannot see anything: nobody is dropped.
 FEWEST_CASES = 8

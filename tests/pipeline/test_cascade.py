@@ -182,7 +182,7 @@ def test_a_segmentation_that_was_made_again_replaces_its_stage_whatever_the_cloc
     monkeypatch.setattr(cascade, "on_grid", lambda found, *_: found)
     source = run.predictions / "a.png"
     source.parent.mkdir(parents=True)
-    given = (run, FOLDS[0], SimpleNamespace(configuration=CASCADE), plan, Workspace(tmp_path), ".png")
+    given = (run, FOLDS[0], SimpleNamespace(configuration=CASCADE), plan, Workspace.locate(tmp_path), ".png")
     for text in ("1", "1", "2"):
         if not source.exists() or source.read_text() != text:
             source.write_text(text)

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoseg.leaderboard.resamples import Resamples
+from autoseg.leaderboard.resamples import Floats, Resamples
 from autoseg.leaderboard.statistics import (
     BLOCK,
     CONFIDENCE,
     Difference,
-    Floats,
     Interval,
     can_be_tested,
 )
