@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,12 @@ def main() -> None:
         if before.get("code") != code:
             before = {"seed": options.seed, "code": code, "commit": where["commit"]}
         end = time.monotonic() + 60 * options.minutes
-        found[name] = before | _fuzzed(name, target, before, options.inputs, end)
-        print(name, found[name], flush=True)
-        rows = {each: found[each] for each in TARGETS if each in found}
-        write_results("fuzz", where, rows, _page(rows, options.seed))
+        # Written after each part: a run that is ended loses one of them.
+        for row in _fuzzed(name, target, before, options.inputs, end):
+            found[name] = before | row
+            rows = {each: found[each] for each in TARGETS if each in found}
+            write_results("fuzz", where, rows, _page(rows, options.seed))
+        print(name, found.get(name), flush=True)
     bases.clear()
 
 
@@ -93,7 +96,10 @@ def _earlier(seed: int) -> dict[str, dict[str, Any]]:
     return {name: row for name, row in rows.items() if row["seed"] == seed}
 
 
-def _fuzzed(name: str, target: Target, before: dict[str, Any], inputs: int, end: float) -> dict[str, Any]:
+def _fuzzed(
+    name: str, target: Target, before: dict[str, Any], inputs: int, end: float
+) -> Iterator[dict[str, Any]]:
+    """The row of a reader, as it stands after each part of its inputs."""
     counts = Counter({key: before.get(key, 0) for key in COUNTED})
     kinds = Counter(before.get("kinds", {}))
     done, most_kb = before.get("inputs", 0), 1000 * before.get("memory_mb", 0)
@@ -118,7 +124,7 @@ def _fuzzed(name: str, target: Target, before: dict[str, Any], inputs: int, end:
             counts.update(part)
             kinds.update(errors)
             most_kb = max(most_kb, kb)
-    return {"inputs": done, **counts, "kinds": dict(kinds), "memory_mb": round(most_kb / 1000)}
+            yield {"inputs": done, **counts, "kinds": dict(kinds), "memory_mb": round(most_kb / 1000)}
 
 
 def _batch(
