@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 from chromium import Chromium, chromium, find_chromium
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner
 
 from autoseg.cli.unexpected import LOGS_VARIABLE, report_unexpected
 from autoseg.errors import AutosegError
 from autoseg.system import progress
 
-# A test takes as long as the machine is busy: no example has to end within hypothesis' 200 ms.
-settings.register_profile("any_machine", deadline=None)
+# A test takes as long as the machine is busy: no example has to end within hypothesis' 200 ms, and none has to
+# be drawn quickly.
+settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")
 
 # Beside the checkout on the machines that have it; elsewhere AUTOSEG_TEST_DATA names it.
