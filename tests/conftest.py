@@ -20,8 +20,8 @@ from autoseg.cli.unexpected import LOGS_VARIABLE, report_unexpected
 from autoseg.errors import AutosegError
 from autoseg.system import progress
 
-# A test takes as long as the machine is busy: no example has to end within hypothesis' 200 ms, and none has to
-# be drawn quickly.
+# A test takes as long as the machine is busy: no example has to end within hypothesis' 200 ms, and none has
+# to be drawn quickly.
 settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any_machine")
 

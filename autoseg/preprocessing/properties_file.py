@@ -1,7 +1,8 @@
 """The properties of a preprocessed case: a pickle in nnU-Net's format, read as data and never as a program.
 
 nnU-Net loads these files with Python's own pickle, which runs whatever they name. A preprocessed folder may
-come from elsewhere, so only containers, numbers and numpy arrays are taken from it.
+come from elsewhere, so only containers, numbers and numpy arrays are taken from it. Arrays are put together
+here: numpy's own functions take types and sizes from a file as they are, and damaged ones end the process.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
+from math import prod
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from autoseg.errors import RunError
 
 # What Python's own reader raises for damage. It takes memory for a length before it sees that the file ends.
 _DAMAGED: Final = (
     *(pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError),
-    *(OverflowError, MemoryError, RecursionError),
+    *(OverflowError, MemoryError, RecursionError, SystemError),
 )
-_NUMPY: Final = frozenset({"_reconstruct", "_frombuffer", "scalar", "ndarray", "dtype"})
 _OTHERS: Final = frozenset(
     {
         ("builtins", "slice"),
@@ -32,6 +37,65 @@ _OTHERS: Final = frozenset(
 )
 _MODULES: Final = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric")
 _NUMPY_MODULES: Final = frozenset({*_MODULES, "numpy._core.numeric"})
+# Kinds of numbers and texts: byte order, kind, bytes.
+_TYPE: Final = re.compile(r"[<>|=]?[biufcSU?][0-9]{0,4}")
+
+
+class _Type:
+    """A dtype by its code. numpy's own takes from a file whatever it is given, and can end the process."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        if not (isinstance(code, str) and _TYPE.fullmatch(code)):
+            raise pickle.UnpicklingError(f"it names the type {code!r:.40}")
+        self.found = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        if not (isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "=")):
+            raise pickle.UnpicklingError("it holds a type without a byte order")
+        self.found = self.found.newbyteorder(state[1])
+
+
+class _Array(np.ndarray[Any, Any]):
+    """An array that is filled after it was made, as pickles do; of the right size, or not at all."""
+
+    def __setstate__(self, state: Any) -> None:  # type: ignore[override]  # numpy's takes what fits
+        _, shape, kind, by_columns, content = state
+        found = _array(content, kind, shape, "F" if by_columns else "C")
+        filled: Any = (1, found.shape, found.dtype, bool(by_columns), found.tobytes("A"))
+        super().__setstate__(filled)
+
+
+def _array(content: Any, kind: Any, shape: Any, order: Any) -> NDArray[Any]:
+    """An array of bytes that are as many as its shape says."""
+    if not (isinstance(kind, _Type) and isinstance(content, bytes | bytearray) and order in ("C", "F")):
+        raise pickle.UnpicklingError("it holds an array of no numbers")
+    if not (isinstance(shape, tuple) and all(type(length) is int and length >= 0 for length in shape)):
+        raise pickle.UnpicklingError("it holds an array without a shape")
+    if len(content) != prod(shape) * kind.found.itemsize:
+        raise pickle.UnpicklingError(f"it holds an array of {shape} in {len(content)} bytes")
+    return np.frombuffer(bytes(content), kind.found).reshape(shape, order=order)
+
+
+def _scalar(kind: Any, content: Any) -> Any:
+    return _array(content, kind, (1,), "C")[0]
+
+
+def _frombuffer(content: Any, kind: Any, shape: Any, order: Any) -> NDArray[Any]:
+    return _array(content, kind, shape, order).copy(order)
+
+
+def _empty(*_: Any) -> NDArray[Any]:
+    return np.ndarray.__new__(_Array, (0,), np.int8)
+
+
+# What stands in a file in place of numpy's own functions.
+_NUMPY: Final[dict[str, Any]] = {
+    "_reconstruct": _empty,
+    "_frombuffer": _frombuffer,
+    "scalar": _scalar,
+    "ndarray": _Array,
+    "dtype": _Type,
+}
 
 
 class _DataOnly(pickle.Unpickler):
@@ -39,7 +103,9 @@ class _DataOnly(pickle.Unpickler):
         """Give what builds data; everything else is refused before it is imported."""
         if (module, name) == ("builtins", "bytearray"):
             return _bytearray
-        if (module in _NUMPY_MODULES and name in _NUMPY) or (module, name) in _OTHERS:
+        if module in _NUMPY_MODULES and name in _NUMPY:
+            return _NUMPY[name]
+        if (module, name) in _OTHERS:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 

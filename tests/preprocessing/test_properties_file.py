@@ -76,3 +76,63 @@ def test_a_byte_array_of_an_older_pickle_is_read(tmp_path: Path) -> None:
     path = tmp_path / "case.pkl"
     path.write_bytes(pickle.dumps({"bytes": bytearray(b"ab")}, 3))
     assert read_properties(path)["bytes"] == bytearray(b"ab")
+
+
+class Built:
+    """What a damaged file makes of a numpy object: built of some arguments, then given a state."""
+
+    def __init__(self, *reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+INTEGERS = Built(np.dtype, ("i8", False, True), (3, "<", None, None, None, -1, -1, 0))
+EMPTY = (np.ndarray, (0,), b"b")
+
+
+def _filled(*state: Any) -> Built:
+    return Built(np._core.multiarray._reconstruct, EMPTY, state)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Built(np.dtype, ("i8", False, True), (3, "x")),
+        Built(np.dtype, ("i8", False, True), 7),
+        Built(np.dtype, ("O8", False, True)),
+        Built(np.dtype, ("V9" * 50, False, True)),
+        _filled(1, (3,), INTEGERS, False, b"12345678"),
+        _filled(1, (2**62, 4), INTEGERS, False, b""),
+        _filled(1, (-1,), INTEGERS, False, b"12345678"),
+        _filled(1, [1], INTEGERS, False, b"12345678"),
+        _filled(1, (1,), "i8", False, b"12345678"),
+        _filled(1, (1,), INTEGERS, False, ["a"]),
+        _filled(1, (1,)),
+        Built(np._core.multiarray.scalar, (INTEGERS, b"123")),
+        Built(np._core.numeric._frombuffer, (b"12345678", INTEGERS, (2,), "C")),
+        Built(np._core.numeric._frombuffer, (b"12345678", INTEGERS, (1,), "K")),
+    ],
+    ids=lambda built: str(built.reduced[1:])[:60],
+)
+def test_arrays_that_do_not_fit_their_types_and_sizes_are_refused(tmp_path: Path, odd: Built) -> None:
+    """numpy takes such states from a file as they are; some end the process."""
+    path = tmp_path / "case.pkl"
+    path.write_bytes(pickle.dumps({"spacing": odd}))
+    with pytest.raises(RunError, match="preprocess again"):
+        read_properties(path)
+
+
+def test_arrays_of_all_kinds_come_back(tmp_path: Path) -> None:
+    arrays = (
+        *(np.arange(6).reshape(2, 3).astype(kind) for kind in (np.int8, ">i4", np.uint16, np.float32, "c16")),
+        *(np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.array(["ab", "c"]), np.array([True, False])),
+        *(np.zeros((0, 4), np.int64), np.array(3.5), np.arange(24).reshape(2, 3, 4)[:, ::2]),
+    )
+    path = tmp_path / "case.pkl"
+    for protocol in range(3, pickle.HIGHEST_PROTOCOL + 1):
+        path.write_bytes(pickle.dumps({"arrays": arrays}, protocol))
+        for found, array in zip(read_properties(path)["arrays"], arrays, strict=True):
+            np.testing.assert_array_equal(found, array)
+            assert (found.shape, found.dtype.kind) == (array.shape, array.dtype.kind)
