@@ -94,6 +94,6 @@ def test_what_is_kept_on_a_gpu_is_what_the_planner_counts(
         counted(trainer, (2, 1, *patch), said)
     os.waitpid(child, 0)
     planned, kept = json.loads(said.read_text())
-    # Equal but for what autocast computes in float32 on the one and not on the other: interpolation on a GPU
-    # (resnet34_mlp, 5 % more than is counted), the gates of brainunet on a CPU (12 % less).
-    assert 0.93 * kept <= planned <= 1.15 * kept, (planned, kept)
+    # Interpolation (resnet34_mlp) and pooling (brainunet) included, which a CPU computes in other types.
+    # Masks of dropout (deepmrseg) take one byte a value on a GPU and are counted as two.
+    assert 0.995 * kept <= planned <= (1.03 if name == "deepmrseg" else 1.005) * kept, (planned, kept)

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
@@ -101,6 +103,26 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive |= {tensor.untyped_storage()._cdata for tensor in tensors}
 
 
+class _AutocastOfGpu(TorchFunctionMode):  # type: ignore[no-untyped-call]
+    """What a GPU's autocast computes in another type than a CPU's, of what networks are made of.
+
+    The two lists are torch's own (aten/src/ATen/autocast_mode.h): a GPU interpolates and normalises groups in
+    float32, a CPU pools volumes in it.
+    """
+
+    IN_FLOAT32 = (F.interpolate, F.group_norm, F.layer_norm)
+    AS_IT_COMES = (F.max_pool3d, F.avg_pool3d, F.adaptive_avg_pool3d)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in self.IN_FLOAT32 and torch.is_autocast_enabled("cpu"):
+            return func(args[0].float(), *args[1:], **kwargs)
+        if func in self.AS_IT_COMES:
+            with torch.autocast("cpu", enabled=False):
+                return func(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
 def trace_network(
     build: Callable[[], nn.Module],
     shape: Sequence[int],
@@ -130,7 +152,7 @@ def trace_network(
         # Their own tensors must stay alive while they are ignored: a freed address is used again.
         there = [data, *network.parameters(), *network.buffers()]
         counter.ignore(iter(there))
-        with counter:
+        with counter, contextlib.nullcontext() if on_cpu else _AutocastOfGpu():
             kept = _step(network, data, classes, dtype, counter)
         weights = sum(p.nbytes for p in network.parameters())
         return Traced(
