@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _machine import HERE, commit, machine, write_results
+from _machine import HERE, RESULTS, commit, machine, write_results
 from _processes import Cost, measure
 
 NAME = "time_to_dice"
@@ -64,7 +64,8 @@ def main() -> None:
     kept = [json.loads(path.read_text()) for path in place.glob("*/*/*/measured.json")]
     ways = [*WALKS, PLAIN]
     rows = sorted(kept, key=lambda row: (row["dataset"], ways.index(row["way"]), row["budget_minutes"]))
-    write_results(NAME, {**where, "commit": rows[-1]["commit"]}, rows, report(rows))
+    of = next(row["commit"] for row in rows if row["way"] != BEFORE)
+    write_results(NAME, {**where, "commit": of}, rows, report(rows))
 
 
 def climb(raw: Path, place: Path, options: argparse.Namespace) -> None:
@@ -193,7 +194,43 @@ def report(rows: list[dict[str, Any]]) -> str:
             f"| {row['wall_minutes']:.1f} | {row['trainers']} | {row['steps']} | {row['dice']:.3f} |"
             for row in of
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *not_run(rows), *stock_by_the_clock()])
+
+
+def not_run(rows: list[dict[str, Any]]) -> list[str]:
+    """What the ladder asks for and is not measured."""
+    done = {(row["dataset"], row["way"], row["budget_minutes"]): row["dice"] for row in rows}
+    missing = []
+    for dataset, ladder in LADDER.items():
+        for way in (*WALKS, PLAIN):
+            dice = [done.get((dataset, way, minutes)) for minutes in ladder]
+            top = max((each for each in dice if each is not None), default=0.0)
+            left = [
+                f"{minutes:g}"
+                for minutes, each in zip(ladder, dice, strict=True)
+                if each is None and not (way == STOCK and minutes != ladder[-1])
+            ]
+            if left and top < max(LEVELS[dataset]):
+                missing.append(f"- {dataset}, {way}: {', '.join(left)} minutes")
+    return ["Not run:", "", *missing] if missing else []
+
+
+def stock_by_the_clock() -> list[str]:
+    """What stock nnU-Net reached in other runs on one core, by wall clock."""
+    found = []
+    for dataset in LEVELS:
+        name = f"budgets_{dataset.split('_')[1].lower()}"
+        rows = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["results"].values()
+        stock = [row for row in rows if row["trainer"] == "nnunet:stock=true" and row.get("case_dice")]
+        if not stock:
+            continue
+        longest = max(stock, key=lambda row: row["budget_s"])
+        cases = [value for value in longest["case_dice"] if value is not None]
+        found.append(
+            f"- {dataset}: {sum(cases) / len(cases):.3f} after {longest['steps']} steps in "
+            f"{longest['wall_clock_s'] / 60:.0f} minutes of a core of its own ({name}.md)"
+        )
+    return ["", "Stock nnU-Net's longest training of other runs:", "", *found] if found else []
 
 
 def reached(rows: list[dict[str, Any]], level: float) -> str:
