@@ -1,4 +1,4 @@
-"""Convolutions that stay right in bf16 on a CPU, and fast at the bottom of small patches.
+"""Convolutions that stay right in bf16 on a CPU, and fast at the bottom of small patches and alone.
 
 The library behind torch 2.15 (oneDNN 3.13.3) computes a wrong kernel gradient in bf16, uninitialised
 memory at times, in two cases, both met at the bottom of small patches: a 3D convolution of fewer slices
@@ -10,6 +10,11 @@ Onto a map of very few voxels, the library is several times slower than one matr
 of that map, whose gradients are right as well. On one core with AMX, 56x40 voxels: a step of resnet34_mlp
 with 8 samples 235 -> 174 ms, of unetplusplus 310 -> 256, of resnet50_unet 334 -> 298; networks without such
 maps stay as they are. Logits differ by 0.4 % or less, a tenth of what bf16 differs from float32.
+
+In float32, torch leaves a 3D convolution of a single small sample to a kernel of its own that unfolds it,
+and takes oneDNN from two samples on (``use_mkldnn`` in aten/src/ATen/native/Convolution.cpp, torch 2.14). One
+tile of 32x40x32 took ten times as long as one of two there (8 features, one core with AVX2). Predictions go
+tile by tile, so that they call oneDNN by its name.
 """
 
 from __future__ import annotations
@@ -24,6 +29,8 @@ from torch.nn import functional
 # Voxels of a map, by axes, up to which the product was faster, forwards and backwards (512 channels, 2 to 29
 # samples; 320 channels in 3D). Two voxels more along each axis, and it was not.
 FEW = {2: 4, 3: 8}
+# Channels times slices times rows of a single sample up to which torch does not take oneDNN.
+MOST_UNFOLDED = 20480
 
 
 def is_misjudged(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> bool:
@@ -51,6 +58,8 @@ class _SafeConvolution:
                 return _over_windows(x, self)
             if is_misjudged(x.shape[2:], self.kernel_size, self.stride):
                 return _in_float32(x, self)
+        if _is_left_to_unfolding(x, self):
+            return _by_onednn(x, self)
         result: Tensor = super().forward(x)  # type: ignore[misc]
         return result
 
@@ -61,6 +70,24 @@ class Conv2d(_SafeConvolution, nn.Conv2d):
 
 class Conv3d(_SafeConvolution, nn.Conv3d):
     """torch's layer."""
+
+
+def _is_left_to_unfolding(x: Tensor, layer: nn.Conv2d | nn.Conv3d) -> bool:
+    """Whether torch would unfold a 3D convolution of a single sample, without a gradient, in float32."""
+    single = x.ndim == 5 and len(x) == 1 and math.prod(x.shape[:4]) <= MOST_UNFOLDED
+    plain = layer.groups == 1 and not isinstance(layer.padding, str)
+    if not single or not plain or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        return False
+    floats = x.dtype == layer.weight.dtype == torch.float32
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return floats and x.device.type == "cpu" and has_onednn
+
+
+def _by_onednn(x: Tensor, layer: nn.Conv2d | nn.Conv3d) -> Tensor:
+    result: Tensor = torch.mkldnn_convolution(
+        x, layer.weight, layer.bias, _padding(layer), layer.stride, layer.dilation, layer.groups
+    )
+    return result
 
 
 def _in_float32(x: Tensor, layer: nn.Conv2d | nn.Conv3d) -> Tensor:
