@@ -108,6 +108,11 @@ def parse_mapping(text: str) -> dict[int, int]:
 
 
 def _offer(labels: Labels, values: Sequence[int], found: Sequence[Unknown]) -> str:
+    if values[0] < 0:
+        return (
+            f"No label is negative: all values may be shifted by {-values[0]}. Write the files anew, with "
+            f"the values of the labels."
+        )
     seen = frozenset[int]().union(*(each.seen for each in found))
     free = [value for value in labels.all_values if value and value not in seen]
     if len(values) > len(free):

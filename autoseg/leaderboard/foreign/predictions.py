@@ -41,11 +41,14 @@ def records_from_predictions(
         DataError: if no file is named like an annotated case, or one cannot be scored.
     """
     annotated = [case.identifier for case in raw.dataset.cases if case.label is not None]
-    found = [case for case in case_files(folder) if case in set(annotated)]
+    there = case_files(folder)
+    found = [case for case in there if case in set(annotated)]
     if not found:
+        listed = ", ".join([*there][:3]) or "none"
         raise DataError(
             f"{folder} has no segmentation named like a case of {raw.dataset.name} "
-            f"({annotated[0]}{raw.dataset.file_ending}, ...). Give the folder that holds them."
+            f"({annotated[0]}{raw.dataset.file_ending}, ...; in it: {listed}). Name "
+            f"each file as the label of its case, or give the folder that holds them."
         )
     expected = found if raw.folds else annotated
     records = []
