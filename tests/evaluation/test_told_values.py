@@ -11,7 +11,8 @@ from autoseg.data.dataset import labels_from_json
 from autoseg.errors import DataError
 from autoseg.evaluation.values import Unknown, parse_mapping, refuse_unknown
 
-LABELS = labels_from_json({"labels": {"background": 0, "head": 1, "body": 2}})
+ABOUT = {"channel_names": {"0": "MR"}, "numTraining": 3, "file_ending": ".nii.gz"}
+LABELS = labels_from_json({**ABOUT, "labels": {"background": 0, "head": 1, "body": 2}})
 
 
 def told(values: set[int], seen: set[int]) -> str:

@@ -110,6 +110,19 @@ def test_a_case_in_another_unit(tmp_path: Path) -> None:
     assert finding.case == "case_1" and "write millimetres" in finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("factor", "told"), [(1e-3, True), (1e-6, True), (1e3, True), (2.0, False), (900.0, False)]
+)
+def test_a_label_in_another_unit_than_its_image(factor: float, told: bool, tmp_path: Path) -> None:
+    root = dataset(tmp_path / "d")
+    path = root / "labelsTr" / "case_1.nii.gz"
+    image = sitk.ReadImage(str(path))
+    image.SetSpacing([factor * each for each in image.GetSpacing()])
+    sitk.WriteImage(image, str(path))
+    (finding,) = found(root)["spacing_mismatch"]
+    assert ("another unit of length" in finding.remedy) is told, finding
+
+
 def test_a_single_slice_among_volumes_is_no_matter_of_units(tmp_path: Path) -> None:
     root = dataset(tmp_path / "d")
     for path in (root / "imagesTr" / "case_1_0000.nii.gz", root / "labelsTr" / "case_1.nii.gz"):

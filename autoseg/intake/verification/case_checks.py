@@ -29,6 +29,7 @@ RESAMPLE = "Resample all channels of the case onto one grid, that of the label, 
 REDRAW = (
     "Restore the label that belongs to this image, or resample it (nearest neighbour) to the image's grid."
 )
+_UNITS = "One of the two headers states another unit of length than it has. Correct the one that is wrong."
 OVERLAY = (
     "Voxels are laid over each other whatever the headers say. Look at both in a viewer that does so: if they"
     " match, give both the same header; if not, resample one onto the other."
@@ -190,6 +191,14 @@ def _check_grids(case: Case, images: Mapping[Path, Image], label: Image | None) 
         yield from _compare_grids(case, first, images[first], case.label, label, REDRAW)
 
 
+def _in_other_units(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two spacings are the same but for metres, millimetres or micrometres."""
+    if min(*one, *other) <= 0:
+        return False
+    steps = np.log(np.divide(one, other)) / np.log(1000)
+    return bool(np.ptp(steps) < 1e-3 and round(steps[0]) != 0 and abs(steps[0] - round(steps[0])) < 1e-2)
+
+
 def _compare_grids(
     case: Case, first: Path, expected: Image, path: Path, found: Image, remedy: str
 ) -> Iterator[Finding]:
@@ -197,6 +206,7 @@ def _compare_grids(
     if found.array.shape[1:] != expected.array.shape[1:]:
         yield error("shape_mismatch", both, remedy, case=case.identifier, file=path)
     elif not np.allclose(found.spacing, expected.spacing):
+        remedy = _UNITS if _in_other_units(found.spacing, expected.spacing) else remedy
         yield error("spacing_mismatch", both, remedy, case=case.identifier, file=path)
     else:
         for name, values in placed_differently(expected, found).items():

@@ -88,6 +88,10 @@ def _check_values(dataset: Dataset, case: Case, counts: Mapping[int, int]) -> It
         more = f" and {len(undeclared) - 8} more" if len(undeclared) > 8 else ""
         message = f"The label file holds undeclared labels: {listed}{more}. Declared are {sorted(declared)}."
         remedy = "Declare them in dataset.json, or replace them in the file."
+        if undeclared[0] < 0:
+            remedy = (
+                "No label is negative. Write 0 for the background and the declared numbers for the labels."
+            )
         if counts.keys() == {0, 255}:
             remedy = "This is a picture in black and white: write 1 instead of 255."
         yield error("label_undeclared", message, remedy, case=case.identifier, file=case.label)
