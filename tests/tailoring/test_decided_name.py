@@ -27,19 +27,19 @@ FINGERPRINT = fingerprint_of((40, 64, 64))
 BASE = plan_experiment(ABOUT, FINGERPRINT)
 
 
-def plan_with(batch: int, step_size: float = 0.5, budget: bool = True) -> Plan:
+def plan_with(batch: int, train_s: float = 60.0, budget: bool = True) -> Plan:
     configuration = dataclasses.replace(BASE.configuration("2d"), batch_size=batch, patch_size=(64, 64))
     return dataclasses.replace(
         BASE,
         name="autosegPlans_12345678",
         configurations={"2d": configuration},
         decisions=(Decision("budget", {}, "", {}, ""),) if budget else (),
-        training=TrainingSpec(trainer="nnunet", configuration="2d", step_size=step_size),
+        training=TrainingSpec(trainer="nnunet", configuration="2d", train_s=train_s),
     )
 
 
 def test_two_decisions_have_two_names_and_one_has_one() -> None:
-    names = {decided_name(plan_with(*about)) for about in ((2,), (4,), (4, 0.75))}
+    names = {decided_name(plan_with(*about)) for about in ((2,), (4,), (4, 90.0))}
     assert len(names) == 3
     assert all(name.startswith("autosegPlans_12345678_b") and "p64x64_" in name for name in names)
     assert decided_name(plan_with(4)) == decided_name(plan_with(4))
