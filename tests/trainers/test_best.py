@@ -56,7 +56,7 @@ class Training(Saving, BestCheckpoints, Bare):
         self.inference_allowed_mirroring_axes = (0, 1)
         self.my_init_kwargs = {"configuration": "2d", "autoseg": {"steps": 3}}
         self.plateau, self.elapsed_s, self.steps_done = None, 0.0, 0
-        self.epoch_state, self.steps_state, self.seen_state = list, dict, dict
+        self.epoch_state, self.steps_state, self.seen_state, self.average_state = list, dict, dict, dict
         if resumed is not None:
             self.load_best(read_checkpoint(folder / resumed)["init_args"]["autoseg"])
         self.on_train_start()
