@@ -312,8 +312,8 @@ class Clock:
 
     @property
     def progress(self) -> float:
-        """Part of the budget used, 0 to 1."""
-        return min(1.0, self.elapsed / self.train_s)
+        """Part of the budget used, 0 to 1; of no time, all."""
+        return min(1.0, self.elapsed / self.train_s) if self.train_s > 0 else 1.0
 
     def over(self, next_step_s: float = 0.0) -> bool:
         """Whether there is no time for another step of about `next_step_s` seconds, before a pause if any.

@@ -43,7 +43,7 @@ class StepClock:
 
     @property
     def progress(self) -> float:
-        return min(1.0, self.elapsed / self.train_s)
+        return min(1.0, self.elapsed / self.train_s) if self.train_s > 0 else 1.0
 
     def over(self, _: float = 0.0) -> bool:
         return self.elapsed >= self.train_s
