@@ -194,6 +194,8 @@ def _page(found: dict[str, dict[str, Any]], seed: int) -> str:
     ]
     for name, each in found.items():
         numbers = [each.get(key, 0) for key in ("inputs", *COUNTED)]
+        if "memory_mb" not in each:  # a run of before it was counted
+            numbers[-1] = ""
         kinds = "; ".join(f"{count} {kind}" for kind, count in each["kinds"].items()).replace("|", "/")
         cells = [*map(str, numbers), str(each.get("memory_mb", "")), kinds[:300], f"`{each['commit']}`"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
