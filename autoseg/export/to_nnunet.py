@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from autoseg.planner.configuration import PERCENTILE, Configuration
 from autoseg.planner.plan import Plan
 from autoseg.postprocessing.rules import Postprocessing
 from autoseg.run import predicting_checkpoints
-from autoseg.system.files import atomic_folder, atomic_path, read_json, write_json
+from autoseg.system.files import atomic_folder, atomic_path, read_json, temporary_folder, write_json
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ def export_nnunet(model: Path, output: Path) -> Path:
             for each in stages:
                 _write(each, folder / each.name if len(stages) > 1 else folder)
         return output
-    with atomic_path(output) as file, tempfile.TemporaryDirectory(dir=file.parent) as folder:
+    with atomic_path(output) as file, temporary_folder(output.with_name(f"{output.name}.parts")) as folder:
         for each in stages:
             _write(each, Path(folder) / each.name)
         _zip(Path(folder), stages[0].document["dataset_name"], file)

@@ -7,7 +7,6 @@ in ``runner/``, and ``manifest.json`` with the SHA-256 of every file. Nothing in
 from __future__ import annotations
 
 import logging
-import tempfile
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -33,7 +32,7 @@ from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.axes import Axes
 from autoseg.preprocessing.case import check_plan
 from autoseg.system import progress
-from autoseg.system.files import atomic_folder, atomic_path, write_json
+from autoseg.system.files import atomic_folder, atomic_path, temporary_folder, write_json
 from autoseg.trust.quality_model import FILE_NAME as QUALITY
 from autoseg.trust.quality_model import QualityModel
 
@@ -70,7 +69,7 @@ def export_bundle(model: Path, output: Path, key: Path | None = None) -> Path:
         with atomic_folder(output) as folder:
             _finish(write, folder, key)
         return output
-    with atomic_path(output) as file, tempfile.TemporaryDirectory(dir=file.parent) as place:
+    with atomic_path(output) as file, temporary_folder(output.with_name(f"{output.name}.parts")) as place:
         _finish(write, Path(place), key)
         _zip(Path(place), file)
     return output

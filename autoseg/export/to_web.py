@@ -11,7 +11,6 @@ import gzip
 import html
 import json
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +21,7 @@ from autoseg.bundle.archive import MANIFEST, MODEL, Bundle, is_bundle, manifest_
 from autoseg.bundle.description import Description
 from autoseg.errors import RunError, UsageError
 from autoseg.system.documents import parse_json
-from autoseg.system.files import atomic_folder, write_json, write_text
+from autoseg.system.files import atomic_folder, temporary_folder, write_json, write_text
 from autoseg.system.npm_packages import NIIVUE, NpmPackage, package_files
 
 log = logging.getLogger(__name__)
@@ -69,9 +68,8 @@ def export_web(model: Path, output: Path) -> Path:
         return output
     from autoseg.export.to_onnx import export_bundle
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".web-") as place:
-        _write(Bundle.open(export_bundle(model, Path(place) / "bundle")), parts, output)
+    with temporary_folder(output.with_name(f"{output.name}.bundle")) as place:
+        _write(Bundle.open(export_bundle(model, place / "bundle")), parts, output)
     return output
 
 
