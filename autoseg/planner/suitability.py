@@ -156,7 +156,7 @@ def _resources(facts: NetworkFacts, situation: Situation) -> Iterator[str]:
     run = situation.total_s / situation.runs_each
     share = max(run * LARGEST_SHARE, min(run / 2, SHORTEST_RUN_S))
     steps, whole = situation.steps(facts, share), situation.steps(facts, share, shrunk=False)
-    allowed = f"{share:.0f} s of the budget allow"
+    allowed = f"the {share:.0f} s that it could have beside others allow"
     if steps < FEWEST_STEPS:
         yield f"{allowed} {steps} steps of its smallest patch; below {FEWEST_STEPS} none learns"
     elif large and whole < ENOUGH_STEPS:
