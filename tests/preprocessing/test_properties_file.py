@@ -87,6 +87,9 @@ class Built:
     def __reduce__(self) -> Any:
         return self.reduced
 
+    def __repr__(self) -> str:  # names a test: the default one has an address in it, another in each process
+        return f"Built{self.reduced}"
+
 
 INTEGERS = Built(np.dtype, ("i8", False, True), (3, "<", None, None, None, -1, -1, 0))
 EMPTY = (np.ndarray, (0,), b"b")
