@@ -206,13 +206,15 @@ def text(whole: Sequence[Row], alone: Sequence[Row]) -> str:
         f"Cases of {NAME}, 3d_fullres as nnU-Net plans it; drawn weights, the last layer fitted to",
         f"{FITTED} other cases by least squares. Float32, one thread, CPU seconds of whole processes; the",
         "ratio is nnU-Net's by autoseg's. The limit is the network alone: all passes of the cases in the",
-        "fastest program below. Peak memory is that of all processes of a command, shared pages counted",
-        "once.",
+        "fastest program below; the ratio at most is nnU-Net's by it, with all else for nothing. Peak memory",
+        "is that of all processes of a command, shared pages counted once. Where next to nothing is",
+        "foreground, equal voxels say little.",
         "",
-        "| mirrored copies | cases | who | CPU s | clock s | ratio | limit, CPU s | peak MB | voxels equal "
-        "| foreground |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| mirrored copies | cases | who | CPU s | clock s | ratio | at most | limit, CPU s | peak MB "
+        "| voxels equal | foreground |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
+    stock = {row["mirroring"]: row["cpu_s"] for row in whole if "ratio" not in row}
     for row in whole:
         cells = [
             row["mirroring"],
@@ -221,6 +223,7 @@ def text(whole: Sequence[Row], alone: Sequence[Row]) -> str:
             f"{row['cpu_s']:.1f}",
             f"{row['wall_s']:.0f}",
             f"{row['ratio']:.2f}" if "ratio" in row else "",
+            f"{stock[row['mirroring']] / row['limit_s']:.2f}" if "limit_s" in row else "",
             f"{row['limit_s']:.1f}" if "limit_s" in row else "",
             str(row["peak_mb"]),
             f"{100 * row['equal']:.4f} %" if "equal" in row else "",
