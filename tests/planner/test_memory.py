@@ -108,7 +108,11 @@ def test_memory_grows_with_the_batch_and_reduced_precision_halves_it() -> None:
         ).step_bytes
 
     assert traced(4, None) == pytest.approx(2 * traced(2, None), rel=0.1)
-    assert traced(2, torch.bfloat16) == pytest.approx(traced(2, None) / 2, rel=0.1)
+    # Without such instructions torch convolves in another way, which takes memory of its own.
+    has_instructions = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert traced(2, torch.bfloat16) == pytest.approx(
+        traced(2, None) / 2, rel=0.1 if has_instructions else 0.25
+    )
 
 
 def test_checkpointing_keeps_less() -> None:

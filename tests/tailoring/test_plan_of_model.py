@@ -130,12 +130,12 @@ def test_only_the_batch_gives_way_to_a_budget(
     before = dataclasses.replace(document.configuration("3d_fullres"), batch_size=8)
     dataclasses.replace(document, configurations={"3d_fullres": before}).save(place / "plans.json")
     steps_take(monkeypatch, lambda: 5.0)
-    moved = tailor(Variant(*data[3], Choice.parse(f"nnunet:plan_from={place}"), at(60.0)))
+    moved = tailor(Variant(*data[3], Choice.parse(f"nnunet:plan_from={place}"), at(150.0)))
     after = moved.configuration("3d_fullres")
     assert after.batch_size == 2
     assert (after.patch_size, after.spacing) == (before.patch_size, before.spacing)
     assert after.architecture == before.architecture
-    own = tailor(Variant(*data[3], Choice("nnunet"), at(60.0))).configuration("3d_fullres")
+    own = tailor(Variant(*data[3], Choice("nnunet"), at(150.0))).configuration("3d_fullres")
     assert own.architecture != before.architecture  # what a budget does where it may
 
 
