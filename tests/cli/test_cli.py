@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
+from autoseg.cli.app import alone, app
 from autoseg.cli.arguments import parse_fold, parse_folds
 from autoseg.errors import UsageError
 from autoseg.system.amounts import parse_duration, parse_memory
@@ -146,3 +148,18 @@ def test_threads_that_wait_sleep_unless_the_user_says_otherwise(given: str | Non
         text=True,
     )
     assert done.stdout.split()[-1] == expected
+
+
+def test_a_command_is_the_same_alone_as_among_all() -> None:
+    whole = typer.main.get_command(app)
+    assert isinstance(whole, typer.core.TyperGroup)
+    for name, expected in whole.commands.items():
+        found = typer.main.get_command(alone(["--version", name, "--help"]))
+        assert isinstance(found, typer.core.TyperGroup)
+        assert list(found.commands) == [name]
+        one, other = (
+            each.make_context(name, [], resilient_parsing=True) for each in (expected, found.commands[name])
+        )
+        assert one.get_help() == other.get_help()
+        assert [option.name for option in found.params] == [option.name for option in whole.params]
+    assert alone([]) is alone(["no-such-command"]) is alone(["--help"]) is app
