@@ -39,10 +39,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def walked(root: Path) -> dict[str, object]:
-    """What `--json` gave for three trainers on one fold within 36 s."""
+    """What `--json` gave for three trainers on one fold within two minutes, so that a busy machine makes steps too."""
     done = subprocess.run(
         walk(
-            root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "36s", "--json"
+            root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "2m", "--json"
         ),
         capture_output=True,
         text=True,
@@ -61,7 +61,7 @@ def test_three_trainers_three_rows_and_a_page(walked: dict[str, object]) -> None
         assert row["status"] in ("ok", "collapsed")  # which of them, seconds of training leave to chance
         assert 0 <= row["dice"] <= 1
         assert row["dice_ci"][0] <= row["dice"] <= row["dice_ci"][1]
-        assert row["budget_s"] == pytest.approx(12)
+        assert row["budget_s"] == pytest.approx(40)
         assert row["parameters"] > 0 and row["inference_s_per_case"] > 0
     assert "<table" in Path(str(walked["page"])).read_text()
 
@@ -70,7 +70,7 @@ def test_run_again_it_repeats_nothing(walked: dict[str, object], root: Path) -> 
     before = tree(root / "results") | tree(root / "preprocessed")
     done = subprocess.run(
         walk(
-            root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "36s", "--json"
+            root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "2m", "--json"
         ),
         capture_output=True,
         text=True,
