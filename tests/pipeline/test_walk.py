@@ -39,11 +39,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def walked(root: Path) -> dict[str, object]:
-    """What `--json` gave for three trainers on one fold within two minutes, so that a busy machine makes steps too."""
+    """What `--json` gave for three trainers on one fold within two minutes: a busy machine makes steps too."""
     done = subprocess.run(
-        walk(
-            root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "2m", "--json"
-        ),
+        walk(root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "2m", "--json"),
         capture_output=True,
         text=True,
         check=False,
@@ -69,9 +67,7 @@ def test_three_trainers_three_rows_and_a_page(walked: dict[str, object]) -> None
 def test_run_again_it_repeats_nothing(walked: dict[str, object], root: Path) -> None:
     before = tree(root / "results") | tree(root / "preprocessed")
     done = subprocess.run(
-        walk(
-            root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "2m", "--json"
-        ),
+        walk(root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "2m", "--json"),
         capture_output=True,
         text=True,
         check=True,
