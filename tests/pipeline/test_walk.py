@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def walked(root: Path) -> dict[str, object]:
-    """What `--json` gave for three trainers on one fold within two minutes: a busy machine makes steps too."""
+    """What `--json` gave for three trainers on one fold in two minutes: a busy machine makes steps too."""
     done = subprocess.run(
         walk(root, "--trainers", "nnunet,brainunet,resnet34_mlp", "--folds", "0", "--budget", "2m", "--json"),
         capture_output=True,
