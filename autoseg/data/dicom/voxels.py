@@ -109,9 +109,13 @@ def _of_file(path: Path, frames: Sequence[Frame]) -> tuple[Array, Array]:
         if frames[0].header.inverted:
             top = -1 if found.PixelRepresentation else 2 ** int(found.BitsStored) - 1
             stored = top - stored.astype(np.int64)
-        return _rescaled(found, stored, frames), padding
+        values = _rescaled(found, stored, frames)
     except Exception as problem:  # a foreign decoder on foreign bytes: whatever it stumbles over, it is bad
         raise unreadable_voxels(path, problem) from None
+    if values.shape != shape[:3]:
+        sizes = [" x ".join(map(str, each)) for each in (values.shape, shape[:3])]
+        raise unreadable_voxels(path, ValueError(f"{sizes[0]} values, where the header says {sizes[1]}"))
+    return values, padding
 
 
 def unreadable_voxels(path: Path, problem: Exception) -> ImageError:

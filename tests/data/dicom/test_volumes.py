@@ -10,7 +10,8 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import AXIAL, enhanced, position, save, volume, write_series
 
-from autoseg.data.dicom import SeriesVolume, find_volumes, read_volume
+from autoseg.data.dicom import SeriesVolume, find_volumes, read_volume, voxels
+from autoseg.data.image import ImageError
 
 TURNED = (0.8660254037844387, 0.5, 0.0, -0.5, 0.8660254037844387, 0.0)
 PLANES = {
@@ -84,3 +85,14 @@ def test_a_file_whose_own_group_cannot_be_parsed_is_left_out(tmp_path: Path, ele
     path.write_bytes(content.replace(element + b"UI", element + b"U?", 1))
     (left_out,) = find_volumes([path]).left_out
     assert left_out.broken and "damaged" in left_out.reason
+
+
+def test_voxels_of_another_size_than_the_header_says_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_series(tmp_path, volume())
+    (stack,) = find_volumes(files).stacks
+    stored = voxels._stored
+    monkeypatch.setattr(voxels, "_stored", lambda *given: stored(*given)[:, 1:])
+    with pytest.raises(ImageError, match=r"IM\d+ .*1 x 11 x 10 values, where the header says 1 x 12 x 10"):
+        read_volume(stack)
