@@ -244,7 +244,7 @@ def bundles(rng: random.Random) -> Iterator[Edge]:
         made = _zipped(_flipped(stock, rng, 20))
         yield Edge("bundles", f"stock nnU-Net's zip, bytes {number}", made, "either", ("model.zip",))
     for _ in range(40):
-        which, text = changed(_DESCRIPTION, rng)
+        which, text = changed(DESCRIPTION, rng)
         made = _zipped(_bundle({**FILES, "model.json": text.encode()}))
         yield Edge("bundles", f"model.json {which}", made, "refusal", ("model.zip", "model.json"))
 
@@ -258,7 +258,7 @@ def _zip_of_stock(file: io.BytesIO) -> None:
                 archive.write(path, path.relative_to(results).as_posix())
 
 
-_DESCRIPTION: dict[str, Any] = {
+DESCRIPTION: dict[str, Any] = {
     "format": "autoseg-bundle",
     "version": 1,
     "name": "x",

@@ -231,20 +231,7 @@ def _model_json() -> Target:
         "networks": ["networks/a.onnx"],
         "mean_of": "logits",
     }
-    sound = {
-        "format": "autoseg-bundle",
-        "version": 1,
-        "name": "x",
-        "about": {},
-        "channels": ["MR"],
-        "file_ending": ".png",
-        "reader": "NaturalImage2DIO",
-        "orientation": {},
-        "labels": {"names": {"background": 0, "disc": 1}, "region_order": None, "ignore": None},
-        "members": [member],
-        "postprocessing": None,
-        "quality": None,
-    }
+    sound = _edge_models.DESCRIPTION | {"members": [member]}
     read = lambda path: Description.from_json(read_json(path))  # noqa: E731
     return _document(sound, "model.json", read, "bundle", "data")
 

@@ -11,25 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bundle_files import DESCRIPTION, FILES, bundle_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoseg.bundle.archive import Bundle, BundleError, manifest_of
 from autoseg.bundle.description import Description
 
-FILES = {"model.json": b"{}", "networks/a.onnx": b"weights" * 100, "card.md": b"# A card"}
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A bundle as a folder."""
-    root = tmp_path / "bundle"
-    for name, content in FILES.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    (root / "manifest.json").write_text(json.dumps(manifest_of(root)))
-    return root
+    return bundle_folder(tmp_path / "bundle")
 
 
 def packed(folder: Path, **more: bytes) -> Path:
@@ -178,22 +171,6 @@ def test_any_damage_to_a_zip_is_a_bundle_error_or_none(data: st.DataObject) -> N
             assert all(bundle.read(name) == FILES[name] for name in bundle.entries)
         except BundleError as problem:
             assert str(problem)
-
-
-DESCRIPTION = {
-    "format": "autoseg-bundle",
-    "version": 1,
-    "name": "x",
-    "about": {},
-    "channels": ["MR"],
-    "file_ending": ".png",
-    "reader": "NaturalImage2DIO",
-    "orientation": {},
-    "labels": {"names": {"background": 0, "disc": 1}, "region_order": None, "ignore": None},
-    "members": [],
-    "postprocessing": None,
-    "quality": None,
-}
 
 
 @pytest.mark.parametrize(

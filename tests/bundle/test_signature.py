@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bundle_files import FILES, bundle_folder
 from typer.testing import CliRunner
 
 from autoseg.bundle import __main__ as alone
@@ -18,7 +19,6 @@ from autoseg.cli.app import app
 from autoseg.errors import MissingDependency, UsageError
 
 pytest.importorskip("model_signing", reason="signatures are an extra")
-FILES = {"model.json": b"{}", "networks/a.onnx": b"weights" * 100, "card.md": b"# A card"}
 
 
 def key_pair(
@@ -62,13 +62,7 @@ def packed(folder: Path) -> Path:
 @pytest.fixture
 def unsigned(tmp_path: Path) -> Path:
     """A bundle."""
-    root = tmp_path / "bundle"
-    for name, content in FILES.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    (root / "manifest.json").write_text(json.dumps(manifest_of(root)))
-    return root
+    return bundle_folder(tmp_path / "bundle")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundle_files import DESCRIPTION as BARE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from odd_documents import EXAMPLES, VALUES, changed
@@ -48,16 +49,7 @@ RECORD = {
     "cost": {"parameters": 3, "train_s": 1.5},
     "scores": SCORES,
 }
-DESCRIPTION = {
-    "format": "autoseg-bundle",
-    "version": 1,
-    "name": "x",
-    "about": {},
-    "channels": ["MR"],
-    "file_ending": ".png",
-    "reader": "NaturalImage2DIO",
-    "orientation": {},
-    "labels": {"names": {"background": 0, "disc": 1}, "region_order": None, "ignore": None},
+DESCRIPTION = BARE | {
     "members": [
         {
             "preprocessing": {
@@ -73,8 +65,6 @@ DESCRIPTION = {
             "mean_of": "logits",
         }
     ],
-    "postprocessing": None,
-    "quality": None,
 }
 FINGERPRINT = {
     "spacings": [[1.0, 1.0, 1.0], [2.0, 1.0, 1.0]],
