@@ -39,7 +39,7 @@ def race(root: Path) -> dict[str, Any]:
     own = root / "narrow.py"
     own.write_text(OWN)
     command = [str(BIN / "autoseg"), "plan-and-train", str(root / "raw" / "Dataset902_DemoUltrasound")]
-    command += ["--trainers", f"{own},resnet34_mlp", "--folds", "0", "--budget", "40s", "--race"]
+    command += ["--trainers", f"{own},resnet34_mlp", "--folds", "0", "--budget", "3m", "--race"]
     done = subprocess.run(
         [*command, "--device", "cpu", "--workspace", str(root), "--json"],
         capture_output=True,

@@ -148,7 +148,7 @@ def test_a_training_planned_for_a_fast_machine_goes_on_as_on_this_one(
     prepared = prepare(root, workspace, Settings(workers=1))
     dataset = prepared.dataset
     link_references(dataset, workspace.preprocessed_of(dataset.name) / "gt_segmentations")
-    request = Request(CPU, run_s=30.0)
+    request = Request(CPU, run_s=60.0)
     trial = Trial(dataset, prepared.fingerprint, prepared.folds, Choice("nnunet"), prepared.folds[0], request)
     (member,) = members_of(trial, workspace)
     preprocess_member(trial, member, workspace, 1)
