@@ -70,9 +70,10 @@ class Idea:
 
 
 WARM = {"schedule": "cosine", "warmup": 0.05}
+RULE = {**WARM, "learning_rate": 3e-3}
 IDEAS = {
     "today": Idea("AdamW at 0.001, poly"),
-    "rate 0.003": Idea("warm-up of 5 %, a cosine, three times the rate", {**WARM, "learning_rate": 3e-3}),
+    "rate 0.003": Idea("warm-up of 5 %, a cosine, three times the rate", RULE),
     "no augmentation": Idea("no augmentation", light="none"),
     "one output": Idea("deep supervision off", {"deep_supervision": False}),
     "foreground 0.66": Idea("two thirds of the samples hold foreground", {"foreground_oversampling": 0.66}),
@@ -89,6 +90,15 @@ IDEAS = {
         "the rate rises to 0.003 over 30 %, then a cosine", {**WARM, "warmup": 0.3, "learning_rate": 3e-3}
     ),
     "brightness alone": Idea("no rotation, no scaling", light="still"),
+    # On top of what became the rule for short trainings.
+    "0.003, no augmentation": Idea("rate 0.003 without augmentation", RULE, light="none"),
+    "0.003, light": Idea("rate 0.003; rotation to 15 degrees, scaling 0.85 to 1.15", RULE, light="light"),
+    "0.003, one output": Idea("rate 0.003, deep supervision off", {**RULE, "deep_supervision": False}),
+    "0.003, batch Dice": Idea("rate 0.003, the Dice of the loss over the batch", RULE, batch_dice=True),
+    "0.003, foreground 0.66": Idea(
+        "rate 0.003, two thirds of the samples hold foreground", {**RULE, "foreground_oversampling": 0.66}
+    ),
+    "rate 0.006": Idea("warm-up of 5 %, a cosine, six times the rate", {**WARM, "learning_rate": 6e-3}),
 }
 
 
