@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from autoseg.data.image import Image
 from autoseg.data.labels import Labels
-from autoseg.system.files import digest, read_object, write_json, write_text
+from autoseg.system.files import digest, read_object, write_text
 from autoseg.system.tables import table_text
 from autoseg.trust.evidence import Evidence
 from autoseg.trust.features import Facts
@@ -24,6 +25,7 @@ JSON_NAME, CSV_NAME, HTML_NAME = "quality.json", "quality.csv", "triage.html"
 # interruption loses nothing of the first twenty, and never the quality of more cases than this.
 _AT_ONCE = 25
 _PART = 20
+_JSON: dict[str, Any] = {"indent": 2, "allow_nan": False}
 _ORDER = {UNLIKE: 0, REVIEW: 1, OK: 2}
 
 
@@ -50,6 +52,7 @@ class Assessor:
         self.found: dict[str, dict[str, Any]] = {}
         self.planes: dict[str, Sequence[Any]] = {}
         self._waiting, self._warned = 0, False
+        self._texts: dict[str, tuple[Mapping[str, Any], str, str]] = {}
 
     def evidence(self) -> Evidence:
         """What the prediction of one case is to fill."""
@@ -107,11 +110,21 @@ class Assessor:
             return
         self._waiting = 0
         cases = self.found if whole else self._earlier | self.found
-        write_json(
-            self.output / JSON_NAME,
-            {"model": self._hash, "about": dict(self.model.about), "cases": dict(worst_first(cases))},
-        )
-        write_text(self.output / CSV_NAME, table(cases))
+        ordered = worst_first(cases)
+        head = json.dumps({"model": self._hash, "about": dict(self.model.about)}, **_JSON)
+        head = head[: head.rindex("\n}")]
+        texts = [self._text_of(case, found) for case, found in ordered]
+        inner = ",\n".join(text for text, _ in texts)
+        write_text(self.output / JSON_NAME, f'{head},\n  "cases": {{\n{inner}\n  }}\n}}\n')
+        write_text(self.output / CSV_NAME, table_text([HEADER]) + "".join(rows for _, rows in texts))
+
+    def _text_of(self, case: str, found: Mapping[str, Any]) -> tuple[str, str]:
+        """A case as it stands in the two files, composed once: the files are written many times."""
+        known = self._texts.get(case)
+        if known is None or known[0] is not found:
+            text = f"{json.dumps(case)}: {json.dumps(found, **_JSON)}".replace("\n", "\n    ")
+            known = self._texts[case] = found, f"    {text}", table_text(_rows(case, found))
+        return known[1:]
 
 
 def to_json(quality: Quality) -> dict[str, Any]:
@@ -158,23 +171,26 @@ def worst_first(cases: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mappi
 
 def table(cases: Mapping[str, Mapping[str, Any]]) -> str:
     """A CSV with a row for each case and structure, the worst case first."""
-    rows: list[Sequence[Any]] = [HEADER]
-    for case, found in worst_first(cases):
-        for name, each in found["structures"].items():
-            low, high = each["dice_interval"] or ("", "")
-            least, most = each["size_interval"] or ("", "")
-            known, shape = each["evidence"], each["shape"]
-            rows.append(
-                (
-                    case, name, found["flag"],
-                    each["expected_dice"], low, high,
-                    each["size"], least, most, each["unit"], each["chance_of_failure"],
-                    known["expected_dice"], known["uncertainty"], known["agreement"],
-                    shape["surface"], shape["components"], shape["border"],
-                    found["entropy"], "; ".join(found["reasons"]),
-                )
-            )  # fmt: skip
-    return table_text(rows)
+    return table_text([HEADER, *(row for case, found in worst_first(cases) for row in _rows(case, found))])
+
+
+def _rows(case: str, found: Mapping[str, Any]) -> list[Sequence[Any]]:
+    rows: list[Sequence[Any]] = []
+    for name, each in found["structures"].items():
+        low, high = each["dice_interval"] or ("", "")
+        least, most = each["size_interval"] or ("", "")
+        known, shape = each["evidence"], each["shape"]
+        rows.append(
+            (
+                case, name, found["flag"],
+                each["expected_dice"], low, high,
+                each["size"], least, most, each["unit"], each["chance_of_failure"],
+                known["expected_dice"], known["uncertainty"], known["agreement"],
+                shape["surface"], shape["components"], shape["border"],
+                found["entropy"], "; ".join(found["reasons"]),
+            )
+        )  # fmt: skip
+    return rows
 
 
 HEADER = (

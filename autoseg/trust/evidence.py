@@ -57,23 +57,25 @@ class Evidence:
         """Take in logits (heads, z, y, x)."""
         flat = slab.reshape(len(slab), -1)
         if self.has_regions:
-            chosen, near = flat > 0, (np.abs(flat) < _MARGIN).any(axis=0)
-            self._add(np.count_nonzero(chosen, axis=1), chosen[:, near], _sigmoid(flat[:, near]), near.size)
+            chosen, near = flat > 0, _at((np.abs(flat) < _MARGIN).any(axis=0))
+            self._add(
+                np.count_nonzero(chosen, axis=1), chosen[:, near], _sigmoid(flat[:, near]), flat.shape[1]
+            )
             return
         label, best, second = _two_largest(flat)
         # Where all others are below this, together they are below the cut.
-        near = second > best - (_MARGIN + np.log(max(len(flat) - 1, 1)))
+        near = _at(second > best - np.float32(_MARGIN + np.log(max(len(flat) - 1, 1))))
         self._add_labels(label, near, _softmax(flat[:, near]))
 
     def add_probabilities(self, slab: Floats) -> None:
         """Take in probabilities (heads, z, y, x); where all are 0, as outside a crop, it is background."""
         flat = slab.reshape(len(slab), -1)
         if self.has_regions:
-            chosen, near = flat > 0.5, ((flat > CUT) & (flat < 1 - CUT)).any(axis=0)
-            self._add(np.count_nonzero(chosen, axis=1), chosen[:, near], flat[:, near], near.size)
+            chosen, near = flat > 0.5, _at(((flat > CUT) & (flat < 1 - CUT)).any(axis=0))
+            self._add(np.count_nonzero(chosen, axis=1), chosen[:, near], flat[:, near], flat.shape[1])
             return
         label, best, _ = _two_largest(flat)
-        near = (best < 1 - CUT) & (best > 0)
+        near = _at((best < 1 - CUT) & (best > 0))
         self._add_labels(label, near, flat[:, near])
 
     def add_decided(self, slab: Floats, segmentation: Floats, labels: Labels) -> None:
@@ -81,17 +83,17 @@ class Evidence:
         flat, label = slab.reshape(len(slab), -1), segmentation.ravel()
         if self.has_regions:
             chosen = np.stack([np.isin(label, list(values)) for values in labels.structures.values()])
-            near = ((flat > CUT) & (flat < 1 - CUT)).any(axis=0)
-            self._add(np.count_nonzero(chosen, axis=1), chosen[:, near], flat[:, near], near.size)
+            near = _at(((flat > CUT) & (flat < 1 - CUT)).any(axis=0))
+            self._add(np.count_nonzero(chosen, axis=1), chosen[:, near], flat[:, near], flat.shape[1])
             return
         best = flat.max(axis=0)
-        near = (best < 1 - CUT) & (best > 0)
+        near = _at((best < 1 - CUT) & (best > 0))
         self._add_labels(label.astype(np.intp), near, flat[:, near])
 
     def _add_labels(self, label: Floats, near: Floats, p: Floats) -> None:
         heads = len(self.heads)
         inside = label[near] == np.arange(heads)[:, None]
-        self._add(np.bincount(label, minlength=heads), inside, p, near.size)
+        self._add(np.bincount(label, minlength=heads), inside, p, label.size)
 
     def _add(self, segmented: Floats, inside: Floats, p: Floats, voxels: int) -> None:
         """Take in voxels that are near a decision by their probabilities, the others as certain.
@@ -189,6 +191,11 @@ def _two_largest(values: Floats) -> tuple[Floats, Floats, Floats]:
     return label, best, second
 
 
+def _at(mask: Any) -> Floats:
+    """Where a mask is true, as indices: taking few of many voxels by them is several times faster."""
+    return np.flatnonzero(mask)
+
+
 def _softmax(logits: Floats) -> Floats:
     shifted = np.exp(logits - logits.max(axis=0, initial=-np.inf))
     return np.asarray(shifted / shifted.sum(axis=0))
@@ -201,4 +208,4 @@ def _sigmoid(logits: Floats) -> Floats:
 
 def _plogp(p: Floats) -> Floats:
     """-p log p, 0 at 0."""
-    return np.asarray(-p * np.log(p, where=p > 0, out=np.zeros_like(p)))
+    return np.asarray(-p * np.log(np.maximum(p, np.finfo(p.dtype).tiny)))

@@ -12,8 +12,11 @@ from autoseg.data.image import Image
 
 Array = NDArray[Any]
 
-# Voxels of a channel that are looked through at most; percentiles of a regular sample are close enough.
-SAMPLE = 2**18
+# Voxels of a channel that are looked through at most: percentiles and centres of a regular sample are close
+# enough, and a whole picture took a fifth of the time that a small network needs to segment it.
+SAMPLE = 2**16
+# The same for noise, which is of whole rows: neighbours have to be there.
+NOISE_SAMPLE = 2**14
 _AXES = ("z", "y", "x")
 PERCENTILES = (0.5, 50.0, 99.5)
 
@@ -55,7 +58,7 @@ def _of_channel(channel: Array, flat: bool) -> dict[str, float]:
     values = sample[inside] if inside.any() else sample.ravel()
     low, middle, high = (float(value) for value in np.percentile(values, PERCENTILES))
     spread = max(high - low, 1e-6 * max(abs(high), abs(low), 1e-6))
-    weights = np.clip(sample - low, 0, spread) * inside
+    weights = np.clip(sample - np.float32(low), 0, np.float32(spread)) * inside
     return {
         "intensity 0.5 %": float(np.arcsinh(low)),
         "median intensity": float(np.arcsinh(middle)),
@@ -83,11 +86,12 @@ def _sampled(channel: Array) -> Array:
 def _noise(channel: Array) -> float:
     """Median absolute second difference along rows, where the middle voxel is not 0."""
     slices = channel[:: max(1, channel.shape[0] // 16)]
-    rows = max(1, int(np.ceil(slices.size / SAMPLE)))
+    rows = max(1, int(np.ceil(slices.size / NOISE_SAMPLE)))
     lines = slices[:, ::rows].astype(np.float32)
     if lines.shape[2] < 3:
         return 0.0
-    second = np.abs(lines[..., 2:] - 2 * lines[..., 1:-1] + lines[..., :-2])[lines[..., 1:-1] != 0]
+    middle = lines[..., 1:-1]
+    second = np.abs(lines[..., 2:] - 2 * middle + lines[..., :-2])[middle != 0]
     return float(np.median(second)) if second.size else 0.0
 
 

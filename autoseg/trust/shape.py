@@ -85,15 +85,33 @@ def shapes_of(
         steps: see `steps_of`.
         structures: the values of each by name; they may share values.
     """
-    from scipy import ndimage
-
     whole = segmentation if segmentation.dtype.kind in "ui" else segmentation.astype(np.int32)
-    boxes = dict(enumerate(ndimage.find_objects(whole), 1))
+    boxes = _boxes(whole)
     found = {}
     for name, values in structures.items():
         there = [box for value in values if (box := boxes.get(value)) is not None]
         found[name] = _shape(whole, there, values, steps) if there else Shape(0.0)
     return found
+
+
+def _boxes(whole: Array) -> dict[int, tuple[slice, ...]]:
+    """The bounding box of each value that is there, sought in that of all: most of an image is background."""
+    from scipy import ndimage
+
+    around: list[slice] = []
+    inner = whole
+    for axis in range(3):
+        there = np.flatnonzero(inner.max(axis=tuple(other for other in range(3) if other != axis), initial=0))
+        if not there.size:
+            return {}
+        around.append(slice(int(there[0]), int(there[-1]) + 1))
+        inner = inner[(slice(None),) * axis + (around[-1],)]
+    boxes = enumerate(ndimage.find_objects(inner), 1)
+    return {
+        value: tuple(slice(s.start + a.start, s.stop + a.start) for s, a in zip(box, around, strict=True))
+        for value, box in boxes
+        if box is not None
+    }
 
 
 def _shape(whole: Array, boxes: Sequence[Any], values: Sequence[int], steps: Sequence[float]) -> Shape:
@@ -139,6 +157,6 @@ def _centre(mask: Array, box: Sequence[slice], shape: Sequence[int]) -> tuple[fl
     found = []
     for axis, (side, length) in enumerate(zip(box, shape, strict=True)):
         along = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
-        middle = float(np.average(np.arange(len(along)), weights=along)) + side.start
+        middle = float(along @ np.arange(len(along)) / along.sum()) + side.start
         found.append((middle + 0.5) / length)
     return tuple(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -116,18 +117,35 @@ class StructureModel:
         if not size:
             return self._of_empty(features)
         row = matrix([features], self.names, self.neutral)
-        said = np.array([float(line(row)[0]) for line in self.lines])[list(self.part)]
-        weights, misses = np.array(self.weights), np.array(self.misses)
+        said, weights, misses = self._said(row[0]), *self._calibration
+        middle, share = float(said @ weights / weights.sum()), weights / weights.sum()
         # Around one middle for all, so that a better score never has a lower expectation.
-        possible = expit(np.average(said, weights=weights) + misses)
-        dice = float(np.average(possible, weights=weights))
+        possible = expit(middle + misses)
+        dice = float(possible @ share)
         return Estimate(
             dice=dice,
             dice_interval=self._dice_interval(said, misses, weights),
             size=size,
-            size_interval=self._size_interval(size, float(expit(np.average(said, weights=weights))), weights),
-            failure=float(np.average(possible < self.threshold, weights=weights)),
+            size_interval=self._size_interval(size, float(expit(middle)), weights),
+            failure=float((possible < self.threshold) @ share),
         )
+
+    @cached_property
+    def _calibration(self) -> tuple[Floats, Floats]:
+        """Weights and misses of the calibration cases."""
+        return np.array(self.weights, dtype=np.float64), np.array(self.misses, dtype=np.float64)
+
+    @cached_property
+    def _table(self) -> tuple[Floats, Floats]:
+        """Of each calibration case the intercept (cases,) and weights (cases, features) of its line."""
+        part = list(self.part)
+        slopes = np.array([line.weights for line in self.lines], dtype=np.float64)
+        return np.array([line.intercept for line in self.lines])[part], slopes[part]
+
+    def _said(self, row: Floats) -> Floats:
+        """For each calibration case, what the line fitted without it says of features (features,)."""
+        intercepts, slopes = self._table
+        return np.asarray(intercepts + slopes @ row)
 
     def _of_empty(self, features: Mapping[str, float]) -> Estimate:
         """Dice is 1 or 0: as often 1 as in calibration, where what the probabilities say is one case more."""

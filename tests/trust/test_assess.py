@@ -10,7 +10,7 @@ import pytest
 from held_out_cases import DATASET, LABELS, held_out, profiles
 
 from autoseg.data.image import Image
-from autoseg.trust.assess import Assessor
+from autoseg.trust.assess import Assessor, table
 from autoseg.trust.fit import fitted
 from autoseg.trust.quality_model import QualityModel
 
@@ -79,6 +79,20 @@ def test_an_interruption_loses_no_quality(model: QualityModel, tmp_path: Path) -
     assert stored() == {"a", "b", "c", "d"}
     again.save()
     assert stored() == {"a", "b"}
+
+
+def test_files_that_are_written_again_hold_what_was_found_and_nothing_of_before(
+    model: QualityModel, tmp_path: Path
+) -> None:
+    assessor = Assessor(model, LABELS, tmp_path)
+    for case, sure in (("good", 9.0), ('two "quoted" words', 0.3), ("good", 0.5)):
+        add(assessor, case, sure)
+    assessor.save()
+    text = (tmp_path / "quality.json").read_text()
+    document = json.loads(text)
+    assert document["cases"] == json.loads(json.dumps(assessor.found))
+    assert text == json.dumps(document, indent=2) + "\n"
+    assert (tmp_path / "quality.csv").read_text() == table(assessor.found)
 
 
 def test_nothing_is_written_for_no_case(model: QualityModel, tmp_path: Path) -> None:

@@ -48,6 +48,18 @@ def test_the_expected_dice_is_that_of_the_probabilities() -> None:
         assert evidence.of_head(head)["expected_dice"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_entropies_are_those_of_the_probabilities() -> None:
+    values = logits(3, scale=2.0)
+    evidence = Evidence.of(LABELS)
+    evidence.add_logits(values)
+    p = cut(softmax(values.astype(np.float64)))
+    logs = np.log(p, where=p > 0, out=np.zeros_like(p))
+    others = np.log(1 - p, where=p < 1, out=np.zeros_like(p))
+    binary = -(p * logs + (1 - p) * others).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(evidence.heads[:, 3], binary, rtol=1e-4)
+    assert evidence.entropy == pytest.approx(-(p * logs).sum(), rel=1e-4)
+
+
 def test_an_empty_segmentation_is_as_good_as_the_chance_that_nothing_is_there() -> None:
     values = np.zeros((3, 2, 2, 2), np.float32)
     values[0] = 9.0

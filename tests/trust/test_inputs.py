@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from autoseg.data.image import Image
-from autoseg.trust.inputs import SAMPLE, is_constant, quantities_of
+from autoseg.trust.inputs import NOISE_SAMPLE, SAMPLE, is_constant, quantities_of
 from autoseg.trust.spread import Spread, distances, spreads
 
 
@@ -73,6 +73,16 @@ def test_large_images_are_sampled_and_give_nearly_the_same() -> None:
     one, other = (quantities_of(each, ["MR"]) for each in (small, large))
     for name in ("MR: median intensity", "MR: zero", "MR: centre x"):
         assert other[name] == pytest.approx(one[name], abs=0.02)
+
+
+def test_the_noise_of_a_large_picture_is_that_of_all_its_rows() -> None:
+    picture = np.random.default_rng(2).normal(100, 5, (1, 1, 400, 500)).astype(np.float32)
+    assert picture.size > 8 * NOISE_SAMPLE
+    low, high = np.percentile(picture, [0.5, 99.5])
+    second = np.abs(np.diff(picture, 2, axis=3))
+    whole = float(np.log(np.median(second) / (high - low) + 1e-4))
+    found = quantities_of(Image(picture, (999.0, 1.0, 1.0), {}), ["US"])
+    assert found["US: noise"] == pytest.approx(whole, abs=0.05)
 
 
 def test_pictures_have_two_axes_and_constant_images_do_not_break_anything() -> None:

@@ -45,6 +45,22 @@ def test_structures_of_several_values_and_several_parts() -> None:
     }
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64, np.float32])
+def test_structures_are_found_wherever_they_lie(dtype: type) -> None:
+    random = np.random.default_rng(1)
+    label = np.zeros((7, 9, 11), dtype)
+    for value in (1, 2, 5):
+        label[tuple(random.integers(0, length, 4) for length in label.shape)] = value
+    found = shapes_of(label, (1.0, 1.0, 1.0), {str(value): (value,) for value in (1, 2, 3, 5)})
+    for value in (1, 2, 5):
+        there = np.argwhere(label == value)
+        middle = (there.mean(axis=0) + 0.5) / label.shape
+        assert found[str(value)].size == len(there)
+        assert found[str(value)].centre == pytest.approx(tuple(middle))
+    assert found["3"] == Shape(0.0)
+    assert shapes_of(np.zeros_like(label), (1.0, 1.0, 1.0), {"1": (1,)}) == {"1": Shape(0.0)}
+
+
 def test_roughness_does_not_depend_on_the_scale() -> None:
     label = np.zeros((9, 9, 9), np.uint8)
     label[2:6, 2:6, 2:6] = 1
