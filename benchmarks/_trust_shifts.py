@@ -55,6 +55,7 @@ def _one(
         "dice": float(np.mean(seen["dice"])),
         "expected": quality.dice,
         "inside": float(np.mean(inside)),
+        "missed": len(inside) - sum(inside),
         "flag": quality.flag,
         "reason": quality.reasons[0] if quality.reasons else "",
     }
@@ -78,5 +79,7 @@ def _summed(rows: Sequence[Mapping[str, Any]], threshold: float) -> dict[str, An
             if any(row["flag"] == OK for row in rows)
             else None
         ),
+        "missed": sum(row["missed"] for row in rows),
+        "missed_flagged": sum(row["missed"] for row in rows if row["flag"] != OK),
         "unflagged": sum(row["flag"] == OK for row in rows),
     }
