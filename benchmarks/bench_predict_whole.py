@@ -29,9 +29,11 @@ from _readout import fit_last_layer
 from _stock_models import PREDICT, StockHome
 from bench_bundle import equal, some_cases
 
+from autoseg.architectures import channels_last
 from autoseg.data.readers import read_images, read_segmentation
 from autoseg.inference.engines import OpenVino
 from autoseg.inference.model import load_model
+from autoseg.inference.network import channels_of
 from autoseg.system.files import read_json, write_json
 
 Row = dict[str, Any]
@@ -159,16 +161,18 @@ def engines(model: Path, work: Path) -> Iterator[Row]:
     from autoseg.export.onnx_network import write_network
 
     ours, plain = load_model(model, device="cpu"), load_model(model, device="cpu", as_trained=True)
-    network, example = ours.networks[0], torch.randn(1, 1, *ours.configuration.patch_size)
+    network, patch = ours.networks[0], ours.configuration.patch_size
+    channels = channels_of(ours.configuration, ours.dataset_json)
+    example = torch.randn(1, channels, *patch)
     began = time.process_time()
     file = work / "network.onnx"
-    write_network(plain.networks[0], 1, ours.configuration.patch_size, file)
+    write_network(plain.networks[0], channels, patch, file)
     export_s = time.process_time() - began
     began = time.process_time()
     openvino = OpenVino(network, example, reduced=False)
     convert_s = time.process_time() - began
     onnx = load_network(file.read_bytes(), file.name, 1)
-    last = torch.channels_last_3d
+    last = channels_last(len(patch))
     sides: dict[str, tuple[Callable[[], Any], float]] = {
         "torch": (lambda: plain.networks[0](example), 0.0),
         "torch as autoseg runs it": (lambda: network(example.contiguous(memory_format=last)), 0.0),
