@@ -14,7 +14,7 @@ import typer
 from autoseg.cli.arguments import Device, Json, Quiet
 from autoseg.cli.console import print_json, start
 from autoseg.cli.intake import Untrusted
-from autoseg.cli.prediction import Engine, Fast, Resample, SegType, StepSize, To
+from autoseg.cli.prediction import Engine, Fast, Resample, SegType, StepSize, To, VerifyKey
 from autoseg.errors import UsageError
 from autoseg.system.amounts import parse_memory
 
@@ -54,6 +54,7 @@ def serve_command(
     to: To = "nifti",
     seg_type: SegType = "binary",
     resample: Resample = False,
+    verify_key: VerifyKey = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -71,10 +72,21 @@ def serve_command(
     from autoseg.inference.options import Options
 
     start(quiet)
+    if verify_key is not None:
+        _check_signatures(models, verify_key)
     bytes_at_most = int((parse_memory(largest) or 2) * 1e9)
     how = (device, mirroring, step_size, Options(engine, fast), Form(to, seg_type), resample)
     with _loaded(models, watch, settle, queue, untrusted, (*how, 4 * bytes_at_most)) as server:
         _serve(server, watch, port, bytes_at_most, once, as_json, quiet)
+
+
+def _check_signatures(models: Sequence[str], key: Path) -> None:
+    """Make sure, before any is loaded, that every model is a bundle that the owner of a key has signed."""
+    from autoseg.bundle.signature import check_signature
+    from autoseg.serving.served_model import named_models
+
+    for path in named_models(models).values():
+        check_signature(path, key)
 
 
 @contextmanager

@@ -231,6 +231,21 @@ def test_nothing_is_predicted_with_a_bundle_of_another(
     assert not (tmp_path / "made").exists()
 
 
+def test_nothing_is_served_beside_a_model_of_another(
+    signed: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    (model / "fold_0").mkdir(parents=True)
+    served = ["serve", f"a={signed}", f"b={model}", "--verify-key", str(keys[1]), "--once", "--quiet"]
+    watched = ["--watch", str(tmp_path / "in"), str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*served, *watched])
+    assert isinstance(done.exception, BundleError) and str(model) in str(done.exception)
+    _, other = key_pair(tmp_path, "other")
+    done = CliRunner().invoke(app, ["serve", str(signed), "--verify-key", str(other), *watched])
+    assert "was not signed with the key" in str(done.exception)
+    assert not (tmp_path / "in").exists() and not (tmp_path / "out").exists()
+
+
 def test_only_a_bundle_is_signed(unsigned: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
     line = ["export", str(unsigned), str(tmp_path / "out"), "--to", "web", "--sign", str(keys[0])]
     done = CliRunner().invoke(app, line)
