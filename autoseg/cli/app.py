@@ -82,6 +82,8 @@ def main() -> None:
     # Read once, when torch's threads are loaded. A thread that spins while it waits for another one, whose
     # core somebody's process has, wastes the time of all: see benchmarks/results/threads.md.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # pydantic would look through every package that is installed for plug-ins of its own, and run them.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         status = alone(sys.argv[1:])(standalone_mode=False)
     except AutosegError as error:

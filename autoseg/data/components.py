@@ -64,6 +64,8 @@ def marked(label: Array) -> tuple[Array, Array, list[tuple[slice, ...]]]:
     whole = np.ascontiguousarray(label)
     if whole.dtype.kind == "f":
         whole = whole.astype(np.int32)
+    if not whole.flags.writeable:  # what was unpacked in place; the library wants a buffer of its own
+        whole = whole.copy()
     marks: Array = cc3d.connected_components(whole, connectivity=26)
     facts: Any = cc3d.statistics(marks)
     return marks, facts["voxel_counts"][1:], list(facts["bounding_boxes"][1:])

@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from autoseg.data.bounds import PACKED, beginning, check_announced, unpacked
 from autoseg.data.detached import check_detached, check_numbers
 from autoseg.data.image import Array, Image, ImageError, require_file
+from autoseg.data.itk_headers import nifti_header
 from autoseg.data.length_units import mm_of, stated_unit, write_unit
 from autoseg.data.tiff_spacing import stated_spacing
 from autoseg.system.files import atomic_path, read_json, write_json
@@ -52,17 +54,22 @@ def read_itk_reoriented(path: Path, segmentation: bool) -> Image:
 
 
 def itk_header(path: Path) -> Any:
+    """A reader of ITK that has read the header of a file, or what answers the same questions.
+
+    Raises:
+        ImageError: for a header that names other files, or holds no numbers.
+        RuntimeError: if ITK cannot read it.
+    """
     import SimpleITK as sitk
 
     note(path)
     require_file(path)
     check_detached(path)
     check_numbers(path)
+    if _is_nifti(path):
+        return nifti_header(path)
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))
-    # Naming the format saves asking every other one; a file that belies its name is found either way.
-    if _is_nifti(path):
-        header.SetImageIO("NiftiImageIO")
     header.ReadImageInformation()
     return header
 
@@ -73,11 +80,17 @@ def check_itk(path: Path, header: Any) -> None:
     Raises:
         ImageError: with what the header announces.
     """
+    size = (*header.GetSize(), header.GetNumberOfComponents())
+    check_announced(path, size, _bytes_of(header.GetPixelID()))
+
+
+@cache
+def _bytes_of(pixel: int) -> float:
+    """Size of a voxel of one of ITK's types; 1 for one that it does not know."""
     import SimpleITK as sitk
 
-    bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(header.GetPixelID()))
-    size = (*header.GetSize(), header.GetNumberOfComponents())
-    check_announced(path, size, int(bits[1]) / 8 if bits else 1)
+    bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(pixel))
+    return int(bits[1]) / 8 if bits else 1.0
 
 
 def itk_image(path: Path) -> Any:
@@ -98,8 +111,11 @@ def itk_geometry(header: Any) -> tuple[tuple[float, ...], tuple[float, ...], tup
     A reader gives MetaImage's negative spacings as they stand; an image, as nnU-Net has it, turns the axis.
     """
     spacing = tuple(float(s) for s in header.GetSpacing())
-    whole = np.reshape(header.GetDirection(), (len(spacing), -1)) * np.where(np.array(spacing) < 0, -1.0, 1.0)
-    return tuple(map(abs, spacing)), tuple(header.GetOrigin()), tuple(float(d) for d in whole.ravel())
+    direction = tuple(float(d) for d in header.GetDirection())
+    if min(spacing) < 0:
+        signs = np.where(np.array(spacing) < 0, -1.0, 1.0)
+        direction = tuple((np.reshape(direction, (len(spacing), -1)) * signs).ravel().tolist())
+    return tuple(map(abs, spacing)), tuple(header.GetOrigin()), direction
 
 
 def unreadable(path: Path, problem: Exception) -> ImageError:

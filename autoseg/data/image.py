@@ -79,7 +79,7 @@ def placed_differently(first: Image, second: Image) -> dict[str, str]:
     found = {}
     for name in sorted(first.world.keys() & second.world.keys()):
         one, other = first.world[name], second.world[name]
-        if one.shape != other.shape or not np.allclose(one, other):
+        if not np.array_equal(one, other) and (one.shape != other.shape or not np.allclose(one, other)):
             found[name] = f"{np.round(one, 4).tolist()} and {np.round(other, 4).tolist()}"
     return found if found and _shift_in_voxels(first, second) > 0.01 else {}
 

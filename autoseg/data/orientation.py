@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import permutations
 from typing import Any
 
@@ -110,14 +111,20 @@ def turned_as_learnt(image: Image, summary: Mapping[str, Any]) -> Turned | None:
     return Turned(turned, code_of(own), inverse(turn))
 
 
-def along_the_body(array: Array, image: Image) -> Array:
-    """An array (..., z, y, x) on an image's grid as LPS has it, so that one volume stored twice is one array.
+def turned_to_body(array: Array, own: Directions) -> Array:
+    """An array (..., z, y, x) as LPS has it, so that one volume stored twice is one array.
 
-    As it is where the image has no place in the world.
+    Args:
+        array: on an image's grid.
+        own: the image's `directions_of`.
     """
-    own = directions_of(image)
-    turn = None if own is None else turn_towards(own, np.eye(3).tolist())
-    return array if turn is None or not turn.changes else turn.apply(array)
+    turn = _turn_to_body(own)
+    return turn.apply(array) if turn.changes else array
+
+
+@lru_cache(maxsize=256)  # most images of a data set are stored along the same axes
+def _turn_to_body(own: Directions) -> Turn:
+    return turn_towards(own, np.eye(3).tolist())
 
 
 def turn_towards(own: Directions, wanted: Sequence[Sequence[float]]) -> Turn:

@@ -6,6 +6,7 @@ Layout of the header: https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -19,8 +20,12 @@ HEADER = 352
 # Beyond this the two positions in a header mean two places, and two sizes of a voxel are two.
 CONTRADICTION_VOXELS = 0.1
 ZOOM_SHARE = 0.01
+# Of a volume, from 0 to 1 along each axis.
+_CORNERS = np.indices((2, 2, 2)).reshape(3, -1)
 _DIM, _PIXDIM, _BITPIX, _OFFSET, _SLOPE = 40, 76, 72, 108, 112
 _FARTHEST = 2**31
+# Of a packed file, where its header is looked for first.
+_START = 8192
 _QFORM_CODE, _QUATERN, _SROW, _MAGIC = 252, 256, 280, 344
 
 
@@ -66,20 +71,28 @@ class NiftiHeader:
         """
         if self.qform is None or self.sform is None:
             return 0.0
-        corners = np.indices((2, 2, 2)).reshape(3, -1) * (np.array(self.shape[:3])[:, None] - 1)
-        apart = (self.qform - self.sform) @ np.vstack([corners, np.ones(8)])
-        size = np.linalg.norm(self.sform[:, :3], axis=0).min()
-        return float(np.linalg.norm(apart, axis=0).max() / size) if size > 0 else float("inf")
+        between = self.qform - self.sform
+        last = np.array(self.shape[:3]) - 1
+        apart = (between[:, :3] * last) @ _CORNERS + between[:, 3:]
+        size = _lengths(self.sform[:, :3]).min()
+        return float(_lengths(apart).max() / size) if size > 0 else float("inf")
 
     def other_zoom(self) -> Array | None:
         """The sizes of a voxel by the sform, where it counts and they are not those of pixdim."""
         if self.sform is None:
             return None
-        columns: Array = np.linalg.norm(self.sform[:, :3], axis=0)
-        known = columns[: self.dimensions], np.abs(self.pixdim[: self.dimensions])
-        if not (np.isfinite(known).all() and np.all(known)) or np.allclose(*known, rtol=ZOOM_SHARE):
+        columns = _lengths(self.sform[:, :3])
+        known = list(zip(columns.tolist(), map(abs, self.pixdim), strict=True))[: self.dimensions]
+        usable = all(math.isfinite(size) and size for pair in known for size in pair)
+        if not usable or all(abs(own - size) <= ZOOM_SHARE * size for own, size in known):
             return None
         return columns
+
+
+def _lengths(columns: Array) -> Array:
+    """The lengths of vectors that stand beside each other."""
+    squares: Array = np.square(columns, dtype=np.float64).sum(axis=0)
+    return np.sqrt(squares)
 
 
 def read_header(path: Path) -> NiftiHeader | None:
@@ -162,10 +175,16 @@ def _unpacked(path: Path, size: int) -> bytes:
     require_file(path)
     try:
         with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
+            start = file.read(2)
             file.seek(0)
-            if not packed:
+            if start != b"\x1f\x8b":
                 return file.read(size)
+            if 0 <= size <= _START:
+                # The header of nearly every file lies in its first packed block; gzip takes longer to begin.
+                head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(file.read(_START), size)
+                if len(head) == size:
+                    return head
+                file.seek(0)
             with gzip.open(file) as content:
                 return content.read(size)
     except (EOFError, OSError, zlib.error) as problem:

@@ -18,7 +18,7 @@ import numpy as np
 
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import Array, Image, ImageError, describe_grid, placed_differently
-from autoseg.data.orientation import Directions, along_the_body, directions_of
+from autoseg.data.orientation import Directions, directions_of, turned_to_body
 from autoseg.data.readers import read_file
 from autoseg.intake.verification.anatomy_checks import Anatomy, anatomy_of
 from autoseg.intake.verification.findings import Finding, error, warning
@@ -120,6 +120,7 @@ def check_case(dataset: Dataset, case: Case, images: Mapping[Path, Image], label
         path: [(float(channel.min()), float(channel.max())) for channel in image.array]
         for path, image in images.items()
     }
+    along = {path: directions_of(image) for path, image in images.items()}
     first = next(iter(images.values()), None)
     findings = [
         *(finding for path in files for finding in check_header(case, path)),
@@ -135,12 +136,12 @@ def check_case(dataset: Dataset, case: Case, images: Mapping[Path, Image], label
     return CaseCheck(
         findings=tuple(findings),
         labels=None if counts is None else frozenset(counts),
-        contents={str(path): _content(along_the_body(image.array, image)) for path, image in images.items()},
-        stored=None if first is None else directions_of(first),
+        contents={str(path): _content(image, ranges[path], along[path]) for path, image in images.items()},
+        stored=next(iter(along.values()), None),
         spacing=None if first is None else first.spacing,
         unit_mm=1.0 if first is None else first.unit_mm,
         ranges=tuple(extremes for found in ranges.values() for extremes in found),
-        anatomy=anatomy_of(dataset.labels, first, label),
+        anatomy=anatomy_of(dataset.labels, first, label, next(iter(along.values()), None)),
     )
 
 
@@ -205,7 +206,7 @@ def _compare_grids(
     both = f"It has {describe_grid(found)}, but {first.name} has {describe_grid(expected)}."
     if found.array.shape[1:] != expected.array.shape[1:]:
         yield error("shape_mismatch", both, remedy, case=case.identifier, file=path)
-    elif not np.allclose(found.spacing, expected.spacing):
+    elif found.spacing != expected.spacing and not np.allclose(found.spacing, expected.spacing):
         remedy = _UNITS if _in_other_units(found.spacing, expected.spacing) else remedy
         yield error("spacing_mismatch", both, remedy, case=case.identifier, file=path)
     else:
@@ -243,10 +244,25 @@ def _check_intensities(
             yield warning("constant_image", message, remedy, case=case.identifier, file=path)
 
 
-def _content(array: Array) -> str:
-    """A hash of the values, whatever their data type: a copy is often stored in another one, or turned."""
+def _content(image: Image, extremes: Sequence[tuple[float, float]], along: Directions | None) -> str:
+    """A hash of the values, whatever their data type: a copy is often stored in another one, or turned.
+
+    Whole numbers are hashed in the smallest type that holds them, which depends on the values alone.
+    """
+    array = image.array if along is None else turned_to_body(image.array, along)
     described = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
-    with np.errstate(over="ignore"):  # beyond float32 there is another finding
-        for channel in array:
-            described.update(np.ascontiguousarray(channel, dtype=np.float32).data)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 there is another finding
+        for channel, (low, high) in zip(array, extremes, strict=True):
+            described.update(np.ascontiguousarray(channel, _kind_of(channel, low, high)).data)
     return described.hexdigest()
+
+
+def _kind_of(channel: Array, low: float, high: float) -> type[np.generic]:
+    """The type in which values between these extremes are hashed."""
+    kind: type[np.generic] | None = None
+    if 0 <= low <= high <= np.iinfo(np.uint8).max:
+        kind = np.uint8
+    elif np.iinfo(np.int16).min <= low <= high <= np.iinfo(np.int16).max:
+        kind = np.int16
+    whole = kind is not None and (channel.dtype.kind != "f" or np.array_equal(np.rint(channel), channel))
+    return kind if kind is not None and whole else np.float32

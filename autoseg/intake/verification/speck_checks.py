@@ -75,25 +75,58 @@ def parts_of(labels: Labels, drawn: Array, label: Image) -> dict[str, Parts]:
         label: the file's image, for the size of a voxel.
     """
     voxel, unit = voxel_size(label)
-    if not (drawn > 0).any():
+    above = drawn > 0
+    if not above.any():
         return {}
-    box = box_of(drawn > 0)
+    box = box_of(above)
     inner, corner = drawn[box], [side.start for side in box]
+    together = _Marked.of(inner)
     found = {}
     for name, values in labels.structures.items():
-        mask = np.isin(inner, list(values)) if len(values) > 1 else inner == values[0]
-        if mask.any():
-            found[name] = _parts(mask, corner, voxel, unit)
+        if len(values) == 1:
+            own, marks = together, np.flatnonzero(together.owners == values[0])
+        else:
+            own = _Marked.of(np.isin(inner, list(values)).astype(np.uint8))
+            marks = np.arange(len(own.sizes))
+        if len(marks):
+            found[name] = _parts(own, marks, corner, voxel, unit)
     return found
 
 
-def _parts(mask: Array, corner: Sequence[int], voxel: float, unit: str) -> Parts:
-    marks, sizes, boxes = marked(mask.astype(np.uint8))
+@dataclass(frozen=True)
+class _Marked:
+    """The components of an array, those of all its values together.
+
+    Attributes:
+        marks: the number of each voxel's component (z, y, x), from 1.
+        sizes: voxels of each component.
+        boxes: the box that each fills.
+        owners: the value of each.
+    """
+
+    marks: Array
+    sizes: Array
+    boxes: Sequence[tuple[slice, ...]]
+    owners: Array
+
+    @classmethod
+    def of(cls, label: Array) -> _Marked:
+        marks, sizes, boxes = marked(label)
+        owners = np.zeros(len(sizes) + 1, label.dtype)
+        owners[marks.ravel()] = label.ravel()
+        return cls(marks, sizes, boxes, owners[1:])
+
+
+def _parts(own: _Marked, which: Array, corner: Sequence[int], voxel: float, unit: str) -> Parts:
+    """The parts of a structure that has these components (indices from 0)."""
+    sizes = own.sizes[which]
     order = np.argsort(-sizes.astype(np.int64), kind="stable")
     before = np.cumsum(sizes[order]) - sizes[order]
     main = order[before < _MAIN * sizes.sum()]
     small = [int(n) for n in order[::-1] if n not in main and sizes[n] * _TIMES_OF_FEW <= sizes[main[-1]]]
-    far = [n for n in small[:_MOST] if _is_far(marks, boxes[n], main + 1)] if len(small) <= _MOST else []
+    boxes = {n: own.boxes[int(which[n])] for n in small[:_MOST]}
+    few = boxes if len(small) <= _MOST else {}
+    far = [n for n, box in few.items() if _is_far(own.marks, box, which[main] + 1)]
     islands = tuple(
         Island(
             int(sizes[n]),
