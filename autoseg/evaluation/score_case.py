@@ -14,6 +14,7 @@ from autoseg.data.length_units import in_mm
 from autoseg.data.readers import Image, describe_grid, placed_differently, read_segmentation, reader_for
 from autoseg.data.world import Turn
 from autoseg.errors import DataError
+from autoseg.evaluation.exchanged import Overlap, overlap_of
 from autoseg.evaluation.pair_files import Pair, ending_of
 from autoseg.evaluation.placing import laid_onto
 from autoseg.evaluation.probability_file import read_probabilities
@@ -61,6 +62,7 @@ class ScoredCase:
         displaced: whether prediction and reference differ in origin or direction.
         turned: whether the prediction is stored along other axes and was turned.
         unknown: label values that have no meaning here; then there are no scores.
+        overlap: voxels of each pair of values of reference and prediction; empty without a prediction.
     """
 
     scores: tuple[CaseScore, ...]
@@ -68,6 +70,7 @@ class ScoredCase:
     displaced: bool
     turned: bool = False
     unknown: Unknown | None = None
+    overlap: Overlap = field(default_factory=dict)
 
 
 def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> ScoredCase:
@@ -102,7 +105,11 @@ def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> Sc
     except DataError as problem:
         raise DataError(f"{pair.case}: {problem}") from None
     return ScoredCase(
-        tuple(CaseScore(**asdict(s), case=pair.case) for s in scores), unit, displaced, turn is not None
+        tuple(CaseScore(**asdict(s), case=pair.case) for s in scores),
+        unit,
+        displaced,
+        turn is not None,
+        overlap={} if prediction is None else overlap_of(rules.labels, reference.array, prediction.array),
     )
 
 

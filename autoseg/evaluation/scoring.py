@@ -10,6 +10,7 @@ from typing import Any
 
 from autoseg.data.dataset import Dataset, Labels, Region
 from autoseg.errors import DataError, UsageError
+from autoseg.evaluation.exchanged import exchanged, words
 from autoseg.evaluation.own_metrics import metric_names
 from autoseg.evaluation.pair_files import Pairs, pair_files, reference_files
 from autoseg.evaluation.result import CaseScore, Evaluation
@@ -99,6 +100,8 @@ def _evaluation(pairs: Pairs, rules: Rules, scored: Sequence[ScoredCase]) -> Eva
     unknown = [case.unknown for case in scored if case.unknown is not None]
     refuse_unknown(rules.labels, unknown, len(scored))
     _warn(pairs, scored)
+    if better := exchanged([case.overlap for case in scored if case.overlap]):
+        logger.warning("%s", words(better, rules.mapping))
     _warn_of_unmeasured(rules, scored)
     return Evaluation(
         scores=tuple(score for case in scored for score in case.scores),
