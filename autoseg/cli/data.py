@@ -25,7 +25,7 @@ from autoseg.cli.arguments import (
 )
 from autoseg.cli.console import print_json, start, workspace_at
 from autoseg.errors import UsageError
-from autoseg.system.amounts import parse_duration, parse_memory
+from autoseg.system.amounts import counted, parse_duration, parse_memory
 
 if TYPE_CHECKING:
     from autoseg.data.dataset import Dataset
@@ -104,7 +104,8 @@ def _show_findings(report: VerifyReport, repairs: tuple[Repair, ...]) -> None:
     for finding in report.findings:
         typer.echo(str(finding))
     warnings = len(report.findings) - len(report.errors)
-    typer.echo(f"{report.cases} cases, {len(report.errors)} errors, {warnings} warnings.")
+    numbers = {"case": report.cases, "error": len(report.errors), "warning": warnings}
+    typer.echo(f"{', '.join(counted(number, thing) for thing, number in numbers.items())}.")
 
 
 def _compared(report: VerifyReport, root: Path, groups: Path | None) -> VerifyReport:

@@ -136,7 +136,10 @@ def _only_sizes(dataset: Dataset) -> Mapping[str, float]:
     table = dataset.root / TABLE
     columns = size_columns(table) if table.is_file() else []
     if len(columns) > 1:
-        log.info("%s has the pixel sizes %s. Choose with autoseg measure.", table, ", ".join(columns))
+        _say_once(
+            f"{table} has the pixel sizes {', '.join(columns)}; lengths are in pixels until one is chosen: "
+            f"autoseg measure {dataset.name} --pixel-sizes {table.name}:{columns[0]}"
+        )
     if len(columns) != 1:
         return {}
     sizes = find_pixel_sizes(f"{table}:{columns[0]}")

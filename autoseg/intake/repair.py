@@ -220,3 +220,5 @@ _MENDS: Mapping[str, Callable[[dict[str, Any], Dataset], str]] = {
     "num_training": _count,
     "region_order": _order,
 }
+# Findings of which at least some are mended.
+MENDED = frozenset({*_BY_CODE, *_MENDS})

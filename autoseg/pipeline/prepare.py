@@ -19,6 +19,7 @@ from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.data.folds import Fold, check_own_folds, folds_from_json, folds_to_json, make_folds
 from autoseg.data.site_folds import folds_by
 from autoseg.errors import AutosegError, DataError, UsageError
+from autoseg.intake.repair import MENDED
 from autoseg.intake.verification.dataset_check import VerifyReport, verify
 from autoseg.pipeline.settings import Settings
 from autoseg.planner import plan_experiment
@@ -80,13 +81,24 @@ def fit_for_training(
     """
     report = verified(dataset, workspace, workers).accepting(accept)
     if report.errors:
-        raise DataError(
-            f"{dataset.name} has {len(report.errors)} errors. The first: {report.errors[0]}. "
-            f"See them all: autoseg verify {dataset.root}"
-        )
+        raise DataError(f"{dataset.name} {_in_words(report)} {_next_step(report, dataset.root)}")
     for line in report.spoiling:
         log.warning("%s: this may spoil the models. %s", dataset.name, line)
     return report
+
+
+def _in_words(report: VerifyReport) -> str:
+    first = str(report.errors[0]).removeprefix("error: ")
+    number = len(report.errors)
+    return f"has an error: {first}." if number == 1 else f"has {number} errors. The first: {first}."
+
+
+def _next_step(report: VerifyReport, root: Path) -> str:
+    """How to see all findings, and how to have those mended that need no guess."""
+    see = f"See all findings: autoseg verify {root}"
+    if not any(finding.code in MENDED for finding in report.errors):
+        return see
+    return f"{see}; a copy in which what needs no guess is mended: autoseg verify {root} --fix OUT"
 
 
 def verified(dataset: Dataset, workspace: Workspace, workers: int | None = None) -> VerifyReport:

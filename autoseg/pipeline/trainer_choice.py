@@ -74,10 +74,13 @@ def suitable(prepared: Prepared, settings: Settings, device: str, folds: int) ->
 
 
 def sentences_of(found: Suitability) -> list[str]:
-    """A line for each trainer: first those taken, in order, then those left."""
+    """A line for each trainer that is taken, in order, then those left, with one reason together."""
     reasons = {verdict.trainer: verdict.reason for verdict in found.verdicts}
     taken = [f"+ {name}: {reasons.pop(name)}" for name in found.names]
-    return taken + [f"- {name}: {reason}" for name, reason in reasons.items()]
+    groups: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        groups.setdefault(reason, []).append(name)
+    return taken + [f"- {', '.join(names)}: {reason}" for reason, names in groups.items()]
 
 
 @dataclass(frozen=True)

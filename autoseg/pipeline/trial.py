@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from autoseg.errors import PlanError
@@ -170,6 +171,13 @@ def _walk(
     return with_data_warnings(record_of(trial, row, members, evaluation, first[0]), workspace)
 
 
+@cache
+def _warn_once(model: Path, few: str, has_folds: bool) -> None:
+    """What holds for each fold of a model is said at the first."""
+    fewer = ", or fewer folds (--folds 0)" if has_folds else ""
+    log.warning("%s. Give more time (--budget)%s.", few, fewer)
+
+
 def _train(
     trial: Trial, row: Run, members: Sequence[Member], workspace: Workspace, workers: int | None
 ) -> list[Checkpoint]:
@@ -177,7 +185,7 @@ def _train(
     for member in members:
         few = too_few_steps(member.plan, trial.choice)
         if few is not None:
-            log.warning("%s.", few)
+            _warn_once(member.run.folder.parent, few, len(trial.folds) > 1)
         preprocess_member(trial, member, workspace, workers)
         train_first_stage(trial, member, workspace, workers)
         was_done = member.run.cost.is_file()

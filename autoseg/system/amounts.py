@@ -1,4 +1,4 @@
-"""Times and memory as people write them."""
+"""Times, memory and numbers of things as people write them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from autoseg.names import shown
 
 LONGEST_S = 366 * 24 * 3600
 MOST_GB = 10**6
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def parse_duration(text: str | None) -> float | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from autoseg.system.files import read_json, write_json
 from autoseg.trust.features import Facts
 from autoseg.trust.inputs import is_constant, quantities_of
 from autoseg.trust.reasons import far_input, far_shape, undecided
+from autoseg.trust.shape import steps_of
 from autoseg.trust.spread import Spread, distances, spreads_from_json
 from autoseg.trust.structure_model import REVIEW_CHANCE, Estimate, StructureModel
 
@@ -103,7 +105,11 @@ class QualityModel:
             if is_constant(channel)
         ]
         inputs = {} if constant else quantities_of(image, self.channels)
-        return self.assess_facts(case, inputs, facts, entropy, constant)
+        quality = self.assess_facts(case, inputs, facts, entropy, constant)
+        whole = math.prod(image.array.shape[1:]) * math.prod(steps_of(image)[0])
+        return replace(
+            quality, structures={name: each.at_most(whole) for name, each in quality.structures.items()}
+        )
 
     def assess_facts(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -64,6 +64,11 @@ class Estimate:
     size: float
     size_interval: tuple[float, float] | None
     failure: float
+
+    def at_most(self, whole: float) -> Estimate:
+        """The same with no size in its interval that is larger than the whole image."""
+        ends = self.size_interval
+        return self if ends is None else replace(self, size_interval=(ends[0], min(ends[1], whole)))
 
 
 @dataclass(frozen=True)

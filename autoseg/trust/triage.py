@@ -58,14 +58,20 @@ def _write(assessor: Assessor, pictures: Callable[[str], Sequence[Plane]], name:
     flags = Counter(each["flag"] for _, each in ordered)
     page = Page(
         kind="triage",
-        title=f"Predictions of {name}",
+        title=f"Predictions of {_in_words(name)}",
         verdict=_verdict(flags, len(ordered)),
         columns=[*columns, "Chance of failure"],
         legend="Each cut where most is segmented; coloured: the outline of each structure.",
-        notes=_notes(assessor),
+        notes=[*_notes(assessor), f"The model lies in the folder {name}."],
     )
     listed = [_listed(case, each, structures) for case, each in ordered]
     return write_case_page(assessor.output / HTML_NAME, page, listed, structures, pictures)
+
+
+def _in_words(name: str) -> str:
+    """Trainer and configuration of a model's folder; its plan is a long name that nobody reads first."""
+    trainer, *rest = name.split("__")
+    return f"{trainer} ({rest[1]})" if len(rest) == 2 else name
 
 
 def _listed(case: str, found: Mapping[str, Any], structures: Mapping[str, Any]) -> Listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,10 @@ def test_a_training_of_hardly_any_steps_says_so_when_it_begins(
     asked = Trial(*data[2], folds, Choice("resnet34_mlp"), folds[0], request)
     train_trial(asked, Workspace.locate(tmp_path))
     assert ("900 s allow resnet34_mlp about" in caplog.text) is few
-    assert ("is the least that makes sense" in caplog.text) is few
+    assert ("is the least that makes sense. Give more time (--budget), or fewer folds" in caplog.text) is few
+    # What holds for each fold is said once.
+    train_trial(dataclasses.replace(asked, fold=folds[1]), Workspace.locate(tmp_path))
+    assert caplog.text.count("is the least that makes sense") == few
 
 
 @pytest.mark.parametrize(

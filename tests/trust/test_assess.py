@@ -81,6 +81,16 @@ def test_an_interruption_loses_no_quality(model: QualityModel, tmp_path: Path) -
     assert stored() == {"a", "b"}
 
 
+def test_no_size_is_larger_than_the_image(model: QualityModel, tmp_path: Path) -> None:
+    organ = model.structures["organ"]
+    wide = replace(organ, size_misses=tuple(99.0 if miss is not None else None for miss in organ.size_misses))
+    assessor = Assessor(replace(model, structures={"organ": wide}), LABELS, tmp_path)
+    add(assessor, "a", 0.5)
+    found = assessor.found["a"]["structures"]["organ"]
+    assert found["size_interval"][1] == pytest.approx(8.0)  # 20 x 20 x 20 voxels of 1 mm, in ml
+    assert found["size_interval"][0] < found["size"]
+
+
 def test_files_that_are_written_again_hold_what_was_found_and_nothing_of_before(
     model: QualityModel, tmp_path: Path
 ) -> None:

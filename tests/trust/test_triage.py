@@ -53,6 +53,14 @@ def test_the_worst_comes_first_with_three_planes_each_and_nothing_from_outside(t
     assert "http:" not in text and "https:" not in text and "<script" not in text
 
 
+def test_the_heading_says_trainer_and_configuration_and_the_end_the_folder(tmp_path: Path) -> None:
+    assessor, cases, files = predicted(tmp_path)
+    page = write_triage(assessor, cases, files, "SimpleITKIO", "nnunet__autosegPlans_1cb49c4c__2d")
+    assert page is not None
+    assert "<h1>Predictions of nnunet (2d)</h1>" in page.read_text()
+    assert "folder nnunet__autosegPlans_1cb49c4c__2d." in page.read_text()
+
+
 def test_a_file_that_is_gone_costs_its_pictures_only(tmp_path: Path) -> None:
     assessor, cases, files = predicted(tmp_path)
     files["sure"].unlink()

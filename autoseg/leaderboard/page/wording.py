@@ -12,6 +12,7 @@ from autoseg.leaderboard.ranking.ranking import Leaderboard, RankedSet
 from autoseg.leaderboard.ranking.rows import Row
 from autoseg.leaderboard.table import count_words, duration_words
 from autoseg.metrics import COUNTS
+from autoseg.system.amounts import counted
 
 
 def listing(names: Sequence[str], most: int = 6) -> str:
@@ -93,11 +94,6 @@ def thrifty(item: RankedSet) -> str:
             praise.setdefault(least, []).append(f"{words} ({say(known[least])})")
     parts = [f"{name} is {' and '.join(words)}" for name, words in praise.items()]
     return f"Of those that share the lead, {', '.join(parts)}." if parts else ""
-
-
-def counted(number: int, thing: str) -> str:
-    """``1 case``, ``2 cases``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _per_case(seconds: float) -> str:
