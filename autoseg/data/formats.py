@@ -120,6 +120,8 @@ def itk_geometry(header: Any) -> tuple[tuple[float, ...], tuple[float, ...], tup
 
 def unreadable(path: Path, problem: Exception) -> ImageError:
     """What a library says that cannot read a file, for a reader who does not know the library."""
+    if path.is_file() and path.stat().st_size == 0:
+        return ImageError(path, "is empty: it has 0 bytes")
     said = " ".join(str(problem).split()).rstrip(".") or type(problem).__name__
     if "orthonormal" in said:
         reason = "has axes that are not at right angles: its sform is sheared, and it has no sound qform"

@@ -112,7 +112,10 @@ def read_segmentation(path: Path, reader: str) -> Image:
     image = read_file(path, reader, segmentation=True)
     if len(image.array) != 1:
         reason = f"has {len(image.array)} channels, but a segmentation has one, which holds the labels"
-        raise ImageError(path, reason, "Convert its colours to label values.")
+        remedy = "Convert its colours to label values."
+        if path.name.lower().endswith((*_ITK, *_NIFTI)):
+            remedy = "Unite its volumes, one of each label, into one that holds the label of each voxel."
+        raise ImageError(path, reason, remedy)
     # What was unpacked in place belongs to the unpacked bytes and cannot be written to.
     return image if image.array.flags.writeable else replace(image, array=image.array.copy())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from autoseg.data.readers import READERS
 from autoseg.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 ENDINGS = sorted(
     {ending for reader in READERS.values() for ending in reader.file_endings}, key=len, reverse=True
@@ -41,15 +44,27 @@ def case_files(folder: Path) -> dict[str, list[Path]]:
     """The images of a folder by case identifier: the file name without a known image ending.
 
     Raises:
-        DataError: if there is no such folder.
+        DataError: if there is no such folder, or a file in it is a link to nothing.
     """
+    if folder.is_file():
+        raise DataError(
+            f"{folder} is a file. Give the folders that predictions and references lie in, one file a case, "
+            f"named alike."
+        )
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}. Give the folder that the segmentations lie in.")
     found: dict[str, list[Path]] = {}
-    for name in sorted(entry.name for entry in os.scandir(folder) if entry.is_file()):
-        ending = ending_of(name)
-        if ending and not name.startswith("."):
-            found.setdefault(name[: -len(ending)], []).append(folder / name)
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        ending = ending_of(entry.name)
+        if not ending or entry.name.startswith("."):
+            continue
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            raise DataError(
+                f"{entry.path} is a link to {os.readlink(entry.path)}, where nothing is. Restore what it "
+                f"points to, or take the link away."
+            )
+        if entry.is_file():
+            found.setdefault(entry.name[: -len(ending)], []).append(folder / entry.name)
     return found
 
 
@@ -82,6 +97,13 @@ def pair_files(
         raise DataError(
             f"No file in {predictions} is named like a reference. References: {_some(wanted)}; predictions: "
             f"{_some(list(found))}. Name each prediction CASE.ending, as its reference."
+            f"{'' if found else _folders_with_images(predictions)}"
+        )
+    if several := [pair for pair in pairs if pair.prediction and len(found[pair.case]) > 1]:
+        logger.warning(
+            "%d predictions lie there in several formats; the one in its reference's format is scored: %s",
+            len(several),
+            _some([pair.prediction.name for pair in several if pair.prediction]),
         )
     unmatched = () if cases is not None else tuple(case for case in found if case not in references)
     return Pairs(pairs, unmatched)
@@ -109,6 +131,16 @@ def _one(files: Sequence[Path], reference: Path) -> Path | None:
     if len(files) > 1 and len(same) != 1:
         raise DataError(f"{_some([path.name for path in files])} could each be the prediction. Leave one.")
     return next(iter(same or files), None)
+
+
+def _folders_with_images(folder: Path) -> str:
+    """Where images lie in a folder that has none itself, as a sentence; empty if nowhere."""
+    inner = sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_dir() and any(ending_of(each.name) for each in os.scandir(entry.path))
+    )
+    return f" There are images in its folders {_some(inner)}: give one of these." if inner else ""
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

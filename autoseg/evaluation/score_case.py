@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.data.dataset import Labels
+from autoseg.data.image import ImageError
 from autoseg.data.length_units import in_mm
 from autoseg.data.readers import Image, describe_grid, placed_differently, read_segmentation, reader_for
 from autoseg.data.world import Turn
@@ -85,11 +86,11 @@ def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> Sc
         DataError: if a file cannot be read, or the grids differ.
     """
     reader = _reader(pair.reference, rules)
-    reference = in_mm(read_segmentation(pair.reference, reader))
+    reference = in_mm(_read(pair.reference, reader))
     prediction, displaced, turn = None, False, None
     if pair.prediction is not None:
         other = _reader(pair.prediction, rules)
-        prediction = in_mm(read_segmentation(pair.prediction, other))
+        prediction = in_mm(_read(pair.prediction, other))
         prediction = replace(prediction, array=mapped(prediction.array, rules.mapping))
         if not rules.by_voxels:
             prediction, turn = laid_onto(pair, prediction, reference)
@@ -111,6 +112,15 @@ def score_files(rules: Rules, pair: Pair, pixel_size: float | None = None) -> Sc
         turn is not None,
         overlap={} if prediction is None else overlap_of(rules.labels, reference.array, prediction.array),
     )
+
+
+def _read(path: Path, reader: str) -> Image:
+    """A segmentation without NaN, which a reader may have replaced by the background."""
+    found = read_segmentation(path, reader)
+    if found.replaced:
+        reason = f"holds {found.replaced} voxels that are NaN or infinite, which are no labels"
+        raise ImageError(path, reason, "Write the label of every voxel, 0 for the background.")
+    return found
 
 
 def _scores(

@@ -17,6 +17,11 @@ _FORMATS = {
     (".jp2", ".j2k", ".jpf", ".jpx", ".j2c"): ("JPEG 2000 pictures", f"{_PICTURE}. {_LOSSY}"),
     (".avif", ".heic", ".heif", ".jxl"): ("pictures of a camera or browser", f"{_PICTURE}. {_LOSSY}"),
     (".mgz", ".mgh"): ("FreeSurfer volumes", "Convert each: mri_convert IN{ending} OUT.nii.gz"),
+    (".hdr",): (
+        "headers of NIfTI or Analyze pairs (.hdr beside .img)",
+        "Write each pair as one file (nibabel): nib.save(nib.load('IN.hdr'), 'OUT.nii.gz'). An Analyze "
+        "header has no orientation: look at one image and its label in a viewer afterwards.",
+    ),
     (".mnc",): ("MINC volumes", "Convert each: mnc2nii IN.mnc OUT.nii"),
     (".npy", ".npz", ".mat", ".h5", ".hdf5"): ("arrays", _ARRAY),
     (".svs", ".ndpi", ".mrxs", ".scn"): ("whole slides", _SLIDE),

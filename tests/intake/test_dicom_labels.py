@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_files import volume, write_series
+from dicom_files import dataset, pydicom, save, uid, volume, write_series
 from dicom_labels import write_rtstruct, write_seg
 
 from autoseg.data.codes import codes_of
@@ -17,6 +17,8 @@ from autoseg.intake.conversion import Imported, import_dataset
 from autoseg.intake.incoming import Request
 from autoseg.intake.verification.dataset_check import verify
 from autoseg.workspace import Workspace
+
+STORAGE = "1.2.840.10008.5.1.4.1.1"
 
 
 def brought(tmp_path: Path, name: str = "Case", **options: object) -> Imported:
@@ -115,6 +117,35 @@ def test_of_several_segmentations_one_is_chosen(tmp_path: Path) -> None:
     assert len(brought(tmp_path, "Two", segmentation=("first reader",)).document["labels"]) == 3
     with pytest.raises(DataError, match="No segmentation is called third"):
         brought(tmp_path, "Three", segmentation=("third",))
+
+
+def test_a_series_with_objects_of_every_kind_in_its_folder(tmp_path: Path) -> None:
+    """CT, LABELMAP SEG, RTSTRUCT, SR and presentation state in one folder: one of the two is the label."""
+    square = np.array([[-7, -17, 32.0], [-4, -17, 32], [-4, -14, 32], [-7, -14, 32]])
+    for number in (1, 2):
+        folder, stored = tmp_path / "scans" / f"PAT{number}", volume(number)
+        sources = write_series(folder, stored, patient=number)
+        names = ("liver", "tumour")
+        write_seg(folder / "seg.dcm", sources, masks_of(stored), names, "LABELMAP", 60 + number)
+        write_rtstruct(folder / "rt.dcm", sources[0], {"heart": [square]}, 70 + number, sources)
+        study = pydicom.dcmread(sources[0], stop_before_pixels=True).StudyInstanceUID
+        for kind, sop_class in ((88, f"{STORAGE}.88.33"), (11, f"{STORAGE}.11.1")):
+            other = dataset(sop_class, uid(9, number, kind), series=kind, Modality="OT", patient=number)
+            other.StudyInstanceUID = study
+            save(other, folder / f"{kind}.dcm")
+    with pytest.raises(DataError, match=r"PAT1 has 2 segmentations(.|\n)*a file name, SEG or RTSTRUCT"):
+        brought(tmp_path)
+    drawn = brought(tmp_path, "Drawn", segmentation=("seg",))
+    assert drawn.document["labels"] == {"background": 0, "liver": 1, "tumour": 2}
+    for case in load_dataset(drawn.root).cases:
+        values, labels = (
+            sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (case.images[0], case.label)
+        )
+        assert values[labels == 1].min() > 500 - 1024 and (labels == 2).sum() == 4
+    outlined = brought(tmp_path, "Outlined", segmentation=("RTSTRUCT",))
+    assert outlined.document["labels"] == {"background": 0, "heart": 1}
+    for case in load_dataset(outlined.root).cases:
+        assert (sitk.GetArrayFromImage(sitk.ReadImage(str(case.label))) == 1).sum() == 16
 
 
 def test_several_segmentations_that_belong_together_are_united(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_a_folder_of_nothing_known_says_what_each_layout_looks_like(tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("a.hdr", r"2 files are headers of NIfTI or Analyze pairs .*\(images/a\.hdr\).*nib\.save"),
         ("a.webp", r"2 files are WebP pictures \(images/a\.webp\).*mogrify -format png FOLDER/\*\.webp"),
         ("a.JP2", r"JPEG 2000 pictures.*with loss have values that are no labels"),
         ("a.mgz", r"FreeSurfer volumes.*mri_convert IN\.mgz OUT\.nii\.gz"),

@@ -71,6 +71,7 @@ def test_a_sound_data_set_has_none(tmp_path: Path) -> None:
         ),
         ([("<h", 252, 1), ("<f", 268, 30.0)], "two_positions", "warning", "voxels apart"),
         ([("<f", 112, float("inf"))], "bad_scaling", "error", "scl_slope is inf"),
+        ([("<f", 112, 1e-42)], "bad_scaling", "error", "some programs take so small a one for none"),
         ([("<f", 112, 0.0), ("<f", 116, 10.0)], "bad_scaling", "warning", "some programs add it"),
     ],
 )

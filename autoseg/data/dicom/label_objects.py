@@ -49,7 +49,7 @@ class LabelObject:
     Attributes:
         header: the file's.
         kind: ``BINARY``, ``FRACTIONAL`` or ``LABELMAP`` of a SEG; ``RTSTRUCT``.
-        names: what it may be chosen by; the file's name last.
+        names: what it may be chosen by; the file's name, SEG or RTSTRUCT, and the kind last.
         structures: what it holds.
         instances, series: UIDs of the objects and series that it says it was drawn on.
         reference: UID of its frame of reference.
@@ -89,7 +89,7 @@ def label_object(header: Header, found: Any) -> LabelObject:
     return LabelObject(
         header=header,
         kind=kind,
-        names=(*names, header.path.name),
+        names=tuple(dict.fromkeys((*names, header.path.name, "RTSTRUCT" if contours else "SEG", kind))),
         structures=structures,
         instances=frozenset(_values(found, "ReferencedSOPInstanceUID")),
         series=frozenset(_values(found, "SeriesInstanceUID")),

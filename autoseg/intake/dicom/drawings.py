@@ -125,8 +125,8 @@ def _chosen(
         listed = "\n  ".join(map(str, chosen))
         raise DataError(
             f"{case.name} has {len(chosen)} segmentations:\n  {listed}\nChoose with --segmentation NAME, or "
-            f"several that belong together with --segmentation NAME,NAME; a name is a description, a label "
-            f"or a file name."
+            f"several that belong together with --segmentation NAME,NAME; a name is a description, a label, "
+            f"a file name, SEG or RTSTRUCT."
         )
     stacks = {meant_by(label, case.stacks)[0] for label in chosen}
     if len(stacks) > 1:

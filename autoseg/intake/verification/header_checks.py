@@ -15,6 +15,8 @@ from autoseg.intake.nifti_bytes import CONTRADICTION_VOXELS, NiftiHeader, read_h
 from autoseg.intake.verification.findings import Finding, error, warning
 
 _Found = Iterator[tuple[Callable[..., Finding], str, str, str]]
+# ITK takes a slope below the precision of a double (2.2e-16) for none; nibabel multiplies by it.
+_NO_SLOPE = 1e-15
 _AXES = ("columns", "rows", "slices")
 
 
@@ -99,6 +101,9 @@ def _scaling(header: NiftiHeader) -> _Found:
         or (math.isfinite(slope) and slope and math.isnan(intercept))
     ):
         message = f"Its scl_slope is {slope:g} and its scl_inter {intercept:g}, which scales nothing."
+        yield error, "bad_scaling", message, "Write what the values are scaled by, or 1 and 0."
+    elif 0 < abs(slope) < _NO_SLOPE:
+        message = f"Its scl_slope is {slope:g}: some programs take so small a one for none, others for 0."
         yield error, "bad_scaling", message, "Write what the values are scaled by, or 1 and 0."
     elif (not slope or math.isnan(slope)) and intercept and not math.isnan(intercept):
         message = (
