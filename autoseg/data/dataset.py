@@ -202,6 +202,12 @@ def _listed_cases(root: Path, parsed: DatasetJson) -> list[Case]:
     ]
 
 
+def _named_like_files(case: str, groups: Mapping[str, str]) -> str:
+    """A sentence where a table names files and not cases; empty else."""
+    file = next((name for name in groups if re.match(rf"{re.escape(case)}(_\d{{4}})?\.", name)), None)
+    return "" if file is None else f" The table has {file!r}: write the case without channel and ending."
+
+
 def _with_groups(cases: list[Case], root: Path, table: Path | None) -> tuple[Case, ...]:
     groups = read_groups(table) if table else groups_in(root)
     if groups is None:
@@ -211,5 +217,6 @@ def _with_groups(cases: list[Case], root: Path, table: Path | None) -> tuple[Cas
         raise GroupsError(
             f"{len(missing)} of {len(cases)} cases have no group in the table of groups, the first is "
             f"{missing[0]!r}. Give every case a group, or the folds could separate what belongs together."
+            f"{_named_like_files(missing[0], groups)}"
         )
     return tuple(Case(case.identifier, case.images, case.label, groups[case.identifier]) for case in cases)

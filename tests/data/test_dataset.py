@@ -300,6 +300,10 @@ def test_groups(table: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
+        (
+            "case,group\na_0000.nii.gz,1\nb.nii.gz,1\n",
+            "The table has 'a_0000.nii.gz': write the case without channel and ending",
+        ),
         ("case,group\na,x\nb,x\n", "1 of 3 cases have no group.*'c'"),
         ("case,group\na,x\na,y\n", "line 3.*'x' and 'y'"),
         ("case,group\na,\n", "line 2"),

@@ -169,6 +169,8 @@ def test_hounsfield_units_under_another_name(tmp_path: Path, name: str, told: bo
         ("P00{}_pre P00{}_post", True),
         ("knee{}_L knee{}_R", True),
         ("AB{}_20200131 AB{}_20210131", True),
+        ("AB{}-2020-01-31 AB{}-2021-01-31", True),
+        ("lung0{}_insp lung0{}_exp", True),
         ("case_00{} case_10{}", False),
         ("organ_{} mask_0{}", False),
         ("case_00{} other_{}", False),

@@ -29,8 +29,13 @@ EXTREME = 50.0
 _SAMPLE = 20_000
 # Labels of fewer voxels are equal by chance.
 LARGE_ENOUGH = 50
-_LEFT = re.compile(r"(?<![a-z])(left|lt|l)(?![a-z])", re.IGNORECASE)
-_RIGHT = {"left": "right", "lt": "rt", "l": "r"}
+# Words of the left side with those of the right one; os and od are the eyes.
+_RIGHT = {
+    **{"left": "right", "lt": "rt", "l": "r", "lh": "rh", "os": "od"},
+    **{"sinister": "dexter", "sinistra": "dextra", "sin": "dex", "links": "rechts", "gauche": "droite"},
+}
+_LEFT = re.compile(rf"(?<![a-z])({'|'.join(_RIGHT)})(?![a-z])")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -123,12 +128,14 @@ def _hash(drawn: Array) -> str:
 def pairs_of_sides(labels: Labels) -> dict[str, tuple[int, int]]:
     """The left structure's name of each pair, and the values of the left and of the right one."""
     single = {
-        name.casefold(): (name, values[0]) for name, values in labels.structures.items() if len(values) == 1
+        _CAMEL.sub(" ", name).lower(): (name, values[0])
+        for name, values in labels.structures.items()
+        if len(values) == 1
     }
     found = {}
     for key, (name, value) in single.items():
         if match := _LEFT.search(key):
-            other = key[: match.start()] + _RIGHT[match[1].lower()] + key[match.end() :]
+            other = key[: match.start()] + _RIGHT[match[1]] + key[match.end() :]
             if other in single:
                 found[name] = (value, single[other][1])
     return found

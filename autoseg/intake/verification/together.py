@@ -27,11 +27,13 @@ AIR, DENSE = (-3100.0, -700.0), 150.0
 # nnU-Net's names of what is not normalised by mean and deviation are a decision.
 _DECIDED = ("ct", "nonorm", "zscore", "rescale_to_0_1", "rgb_to_0_1")
 # Visits, exams, slices, sides and dates behind the number of a person: pat01_t2, sub-01_ses-2, p1_slice_003,
-# P003_pre, knee7_L, AB12_20200131, p1a.
+# P003_pre, knee7_L, AB12_20200131, AB12-2020-01-31, lung03_insp, p1a.
 _TIMES = (
     "pre|post|before|after|baseline|bl|follow-?up|fu|first|second|(?:re)?test|(?:re)?scan|left|right"
-    "|[lr]|o[ds]|e[ds]"
+    "|insp(?:iration)?|exp(?:iration)?|prone|supine|rest|stress|acute|chronic|systole|diastole"
+    "|native|arterial|portal(?:-?venous)?|venous|delayed|[lr]|o[ds]|e[ds]"
 )
+_DATE = re.compile(r"(.*\d)[_. -]\d{4}([_. -])\d{2}\2\d{2}")
 _VISIT = re.compile(rf"(.*\d)(?:[_. -]+(?:[A-Za-z]*[_. -]?\d{{1,3}}|\d{{8}}|(?i:{_TIMES}))|[a-z])")
 _MOST_VISITS = 30
 
@@ -156,7 +158,7 @@ def _check_channel_names(dataset: Dataset, checks: Sequence[CaseCheck]) -> Itera
 def _check_visits(dataset: Dataset) -> Iterator[Finding]:
     found = defaultdict[str, list[str]](list)
     for case in dataset.cases:
-        if match := _VISIT.fullmatch(case.identifier):
+        if match := _DATE.fullmatch(case.identifier) or _VISIT.fullmatch(case.identifier):
             found[match[1].rstrip("_. -")].append(case.identifier)
     several = [names for names in found.values() if len(names) > 1]
     if len(several) < 2 or max(map(len, several)) > _MOST_VISITS or len(found) < 3:
