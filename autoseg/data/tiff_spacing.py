@@ -41,11 +41,19 @@ def stated_spacing(path: Path) -> TiffSpacing | None:
 
 def is_volume(path: Path) -> bool:
     """Whether a TIFF is one volume (z, y, x), however few slices it has, and no picture in colours."""
+    return shape_of_volume(path) is not None
+
+
+def shape_of_volume(path: Path) -> tuple[int, int, int] | None:
+    """The shape (z, y, x) of a TIFF that is one volume; None for a picture."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        return len(series.shape) == 3 and "S" not in series.axes and "C" not in series.axes
+        if len(series.shape) != 3 or "S" in series.axes or "C" in series.axes:
+            return None
+        z, y, x = map(int, series.shape)
+        return z, y, x
 
 
 def _of_ome(text: str) -> TiffSpacing | None:

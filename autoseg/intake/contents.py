@@ -13,7 +13,7 @@ import numpy as np
 
 from autoseg.data.formats import itk_image, tiff_array, unreadable
 from autoseg.data.image import Array, ImageError, require_file
-from autoseg.intake.grids import grid_of
+from autoseg.intake.grids import grid_of, several_values
 from autoseg.intake.incoming import MEDICAL, Content, ending_of
 from autoseg.intake.label_pictures import numbers_in
 from autoseg.intake.nifti_bytes import believe, cut_volume, pack, read_bytes
@@ -70,7 +70,10 @@ def label_array(content: Content) -> Array:
     if content.drawing is not None or ending_of(content.source) in MEDICAL:
         import SimpleITK as sitk
 
-        return np.asarray(sitk.GetArrayFromImage(read_itk_image(content)))
+        image = read_itk_image(content)
+        if (components := image.GetNumberOfComponentsPerPixel()) > 1:
+            raise several_values(content.source, components)
+        return np.asarray(sitk.GetArrayFromImage(image))
     return _united([_label_of_picture(path) for path in (content.source, *content.united)], content)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from autoseg.data.formats import deep_colours, itk_geometry, itk_header, unreadable
+from autoseg.data.formats import TIFF_ENDINGS, deep_colours, itk_geometry, itk_header, unreadable
 from autoseg.data.image import ImageError, require_file
+from autoseg.data.tiff_spacing import shape_of_volume
 from autoseg.errors import DataError
 from autoseg.intake.grid import Grid
 from autoseg.intake.incoming import MEDICAL, Content, Incoming, IncomingCase, Request, ending_of, some
@@ -48,7 +49,8 @@ def grid_of(content: Content) -> Grid:
                     f"is {lost} of 16 bits, and would be read with 8",
                     "Write grey values of 16 bits without transparency, or colours of 8 bits.",
                 )
-            return Grid(picture.size, (1.0, 1.0))
+            shape = shape_of_volume(content.source) if ending_of(content.source) in TIFF_ENDINGS else None
+            return Grid(picture.size, (1.0, 1.0)) if shape is None else Grid(shape[::-1], (1.0, 1.0, 1.0))
     except OSError as problem:
         raise ImageError(content.source, f"cannot be read as a picture ({problem})") from problem
 
@@ -89,12 +91,23 @@ def _grid_in(path: Path, source: Path) -> Grid:
         header = itk_header(path)
     except RuntimeError as problem:
         raise unreadable(source, problem) from None
+    if (components := header.GetNumberOfComponents()) > 1:
+        raise several_values(source, components)
     spacing, origin, direction = itk_geometry(header)
     count = min(3, len(spacing))
     whole = np.reshape(direction, (len(spacing), -1))
     return Grid(
         tuple(header.GetSize()[:count]), spacing[:count], origin[:count], tuple(whole[:count, :count].ravel())
     )
+
+
+def several_values(path: Path, count: int) -> ImageError:
+    """What is said of a file with several values for each voxel, which no reader of nnU-Net's takes."""
+    remedy = (
+        "Write one file for each channel of an image. Of a segmentation in layers (3D Slicer), collapse the "
+        "layers, or export it as a labelmap: each voxel has one label."
+    )
+    return ImageError(path, f"has {count} values for each voxel", remedy)
 
 
 def on_one_grid(incoming: Incoming, request: Request) -> Incoming:
@@ -187,9 +200,10 @@ def _aligned(case: IncomingCase, resample: bool) -> tuple[IncomingCase, list[str
         # What is only placed elsewhere can be laid over: verification warns of it.
         if grid.differs(wanted) or (resample and grid.moved(wanted) > MOVED_VOXELS):
             if not grid.direction:
+                own, other = (" x ".join(map(str, each.size)) for each in (grid, wanted))
                 raise DataError(
-                    f"{image.source} has {grid.size[0]} x {grid.size[1]} pixels, but {reference.source} "
-                    f"{wanted.size[0]} x {wanted.size[1]}. Restore the picture that belongs to this label."
+                    f"{image.source} has {own} pixels, but {reference.source} {other}. Restore the picture "
+                    f"that belongs to this label."
                 )
             wrong.append(f"{image.source}: {grid}, but {reference.source}: {wanted}")
             image = replace(image, onto=reference)

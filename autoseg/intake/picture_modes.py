@@ -25,7 +25,7 @@ def mode_of(path: Path) -> str:
     """The mode of one picture.
 
     Raises:
-        ImageError: for a TIFF that holds neither a grey picture nor one in colours.
+        ImageError: for a TIFF that holds neither a grey picture nor one in colours, or colours for print.
     """
     note(path)
     if ending_of(path) in TIFF_ENDINGS:
@@ -33,6 +33,8 @@ def mode_of(path: Path) -> str:
     from PIL import Image
 
     with Image.open(path) as picture:
+        if picture.mode == "CMYK":
+            raise _for_print(path)
         return picture.mode
 
 
@@ -41,6 +43,8 @@ def _mode_of_tiff(path: Path) -> str:
 
     with tifffile.TiffFile(path) as file:
         shape, kind = file.series[0].shape, file.series[0].dtype
+        if len(shape) == 3 and file.pages.first.photometric == tifffile.PHOTOMETRIC.SEPARATED:
+            raise _for_print(path)
     if len(shape) == 2:
         small = {"b": "1", "u": "L"}.get(kind.kind) if kind.itemsize == 1 else ""
         return small or {"f": "F"}.get(kind.kind) or ("I;16" if kind == np.uint16 else "I")
@@ -50,6 +54,11 @@ def _mode_of_tiff(path: Path) -> str:
         raise ImageError(path, f"has the shape {said}", "Write a grey picture, or one in RGB.")
     mode = "RGBA" if shape[-1] == 4 or (shape[-1] != 3 and shape[0] == 4) else "RGB"
     return mode if kind.itemsize == 1 else f"{mode};16"
+
+
+def _for_print(path: Path) -> ImageError:
+    remedy = "Write it in RGB, mask and images alike: magick mogrify -colorspace sRGB FILE."
+    return ImageError(path, "is in CMYK, the colours of print", remedy)
 
 
 def are_volumes(paths: Sequence[Path]) -> bool:
