@@ -1,0 +1,111 @@
+"""What expected quality costs, beside an earlier checkout on the same networks.
+
+    python benchmarks/bench_trust_cost.py --workspace WORKSPACE --before CHECKOUT
+
+needs a finished fold 0 of one model of each data set in the workspace, with evidence. The checkout is one of
+an earlier commit; its code measures in a process of its own, in turn with today's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+SETS = ("Dataset004_Hippocampus", "Dataset018_FetalHead")
+HERE = Path(__file__).resolve().parent
+TURNS = 1
+
+
+def main() -> None:
+    """Measure both and write results/trust_cost.*."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--before", type=Path, required=True, help="a checkout of an earlier commit")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(_of_set(options.one, options.workspace)))
+        return
+    from _machine import machine, write_results
+
+    where = machine("cpu", ("scipy", "torch"))
+    checkouts = {"before": options.before.resolve(), "now": HERE.parent}
+    commit = ["git", "-C", str(checkouts["before"]), "rev-parse", "--short=12", "HEAD"]
+    before = subprocess.run(commit, check=True, capture_output=True, text=True).stdout.strip()
+    found: dict[str, Any] = {"before": before, "sets": {}}
+    for name in SETS:
+        turns: dict[str, list[dict[str, Any]]] = {which: [] for which in checkouts}
+        for _ in range(TURNS):
+            for which, checkout in checkouts.items():
+                turns[which].append(_in(checkout, name, options))
+        found["sets"][name] = {which: _least(each) for which, each in turns.items()}
+    write_results("trust_cost", where, found, "\n".join(_text(found)))
+
+
+def _in(checkout: Path, name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What the code of a checkout measures, in a process of its own."""
+    command = [sys.executable, str(checkout / "benchmarks" / Path(__file__).name), "--one", name]
+    if not Path(command[1]).is_file():  # an earlier one has no such file: it measures by ours
+        command[1] = str(HERE / Path(__file__).name)
+    command += ["--workspace", str(options.workspace), "--before", str(options.before)]
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    content: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return content
+
+
+def _of_set(name: str, place: Path) -> dict[str, Any]:
+    from _trust_cost import cost_of
+
+    from autoseg.pipeline.quality import as_walked, training_profiles
+    from autoseg.trust.fit import fit_quality
+    from autoseg.trust.held_out import EVALUATION
+    from autoseg.workspace import Workspace
+
+    workspace = Workspace.locate(place)
+    (model,) = {path.parents[1] for path in workspace.results_of(name).glob(f"*/fold_0/{EVALUATION}")}
+    dataset = as_walked(name, workspace)
+    fit_quality(model, dataset, training_profiles(dataset, workspace, 1), 1)
+    return cost_of(dataset, model)
+
+
+def _least(turns: list[dict[str, Any]]) -> dict[str, float]:
+    """The least of each time over the turns, and the shares of these: what else runs can only add."""
+    plain, assessed = (min(float(each[key]) for each in turns) for key in ("plain_s", "assessed_s"))
+    more = assessed / plain - 1
+    return {
+        "cases": turns[0]["cases"],
+        "plain_s": plain,
+        "assessed_s": assessed,
+        "share_one_fold": more,
+        "share_five_folds": more / 5,
+    }
+
+
+def _text(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "# What expected quality costs"
+    yield ""
+    yield "Processor time of predicting a case with one fold's network, without and with quality, mean over"
+    yield "the cases of the least of three rounds; five folds are computed from the same figures."
+    yield "quality.json and quality.csv are in it, pictures and the files of segmentations are not. The same"
+    yield f"networks with today's code and with that of `{found['before']}`, one after the other."
+    yield ""
+    yield "| data set | code | cases | plain | with quality | one fold | five folds |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, both in found["sets"].items():
+        for which, row in both.items():
+            yield (
+                f"| {name} | {which} | {row['cases']} | {1000 * row['plain_s']:.1f} ms | "
+                f"{1000 * row['assessed_s']:.1f} ms | {row['share_one_fold']:+.1%} | "
+                f"{row['share_five_folds']:+.1%} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
