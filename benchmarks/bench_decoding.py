@@ -20,6 +20,7 @@ from _machine import machine, write_results
 from autoseg.data.folds import folds_from_json
 from autoseg.decoding.decide import decide_decoding
 from autoseg.decoding.expected_dice import segment_for_dice
+from autoseg.decoding.rules import BEST_DICE, CALIBRATED
 from autoseg.decoding.temperature import AS_THEY_ARE, Calibration, calibrated
 from autoseg.pipeline.calibrate import HeldOutProbabilities, Source
 from autoseg.pipeline.quality import as_walked
@@ -65,12 +66,13 @@ def _of_set(model: Path, name: str, workspace: Workspace) -> dict[str, Any]:
     scores: dict[str, list[float]] = {way: [] for way in WAYS}
     seconds: dict[str, float] = dict.fromkeys(WAYS, 0.0)
 
-    def gains(calibrations: Sequence[Calibration]) -> list[float]:
+    def gains(calibrations: Sequence[Calibration]) -> dict[str, list[float]]:
         known = {each.sample.case: c for each, c in zip(observed, calibrations, strict=True)}
         for each in source.each(done, "Decoding"):
             _score(source, each, known[each.case], scores, seconds)
-        ours = "best Dice, calibrated"
-        return [a - b for a, b in zip(scores[ours], scores["likeliest label"], strict=True)]
+        ours = {CALIBRATED: "likeliest label, calibrated", BEST_DICE: "best Dice, calibrated"}
+        base = scores["likeliest label"]
+        return {way: [a - b for a, b in zip(scores[name], base, strict=True)] for way, name in ours.items()}
 
     decided = decide_decoding(observed, dataset.labels.has_regions, gains)
     return {

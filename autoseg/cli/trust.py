@@ -133,10 +133,11 @@ def calibrate_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Calibrate a model's probabilities, and decide whether decoding for the best expected Dice helps it.
+    """Calibrate a model's probabilities, and decide whether another way to decide helps it.
 
-    Both rest on the cases that its folds held out, which are predicted again; neither is retained unless a
-    test confirms it. predict and export use what is decided, and predict --probabilities writes what is
+    The ways are the likeliest calibrated label, and decoding for the best expected Dice. All rests on the
+    cases that its folds held out, which are predicted again; nothing is retained unless a test confirms it.
+    predict and export use what is decided, and predict --probabilities writes what is
     calibrated.
 
     Example: `autoseg calibrate autoseg_workspace/results/Dataset004_Hippocampus/nnunet__...`

@@ -1,14 +1,14 @@
 """Calibration and decoding of a model, from the cases that its folds held out.
 
 A case's calibration is fitted without its fold. A temperature, or one with a bias for each head, is retained
-where it lowers the surprise of held-out voxels, and decoding for the best Dice where it raises the Dice of
+where it lowers the surprise of held-out voxels, and another way to decide where it raises the Dice of
 held-out cases: both by the test of `autoseg.postprocessing.choose`, and what decoding is worth is measured on
 folds that had no part in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoseg.decoding.reliability import reliability
-from autoseg.decoding.rules import BEST_DICE, LARGEST, Decoding
+from autoseg.decoding.rules import LARGEST, WAYS, Decoding
 from autoseg.decoding.temperature import AS_THEY_ARE, Calibration, Sample, fit_calibration, surprise
 from autoseg.errors import DataError
 from autoseg.leaderboard.statistics import mean_intervals, resample
@@ -41,14 +41,16 @@ class Observed:
 
 
 def decide_decoding(
-    cases: Sequence[Observed], has_regions: bool, gains: Callable[[Sequence[Calibration]], Sequence[float]]
+    cases: Sequence[Observed],
+    has_regions: bool,
+    gains: Callable[[Sequence[Calibration]], Mapping[str, Sequence[float]]],
 ) -> Decoding:
     """Decide calibration and decoding.
 
     Args:
         cases: all that the model's folds held out.
         has_regions: whether heads are regions.
-        gains: for a calibration of each case, the change of its mean Dice by decoding for the best Dice.
+        gains: for a calibration of each case, by each of `WAYS` the change of each case's mean Dice.
 
     Raises:
         DataError: if there is no case.
@@ -66,13 +68,18 @@ def decide_decoding(
     less = plain - np.array(left)
     believed = confirm(less[None], groups)
     used = offers[believed.chosen[0]] if believed.chosen else [AS_THEY_ARE] * len(cases)
-    change = np.array(gains(used), dtype=np.float64)[None, None]
-    found, without = confirm(change, groups), confirm_without(change, parts, groups)
-    honest = np.where([bool(without[int(part)]) for part in parts], change[0, 0], 0.0)
+    by_way = gains(used)
+    change = np.array([by_way[way] for way in WAYS], dtype=np.float64)
+    found, without = confirm(change[None], groups), confirm_without(change[None], parts, groups)
+    honest = [
+        float(change[without[int(part)][0], case]) if without[int(part)] else 0.0
+        for case, part in enumerate(parts)
+    ]
+    way = found.chosen.get(0, int(change.mean(axis=1).argmax()))
     calibration = AS_THEY_ARE
     if believed.chosen:
         calibration = fit_calibration(samples, has_regions, with_bias=believed.chosen[0] == 1)
-    decoding = Decoding(calibration, BEST_DICE if found.chosen else LARGEST)
+    decoding = Decoding(calibration, list(WAYS)[way] if found.chosen else LARGEST)
     evidence: dict[str, Any] = {
         "n_cases": len(cases),
         "n_groups": len(set(groups)),
@@ -82,10 +89,12 @@ def decide_decoding(
         "surprise_less": {"temperature": float(less[0].mean()), "with bias": float(less[1].mean())},
         "before": reliability(samples, [AS_THEY_ARE] * len(cases), has_regions),
         "after": reliability(samples, used, has_regions),
-        "dice_change": float(change.mean()),
-        "dice_interval": _interval(change[0, 0], groups),
+        "way": list(WAYS)[way],
+        "dice_changes": {name: float(row.mean()) for name, row in zip(WAYS, change, strict=True)},
+        "dice_change": float(change[way].mean()),
+        "dice_interval": _interval(change[way], groups),
         "dice_p": float(found.p[0]),
-        "gain": float(honest.mean()),
+        "gain": float(np.mean(honest)),
     }
     evidence["in_words"] = _in_words(decoding, evidence)
     return Decoding(decoding.calibration, decoding.decide, evidence)
@@ -124,9 +133,10 @@ def _in_words(decoding: Decoding, about: dict[str, Any]) -> list[str]:
     numbers = f"Dice {change:+.4f} (95 % {low:+.4f} to {high:+.4f}), p = {about['dice_p']:.3f}"
     if decoding.changes_segmentations:
         said.append(
-            f"Segmentations are decided for the best expected Dice: {numbers}. By decisions without a case's "
-            f"fold {about['gain']:+.4f}."
+            f"Segmentations are decided {decoding.way}: {numbers}. By decisions without a case's fold "
+            f"{about['gain']:+.4f}."
         )
     else:
-        said.append(f"Each voxel has its likeliest label. Deciding for the best expected Dice: {numbers}.")
-    return said
+        said.append(f"Each voxel has its likeliest label. Deciding {WAYS[about['way']]}: {numbers}.")
+    (other,) = (name for name in WAYS if name != about["way"])
+    return [*said, f"Deciding {WAYS[other]}: Dice {about['dice_changes'][other]:+.4f}."]

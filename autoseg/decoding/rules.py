@@ -12,11 +12,24 @@ from numpy.typing import NDArray
 from autoseg.data.labels import Labels
 from autoseg.decoding.expected_dice import segment_for_dice
 from autoseg.decoding.temperature import COLDEST, HOTTEST, STRONGEST, Calibration, calibrated
+from autoseg.preprocessing.restore import segment_probabilities
 from autoseg.run import DECODING
 from autoseg.system.model_document import ModelDocument
 
 FORMAT = 1
-LARGEST, BEST_DICE = "largest", "best_dice"
+LARGEST, CALIBRATED, BEST_DICE = "largest", "calibrated", "best_dice"
+# Ways that a model decides by where held-out cases confirm it, the simpler one first, in words.
+WAYS = {
+    CALIBRATED: "by the likeliest label of the calibrated probabilities",
+    BEST_DICE: "for the best expected Dice",
+}
+
+
+def segment_by(way: str, calibrated: NDArray[Any], labels: Labels) -> NDArray[Any]:
+    """The segmentation (z, y, x) of calibrated probabilities (heads, z, y, x) by one of `WAYS`."""
+    if way == BEST_DICE:
+        return segment_for_dice(calibrated, labels)
+    return segment_probabilities(calibrated, labels)
 
 
 @dataclass(frozen=True)
@@ -25,8 +38,9 @@ class Decoding(ModelDocument):
 
     Attributes:
         calibration: of its probabilities.
-        decide: ``largest``: each voxel has the label of the largest probability; ``best_dice``: the whole is
-            what the probabilities expect the best Dice of.
+        decide: ``largest``: each voxel has the label of the largest probability as the network makes it;
+            ``calibrated``: of the largest calibrated one, which a bias can make another; ``best_dice``: the
+            whole is what the calibrated probabilities expect the best Dice of.
         evidence: what both rest on, see `autoseg.decoding.decide`.
     """
 
@@ -40,15 +54,20 @@ class Decoding(ModelDocument):
     @property
     def changes_segmentations(self) -> bool:
         """Whether segmentations are others than those of the largest probability."""
-        return self.decide == BEST_DICE
+        return self.decide != LARGEST
+
+    @property
+    def way(self) -> str:
+        """How segmentations are decided, to be read after "decided"; empty by the largest probability."""
+        return WAYS.get(self.decide, "")
 
     def calibrated(self, probabilities: NDArray[Any], labels: Labels) -> NDArray[Any]:
         """Probabilities (heads, z, y, x) as calibrated; where there are none, background has all."""
         return calibrated(probabilities, self.calibration, labels.has_regions)
 
     def segmentation(self, calibrated: NDArray[Any], labels: Labels) -> NDArray[Any]:
-        """The segmentation (z, y, x) of calibrated probabilities, for the best expected Dice."""
-        return segment_for_dice(calibrated, labels)
+        """The segmentation (z, y, x) of calibrated probabilities, by the way that is decided on."""
+        return segment_by(self.decide, calibrated, labels)
 
     def to_json(self) -> dict[str, Any]:
         """decoding.json."""
@@ -68,7 +87,7 @@ class Decoding(ModelDocument):
             ValueError: if it is something else.
         """
         try:
-            if content["format"] != FORMAT or content["decide"] not in (LARGEST, BEST_DICE):
+            if content["format"] != FORMAT or content["decide"] not in (LARGEST, *WAYS):
                 raise ValueError(f"format {content['format']!r}, decide {content['decide']!r}")
             temperature = float(content["temperature"])
             if not (np.isfinite(temperature) and COLDEST / 2 < temperature < HOTTEST * 2):

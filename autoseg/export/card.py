@@ -152,7 +152,7 @@ def _after_the_network(description: Description) -> Iterator[str]:
     for rule in rules.rules:
         yield f"- Postprocessing of {rule.words(rules.unit)}"
     if decoding.changes_segmentations:
-        yield "- The segmentation is the one of the best expected Dice, not each voxel's likeliest label"
+        yield f"- Segmentations are decided {decoding.way}, not by each voxel's likeliest label"
     if decoding.calibration != Decoding().calibration:
         yield f"- Probabilities are calibrated, temperature {decoding.calibration.temperature:g}"
     for said in (*rules.evidence.get("in_words", ()), *decoding.evidence.get("in_words", ())):

@@ -168,11 +168,11 @@ def _write(stage: Stage, folder: Path) -> None:
     write_json(folder / "plans.json", plans)
     write_json(folder / "dataset.json", about)
     _write_postprocessing(Postprocessing.of_model(model), folds, folder)
-    if Decoding.of_model(model).changes_segmentations:
+    decoding = Decoding.of_model(model)
+    if decoding.changes_segmentations:
         log.warning(
-            "nnU-Net gives each voxel its likeliest label; that %s decides for the best expected Dice is not "
-            "exported.",
-            model.name,
+            "nnU-Net gives each voxel its likeliest label; that %s decides %s is not exported.",
+            *(model.name, decoding.way),
         )
 
 

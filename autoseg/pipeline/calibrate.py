@@ -17,8 +17,7 @@ from autoseg.data.folds import Fold
 from autoseg.data.image import Image
 from autoseg.data.readers import read_segmentation, write_segmentation
 from autoseg.decoding.decide import Observed, decide_decoding
-from autoseg.decoding.expected_dice import segment_for_dice
-from autoseg.decoding.rules import Decoding
+from autoseg.decoding.rules import WAYS, Decoding, segment_by
 from autoseg.decoding.temperature import AS_THEY_ARE, Calibration, Sample, calibrated
 from autoseg.errors import DataError
 from autoseg.pipeline.postprocessing_of_models import decide_for_models
@@ -69,8 +68,8 @@ def calibrate_model(
 ) -> Decoding:
     """Decide calibration and decoding of a finished model, and write them beside it.
 
-    Its held-out cases are predicted twice; where it is to decide for the best expected Dice a third time,
-    whose results are stored beside the others, and postprocessing and expected quality follow.
+    Its held-out cases are predicted twice; where it is to decide otherwise than it did a third time, whose
+    results are stored beside the others, and postprocessing and expected quality follow.
 
     Args:
         model: a model's folder in the workspace's results.
@@ -85,9 +84,10 @@ def calibrate_model(
     source = Source(model, dataset, workspace, device)
     observed = [source.observed(each) for each in source.each(done, "Probabilities")]
 
-    def gains(calibrations: Sequence[Calibration]) -> list[float]:
+    def gains(calibrations: Sequence[Calibration]) -> dict[str, list[float]]:
         known = {each.sample.case: c for each, c in zip(observed, calibrations, strict=True)}
-        return [source.gain(each, known[each.case]) for each in source.each(done, "Best expected Dice")]
+        found = [source.gain(each, known[each.case]) for each in source.each(done, "Ways to decide")]
+        return {way: [each[way] for each in found] for way in WAYS}
 
     before = Decoding.of_model(model)
     decoding = decide_decoding(observed, dataset.labels.has_regions, gains)
@@ -168,18 +168,16 @@ class Source:
         sample = Sample(each.case, whole.reshape(len(whole), -1).T[index].astype(np.float64), truth)
         return Observed(sample, each.fold, self.dataset.groups.get(each.case, each.case))
 
-    def gain(self, each: HeldOutProbabilities, calibration: Calibration) -> float:
-        """What deciding for the best expected Dice changes in a case's mean Dice."""
+    def gain(self, each: HeldOutProbabilities, calibration: Calibration) -> dict[str, float]:
+        """What deciding by each of `WAYS` changes in a case's mean Dice."""
         labels, reference = self.dataset.labels, each.reference.array[0]
         given = calibrated(each.probabilities, calibration, labels.has_regions)
-        before, after = (
-            dices(found, reference, labels)
-            for found in (
-                segment_probabilities(each.probabilities, labels),
-                segment_for_dice(given, labels),
-            )
-        )
-        return float(np.mean([after[name] - before[name] for name in before]))
+        before = dices(segment_probabilities(each.probabilities, labels), reference, labels)
+        changes = {}
+        for way in WAYS:
+            after = dices(segment_by(way, given, labels), reference, labels)
+            changes[way] = float(np.mean([after[name] - before[name] for name in before]))
+        return changes
 
     def write(self, each: HeldOutProbabilities, decoding: Decoding) -> None:
         """A held-out case as the model decides it from now on, with what its probabilities say."""

@@ -41,7 +41,7 @@ def written_with(rules: Postprocessing, decoding: Decoding) -> Written:
         predictions=DECODED if decoded else PLAIN.predictions,
         evidence=DECODED_EVIDENCE if decoded else PLAIN.evidence,
         key=digest([rules.without_evidence().to_json(), how]),
-        words=(*(("decided for the best expected Dice",) if decoded else ()), *rules.words),
+        words=(*((f"decided {decoding.way}",) if decoded else ()), *rules.words),
     )
 
 

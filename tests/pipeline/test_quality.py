@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 from autoseg.data.dataset import load_dataset
 from autoseg.data.readers import read_segmentation
 from autoseg.decoding.decide import Observed
-from autoseg.decoding.rules import BEST_DICE, LARGEST, Decoding
+from autoseg.decoding.rules import BEST_DICE, CALIBRATED, LARGEST, WAYS, Decoding
 from autoseg.decoding.temperature import Calibration
 from autoseg.errors import RunError
 from autoseg.pipeline.calibrate import calibrate_model
@@ -113,9 +113,12 @@ def test_a_finished_model_is_calibrated(root: Path, monkeypatch: pytest.MonkeyPa
     def for_dice(
         cases: Sequence[Observed],
         has_regions: bool,
-        gains: Callable[[Sequence[Calibration]], Sequence[float]],
+        gains: Callable[[Sequence[Calibration]], Mapping[str, Sequence[float]]],
     ) -> Decoding:
-        assert np.isfinite(gains([Calibration(1.3)] * len(cases))).all()
+        found = gains([Calibration(1.3)] * len(cases))
+        assert np.isfinite([found[way] for way in WAYS]).all()
+        # A temperature alone makes no other label the likeliest.
+        assert set(found[CALIBRATED]) == {0.0}
         return Decoding(Calibration(1.3), BEST_DICE, {"in_words": ["said"]})
 
     # Where it is to decide for Dice, its held-out cases are too, and quality is fitted on those.
