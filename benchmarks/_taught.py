@@ -76,10 +76,18 @@ def teach(
 
 
 def _crop(data: Any, labels: Any, size: Sequence[int], random: np.random.Generator) -> tuple[Any, Any]:
-    """A crop of an image (c, *size), padded with zeros where it is smaller, and of its labels (*size)."""
+    """A crop of an image (c, *size), padded with zeros where it is smaller, and of its labels (*size).
+
+    A voxel that a structure is drawn for lies in it, so that small structures are learnt too.
+    """
     missing = [max(0, n - have) for n, have in zip(size, data.shape[1:], strict=True)]
     sides = [(m // 2, m - m // 2) for m in missing]
     data, labels = np.pad(data, [(0, 0), *sides]), np.pad(np.maximum(labels[0], 0), sides)
-    starts = [int(random.integers(0, have - n + 1)) for n, have in zip(size, data.shape[1:], strict=True)]
+    structures = [value for value in np.unique(labels) if value > 0]
+    inside = np.argwhere(labels == random.choice(structures))
+    centre = inside[random.integers(len(inside))]
+    shifts = [int(c) - int(random.integers(n)) for c, n in zip(centre, size, strict=True)]
+    bounds = zip(shifts, size, data.shape[1:], strict=True)
+    starts = [min(max(0, shift), have - n) for shift, n, have in bounds]
     place = tuple(slice(a, a + n) for a, n in zip(starts, size, strict=True))
     return data[(slice(None), *place)], labels[place].astype(np.int64)

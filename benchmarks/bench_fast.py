@@ -161,7 +161,7 @@ def _measure(number: int, model: Path, exported: Path, images: Path, work: Path)
     # Engines are measured here, whatever was known on this machine before.
     variables = {"nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(work / "cache")}
     log = work / f"log{number}.txt"
-    took = _processes.measure(line, variables, log)
+    took = _processes.measure(line, variables, log, interval_s=1.0)
     for path in (work / f"out{number}").glob("*.json"):
         path.unlink()
     row: Row = {"cpu_s": round(took.cpu_s, 2), "wall_s": round(took.wall_s, 2)}

@@ -70,7 +70,7 @@ def measure(who: str, model: Path, images: Path, work: Path) -> None:
         options = ["-f", 0, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_progress_bar", "--disable_tta"]
         line = [sys.executable, "-c", PREDICT, "-i", images, "-o", out, "-m", model, *options]
     variables = {"nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(work / "cache")}
-    took = _processes.measure(list(map(str, line)), variables, log, interval_s=0.5)
+    took = _processes.measure(list(map(str, line)), variables, log, interval_s=1.0)
     row: Row = {"who": who, "cpu_s": round(took.cpu_s, 1), "wall_s": round(took.wall_s)}
     row |= {"peak_mb": round(took.peak_pss_mb), "commit": commit()}
     if said := BOUND.search(log.read_text(encoding="utf-8")):
