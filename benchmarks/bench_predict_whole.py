@@ -158,7 +158,7 @@ def whole_processes(model: Path, images: Path, work: Path, jobs: int, mirrored: 
 def engines(model: Path, work: Path) -> Iterator[Row]:
     """CPU seconds of one patch through the network alone, in each program."""
     from autoseg.bundle.segment import load_network
-    from autoseg.export.onnx_network import write_network
+    from autoseg.inference.onnx_network import write_network
 
     ours, plain = load_model(model, device="cpu"), load_model(model, device="cpu", as_trained=True)
     network, patch = ours.networks[0], ours.configuration.patch_size

@@ -32,7 +32,9 @@ StepSize = Annotated[float, typer.Option(min=0.1, max=1.0, help="Of the window, 
 Fast = Annotated[
     bool, typer.Option("--fast", help="Mirrored copies only where the first pass is not certain.")
 ]
-Engine = Annotated[str, typer.Option(help="On a processor: auto (the faster one), torch, openvino.")]
+Engine = Annotated[
+    str, typer.Option(help="On a processor: auto (the faster one), torch, openvino, onnxruntime.")
+]
 NetworkOfPlan = Annotated[
     bool, typer.Option("--network-of-plan", help="Of an unknown trainer: it changes nothing of the network.")
 ]

@@ -24,10 +24,10 @@ from autoseg.data.dataset import labels_from_json
 from autoseg.decoding.rules import Decoding
 from autoseg.errors import RunError, UsageError
 from autoseg.export.card import CARD, write_card
-from autoseg.export.onnx_network import check_packages, write_network
 from autoseg.export.runner import write_runner
 from autoseg.inference.ensemble import Ensemble, member_folders
 from autoseg.inference.model import Model, load_model, trained_folds
+from autoseg.inference.onnx_network import check_packages, write_network
 from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.axes import Axes
 from autoseg.preprocessing.case import check_plan

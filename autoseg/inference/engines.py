@@ -1,10 +1,10 @@
-"""The program that computes a network on the processor: torch, or OpenVINO where a measurement prefers it.
+"""The program that computes a network on the processor: torch, or another where a measurement prefers it.
 
-Results are the same to rounding. OpenVINO takes a second or two to convert a network, so it is taken where it
-saves more than that over all windows and mirrored copies. What a patch and a conversion take is measured once
-for a network and a machine, and kept; before that it is tried where the usual saving would pay for the trial.
-(onnxruntime was measured as well: for nnU-Net's U-Net it is no faster than torch as it is used here;
-benchmarks/bench_predict_whole.py measures it.)
+Results are the same to rounding. OpenVINO takes a second or two to convert a network, onnxruntime ten and
+more, so another program is taken where it saves more than that over all windows and mirrored copies. What a
+patch and a conversion take is measured once for a network and a machine, and kept; before that it is tried
+where the usual saving would pay for the trial. Of the two only the first that is installed is tried: for
+nnU-Net's U-Net onnxruntime was slower than both others (benchmarks/results/predict_whole.md).
 """
 
 from __future__ import annotations
@@ -12,26 +12,36 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autoseg.architectures import channels_last, plain_layers
+from autoseg.bundle.segment import load_network
 from autoseg.errors import MissingDependency, UsageError
 from autoseg.inference.kept_engines import Kept, Measured
+from autoseg.inference.onnx_network import write_network
 from autoseg.inference.window_passes import Network
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("auto", "torch", "openvino")
-# Before a measurement: the part of torch's time that OpenVINO usually saves (a fifth to two fifths for
-# U-Nets), the seconds of a conversion, and the passes of torch that tracing, timing and checking take.
-_USUALLY_SAVED, _CONVERSION, _TRIAL_PASSES = 0.25, 1.5, 8
+# The other programs in the order in which they are tried: extra, packages, and usual seconds of a conversion.
+OTHERS: dict[str, tuple[str, tuple[str, ...], float]] = {
+    "openvino": ("openvino", ("openvino",), 1.5),
+    "onnxruntime": ("onnx", ("onnxruntime", "onnx", "onnxscript"), 15.0),
+}
+ENGINES = ("auto", "torch", *OTHERS)
+# Before a measurement: the part of torch's time that another program usually saves (OpenVINO a fifth to two
+# fifths for U-Nets), and the passes of torch that tracing, timing and checking take.
+_USUALLY_SAVED, _TRIAL_PASSES = 0.25, 8
 # Fewer passes than this save less than the trial takes, whatever a pass takes.
 FEWEST_PASSES = int(_TRIAL_PASSES / _USUALLY_SAVED)
 # Largest difference of the logits, as a part of their spread, by whether the computation is in bfloat16.
@@ -47,8 +57,13 @@ def check_engine(name: str) -> None:
     """
     if name not in ENGINES:
         raise UsageError(f"There is no engine {name!r}. Choose one of {', '.join(ENGINES)}.")
-    if name == "openvino" and find_spec("openvino") is None:
-        raise MissingDependency("openvino", "openvino", "Predicting with OpenVINO")
+    if name in OTHERS and (missing := _missing(name)):
+        raise MissingDependency(missing[0], OTHERS[name][0], f"Predicting with {name}")
+
+
+def _missing(name: str) -> list[str]:
+    """The packages of a program that are not installed."""
+    return [package for package in OTHERS[name][1] if find_spec(package) is None]
 
 
 def choose(
@@ -71,12 +86,15 @@ def choose(
         engine: ``auto`` measures.
         kept: what was measured before on this machine, and where a measurement goes; None: nowhere.
     """
-    if engine == "torch" or (engine == "auto" and find_spec("openvino") is None):
+    there = (name for name in OTHERS if not _missing(name))
+    other = next(there, None) if engine == "auto" else engine
+    if other is None or other == "torch":
         return networks
+    kept = None if kept is None else replace(kept, other=other)
     measured = kept.read() if kept is not None and engine == "auto" else None
     if engine == "auto" and not (measured.is_worth(passes) if measured else passes >= FEWEST_PASSES):
         return networks
-    trial = Trial(networks[0], channels, patch_size, dtype == torch.bfloat16)
+    trial = Trial(networks[0], channels, patch_size, dtype == torch.bfloat16, other)
     try:
         if engine == "auto" and measured is None:
             if not trial.is_worth(passes, len(networks)):
@@ -86,29 +104,32 @@ def choose(
                 kept.write(measured)
             if not measured.is_worth(passes):
                 return networks
-            log.info("OpenVINO predicts: %.3f s for a patch, torch %.3f s.", measured.other, measured.torch)
+            seconds = (measured.other, measured.torch)
+            log.info("%s predicts: %.3f s for a patch, torch %.3f s.", other, *seconds)
         if not trial.gives_the_same():
-            log.warning("OpenVINO gives other logits than torch for this network, which torch predicts.")
+            log.warning("%s gives other logits than torch for this network, which torch predicts.", other)
             return networks
-        others = (OpenVino(each, trial.example, trial.reduced) for each in networks[1:])
-        return [trial.converted, *others]
+        return [trial.converted, *map(trial.convert, networks[1:])]
     except Exception as problem:  # of another library, which converts what it knows; torch computes all
-        log.info("OpenVINO cannot take this network, which torch predicts: %s", str(problem)[:200])
+        log.info("%s cannot take this network, which torch predicts: %s", other, str(problem)[:200])
         return networks
 
 
 class Trial:
-    """One network in torch and in OpenVINO, on a random patch.
+    """One network in torch and in another program, on a random patch.
 
     Args:
         network: on the processor.
         channels: of the input.
         patch_size: voxels.
         reduced: whether to compute in bfloat16.
+        other: the program's name.
     """
 
-    def __init__(self, network: nn.Module, channels: int, patch_size: Sequence[int], reduced: bool) -> None:
-        self.network, self.reduced = network, reduced
+    def __init__(
+        self, network: nn.Module, channels: int, patch_size: Sequence[int], reduced: bool, other: str
+    ) -> None:
+        self.network, self.reduced, self.other = network, reduced, other
         generator = torch.Generator().manual_seed(0)
         self.example = torch.randn(1, channels, *patch_size, generator=generator)
         self._conversion = 0.0
@@ -127,13 +148,18 @@ class Trial:
         return (output if isinstance(output, Tensor) else output[0]).float()
 
     @cached_property
-    def converted(self) -> OpenVino:
-        """The network in OpenVINO."""
+    def converted(self) -> Callable[[Tensor], Tensor]:
+        """The network in the other program."""
         began = clock()
-        found = OpenVino(self.network, self.example, self.reduced)
+        found = self.convert(self.network)
         found(self.example)  # the first pass prepares memory
         self._conversion = clock() - began
         return found
+
+    def convert(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Any network of the same shape in the other program."""
+        program = OpenVino if self.other == "openvino" else OnnxRuntime
+        return program(network, self.example, self.reduced)
 
     def is_worth(self, passes: int, networks: int) -> bool:
         """Whether what is usually saved pays for the trial and for the conversions.
@@ -142,7 +168,7 @@ class Trial:
             passes: of each network.
             networks: that are to be converted.
         """
-        conversion = _CONVERSION + self.torch_seconds
+        conversion = OTHERS[self.other][2] + self.torch_seconds
         trial = _TRIAL_PASSES * self.torch_seconds
         return networks * passes * self.torch_seconds * _USUALLY_SAVED > networks * conversion + trial
 
@@ -189,6 +215,27 @@ class OpenVino:
         """Logits (batch, heads, *patch)."""
         found = self._request.infer({0: batch.contiguous().numpy()})[0]
         return torch.from_numpy(found).clone()  # the request writes into the same memory again
+
+
+class OnnxRuntime:
+    """A network in onnxruntime, as a function of a batch; written as ONNX first, in float32.
+
+    Args:
+        network: on the processor; a copy is converted.
+        example: (1, channels, *patch).
+        reduced: whether torch would compute in bfloat16, which onnxruntime has none of on a processor.
+    """
+
+    def __init__(self, network: nn.Module, example: Tensor, reduced: bool) -> None:
+        plain = plain_layers(copy.deepcopy(network)).to(memory_format=torch.contiguous_format)
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place) / "network.onnx"
+            write_network(plain, example.shape[1], example.shape[2:], path)
+            self._network = load_network(path.read_bytes(), path.name, torch.get_num_threads())
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Logits (batch, heads, *patch)."""
+        return torch.from_numpy(self._network(batch.contiguous().numpy()))
 
 
 class _First(nn.Module):

@@ -13,7 +13,7 @@ class Options:
     """Choices of whoever predicts.
 
     Attributes:
-        engine: what computes on a processor: ``auto``, ``torch`` or ``openvino``.
+        engine: what computes on a processor: ``auto``, ``torch``, ``openvino`` or ``onnxruntime``.
         fast: no mirrored copies for windows whose first pass leaves hardly a voxel in doubt.
         folds: of each model; None: all that are trained.
         as_planned: take the network that a plan names, whatever trainer the checkpoint names.

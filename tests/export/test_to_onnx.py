@@ -21,9 +21,9 @@ from autoseg.bundle.images import read_case
 from autoseg.bundle.segment import Segmenter, load_network
 from autoseg.errors import MissingDependency, RunError, UsageError
 from autoseg.export import export_bundle
-from autoseg.export.onnx_network import write_network
 from autoseg.export.runner import modules, write_runner
 from autoseg.inference.ensemble import load_ensemble
+from autoseg.inference.onnx_network import write_network
 from autoseg.pipeline.single_stages import predict_folder
 from autoseg.planner.configuration import PERCENTILE
 from autoseg.system.files import read_json

@@ -15,7 +15,7 @@ from model_folders import ABOUT, REGIONS, model_folder, write_volume
 from autoseg.bundle.images import read_case
 from autoseg.errors import MissingDependency, UsageError
 from autoseg.inference import engines, load_model
-from autoseg.inference.engines import OpenVino, check_engine, choose
+from autoseg.inference.engines import OnnxRuntime, OpenVino, check_engine, choose
 from autoseg.inference.kept_engines import Kept, Measured, engines_file, network_key
 
 SHAPES = {"3d_fullres": (16, 20, 20), "2d": (8, 14, 14)}
@@ -28,23 +28,29 @@ def _float32(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trainer", "configuration", "about"),
-    [("nnunet", "3d_fullres", ABOUT), ("brainunet", "2d", REGIONS)],
+    ("engine", "trainer", "configuration", "about"),
+    [
+        ("openvino", "nnunet", "3d_fullres", ABOUT),
+        ("openvino", "brainunet", "2d", REGIONS),
+        ("onnxruntime", "nnunet", "2d", ABOUT),
+    ],
 )
-def test_openvino_segments_as_torch_does(
-    tmp_path: Path, trainer: str, configuration: str, about: Mapping[str, Any]
+def test_another_engine_segments_as_torch_does(
+    tmp_path: Path, engine: str, trainer: str, configuration: str, about: Mapping[str, Any]
 ) -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is an extra")
+    for package in engines.OTHERS[engine][1]:
+        pytest.importorskip(package, reason="an extra")
     folder = model_folder(tmp_path, trainer, configuration, about, axes=None)
     raw = read_case(
         [write_volume(tmp_path / "images" / "a_0000.nii.gz", SHAPES[configuration])], "SimpleITKIO"
     )
     torches, other = load_model(folder, device="cpu"), load_model(folder, device="cpu")
-    other.engine = "openvino"
+    other.engine = engine
     expected = torches.segment_image(raw)
     assert len(np.unique(expected)) > 1
     assert np.mean(other.segment_image(raw) == expected) >= 0.999
-    assert [type(each) for each in other._computed_by((1, 1, 1, 1))] == [OpenVino]
+    expected_type = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}[engine]
+    assert [type(each) for each in other._computed_by((1, 1, 1, 1))] == [expected_type]
     # The model's own networks are as they were.
     assert np.array_equal(torches.segment_image(raw), expected)
 
@@ -68,9 +74,10 @@ def test_what_cannot_be_converted_or_differs_stays_with_torch(monkeypatch: pytes
     def other(*_: object) -> Any:
         return lambda batch: torch.ones(len(batch), 2, *batch.shape[2:])
 
-    for stand_in in (failing, other):
-        monkeypatch.setattr(engines, "OpenVino", stand_in)
-        assert choose(networks, 1, (8, 8), 1, None, "openvino") is networks
+    for name, program in (("openvino", "OpenVino"), ("onnxruntime", "OnnxRuntime")):
+        for stand_in in (failing, other):
+            monkeypatch.setattr(engines, program, stand_in)
+            assert choose(networks, 1, (8, 8), 1, None, name) is networks
 
 
 @pytest.fixture
@@ -143,10 +150,32 @@ def test_an_engine_that_was_never_measured_is_tried_where_the_usual_saving_pays(
     assert choose(networks, 1, (8, 8), 43, None) is not networks and len(stand_in.converted) == 1
 
 
+def test_where_there_is_no_openvino_onnxruntime_is_tried_and_takes_more_to_pay(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "OnnxRuntime", stand_in.convert)
+    networks = [torch.nn.Conv2d(1, 2, 3, padding=1)]
+    kept = Kept(network_key({"network": "conv"}, 1, (8, 8)), None)
+    assert choose(networks, 1, (8, 8), 10**6, None, "auto", kept) is not networks
+    assert kept.read() is not None, "of OpenVINO, which is tried first"
+    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "openvino" else object())
+    stand_in.converted, stand_in.timed = [], 0
+    # A quarter of a second a pass against 15 + 1 for the conversion and 8 for the trial.
+    assert choose(networks, 1, (8, 8), 96, None, "auto", kept) is networks and not stand_in.converted
+    stand_in.timed = 0
+    assert choose(networks, 1, (8, 8), 97, None, "auto", kept) is not networks
+    other = Kept(kept.network, None, "onnxruntime")
+    assert other.read() == Measured(1.0, 0.5, 2.0)
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    assert choose(networks, 1, (8, 8), 10**6, None, "auto", kept) is networks
+
+
 def test_an_engine_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="auto, torch, openvino"):
+    with pytest.raises(UsageError, match="auto, torch, openvino, onnxruntime"):
         check_engine("tensorrt")
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match="openvino"):
         check_engine("openvino")
+    with pytest.raises(MissingDependency, match=r"onnxruntime.*autoseg-medical\[onnx\]"):
+        check_engine("onnxruntime")
     check_engine("auto")
