@@ -58,6 +58,16 @@ class MissingDependency(AutosegError):
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs the package {package!r}. Install it: pip install '{DISTRIBUTION}[{extra}]'"
-        )
+        what = f"'{DISTRIBUTION}[{extra}]'" if _is_installed() else package
+        super().__init__(f"{purpose} needs the package {package!r}. Install it: pip install {what}")
+
+
+def _is_installed() -> bool:
+    """Whether pip knows autoseg here; where the runner of a bundle predicts it need not."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return False
+    return True

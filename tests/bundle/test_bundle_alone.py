@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from autoseg.bundle.images import find_cases, read_case
 from autoseg.bundle.sliding_window import predict_slabs
 from autoseg.data import readers
 from autoseg.data.labels import Labels
-from autoseg.errors import DataError
+from autoseg.errors import DataError, MissingDependency
 from autoseg.inference.sliding_window import predict_logits
 
 
@@ -35,6 +36,20 @@ def test_it_loads_nothing_that_a_bundle_does_without() -> None:
         "nibabel",
         "matplotlib",
     }
+
+
+def test_a_missing_package_is_named_as_pip_has_it_where_there_is_no_autoseg(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", lambda name: "1")
+    said = str(MissingDependency("highdicom", "dicom", "Writing dicom-seg"))
+    assert said.endswith("Install it: pip install 'autoseg-medical[dicom]'")
+    monkeypatch.setattr(metadata, "version", unknown)
+    said = str(MissingDependency("highdicom", "dicom", "Writing dicom-seg"))
+    assert said.endswith("Install it: pip install highdicom")
 
 
 @pytest.mark.parametrize(
