@@ -18,6 +18,7 @@ from autoseg.data.image import finite
 from autoseg.data.orientation import turned_as_learnt
 from autoseg.data.results_place import is_among_images
 from autoseg.decoding.decoded import ENDING, Saved, write_probabilities
+from autoseg.decoding.rules import Decoding
 from autoseg.errors import DataError
 from autoseg.inference.history import History
 from autoseg.inference.inputs import LeftOut, inputs_of
@@ -294,6 +295,12 @@ def expect(loaded: Predictor, cases: int) -> None:
     """Let models know how many cases come: an engine is worth trying where there is much to predict."""
     for model in getattr(loaded, "models", ()):
         model.expected_cases = max(1, cases)
+
+
+def decodes(loaded: Predictor) -> bool:
+    """Whether segmentations are made of the probabilities of a whole image."""
+    decoding: Decoding = getattr(loaded, "decoding", Decoding())
+    return decoding.changes_segmentations
 
 
 def _left_out(case: Case, problem: DataError) -> LeftOut:

@@ -22,9 +22,11 @@ from autoseg.inference.predict import (
     Task,
     carry_out,
     channels_of,
+    decodes,
     expect,
     segmented,
 )
+from autoseg.inference.say_memory import say_bound
 from autoseg.trust.assess import Assessor
 from autoseg.trust.pictures import planes_of
 
@@ -74,6 +76,9 @@ def predict_series(
     form.check(structures)
     inputs = series_in(source, channels_of(model), model.reader, mend)
     expect(model, len(inputs.cases))
+    placings = {case.name: case.stack.placing for case in inputs.cases}
+    sizes = {name: (each.shape, each.spacing) for name, each in placings.items()}
+    say_bound(model, sizes, decodes(model))
     task = partial(_task, model, output, form, structures, algorithm, assessor)
     known = None if maker is None else {**maker, "to": form.to, "seg_type": form.seg_type, "mend": mend}
     tasks = [task(case) for case in inputs.cases]

@@ -243,14 +243,14 @@ def _predict_images(
 ) -> Predicted:
     """The cases of a folder of images, with the page of those to look at first."""
     from autoseg.inference.inputs import inputs_of
-    from autoseg.inference.memory_bound import say_bound
-    from autoseg.inference.predict import channels_of, expect, predict_cases
+    from autoseg.inference.predict import channels_of, decodes, expect, predict_cases
+    from autoseg.inference.say_memory import say_bound, sizes_of
 
     ending = loaded.dataset_json["file_ending"]
     inputs = inputs_of(source, ending, channels_of(loaded))
     expect(loaded, len(inputs.cases))
-    on_the_image = bool(how.get("probabilities")) or _decodes(loaded)
-    say_bound(getattr(loaded, "models", ()), inputs.cases, on_the_image)
+    on_the_image = bool(how.get("probabilities")) or decodes(loaded)
+    say_bound(loaded, sizes_of(inputs.cases), on_the_image)
     done = predict_cases(loaded, inputs.cases, output, **how)
     if how["assessor"] is not None:
         from autoseg.trust.triage import write_triage
@@ -258,12 +258,6 @@ def _predict_images(
         files = {path.name.removesuffix(ending): path for path in done.files}
         write_triage(how["assessor"], inputs.cases, files, loaded.reader, name)
     return dataclasses.replace(done, left_out=(*inputs.left_out, *done.left_out))
-
-
-def _decodes(loaded: Predictor) -> bool:
-    """Whether segmentations are made of the probabilities of a whole image."""
-    decoding: Decoding = getattr(loaded, "decoding", Decoding())
-    return decoding.changes_segmentations
 
 
 def model_name(path: Path) -> str:

@@ -12,13 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_series import write_series
 from model_folders import ABOUT, REGIONS, model_folder
 
 from autoseg.data.dataset import labels_from_json
 from autoseg.data.readers import Image
+from autoseg.export import export_bundle
 from autoseg.inference import memory_bound
+from autoseg.inference.ensemble import Ensemble
 from autoseg.inference.memory_bound import strips
 from autoseg.inference.model import Model, load_model
+from autoseg.inference.say_memory import say_bound, sizes_of
 from autoseg.trust.evidence import Evidence
 
 MANY = {**ABOUT, "labels": {"background": 0, **{f"s{number}": number for number in range(1, 8)}}}
@@ -67,30 +71,47 @@ import torch
 torch.set_num_threads(1)
 logging.basicConfig(level=logging.INFO)
 from autoseg.inference import memory_bound
-memory_bound.logits_limit = lambda: 48 * 2**20
+memory_bound.logits_limit = lambda: int(sys.argv[1])
 from autoseg.pipeline.single_stages import predict_folder
-model, images, output = map(Path, sys.argv[1:])
-predict_folder(model, images, output, device="cpu", mirroring=False, step_size=1.0)
+images, output, model, *more = map(Path, sys.argv[2:])
+how = {"device": "cpu", "mirroring": False, "step_size": 1.0}
+predict_folder(model, images, output, more=more, **how)
 print(Path("/proc/self/status").read_text())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell a process its peak")
-def test_the_bound_is_kept_with_many_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["images", "dicom", "folds", "models", "bundle"])
+def test_the_bound_is_kept_with_many_classes(tmp_path: Path, what: str) -> None:
     heads, shape = 100, (40, 110, 80)
-    names = {f"s{number}": number for number in range(1, heads)}
-    model = model_folder(tmp_path, about={**ABOUT, "labels": {"background": 0, **names}}, axes=None)
+    about = {**ABOUT, "labels": {"background": 0, **{f"s{number}": number for number in range(1, heads)}}}
+    folds = (0, 1) if what == "folds" else (0,)
+    models = [model_folder(tmp_path, about=about, axes=None, folds=folds)]
+    if what == "models":
+        models.append(model_folder(tmp_path / "other", about=about, axes=None))
+    if what == "bundle":
+        pytest.importorskip("onnxscript", reason="an extra")
+        models = [export_bundle(models[0], tmp_path / "bundle")]
     image = np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
     (tmp_path / "in").mkdir()
-    sitk.WriteImage(sitk.GetImageFromArray(image), str(tmp_path / "in" / "a_0000.nii.gz"))
-    line = [sys.executable, "-c", _CHILD, model, tmp_path / "in", tmp_path / "out"]
+    if what == "dicom":
+        labels = (image > 100).astype(np.uint8)
+        write_series(tmp_path / "in", spacing=(1, 1), step=1.0, labels=labels, modality="MR")
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(image), str(tmp_path / "in" / "a_0000.nii.gz"))
+    limit = 48 * 2**20 if what == "images" else 2**40  # strips predict windows several times
+    line = [sys.executable, "-c", _CHILD, limit, tmp_path / "in", tmp_path / "out", *models]
     done = subprocess.run(list(map(str, line)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    said = re.search(r"at most ([\d.]+) GB .* logits ([\d.]+) GB.* in (\d+) strips", done.stderr)
+    said = re.search(r"at most ([\d.]+) GB .* logits ([\d.]+) GB.*?(?: in (\d+) strips)?\), for", done.stderr)
     peak = re.search(r"VmHWM:\s+(\d+) kB", done.stdout)
     assert said is not None and peak is not None, done.stderr
-    assert int(said[3]) > 1 and float(said[2]) * 1e9 < 4 * heads * np.prod(shape)
+    if what == "images":
+        assert int(said[3]) > 1 and float(said[2]) * 1e9 < 4 * heads * np.prod(shape)
+    else:
+        assert said[3] is None
     assert int(peak[1]) * 1024 <= float(said[1]) * 1e9, (said[0], peak[0])
+    assert float(said[1]) * 1e9 <= 3 * int(peak[1]) * 1024, "a bound that says nothing"
 
 
 def test_of_small_cases_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -100,5 +121,5 @@ def test_of_small_cases_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptur
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5, 6), np.float32)), str(path))
     model = load_model(model_folder(tmp_path), device="cpu")
     with caplog.at_level(logging.INFO):
-        assert memory_bound.say_bound([model], [Case("a", (path,), None)]) is None
+        assert say_bound(Ensemble([model]), sizes_of([Case("a", (path,), None)])) is None
     assert "Memory" not in caplog.text
