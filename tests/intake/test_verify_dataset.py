@@ -28,6 +28,12 @@ from autoseg.intake.verification.dataset_check import verify
     [
         ({"numTraining": 5}, "num_training", "is 5, but there are 4"),
         ({"numTraining": None}, "num_training", "is None"),
+        ({"numTraining": "4"}, "num_training", "is the text '4', not the number 4"),
+        (
+            {"labels": {"background": 0, "core": 1, "rim": 2, "edge": 2}},
+            "same_structure",
+            "'rim', 'edge' all stand for [2]",
+        ),
         ({"labels": {"background": 0, "core": 1, "rim": 2, "cyst": 3}}, "label_never_present", "'cyst'"),
         ({"overwrite_image_reader_writer": "MyReader"}, "unknown_reader", "'MyReader'"),
     ],

@@ -16,7 +16,7 @@ from autoseg.errors import DataError, RunError
 from autoseg.intake.verification.case_checks import CaseCheck, check_case, read_case
 from autoseg.intake.verification.findings import Finding, VerifyReport, error, warning
 from autoseg.intake.verification.kept_checks import check_kept, check_one, store_of_checks, without_cases
-from autoseg.intake.verification.label_checks import check_regions
+from autoseg.intake.verification.label_checks import check_alike, check_regions
 from autoseg.intake.verification.together import check_names, check_together
 from autoseg.system import progress
 from autoseg.system.workers import forked
@@ -79,9 +79,12 @@ def _check_files(dataset: Dataset) -> Iterator[Finding]:
     yield from check_names(dataset)
     if announced != found:
         message = f"numTraining is {announced!r}, but there are {found} cases."
+        if announced == str(found):
+            message = f"numTraining is the text {announced!r}, not the number {found}."
         remedy = f'Restore the missing cases, or write "numTraining": {found}; nnU-Net refuses the data else.'
         yield error("num_training", message, remedy, file=path)
     yield from check_regions(dataset)
+    yield from check_alike(dataset)
     reader = dataset.dataset_json.get("overwrite_image_reader_writer") or "None"
     if reader not in (*READERS, "None"):
         message = (

@@ -80,6 +80,18 @@ def check_regions(dataset: Dataset) -> Iterator[Finding]:
     yield error("region_order", message, remedy, file=dataset.root / "dataset.json")
 
 
+def check_alike(dataset: Dataset) -> Iterator[Finding]:
+    """Names that stand for the same labels: one of them most likely has another's number."""
+    names: dict[frozenset[int], list[str]] = {}
+    for name, values in dataset.labels.structures.items():
+        names.setdefault(frozenset(values), []).append(name)
+    for same, alike in names.items():
+        if len(alike) > 1:
+            message = f"{', '.join(map(repr, alike))} all stand for {sorted(same)}: they are one structure."
+            remedy = "Give each its own number as the label files have it, or leave one name."
+            yield warning("same_structure", message, remedy, file=dataset.root / "dataset.json")
+
+
 def _check_values(dataset: Dataset, case: Case, counts: Mapping[int, int]) -> Iterator[Finding]:
     labels = dataset.labels
     declared = set(labels.all_values) | (set() if labels.ignore is None else {labels.ignore})
