@@ -4,7 +4,8 @@ Results are the same to rounding. OpenVINO takes a second or two to convert a ne
 more, so another program is taken where it saves more than that over all windows and mirrored copies. What a
 patch and a conversion take is measured once for a network and a machine, and kept; before that it is tried
 where the usual saving would pay for the trial. Of the two only the first that is installed is tried: for
-nnU-Net's U-Net onnxruntime was slower than both others (benchmarks/results/predict_whole.md).
+nnU-Net's U-Net in 3D onnxruntime was slower than both others, for a small one in 2D a little faster than
+OpenVINO (benchmarks/results/predict_whole.md and fast.md), and a trial of it takes ten times as long.
 """
 
 from __future__ import annotations
