@@ -37,7 +37,7 @@ from autoseg.system.files import read_json, write_json
 
 Row = dict[str, Any]
 # Cases that are trained on or held out by the fold, and others that are predicted.
-DATASETS = {"Dataset004_Hippocampus": (80, 30), "Dataset018_FetalHead": (120, 40)}
+DATASETS = {"Dataset004_Hippocampus": (80, 10), "Dataset018_FetalHead": (120, 40)}
 OURS = """
 import logging
 import sys
