@@ -32,7 +32,8 @@ def test_its_links_lead_somewhere() -> None:
 def test_its_commands_and_options_are_there() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("autoseg ")]
-    assert [line.split()[1] for line in lines] == ["plan-and-train", "select", "predict"]
+    wanted = ["plan-and-train", "select", "predict", "review", "export"]
+    assert [line.split()[1] for line in lines] == wanted
     for line in lines:
         known = {option for parameter in commands[line.split()[1]].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", line)) <= known
