@@ -18,6 +18,7 @@ from autoseg.data.detached import check_detached, check_numbers
 from autoseg.data.image import Array, Image, ImageError, require_file
 from autoseg.data.itk_headers import nifti_header
 from autoseg.data.length_units import mm_of, stated_unit, write_unit
+from autoseg.data.tiff_pages import open_tiff
 from autoseg.data.tiff_spacing import stated_spacing
 from autoseg.system.files import atomic_path, read_json, write_json
 from autoseg.system.guard import note
@@ -330,9 +331,7 @@ def _natural_array(path: Path) -> Array:
 
 def tiff_array(path: Path) -> Array:
     """What tifffile.imread gives, once the file is found large enough for it."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
+    with open_tiff(path) as file:
         packed = any(page.compression != 1 for page in file.series[0].pages if page is not None)
         check_announced(path, file.series[0].shape, file.series[0].dtype.itemsize, PACKED if packed else 1)
         array: Array = file.asarray()

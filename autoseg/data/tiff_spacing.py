@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from autoseg.data.tiff_pages import open_tiff
+
 
 @dataclass(frozen=True)
 class TiffSpacing:
@@ -29,9 +31,7 @@ class TiffSpacing:
 
 def stated_spacing(path: Path) -> TiffSpacing | None:
     """The spacing that a TIFF states; None if it states none, or not along all three axes."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
+    with open_tiff(path) as file:
         if file.ome_metadata:
             return _of_ome(file.ome_metadata)
         if file.imagej_metadata:
@@ -46,9 +46,7 @@ def is_volume(path: Path) -> bool:
 
 def shape_of_volume(path: Path) -> tuple[int, int, int] | None:
     """The shape (z, y, x) of a TIFF that is one volume; None for a picture."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
+    with open_tiff(path) as file:
         series = file.series[0]
         if len(series.shape) != 3 or "S" in series.axes or "C" in series.axes:
             return None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from autoseg.data.image import Array, ImageError
+from autoseg.data.tiff_pages import open_tiff
 from autoseg.errors import DataError
 from autoseg.intake.incoming import PICTURES, Content, ending_of
 from autoseg.system.guard import note
@@ -100,7 +101,7 @@ def palette_of_tiff(path: Path, values: Iterable[int]) -> Palette:
 
     note(path)
     try:
-        with tifffile.TiffFile(path) as file:
+        with open_tiff(path) as file:
             colours = file.pages[0].aspage().colormap
     except (tifffile.TiffFileError, ValueError, IndexError):
         return {}

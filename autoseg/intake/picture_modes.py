@@ -13,6 +13,7 @@ import numpy as np
 
 from autoseg.data.formats import TIFF_ENDINGS
 from autoseg.data.image import Array, ImageError
+from autoseg.data.tiff_pages import open_tiff
 from autoseg.data.tiff_spacing import is_volume
 from autoseg.errors import DataError
 from autoseg.intake.incoming import ending_of
@@ -39,9 +40,7 @@ def mode_of(path: Path) -> str:
 
 
 def _mode_of_tiff(path: Path) -> str:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
+    with open_tiff(path) as file:
         shape, kind = file.series[0].shape, file.series[0].dtype
         if len(shape) == 3 and file.pages.first.photometric == tifffile.PHOTOMETRIC.SEPARATED:
             raise _for_print(path)
