@@ -12,7 +12,7 @@ from autoseg import plugins
 from autoseg.data.dataset import load_dataset
 from autoseg.data.fingerprint import extract_fingerprint
 from autoseg.data.synthetic import make_demo
-from autoseg.planner.budget import STEPS_FOR_MIRRORING, STEPS_FOR_SGD, STEPS_FOR_USUAL_RATE
+from autoseg.planner.budget import STEPS_FOR_MIRRORING, STEPS_FOR_SGD
 from autoseg.planner.hyperparameters import Hyperparameters
 from autoseg.planner.plan import Plan
 from autoseg.tailoring.request import Request
@@ -46,9 +46,9 @@ def test_from_a_trained_model_the_rate_is_lower() -> None:
     assert SGD.pretrained_rate < 1
 
 
-def test_a_very_short_training_has_a_high_rate_and_says_so() -> None:
+def test_from_random_weights_a_short_training_has_a_high_rate_and_says_so() -> None:
     adamw = Hyperparameters(optimizer_name="adamw", learning_rate=ADAMW_RATE)
-    chosen, (decision,) = with_high_rate(STEPS_FOR_USUAL_RATE - 1, adamw)
+    chosen, (decision,) = with_high_rate(STEPS_FOR_SGD - 1, adamw)
     assert chosen.given == {
         "optimizer_name": "adamw",
         "learning_rate": HIGH_RATE,
@@ -59,10 +59,7 @@ def test_a_very_short_training_has_a_high_rate_and_says_so() -> None:
     assert optimiser_words(SGD, chosen) == ["SGD -> AdamW (learning rate 0.003, warm-up 5%, cosine)"]
 
 
-def test_a_longer_one_and_a_schedule_that_a_user_set_keep_the_usual_rate() -> None:
-    adamw = Hyperparameters(optimizer_name="adamw", learning_rate=ADAMW_RATE)
-    same, (decision,) = with_high_rate(STEPS_FOR_USUAL_RATE, adamw)
-    assert same == adamw and decision.value == ADAMW_RATE
+def test_a_schedule_that_a_user_set_keeps_the_usual_rate() -> None:
     for given in ({"schedule": "plateau"}, {"warmup": 0.2}):
         wanted = Hyperparameters(optimizer_name="adamw", learning_rate=ADAMW_RATE, **given)
         assert with_high_rate(10, wanted) == (wanted, [])
@@ -110,8 +107,7 @@ def test_the_plan_and_the_row_say_what_a_short_training_does(tmp_path: Path) -> 
     assert decision.inputs == {"steps": 600} and "short_runs.md" in decision.source
     again = Plan.from_json(plan.to_json()).require_training()
     assert again.hyperparameters == training.hyperparameters
-    for trainer, steps in (("nnunet:width=8", 1200), ("nnunet:width=8:schedule=poly", 600)):
-        given = planned(trainer, steps).require_training().hyperparameters
-        assert (given.learning_rate, given.warmup) == (ADAMW_RATE, None)
+    given = planned("nnunet:width=8:schedule=poly", 600).require_training().hyperparameters
+    assert (given.learning_rate, given.warmup) == (ADAMW_RATE, None)
     own = planned("nnunet:learning_rate=0.001:optimizer_name=adamw", 600).require_training()
     assert (own.hyperparameters.learning_rate, own.hyperparameters.warmup) == (0.001, None)
