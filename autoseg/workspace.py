@@ -77,7 +77,7 @@ class Workspace:
             return _named(path.resolve())
         folders = {**self._read_in_place(), **{name: self.raw / name for name in self._raw_names()}}
         there = sorted(folders)
-        if str(dataset).isdigit():
+        if re.fullmatch("[0-9]{1,18}", str(dataset)):  # Python converts no 5,000 digits, and no raised 2
             matches = [name for name in there if re.match(rf"Dataset0*{int(str(dataset))}(_|$)", name)]
         else:
             matches = [name for name in there if name == str(dataset)]

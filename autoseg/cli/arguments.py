@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from autoseg.errors import UsageError
+from autoseg.names import shown
+from autoseg.system.amounts import whole_number
 
 Root = Annotated[
     Path | None,
@@ -103,6 +105,8 @@ def parse_fold(text: str) -> int | str:
     Raises:
         UsageError: for anything else.
     """
-    if text == "all" or text.isdigit():
-        return text if text == "all" else int(text)
-    raise UsageError(f"{text!r} is not a fold. Write an index such as 0, or all.")
+    if text == "all":
+        return text
+    if (index := whole_number(text)) is not None:
+        return index
+    raise UsageError(f"{shown(text)} is not a fold. Write an index such as 0, or all.")

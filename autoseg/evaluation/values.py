@@ -12,6 +12,7 @@ from autoseg.data.dataset import Labels
 from autoseg.data.image import Array, Image
 from autoseg.errors import DataError, UsageError
 from autoseg.evaluation.pair_files import Pair
+from autoseg.system.amounts import whole_number
 
 # Almost whole numbers, as a scaled header makes them, are meant whole.
 ALMOST = 1e-3
@@ -99,11 +100,12 @@ def parse_mapping(text: str) -> dict[int, int]:
     found: dict[int, int] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         value, equals, label = part.partition("=")
-        if not (equals and value.strip().isdigit() and label.strip().isdigit()) or int(value) in found:
+        number, to = whole_number(value.strip()), whole_number(label.strip())
+        if not equals or number is None or to is None or number in found:
             raise UsageError(
                 f"{part!r} maps no value to a label. Write 255=1 or 85=1,170=2, each value once."
             )
-        found[int(value)] = int(label)
+        found[number] = to
     return found
 
 

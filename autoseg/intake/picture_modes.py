@@ -40,6 +40,8 @@ def mode_of(path: Path) -> str:
 
 
 def _mode_of_tiff(path: Path) -> str:
+    import tifffile
+
     with open_tiff(path) as file:
         shape, kind = file.series[0].shape, file.series[0].dtype
         if len(shape) == 3 and file.pages.first.photometric == tifffile.PHOTOMETRIC.SEPARATED:

@@ -29,6 +29,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from autoseg.errors import AutosegError, UsageError
 from autoseg.review.answers import Answer, Answers, NoSuchPage
+from autoseg.system.amounts import whole_number
 
 log = logging.getLogger(__name__)
 
@@ -201,9 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _length(self) -> int:
         """Of the body; -1 where it is not said, or in several ways."""
         found = self.headers.get_all("Content-Length") or []
-        if len(found) != 1 or not found[0].isdecimal() or "Transfer-Encoding" in self.headers:
-            return -1
-        return int(found[0])
+        length = whole_number(found[0]) if len(found) == 1 else None
+        return -1 if length is None or "Transfer-Encoding" in self.headers else length
 
     def _has_cookie(self) -> bool:
         for part in "; ".join(self.headers.get_all("Cookie") or []).split(";"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import AutosegError, DataError, UsageError
+from autoseg.system.amounts import whole_number
 from autoseg.system.documents import LARGEST_BYTES, DocumentError, parse_json
 
 
@@ -70,8 +71,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 def _clear_debris(path: Path, host: str) -> None:
     """Remove what processes of this machine left beside `path` when they were killed."""
     for each in path.parent.glob(f".*-{host}.{path.name}"):
-        number = each.name[1:].partition("-")[0]
-        if number.isdigit() and not _is_alive(int(number)):
+        number = whole_number(each.name[1:].partition("-")[0])
+        if number is not None and not _is_alive(number):
             shutil.rmtree(each, ignore_errors=True)
 
 

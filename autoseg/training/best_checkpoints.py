@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from autoseg.errors import RunError, UsageError
 from autoseg.nnunet import read_checkpoint
 from autoseg.run import BEST_CHECKPOINTS, FINAL, LATEST
+from autoseg.system.amounts import whole_number
 from autoseg.system.files import atomic_path, read_json, write_json
 
 BEST_FILES = "checkpoint_best_*.pth"
@@ -180,5 +181,4 @@ class BestCheckpoints:
 
 def _number(file: str) -> int:
     """That of a file with a kept checkpoint; 0: its name has none."""
-    digits = file.removeprefix("checkpoint_best_").removesuffix(".pth")
-    return int(digits) if digits.isdigit() else 0
+    return whole_number(file.removeprefix("checkpoint_best_").removesuffix(".pth")) or 0

@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from autoseg.errors import RunError, UsageError
+from autoseg.system.amounts import whole_number
 
 VARIABLE = "AUTOSEG_DEVICES"
 # Machines of a SLURM job that train one run together, each with so many devices.
@@ -73,9 +74,10 @@ def chosen() -> Places:
 
 def _number(variable: str) -> int:
     text = os.environ.get(variable, "") or "1"
-    if not text.isdigit() or int(text) < 1:
+    number = whole_number(text)
+    if not number:
         raise UsageError(f"{variable}={text}: expected a number, 1 or more.")
-    return int(text)
+    return number
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,10 @@ def test_an_include_has_what_it_does_not_say_from_the_suite(suite_of: Parse) -> 
         ("datasets: a\ntrainers: nnunet:epochs=3\nepochs: 5\n", 1, "where all runs have 5 epochs"),
         ("datasets: a\ntrainers: nnunet:epochs=3\nbudget: {steps: 20}\n", 1, "all runs have 20 steps"),
         ("datasets: [{dataset: a, groups: nothing.csv}]\ntrainers: nnunet\n", 1, "no table of groups"),
+        (f"datasets: {'a' * 300}\ntrainers: nnunet\n", 1, "has more than 255 bytes between two slashes"),
+        (HEAD + f"init: {'a' * 300}\n", 3, "has more than 255 bytes between two slashes"),
+        (f"datasets: a\ntrainers: {'a' * 300}.py\n", 2, "has more than 255 bytes between two slashes"),
+        (HEAD + f"foreign: [{{path: {'a' * 300}}}]\n", 3, "has more than 255 bytes between two slashes"),
     ],
 )
 def test_an_error_names_file_line_value_and_choices(tmp_path: Path, text: str, line: int, told: str) -> None:

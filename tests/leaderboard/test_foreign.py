@@ -87,6 +87,15 @@ def test_a_bad_table_says_where(tmp_path: Path, text: str, words: str) -> None:
     assert "scores.csv" in str(caught.value)
 
 
+def test_a_seed_in_digits_that_are_no_number_of_ours_is_refused(tmp_path: Path) -> None:
+    for seed in ("\u00b2", "9" * 5000):
+        text = f"trainer,fold,seed,case,label,dice\nours,0,{seed},a,1,0.9\n"
+        with pytest.raises(DataError, match=r"line 2: seed .* is not a whole number"):
+            records_from_csv(_csv(tmp_path, text))
+    text = f"trainer,fold,case,label,dice\nours,{'9' * 5000},a,1,0.9\n"
+    assert records_from_csv(_csv(tmp_path, text))[0].fold == "9" * 5000
+
+
 def test_foreign_scores_stand_apart_until_their_definition_is_stated(tmp_path: Path) -> None:
     ours = experiment({"nnunet": 0.9}, n_cases=10, structures=("organ",), dataset="made")
     lines = [(f"case_{i:03d}", i % 5) for i in range(10)]

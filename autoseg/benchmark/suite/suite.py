@@ -12,6 +12,7 @@ from autoseg import plugins
 from autoseg.benchmark.suite.model import DEMO, Axes, DatasetEntry, Pattern, Resources, Suite, dataset_entries
 from autoseg.benchmark.suite.yaml_document import Document, explain, read_document
 from autoseg.errors import UsageError
+from autoseg.names import path_problem, shown
 from autoseg.system.documents import DocumentError
 from autoseg.system.files import read_bounded
 from autoseg.system.option_values import nearest
@@ -98,23 +99,29 @@ def _with_paths(suite: Suite, path: Path, document: Document) -> Suite:
     """Paths relative to the suite's file as absolute ones; each data set once."""
     base = path.resolve().parent
 
+    def at(place: str | Path, where: tuple[str | int, ...]) -> Path:
+        if problem := path_problem(found := base / place):
+            raise document.error(where, f"{shown(str(place))} {problem}. Correct the path.")
+        return found
+
     def placed(entries: Sequence[DatasetEntry], where: tuple[str | int, ...]) -> tuple[DatasetEntry, ...]:
         found: dict[str, DatasetEntry] = {}
         for entry in entries:
-            raw = base / entry.dataset
+            raw = at(entry.dataset, where)
             name = str(raw.resolve()) if (raw / "dataset.json").is_file() else entry.dataset
-            groups = None if entry.groups is None else (base / entry.groups).resolve()
+            groups = None if entry.groups is None else at(entry.groups, where).resolve()
             if groups is not None and not groups.is_file():
                 raise document.error(where, f"there is no table of groups {groups}. Correct the path.")
-            source = None if entry.source is None else (base / entry.source).resolve()
+            source = None if entry.source is None else at(entry.source, where).resolve()
             own = entry.layout.endswith(".py")
-            layout = str((base / entry.layout).resolve()) if own else entry.layout
+            layout = str(at(entry.layout, where).resolve()) if own else entry.layout
             update = {"dataset": name, "groups": groups, "source": source, "layout": layout}
             found[name] = entry.model_copy(update=update)
         return tuple(found.values())
 
-    def weights(names: Sequence[str]) -> tuple[str, ...]:
-        return tuple(str((base / name).resolve()) if (base / name).exists() else name for name in names)
+    def weights(names: Sequence[str], where: tuple[str | int, ...]) -> tuple[str, ...]:
+        places = ((name, at(name, where)) for name in names)
+        return tuple(str(place.resolve()) if place.exists() else name for name, place in places)
 
     def own(texts: Sequence[str], where: tuple[str | int, ...]) -> tuple[str, ...]:
         try:
@@ -126,7 +133,7 @@ def _with_paths(suite: Suite, path: Path, document: Document) -> Suite:
         return {
             "datasets": placed(part.datasets, (*where, "datasets")),
             "trainers": own(part.trainers, (*where, "trainers")),
-            "init": weights(part.init),
+            "init": weights(part.init, (*where, "init")),
         }
 
     includes = tuple(
@@ -134,7 +141,7 @@ def _with_paths(suite: Suite, path: Path, document: Document) -> Suite:
     )
     foreign = []
     for i, entry in enumerate(suite.foreign):
-        path_of = (base / entry.path).resolve()
+        path_of = at(entry.path, ("foreign", i)).resolve()
         if not path_of.exists():
             raise document.error(("foreign", i), f"there is no file or folder {path_of}. Correct the path.")
         foreign.append(entry.model_copy(update={"path": path_of}))
@@ -150,6 +157,8 @@ def _placed_trainer(text: str, base: Path) -> str:
     name, *options = text.split(":")
     if not name.endswith(".py"):
         return text
+    if problem := path_problem(base / name):
+        raise UsageError(f"{shown(name)} {problem}. Correct the path.")
     path = str((base / name).resolve())
     plugins.trainer_name(path)
     placed = ":".join([path, *options])

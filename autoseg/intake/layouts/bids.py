@@ -30,6 +30,7 @@ from autoseg.intake.incoming import (
 from autoseg.intake.label_values import with_labels
 from autoseg.intake.layout import Layout
 from autoseg.intake.nifti_bytes import read_header
+from autoseg.system.amounts import whole_number
 from autoseg.system.files import read_json
 from autoseg.system.tables import read_table
 
@@ -247,8 +248,9 @@ def _table_of_names(source: Path, suffix: str) -> dict[int, str]:
     for path in files_below(source):
         if path.name.endswith(f"{suffix}.tsv"):
             for _, row in read_table(path)[1]:
-                if row.get("index", "").isdecimal() and row.get("name"):
-                    found[int(row["index"])][row["name"]] = None
+                value = whole_number(row.get("index"))
+                if value is not None and row.get("name"):
+                    found[value][row["name"]] = None
     # A table for each case may call one number differently: then none of them holds for all.
     if any(len(names) > 1 for names in found.values()):
         return {}

@@ -13,6 +13,7 @@ from autoseg.data.folds import Fold
 from autoseg.errors import UsageError
 from autoseg.leaderboard.records.files import UNKNOWN_FOLD, Record
 from autoseg.leaderboard.records.scores import ScoreTable
+from autoseg.system.amounts import whole_number
 
 UNKNOWN = "unknown"
 # nnU-Net's folders, and ours of several seeds.
@@ -82,8 +83,8 @@ class Origin:
             dataset=dataset,
             configuration=run[3] if run else UNKNOWN,
             plan=run[2] if run else "",
-            fold=int(fold) if fold and fold.isdigit() else fold,
-            seed=int(within[2] or 0) if within else 0,
+            fold=fold if (index := whole_number(fold)) is None else index,
+            seed=(within and whole_number(within[2])) or 0,
         )
 
     def by_fold(self, cases: Iterable[str], raw: RawData | None) -> list[tuple[int | str, tuple[str, ...]]]:

@@ -17,6 +17,7 @@ from autoseg.leaderboard.records.files import Record
 from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.metrics import COUNTS, Score, score_counts
 from autoseg.metrics.comparison import Counts
+from autoseg.system.amounts import whole_number
 from autoseg.system.files import read_json
 
 _Structures = dict[tuple[int, ...], str]
@@ -98,7 +99,8 @@ def _scores(metrics: Mapping[str, Any], names: _Structures, where: str) -> list[
 
 def _values(key: str) -> tuple[int, ...]:
     """``1`` or ``(1, 2)`` as label values."""
-    return tuple(int(number) for number in re.findall(r"\d+", key))
+    found = map(whole_number, re.findall(r"[0-9]+", key))
+    return tuple(number for number in found if number is not None)
 
 
 def _text(values: tuple[int, ...]) -> str:

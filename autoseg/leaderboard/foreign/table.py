@@ -11,6 +11,8 @@ from autoseg.leaderboard.foreign.wide import Line, case_column, long_lines
 from autoseg.leaderboard.quantities import is_score, quantity
 from autoseg.leaderboard.records.files import UNKNOWN_FOLD, Record
 from autoseg.leaderboard.records.scores import EMPTY, MISSED, MISSING, ScoreColumn, ScoreTable
+from autoseg.names import shown
+from autoseg.system.amounts import whole_number
 from autoseg.system.files import read_json
 from autoseg.system.tables import read_table
 
@@ -146,16 +148,17 @@ def _run_of(line: dict[str, str], path: Path, number: int, dataset: str) -> _Run
     for name in _NEEDED:
         if not line.get(name):
             raise DataError(f"{path}, line {number}: no {name}. Fill it in or remove the line.")
-    seed = line.get("seed") or "0"
-    if not seed.isdigit():
-        raise DataError(f"{path}, line {number}: seed {seed!r} is not a whole number. Correct it.")
+    given = line.get("seed") or "0"
+    seed = whole_number(given)
+    if seed is None:
+        raise DataError(f"{path}, line {number}: seed {shown(given)} is not a whole number. Correct it.")
     configuration = line.get("configuration") or "unknown"
     return (
         line.get("dataset") or dataset,
         line["trainer"],
         configuration,
         line.get("fold") or UNKNOWN_FOLD,
-        int(seed),
+        seed,
     )
 
 
@@ -192,7 +195,7 @@ def _record(run: _Run, entry: _Gathered, evidence: _Evidence, path: Path) -> Rec
         dataset=dataset,
         trainer=trainer,
         configuration=configuration,
-        fold=int(fold) if fold.isdigit() else fold,
+        fold=fold if (index := whole_number(fold)) is None else index,
         seed=seed,
         status="foreign",
         reason=f"read from {path.name}; how it was made is not known here",
