@@ -65,7 +65,9 @@ def _table(found: Validation) -> Table:
     from rich.table import Table
 
     table = Table("Dice", "at home, out of fold", f"on {found.dataset}", "drop", title=found.model, box=None)
-    for row in found.rows:
+    # Of one structure the mean over all is the same again.
+    rows = found.rows[1:] if len(found.rows) == 2 else found.rows
+    for row in rows:
         drop = "" if row.drop is None else f"{row.drop:+.3f}{_between(row.interval)}"
         table.add_row(row.structure or "all in common", _mean(row.home), _mean(row.abroad), drop)
     return table

@@ -8,6 +8,7 @@ from pathlib import Path
 from autoseg.data.dataset import Dataset
 from autoseg.data.folds import Fold
 from autoseg.errors import DataError, UsageError
+from autoseg.system.amounts import counted
 from autoseg.system.tables import read_table
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def folds_by(dataset: Dataset, column: str) -> tuple[Fold, ...]:
             f"Give another column, or leave by={column} out for five folds."
         )
     _warn_of_shared_groups(dataset, values, column)
-    return tuple(
+    folds = tuple(
         Fold(
             index,
             tuple(case for case in cases if values[case] != name),
@@ -46,6 +47,12 @@ def folds_by(dataset: Dataset, column: str) -> tuple[Fold, ...]:
         )
         for index, name in enumerate(names)
     )
+    held = [
+        f"fold {fold.index} {name} ({counted(len(fold.validation), 'case')})"
+        for fold, name in zip(folds, names, strict=True)
+    ]
+    logger.info("Held out by %s: %s.", column, ", ".join(held))
+    return folds
 
 
 def _column(path: Path, column: str) -> dict[str, str]:

@@ -26,8 +26,10 @@ def dataset(root: Path, table: str | None = SITES, groups: tuple[str | None, ...
     return Dataset("Dataset009_Sites", root, ("MR",), labels, cases, ".nii.gz", "SimpleITKIO", {})
 
 
-def test_each_value_is_held_out_once(tmp_path: Path) -> None:
-    folds = folds_by(dataset(tmp_path), "site")
+def test_each_value_is_held_out_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        folds = folds_by(dataset(tmp_path), "site")
+    assert "Held out by site: fold 0 A (2 cases), fold 1 B (2 cases), fold 2 C (1 case)." in caplog.text
     assert [fold.validation for fold in folds] == [("c1", "c2"), ("c0", "c4"), ("c3",)]
     assert [fold.training for fold in folds] == [
         ("c0", "c3", "c4"),
