@@ -24,7 +24,8 @@ def report(rows: Rows) -> str:
         "nnunet in float32 in the shapes that `auto` takes for six minutes of a slow core; equal steps, the",
         "same seeds and batches. Dice is the mean over structures, then over held-out cases (of many every",
         "n-th), at the spacing of the training, without mirrored copies. Differences are paired over cases,",
-        "seeds averaged, with 95 % intervals, against the last weights of today's short training:",
+        "seeds averaged, with 95 % intervals, against the last weights of what stands as a plain mean: SGD,",
+        "or a short training as it was when this was begun (called today):",
         f"{_words(TODAY)}.",
         "",
         "The decay of a moving average (EMA) warms up as (1 + n) / (10 + n) after n steps, so that below 890",
@@ -67,13 +68,19 @@ def _table(rows: list[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def _base(rows: list[Mapping[str, Any]]) -> str:
+    """What the others are compared with; at lengths that had SGD before, that."""
+    return "today" if any(row["idea"] == "today" for row in rows) else "SGD"
+
+
 def _cell(rows: list[Mapping[str, Any]], idea: str, kind: str) -> str:
     """Mean Dice, or the difference on the seeds that both have."""
     mine = {row["seed"]: row for row in rows if row["idea"] == idea}
-    today = {row["seed"]: row for row in rows if row["idea"] == "today"}
+    base = _base(rows)
+    today = {row["seed"]: row for row in rows if row["idea"] == base}
     if not mine:
         return "-"
-    if idea == "today" and kind == LAST:
+    if idea == base and kind == LAST:
         means = [float(np.mean(row["dice"][LAST])) for row in mine.values()]
         return f"{np.mean(means):.4f} ({len(means)} seeds)" if len(means) > 1 else f"{means[0]:.4f}"
     seeds = sorted(set(mine) & set(today))

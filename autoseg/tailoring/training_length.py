@@ -7,7 +7,7 @@ foreground from background, and tells apart last what looks alike.
 
 At 0.001 AdamW learns too little. At 0.003, after a warm-up and down a cosine, Dice rises by 0.027 on
 Hippocampus, 0.054 on generated hearts and 0.007 on FetalHead with 600 steps, by 0.008, 0.011 and -0.001 with
-1500; with 3000 steps Hippocampus has 0.006 more than by SGD (short_runs.md of the results: fold 0, width 8).
+1500; with 3000 steps 0.006 (Hippocampus) and 0.001 (FetalHead) more than by SGD (short_runs.md, fold 0).
 Averages of the weights lag behind in such a training.
 """
 
