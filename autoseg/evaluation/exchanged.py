@@ -6,6 +6,7 @@ found is told, never applied: a model may well have learnt it so.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,8 @@ import numpy as np
 
 from autoseg.data.dataset import Labels
 from autoseg.data.image import Array
+
+logger = logging.getLogger(__name__)
 
 # How many voxels a reference's and a prediction's value have in common, by both values.
 Overlap = Mapping[tuple[int, int], int]
@@ -77,13 +80,18 @@ def exchanged(overlaps: Sequence[Overlap]) -> dict[int, int]:
     return found if better > len(overlaps) / 2 and better >= FEWEST_CASES else {}
 
 
-def words(found: Mapping[int, int], mapping: Mapping[int, int]) -> str:
-    """What is told of exchanged values.
+def warn_of_exchanged(overlaps: Sequence[Overlap], mapping: Mapping[int, int]) -> None:
+    """Say which values seem to be exchanged, if any.
 
     Args:
-        found: what `exchanged` gives.
+        overlaps: `overlap_of` each case that has a prediction.
         mapping: what the user said that the predictions' values stand for; applied already.
     """
+    if found := exchanged(overlaps):
+        logger.warning("%s", _words(found, mapping))
+
+
+def _words(found: Mapping[int, int], mapping: Mapping[int, int]) -> str:
     pairs = ", ".join(f"{value} for {label}" for value, label in found.items())
     told = (
         f"The predictions' label values seem to be exchanged ({pairs}): as they are they hardly agree with "

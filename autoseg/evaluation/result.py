@@ -42,6 +42,7 @@ class Evaluation:
         settings: what was computed and how: structures, definitions, tolerances, unit of lengths.
         files: reference and prediction, by case; None where a prediction is missing.
         unmatched: predictions that no reference belongs to.
+        overlaps: of each case with a prediction, `autoseg.evaluation.exchanged.Overlap`; it is not written.
     """
 
     scores: tuple[CaseScore, ...]
@@ -50,6 +51,7 @@ class Evaluation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     unmatched: tuple[str, ...] = ()
+    overlaps: tuple[Mapping[tuple[int, int], int], ...] = field(default=(), compare=False, repr=False)
 
     def values(self, metric: str, structure: str | None = None) -> dict[str, float]:
         """The value of each case: of one structure, or the mean over the case's structures.

@@ -10,7 +10,7 @@ from typing import Any
 
 from autoseg.data.dataset import Dataset, Labels, Region
 from autoseg.errors import DataError, UsageError
-from autoseg.evaluation.exchanged import exchanged, words
+from autoseg.evaluation.exchanged import warn_of_exchanged
 from autoseg.evaluation.own_metrics import metric_names
 from autoseg.evaluation.pair_files import Pairs, pair_files, reference_files
 from autoseg.evaluation.result import CaseScore, Evaluation
@@ -100,8 +100,8 @@ def _evaluation(pairs: Pairs, rules: Rules, scored: Sequence[ScoredCase]) -> Eva
     unknown = [case.unknown for case in scored if case.unknown is not None]
     refuse_unknown(rules.labels, unknown, len(scored))
     _warn(pairs, scored)
-    if better := exchanged([case.overlap for case in scored if case.overlap]):
-        logger.warning("%s", words(better, rules.mapping))
+    overlaps = tuple(case.overlap for case in scored if case.overlap)
+    warn_of_exchanged(overlaps, rules.mapping)
     _warn_of_unmeasured(rules, scored)
     return Evaluation(
         scores=tuple(score for case in scored for score in case.scores),
@@ -112,6 +112,7 @@ def _evaluation(pairs: Pairs, rules: Rules, scored: Sequence[ScoredCase]) -> Eva
             p.case: (str(p.reference), str(p.prediction) if p.prediction else None) for p in pairs.matched
         },
         unmatched=pairs.unmatched,
+        overlaps=overlaps,
     )
 
 

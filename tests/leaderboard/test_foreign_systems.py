@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.folds import Fold
-from autoseg.data.readers import write_segmentation
+from autoseg.data.readers import read_segmentation, write_segmentation
 from autoseg.errors import DataError, UsageError
 from autoseg.evaluation.scoring import evaluate
 from autoseg.leaderboard import export
@@ -271,3 +272,24 @@ def test_what_the_leaderboard_exports_can_be_added_elsewhere(dataset: Dataset, t
     assert add_records(tmp_path / "more") == records
     with pytest.raises(UsageError, match="name their trainers"):
         add_records(Addition(tmp_path / "records.jsonl", "other"))
+
+
+@pytest.mark.parametrize("folds", [(), FOLDS, tuple(Fold(n, (), (f"c{n}",)) for n in range(6))])
+def test_exchanged_values_are_told_however_the_data_set_is_split(
+    folds: tuple[Fold, ...], dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for case in dataset.cases:
+        assert case.label is not None
+        image = read_segmentation(case.label, "NaturalImage2DIO")
+        plane = np.array([0, 2, 1], np.uint8)[image.array[0]]
+        target = tmp_path / "p" / case.label.name
+        target.parent.mkdir(exist_ok=True)
+        write_segmentation(plane, target, image.properties, "NaturalImage2DIO")
+    with caplog.at_level(logging.WARNING):
+        add_records(Addition(tmp_path / "p", "one"), {NAME: RawData(dataset, folds)}, workers=1)
+    assert "exchanged (1 for 2, 2 for 1)" in caplog.text and "--map 1=2,2=1" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        mapped = Addition(tmp_path / "p", "one", mapping={1: 2, 2: 1})
+        found = add_records(mapped, {NAME: RawData(dataset, folds)}, workers=1)
+    assert "exchanged" not in caplog.text and all(r.scores.case_scores("dice")[0] == 1 for r in found)

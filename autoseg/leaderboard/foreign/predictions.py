@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoseg.errors import DataError
+from autoseg.evaluation.exchanged import FEWEST_CASES, warn_of_exchanged
 from autoseg.evaluation.pair_files import case_files
 from autoseg.evaluation.scoring import evaluate
 from autoseg.leaderboard.foreign.origin import Origin, RawData
@@ -51,7 +52,7 @@ def records_from_predictions(
             f"each file as the label of its case, or give the folder that holds them."
         )
     expected = found if raw.folds else annotated
-    records = []
+    records, overlaps = [], []
     for fold, cases in origin.by_fold(expected, raw):
         evaluation = evaluate(
             folder,
@@ -62,6 +63,10 @@ def records_from_predictions(
             by_voxels=by_voxels,
             workers=workers,
         )
+        overlaps.append(evaluation.overlaps)
         scores = ScoreTable.from_evaluation(evaluation, raw.groups)
         records.append(origin.record(fold, scores, evaluation.settings, _REASON, folder))
+    # Folds of few cases say nothing by themselves.
+    if all(len(each) < FEWEST_CASES for each in overlaps):
+        warn_of_exchanged([overlap for each in overlaps for overlap in each], mapping or {})
     return tuple(records)
