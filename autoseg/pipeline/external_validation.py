@@ -26,6 +26,7 @@ from autoseg.inference.predict import Predictor, channels_of, predict_cases
 from autoseg.leaderboard import statistics
 from autoseg.leaderboard.records.files import FILE_NAME, UNKNOWN_FOLD, Record, load_records, write_record
 from autoseg.leaderboard.records.scores import ScoreTable
+from autoseg.pipeline.prepare import remember_place
 from autoseg.pipeline.single_stages import loaded_models, model_name
 from autoseg.system.files import write_json
 from autoseg.workspace import Workspace
@@ -131,6 +132,7 @@ def validate_elsewhere(
     name = model_name(model)
     _check(name, loaded, dataset)
     joined = join_labels(labels_from_json(loaded.dataset_json), dataset.labels, renamed)
+    remember_place(dataset, workspace)
     folder = workspace.results_of(dataset.name) / f"external__{name.replace(' ', '__')}"
     done = predict_cases(
         loaded,

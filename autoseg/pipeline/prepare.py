@@ -55,14 +55,19 @@ def prepare(root: Path, workspace: Workspace, settings: Settings, all_cases: boo
         DataError: listing what verification found.
     """
     dataset = load_dataset(root, settings.groups)
-    if root.parent != workspace.raw.resolve():
-        # So that the name alone is enough from now on: select, leaderboard, measure.
-        write_text(workspace.place_of(dataset.name), f"{root}\n")
+    remember_place(dataset, workspace)
     report = fit_for_training(dataset, workspace, settings.workers, settings.accept)
     fingerprint = fingerprinted(dataset, workspace, settings.workers)
     plan = planned(dataset, fingerprint, workspace, "nnunet", settings.memory_gb)
     folds = () if all_cases else split(dataset, workspace, settings.folds_by)
     return Prepared(dataset, report, fingerprint, plan, folds)
+
+
+def remember_place(dataset: Dataset, workspace: Workspace) -> None:
+    """Note where a data set outside the workspace lies: its name is enough for select and leaderboard."""
+    root = dataset.root.resolve()
+    if root.parent != workspace.raw.resolve():
+        write_text(workspace.place_of(dataset.name), f"{root}\n")
 
 
 def fit_for_training(

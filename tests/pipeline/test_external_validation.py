@@ -101,6 +101,16 @@ def test_the_drop_is_what_was_planted(model: Path, elsewhere: Path, tmp_path: Pa
     assert row.name.startswith("nnunet of Dataset001_Home") and row.foreign
 
 
+def test_a_data_set_outside_the_workspace_is_known_by_its_name_from_then_on(
+    model: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    outside = elsewhere.rename(tmp_path / "Dataset003_Outside")
+    workspace = Workspace.locate(tmp_path)
+    validate_elsewhere(model, outside, workspace, workers=1)
+    # As `autoseg leaderboard Dataset003_Outside`, which the command names, finds it.
+    assert workspace.find_raw("Dataset003_Outside") == outside.resolve()
+
+
 def test_groups_are_drawn_whole(model: Path, elsewhere: Path, tmp_path: Path) -> None:
     (elsewhere / "groups.csv").write_text("case,group\nc0,a\nc1,a\nc2,a\n")
     found = validate_elsewhere(model, elsewhere, Workspace.locate(tmp_path), workers=1)
