@@ -51,6 +51,8 @@ def terminal_table(leaderboard: Leaderboard) -> RenderableType:
     if not parts:
         return Text("No records: nothing to rank.")
     tested = [item.analysis.testable for item in leaderboard.sets if len(item.rows) > 1]
+    if not tested:  # a single row is compared with nothing
+        return Group(*parts)
     if all(tested):
         parts.append(Text("  = not told apart from the best (Wilcoxon signed rank, Holm, p >= 0.05)."))
     else:

@@ -42,6 +42,10 @@ def test_with_too_few_cases_for_a_test_the_table_says_so() -> None:
     assert "not told apart from the best" in " ".join(_text(experiment({"a": 0.9, "b": 0.8})).split())
 
 
+def test_a_single_row_is_not_said_to_be_compared() -> None:
+    assert "not told apart" not in " ".join(_text(experiment({"a": 0.9})).split())
+
+
 def test_a_long_name_is_folded_not_cut() -> None:
     name = "mobilenetv2_unet:activation=hardswish,width=32"
     lines = _text(experiment({"nnunet": 0.9, name: 0.8}), width=90).splitlines()
