@@ -93,7 +93,7 @@ def test_auto_takes_what_suits_and_says_why(
     assert [choice.name for choice in chosen] == ["nnunet"]
     told = [record.message for record in caplog.records]
     assert any(line.startswith("+ nnunet: ") for line in told)
-    assert any(line.startswith("- deeplabv3: it trains in 2D alone") for line in told)
+    assert any(line.startswith("- deeplabv3, ") and "it trains in 2D alone" in line for line in told)
     flat = Settings(total_s=7200.0, device="cpu", configuration="2d")
     names = {choice.name for choice in choose_trainers(("auto",), prepared, flat, 1)}
     assert {"nnunet", "resnet34_mlp"} <= names and "brainunet" not in names
