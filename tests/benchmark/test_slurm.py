@@ -24,7 +24,6 @@ from autoseg.leaderboard.records.scores import ScoreTable
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.ci,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(slurm_rig.missing()), reason=slurm_rig.missing()),
     pytest.mark.skipif(importlib.util.find_spec("snakemake") is None, reason="Snakemake is not installed"),
@@ -151,6 +150,7 @@ def undisturbed(whole: tuple[Benchmark, Scores]) -> Scores:
     return whole[1]
 
 
+@pytest.mark.ci
 def test_through_slurm_both_nodes_train_and_the_table_is_the_same(
     undisturbed: Scores, benchmark: Benchmark
 ) -> None:
@@ -177,6 +177,7 @@ def test_a_killed_job_is_run_once_more_and_the_other_is_left_alone(
     assert scores_of(benchmark.board) == undisturbed
 
 
+@pytest.mark.ci
 def test_a_dead_nodes_job_goes_to_the_other_node(undisturbed: Scores, benchmark: Benchmark) -> None:
     driver = benchmark.start()
     benchmark.training(2)
