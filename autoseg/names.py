@@ -1,4 +1,4 @@
-"""Names that become names of files: one rule for cases, data sets, plans and suites.
+"""Names that become names of files, and numbers in texts: one rule for cases, data sets, plans and suites.
 
 A name comes from outside (a dataset.json, a plan, a folder) and ends up in paths, scripts and tables. So a
 name that could leave its folder, hide, or end a line is refused where it enters.
@@ -13,6 +13,8 @@ from typing import Final
 
 # File systems allow 255 bytes; endings, channel numbers and the prefix of a file half written come on top.
 LONGEST_BYTES: Final = 200
+# More digits stand for no number of ours, and Python refuses to convert 5,000 of them.
+_MOST_DIGITS: Final = 18
 _LONGEST_PART: Final = 255
 _LONGEST_PATH: Final = 4095
 RULE: Final = (
@@ -78,3 +80,13 @@ def path_problem(path: Path) -> str | None:
 def shown(name: str) -> str:
     """A name in quotes as a message has it: cut where it is long, control characters escaped."""
     return repr(name if len(name) <= 60 else f"{name[:57]}...")
+
+
+def whole_number(text: str | None) -> int | None:
+    """The number that a text is, 0 or more, in the digits 0 to 9; None if it is none or has over 18 digits.
+
+    `str.isdigit` does not tell: it is true of a raised 2 and of 5,000 digits, and `int` takes neither.
+    """
+    if text is None or not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        return None
+    return int(text)

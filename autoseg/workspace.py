@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.errors import UsageError
-from autoseg.names import RULE, script_problem, shown
+from autoseg.names import RULE, script_problem, shown, whole_number
 
 ROOT_VARIABLE = "AUTOSEG_WORKSPACE"
 DEFAULT_ROOT = "autoseg_workspace"
@@ -77,8 +77,8 @@ class Workspace:
             return _named(path.resolve())
         folders = {**self._read_in_place(), **{name: self.raw / name for name in self._raw_names()}}
         there = sorted(folders)
-        if re.fullmatch("[0-9]{1,18}", str(dataset)):  # Python converts no 5,000 digits, and no raised 2
-            matches = [name for name in there if re.match(rf"Dataset0*{int(str(dataset))}(_|$)", name)]
+        if (number := whole_number(str(dataset))) is not None:
+            matches = [name for name in there if re.match(rf"Dataset0*{number}(_|$)", name)]
         else:
             matches = [name for name in there if name == str(dataset)]
         if len(matches) == 1:

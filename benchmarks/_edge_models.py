@@ -9,6 +9,7 @@ import pickle
 import random
 import stat
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ import numpy as np
 import torch
 from _edge_documents import changed
 from _edges import Attempt, Edge
+from _machine import HERE
+
+sys.path.insert(0, str(HERE.parent / "tests"))
+from bundle_files import DESCRIPTION
 
 Checkpoint = dict[str, Any]
 
@@ -256,22 +261,6 @@ def _zip_of_stock(file: io.BytesIO) -> None:
         for path in sorted((results / "Dataset905_Discs" / bases.RUN).rglob("*")):
             if path.name in ("plans.json", "dataset.json", "checkpoint_final.pth"):
                 archive.write(path, path.relative_to(results).as_posix())
-
-
-DESCRIPTION: dict[str, Any] = {
-    "format": "autoseg-bundle",
-    "version": 1,
-    "name": "x",
-    "about": {},
-    "channels": ["MR"],
-    "file_ending": ".png",
-    "reader": "NaturalImage2DIO",
-    "orientation": {},
-    "labels": {"names": {"background": 0, "disc": 1}, "region_order": None, "ignore": None},
-    "members": [],
-    "postprocessing": None,
-    "quality": None,
-}
 
 
 def _zipped(content: bytes) -> Callable[[Path], Attempt]:

@@ -56,12 +56,19 @@ def fit_last_layer(
         last.weight.copy_(weights[:-1].T.reshape(last.weight.shape))
         assert last.bias is not None
         last.bias.copy_(weights[-1])
+    write_checkpoint(folder, network, document, about, configuration.name)
+
+
+def write_checkpoint(
+    folder: Path, network: nn.Module, document: Mapping[str, Any], about: Mapping[str, Any], name: str
+) -> None:
+    """Write fold 0's checkpoint as stock nnU-Net writes one, for a configuration of that name."""
     content = {
         "network_weights": network.state_dict(),
         "trainer_name": "nnUNetTrainer",
         "init_args": {
             "plans": dict(document),
-            "configuration": configuration.name,
+            "configuration": name,
             "fold": 0,
             "dataset_json": dict(about),
         },

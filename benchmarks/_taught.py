@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _readout import write_checkpoint
 
 from autoseg.data.image import Image
 from autoseg.inference.network import planned_network
@@ -60,19 +61,7 @@ def teach(
         schedule.step()
         if step % 50 == 49:
             print(f"{folder.name}: step {step + 1} of {steps}, loss {loss.item():.3f}", flush=True)
-    content = {
-        "network_weights": network.state_dict(),
-        "trainer_name": "nnUNetTrainer",
-        "init_args": {
-            "plans": dict(document),
-            "configuration": configuration.name,
-            "fold": 0,
-            "dataset_json": dict(about),
-        },
-        "inference_allowed_mirroring_axes": (0, 1, 2),
-    }
-    (folder / "fold_0").mkdir(parents=True, exist_ok=True)
-    torch.save(content, folder / "fold_0" / "checkpoint_final.pth")
+    write_checkpoint(folder, network, document, about, configuration.name)
 
 
 def _crop(data: Any, labels: Any, size: Sequence[int], random: np.random.Generator) -> tuple[Any, Any]:

@@ -13,14 +13,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import bench_bundle
 import numpy as np
 import torch
-from _machine import commit, machine, write_results
+from _machine import HERE, commit, machine, write_results
 from bench_bundle import some_cases
+
+sys.path.insert(0, str(HERE.parent / "tests"))
+from stock_nnunet import stock_segmentation
 
 from autoseg.data.readers import read_images, read_segmentation
 from autoseg.export import export_nnunet
@@ -58,22 +62,6 @@ def trained(raw: Path, work: Path, steps: int) -> tuple[Path, Row]:
     return model, found
 
 
-def stock(model: Path, raw: Any, first: Any = None) -> Any:
-    """What stock nnU-Net makes of an image with fold 0, (z, y, x), without mirrored copies."""
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    predictor = nnUNetPredictor(
-        use_mirroring=False,
-        perform_everything_on_device=False,
-        device=torch.device("cpu"),
-        allow_tqdm=False,
-    )
-    predictor.initialize_from_trained_model_folder(str(model), (0,), "checkpoint_final.pth")
-    before = None if first is None else first[None].astype(np.float32)
-    image = raw.array.astype(np.float32)
-    return predictor.predict_single_npy_array(image, dict(raw.properties), before, None, False)
-
-
 def compared(loaded: Model, exported: Path, image: Path, label: Path) -> Row:
     """Equal voxels of one case: of the first stage, of both, and of the second after the same first."""
     low, full = (next(exported.glob(f"nnUNetTrainer__*__{name}")) for name in STAGES)
@@ -82,9 +70,9 @@ def compared(loaded: Model, exported: Path, image: Path, label: Path) -> Row:
     assert first_stage is not None
     our_first = first_stage.segment(*first_stage.preprocess(raw))
     ours = loaded.segment(*loaded.preprocess(raw))
-    first = stock(low, raw)
-    end_to_end = stock(full, raw, first)
-    same_first = stock(full, raw, our_first)
+    first = stock_segmentation(low, raw)
+    end_to_end = stock_segmentation(full, raw, first)
+    same_first = stock_segmentation(full, raw, our_first)
     margins = _margins(loaded, raw)
     differs = ours != same_first
     return {

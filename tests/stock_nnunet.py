@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from autoseg.data.readers import Image
 from autoseg.nnunet import shim_folder
 from autoseg.workspace import Workspace
 
@@ -44,3 +48,21 @@ def predict_with_stock(workspace: Workspace, model: Path, images: list[Path], fo
     options = ("-device", "cpu", "-npp", 1, "-nps", 1)
     run_stock(workspace, "nnUNetv2_predict", "-i", source, "-o", output, *which, *options)
     return output
+
+
+def stock_segmentation(model: Path, raw: Image, first: np.ndarray | None = None) -> np.ndarray:
+    """What stock nnU-Net makes of an image with fold 0, without mirrored copies."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(
+        use_mirroring=False,
+        perform_everything_on_device=False,
+        device=torch.device("cpu"),
+        allow_tqdm=False,
+    )
+    predictor.initialize_from_trained_model_folder(str(model), (0,), "checkpoint_final.pth")
+    previous = None if first is None else first[None].astype(np.float32)
+    found: np.ndarray = predictor.predict_single_npy_array(
+        raw.array.astype(np.float32), dict(raw.properties), previous, None, False
+    )
+    return found

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoseg.data import load_dataset
 from autoseg.errors import DataError, UsageError
-from autoseg.names import case_problem, name_problem, script_problem
+from autoseg.names import case_problem, name_problem, script_problem, whole_number
 from autoseg.workspace import Workspace
 
 BAD_CASES = ["", "..", "../out", "a/b", "/etc/x", "a\\b", ".hidden", "a\0b", "a\nb", "x" * 300, " a", "a_seg"]
@@ -68,3 +68,18 @@ def test_a_data_set_whose_name_breaks_scripts_is_refused_by_name_and_rule(tmp_pa
     (root / "dataset.json").write_text("{}")
     with pytest.raises(UsageError, match="shells and schedulers"):
         Workspace.locate(tmp_path / "workspace").find_raw(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("12", 12), ("007", 7), ("9" * 18, 10**18 - 1)],
+)
+def test_digits_are_a_number(text: str, number: int) -> None:
+    assert whole_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "-1", "1.0", " 1", "1_0", "\u00b2", "\u0663", "9" * 19, "9" * 5000]
+)
+def test_all_else_is_none(text: str | None) -> None:
+    assert whole_number(text) is None

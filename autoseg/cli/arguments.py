@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from autoseg.errors import UsageError
-from autoseg.names import shown
-from autoseg.system.amounts import whole_number
+from autoseg.names import shown, whole_number
 
 Root = Annotated[
     Path | None,

@@ -34,13 +34,15 @@ def overlap_of(labels: Labels, reference: Array, prediction: Array) -> dict[tupl
         reference: label values, of any shape.
         prediction: label values of the same shape.
     """
-    values = np.array([0, *(value for value in labels.all_values if value != 0)])
-    order = np.argsort(values)
-    rows, columns = (np.searchsorted(values, each.ravel(), sorter=order) for each in (reference, prediction))
-    last = len(values) - 1
-    rows, columns = (order[np.minimum(each, last)] for each in (rows, columns))
-    known = (values[rows] == reference.ravel()) & (values[columns] == prediction.ravel())
+    values = np.array(sorted({0, *labels.all_values}))
+    # Most voxels of most images are background in both: these are only counted.
+    drawn = (reference != 0) | (prediction != 0)
+    pair = reference[drawn], prediction[drawn]
+    rows, columns = (np.minimum(np.searchsorted(values, each), len(values) - 1) for each in pair)
+    known = (values[rows] == pair[0]) & (values[columns] == pair[1])
     counts = np.bincount(rows[known] * len(values) + columns[known], minlength=len(values) ** 2)
+    nothing = int(np.searchsorted(values, 0))
+    counts[nothing * len(values) + nothing] = drawn.size - len(pair[0])
     return {
         (int(values[place // len(values)]), int(values[place % len(values)])): int(counts[place])
         for place in np.flatnonzero(counts)

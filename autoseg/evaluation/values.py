@@ -12,7 +12,7 @@ from autoseg.data.dataset import Labels
 from autoseg.data.image import Array, Image
 from autoseg.errors import DataError, UsageError
 from autoseg.evaluation.pair_files import Pair
-from autoseg.system.amounts import whole_number
+from autoseg.names import whole_number
 
 # Almost whole numbers, as a scaled header makes them, are meant whole.
 ALMOST = 1e-3

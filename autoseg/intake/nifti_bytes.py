@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoseg.data.bounds import beginning
 from autoseg.data.image import Array, ImageError, require_file
 
 HEADER = 352
@@ -181,7 +182,7 @@ def _unpacked(path: Path, size: int) -> bytes:
                 return file.read(size)
             if 0 <= size <= _START:
                 # The header of nearly every file lies in its first packed block; gzip takes longer to begin.
-                head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(file.read(_START), size)
+                head = beginning(path, file.read(_START), size)
                 if len(head) == size:
                     return head
                 file.seek(0)

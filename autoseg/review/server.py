@@ -28,8 +28,8 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from autoseg.errors import AutosegError, UsageError
+from autoseg.names import whole_number
 from autoseg.review.answers import Answer, Answers, NoSuchPage
-from autoseg.system.amounts import whole_number
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,6 @@ import re
 from autoseg.errors import UsageError
 from autoseg.names import shown
 
-# More digits stand for no number of ours, and Python refuses to convert 5,000 of them.
-_MOST_DIGITS = 18
 LONGEST_S = 366 * 24 * 3600
 MOST_GB = 10**6
 
@@ -16,16 +14,6 @@ MOST_GB = 10**6
 def counted(number: int, thing: str) -> str:
     """``1 case``, ``2 cases``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def whole_number(text: str | None) -> int | None:
-    """The number that a text is, 0 or more, in the digits 0 to 9; None if it is none or has over 18 digits.
-
-    `str.isdigit` does not tell: it is true of a raised 2 and of 5,000 digits, and `int` takes neither.
-    """
-    if text is None or not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
-        return None
-    return int(text)
 
 
 def parse_duration(text: str | None) -> float | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.errors import AutosegError, DataError, UsageError
-from autoseg.system.amounts import whole_number
+from autoseg.names import whole_number
 from autoseg.system.documents import LARGEST_BYTES, DocumentError, parse_json
 
 

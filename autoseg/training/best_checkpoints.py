@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.errors import RunError, UsageError
+from autoseg.names import whole_number
 from autoseg.nnunet import read_checkpoint
 from autoseg.run import BEST_CHECKPOINTS, FINAL, LATEST
-from autoseg.system.amounts import whole_number
 from autoseg.system.files import atomic_path, read_json, write_json
 
 BEST_FILES = "checkpoint_best_*.pth"

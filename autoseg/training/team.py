@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from autoseg.errors import RunError, UsageError
-from autoseg.system.amounts import whole_number
+from autoseg.names import whole_number
 
 VARIABLE = "AUTOSEG_DEVICES"
 # Machines of a SLURM job that train one run together, each with so many devices.

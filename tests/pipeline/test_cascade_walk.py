@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from stock_nnunet import stock_segmentation
 
-from autoseg.data.readers import Image, read_images
+from autoseg.data.readers import read_images
 from autoseg.export import export_nnunet
 from autoseg.inference.model import load_model
 from autoseg.pipeline.settings import Settings
@@ -137,24 +138,6 @@ def test_a_held_out_case_is_predicted_as_a_new_image_is(walked: Outcome, root: P
     raw = read_images([root / "imagesTr" / f"{case}_0000.nii.gz"], loaded.reader)
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(full / "fold_0" / "validation" / f"{case}.nii.gz")))
     assert np.mean(loaded.segment(*loaded.preprocess(raw)) == found) >= 0.999
-
-
-def stock_segmentation(model: Path, raw: Image, first: np.ndarray | None = None) -> np.ndarray:
-    """What stock nnU-Net makes of an image with fold 0, without mirrored copies."""
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    predictor = nnUNetPredictor(
-        use_mirroring=False,
-        perform_everything_on_device=False,
-        device=torch.device("cpu"),
-        allow_tqdm=False,
-    )
-    predictor.initialize_from_trained_model_folder(str(model), (0,), "checkpoint_final.pth")
-    previous = None if first is None else first[None].astype(np.float32)
-    found: np.ndarray = predictor.predict_single_npy_array(
-        raw.array.astype(np.float32), dict(raw.properties), previous, None, False
-    )
-    return found
 
 
 def test_stock_predicts_the_exported_cascade_with_the_same_labels(

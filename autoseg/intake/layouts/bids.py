@@ -30,7 +30,7 @@ from autoseg.intake.incoming import (
 from autoseg.intake.label_values import with_labels
 from autoseg.intake.layout import Layout
 from autoseg.intake.nifti_bytes import read_header
-from autoseg.system.amounts import whole_number
+from autoseg.names import whole_number
 from autoseg.system.files import read_json
 from autoseg.system.tables import read_table
 

@@ -13,7 +13,7 @@ from autoseg.data.folds import Fold
 from autoseg.errors import UsageError
 from autoseg.leaderboard.records.files import UNKNOWN_FOLD, Record
 from autoseg.leaderboard.records.scores import ScoreTable
-from autoseg.system.amounts import whole_number
+from autoseg.names import whole_number
 
 UNKNOWN = "unknown"
 # nnU-Net's folders, and ours of several seeds.

@@ -17,7 +17,7 @@ from autoseg.leaderboard.records.files import Record
 from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.metrics import COUNTS, Score, score_counts
 from autoseg.metrics.comparison import Counts
-from autoseg.system.amounts import whole_number
+from autoseg.names import whole_number
 from autoseg.system.files import read_json
 
 _Structures = dict[tuple[int, ...], str]

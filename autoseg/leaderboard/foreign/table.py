@@ -11,8 +11,7 @@ from autoseg.leaderboard.foreign.wide import Line, case_column, long_lines
 from autoseg.leaderboard.quantities import is_score, quantity
 from autoseg.leaderboard.records.files import UNKNOWN_FOLD, Record
 from autoseg.leaderboard.records.scores import EMPTY, MISSED, MISSING, ScoreColumn, ScoreTable
-from autoseg.names import shown
-from autoseg.system.amounts import whole_number
+from autoseg.names import shown, whole_number
 from autoseg.system.files import read_json
 from autoseg.system.tables import read_table
 
