@@ -57,7 +57,7 @@ def trained(raw: Path, work: Path, steps: int) -> tuple[Path, Row]:
     found = {
         "status": record.status,
         "steps": record.cost.training_steps,
-        "dice": record.quality["dice"].mean,
+        "dice": record.quality["dice"].value,
     }
     return model, found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -40,7 +41,10 @@ class RetriedTraining:
 
     def on_validation_epoch_end(self, val_outputs: list[Any]) -> None:
         """Log the validation, and remember how much of each structure was found."""
-        super().on_validation_epoch_end(val_outputs)  # type: ignore[misc]
+        # Of a structure that no looked-at patch holds nnU-Net divides 0 by 0, and leaves the result out.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            super().on_validation_epoch_end(val_outputs)  # type: ignore[misc]
         hits, missed = (
             np.sum([np.atleast_1d(output[key]) for output in val_outputs], axis=0).tolist()
             for key in ("tp_hard", "fn_hard")

@@ -68,6 +68,13 @@ def test_stock_is_left_alone(made: Callable[..., Any]) -> None:
     assert trainer.retried == "" and trainer.rate_factor == 1.0
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_structure_that_no_patch_holds_warns_of_nothing(made: Callable[..., Any]) -> None:
+    trainer = made(lambda each: 1.0 - 0.05 * each.current_epoch, lambda _: (0.0, 0.0))
+    trainer.run_training()
+    assert trainer.steps_done == EPOCHS * STEPS
+
+
 def test_a_restart_remembers_the_retry(made: Callable[..., Any]) -> None:
     first = made(rising)
     first.current_epoch, first.steps_done = 5, 150
