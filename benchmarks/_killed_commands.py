@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 import tempfile
@@ -14,10 +15,13 @@ from _kill_process import run
 from _machine import HERE
 from PIL import Image
 
+from autoseg.planner import presets
+
 sys.path.insert(0, str(HERE.parent / "tests"))
 from dicom_series import write_series
 
 ONE = ["--workers=1", "--quiet"]
+REFERENCE_OF_CASCADE = presets.PRESETS["nnunet"].reference_3d // 300
 
 
 def command_of(name: str, folder: Path) -> list[str]:
@@ -47,7 +51,7 @@ def command_of(name: str, folder: Path) -> list[str]:
 
 
 NEW = ("dicom-seg", "validate", "review", "fix", "quality", "untrusted")
-LATEST = ("rtstruct", "dicom", "serve", "calibrate", "postprocess", "web")
+LATEST = ("rtstruct", "dicom", "serve", "calibrate", "postprocess", "web", "cascade")
 
 
 def _new_command(name: str, folder: Path, model: Path) -> list[str]:
@@ -86,6 +90,8 @@ def _latest_command(name: str, folder: Path, model: Path) -> list[str]:
         return [word.replace("--to=dicom-seg", "--to=rtstruct") for word in made]
     if name == "dicom":
         return _of_dicom(folder / "source")
+    if name == "cascade":
+        return _of_cascade(folder)
     if name == "serve":
         shutil.copytree(folder / "workspace" / "new", folder / "drops")
         places = [str(folder / "drops"), str(folder / "out")]
@@ -95,6 +101,21 @@ def _latest_command(name: str, folder: Path, model: Path) -> list[str]:
     if name == "web":
         return ["export", str(model), str(folder / "out" / "web"), "--to=web", "--quiet"]
     return ["calibrate", str(model), "--workers=1", *device]
+
+
+def _of_cascade(folder: Path) -> list[str]:
+    """Volumes larger than a patch, of which both stages are trained."""
+    usual = presets.PRESETS["nnunet"]
+    small = dataclasses.replace(usual, reference_3d=min(usual.reference_3d, REFERENCE_OF_CASCADE))
+    presets.PRESETS["nnunet"] = small  # commands are forked: they find it
+    root = bases.dataset(folder / "source")
+    for seed, case in enumerate(bases.CASES):
+        for path, voxels in zip(
+            (f"imagesTr/{case}_0000", f"labelsTr/{case}"), bases.volume(seed, 48), strict=True
+        ):
+            sitk.WriteImage(sitk.GetImageFromArray(voxels), str(root / f"{path}.nii.gz"))
+    length = ["--steps=6", "--small", "--folds=0", "--trainers=nnunet", "--configuration=3d_cascade_fullres"]
+    return ["plan-and-train", str(root), *length, "--device=cpu", "--memory=4GB", *ONE]
 
 
 def _of_dicom(source: Path) -> list[str]:
@@ -144,6 +165,11 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "calibrate": ("workspace/results/Dataset905_Discs/*/decoding.json",),
     "postprocess": ("workspace/results/Dataset905_Discs/*/postprocessing.json",),
     "web": ("out/web/**/*",),
+    "cascade": (
+        "workspace/preprocessed/Dataset501_Base/**/*.b2nd",
+        "workspace/results/Dataset501_Base/*/predicted_next_stage/*/*.b2nd",
+        "workspace/results/Dataset501_Base/*/fold_*/validation/*.nii.gz",
+    ),
     "untrusted": ("workspace/raw/Dataset*_Again/*/*", "workspace/raw/Dataset*_Again/dataset.json"),
 }
 

@@ -1,7 +1,7 @@
 """Commands that are killed (SIGKILL) at seeded moments and run again: nothing is lost, torn, or different.
 
     python benchmarks/bench_kills.py [--kills 10] [--seed 0] [--only import,preprocess]
-    python benchmarks/bench_kills.py --kills 2 --only serve,calibrate,postprocess,rtstruct,dicom,web
+    python benchmarks/bench_kills.py --kills 2 --only serve,calibrate,postprocess,rtstruct,dicom,web,cascade
 
 With --only, the rows of the other commands stay as they were; every row states its commit.
 
