@@ -70,6 +70,7 @@ class Bench:
         self.place, self.draw, self.count = place, random.Random(seed), 0
         self.expected: dict[str, dict[str, str]] = {}
         self.cost: dict[str, float] = {}
+        self.takes: dict[str, int] = {}
 
     def command(self, stage: str, dataset: str, root: Path) -> Command:
         """A stage's command line on a workspace."""
@@ -102,8 +103,10 @@ class Bench:
         found = []
         for _ in range(2 if stage == "walk" else 1):
             root = self.fresh(stage, dataset)
+            before = _bytes(root)
             command = self.command(stage, dataset, root).start()
             command.until()
+            self.takes[stage + dataset] = _bytes(root) - before
             if command.status != 0:
                 raise SystemExit(f"{stage} of {dataset} failed undisturbed: {command.words}")
             found.append(content(root))
@@ -180,9 +183,7 @@ def full(bench: Bench, stage: str, dataset: str, room: float) -> Kill:
     """A disk that is full before the end; then there is room, and the command is typed again."""
     what = f"full disk, {100 * room:.0f} % of what it takes"
     source = bench.fresh(stage, dataset)
-    done = bench.place / f"walk_{dataset}"
-    before = _bytes(source)
-    needed = _bytes(done) - before if stage == "walk" else 100_000
+    before, needed = _bytes(source), bench.takes[stage + dataset]
     root = bench.place / f"{source.name}_disk"
     root.mkdir()
     mount = [
@@ -212,8 +213,8 @@ def full(bench: Bench, stage: str, dataset: str, room: float) -> Kill:
 
 
 def _bytes(root: Path) -> int:
-    """What a folder takes, in whole pages."""
-    return sum(-(-path.stat().st_size // 4096) * 4096 + 4096 for path in root.rglob("*"))
+    """What a folder takes in a file system in memory: whole pages of files, nothing for folders."""
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in root.rglob("*") if path.is_file())
 
 
 def two(bench: Bench, dataset: str) -> Kill:
