@@ -1,8 +1,9 @@
 """Which segmentation in an output folder was made from what, so that nothing old passes for new.
 
 ``predictions.json`` in the folder says for each file of which model, options and images it came, and the hash
-that it had when it was written. A file is noted as intended before it gets its name, and as made afterwards:
-whenever a process is killed, what stands in the folder is either one that was made or one that was intended.
+that it has. Before a file gets its name, this stands in a line of a hidden file, so that a case costs no more
+in a folder of many. Whenever a process is killed, what stands in the folder was intended, and counts as made
+if it has the hash. At the end, and first of all after a kill, the lines go into ``predictions.json``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.data.dataset import Case
-from autoseg.data.results_place import FILE_NAME, FORMAT
+from autoseg.data.results_place import FILE_NAME, FORMAT, NEWEST_NAME, entries, newest
 from autoseg.errors import RunError
 from autoseg.system.files import atomic_path, digest, read_json
 
@@ -30,12 +31,16 @@ class History:
 
     def __init__(self, output: Path, maker: Mapping[str, Any]) -> None:
         self._path, self._maker = output / FILE_NAME, digest(dict(maker))
+        self._newest = output / NEWEST_NAME
         content = read_json(self._path, RunError) if self._path.is_file() else {"format": FORMAT}
         self._foreign = not (isinstance(content, dict) and content.get("format") == FORMAT)
-        self._files = _entries(content, "files")
-        for name, entry in _entries(content, "intended").items():
+        self._files = entries(content, "files")
+        intended = entries(content, "intended") | newest(output)
+        for name, entry in intended.items():
             if (path := output / name).is_file() and entry.get("file") == _hash(path):
                 self._files[name] = entry
+        self._left = self._newest.is_file()  # by a process that was killed
+        self._placing = False
 
     def refuse_foreign(self, targets: Sequence[Path], remedy: str) -> None:
         """See that every file that is to be replaced was written here and is as it was written.
@@ -80,19 +85,35 @@ class History:
             name: {"maker": self._maker, "images": images, "file": _hash(_lasting(made / name))}
             for name in names
         }
-        self._write(intended)
+        if self._left:  # its last line may be half a line
+            self.save()
+        self._placing = True
+        with self._newest.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"intended": intended}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         further = sorted({path.name for path in made.iterdir()} - {*names})
         for name in (*further, *reversed(names)):
             os.replace(made / name, self._path.with_name(name))
         self._files.update(intended)
-        self._write({})
+        self._placing = False
 
-    def _write(self, intended: Mapping[str, Any]) -> None:
-        content = {"format": FORMAT, "files": self._files, **({"intended": intended} if intended else {})}
+    def save(self) -> None:
+        """Write ``predictions.json`` with all that is known, where there is news.
+
+        Where a case was not put in its place whole, the lines stay: the next call sees what is true of it.
+        """
+        if self._placing or not self._newest.is_file():
+            return
+        lines = ",\n".join(
+            f"    {json.dumps(name)}: {json.dumps(each)}" for name, each in self._files.items()
+        )
         with atomic_path(self._path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=2) + "\n")
+            file.write(f'{{\n  "format": {FORMAT},\n  "files": {{\n{lines}\n  }}\n}}\n')
             file.flush()
             os.fsync(file.fileno())
+        self._newest.unlink()
+        self._left = False
 
     def _own(self, path: Path) -> bool:
         entry = self._files.get(path.name)
@@ -113,8 +134,3 @@ def _lasting(path: Path) -> Path:
     with path.open("r+b") as file:
         os.fsync(file.fileno())
     return path
-
-
-def _entries(content: Any, kind: str) -> dict[str, Any]:
-    entries = content.get(kind) if isinstance(content, dict) else None
-    return {k: v for k, v in entries.items() if isinstance(v, dict)} if isinstance(entries, dict) else {}

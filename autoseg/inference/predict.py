@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -165,7 +166,10 @@ def carry_out(
     turned: Counter[str] = Counter()
     without = 0
     try:
-        with progress.stage("Predict", total=len(tasks)) as advance:
+        with (
+            progress.stage("Predict", total=len(tasks)) as advance,
+            temporary_folder(output / "predictions") as made,
+        ):
             for task in tasks:
                 case, target = task.case, task.target
                 fresh = maker is not None and not overwrite
@@ -175,15 +179,16 @@ def carry_out(
                     without += assessor is not None and not assessor.retain(case.identifier)
                 else:
                     try:
-                        with temporary_folder(output / "predictions") as place:
-                            code = task.run(place)
-                            history.place(case, place, [path.name for path in task.files])
+                        with TemporaryDirectory(dir=made) as place:
+                            code = task.run(Path(place))
+                            history.place(case, Path(place), [path.name for path in task.files])
                         turned[code] += 1
                         files.append(target)
                     except DataError as problem:
                         left_out.append(_left_out(case, problem))
                 advance(detail=case.identifier)
     finally:
+        history.save()
         if assessor is not None:
             assessor.save(whole=len(files) + len(left_out) == len(tasks))
     if without:

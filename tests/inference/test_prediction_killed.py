@@ -17,12 +17,12 @@ from dicom_series import Thresholds, write_series
 from autoseg.data import readers
 from autoseg.data.dicom_objects.maker import Maker
 from autoseg.data.dicom_objects.result import Form
-from autoseg.data.results_place import FILE_NAME
+from autoseg.data.results_place import FILE_NAME, NEWEST_NAME, known_results, newest
 from autoseg.errors import RunError
 from autoseg.inference.predict import Predicted, predict_cases
 from autoseg.inference.predict_dicom import predict_series
 
-# A case renames three to five times: its files in their folder, the note, its files in the output, the note.
+# A case renames three to five times: its files in their folder, its files in the output, the note.
 MOMENTS = [(number, after) for number in range(1, 8) for after in (False, True)]
 ALGORITHM = Maker.of(["stand-in"], "0.1.0", ["ab" * 32], {"mirroring": True})
 
@@ -87,7 +87,9 @@ def kill_at(number: int, after: bool, patch: pytest.MonkeyPatch) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {
-        path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != FILE_NAME
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.is_file() and path.name not in (FILE_NAME, NEWEST_NAME)
     }
 
 
@@ -128,15 +130,15 @@ def test_what_is_not_its_own_stays_after_a_kill(
     out.mkdir()
     (out / "a.nii.gz").write_bytes(b"by hand")
     with monkeypatch.context() as patch:
-        kill_at(2, True, patch)  # the file is noted as intended, and has not got its name
+        kill_at(2, False, patch)  # the file is noted as intended, and has not got its name
         with pytest.raises(Killed):
             predict(source, out, model, False, overwrite=True)
-    assert list(json.loads((out / FILE_NAME).read_text())["intended"]) == ["a.nii.gz"]
+    assert list(newest(out)) == ["a.nii.gz"] and not (out / FILE_NAME).exists()
     with pytest.raises(RunError, match=r"1 segmentations that are not known.*a\.nii\.gz"):
         predict(source, out, model, False)
     assert contents(out) == {"a.nii.gz": b"by hand"}
     with monkeypatch.context() as patch:
-        kill_at(3, True, patch)  # it has got its name, and is not noted as made
+        kill_at(3, True, patch)  # the first call's line is cleared away; the file has got its name
         with pytest.raises(Killed):
             predict(source, out, model, False, overwrite=True)
     assert len(predict(source, out, model, False).retained) == 1
@@ -144,6 +146,35 @@ def test_what_is_not_its_own_stays_after_a_kill(
     with pytest.raises(RunError, match=r"changed since: a\.nii\.gz"):
         predict(source, out, model, False)
     assert contents(out) == {"a.nii.gz": b"corrected by hand"}
+
+
+def test_half_a_line_of_a_killed_process_spoils_no_other(source: Path, tmp_path: Path) -> None:
+    out, model = tmp_path / "out", Bright(".nii.gz", "SimpleITKIO")
+    predict(source, out, model, False)
+    made = json.loads((out / FILE_NAME).read_text())["files"]
+    line = json.dumps({"intended": made})
+    (out / FILE_NAME).unlink()
+    (out / NEWEST_NAME).write_text(f"{line}\n{line[:40]}")
+    assert known_results(out) == {"a.nii.gz"}
+    sitk.WriteImage(sitk.ReadImage(str(source / "a_0000.nii.gz")), str(source / "b_0000.nii.gz"))
+    assert len(predict(source, out, model, False).retained) == 1
+    assert json.loads((out / FILE_NAME).read_text())["files"].keys() == {"a.nii.gz", "b.nii.gz"}
+    assert not (out / NEWEST_NAME).exists()
+
+
+def test_what_is_written_of_a_case_does_not_grow_with_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    image = sitk.GetImageFromArray(np.zeros((1, 2, 2), np.float32))
+    for number in range(12):
+        sitk.WriteImage(image, str(tmp_path / "in" / f"c{number:02}_0000.nii.gz"))
+    renamed: list[str] = []
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (renamed.append(Path(b).name), rename(a, b)))
+    predict(tmp_path / "in", tmp_path / "out", Bright(".nii.gz", "SimpleITKIO"), False)
+    assert renamed.count(FILE_NAME) == 1
+    assert len(json.loads((tmp_path / "out" / FILE_NAME).read_text())["files"]) == 12
 
 
 def predict_dicom(source: Path, out: Path, to: str) -> Predicted:
