@@ -30,8 +30,10 @@ from autoseg.cli.app import main
 try:
     main()
 finally:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    own = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    lines = [line.split() for line in Path("/proc/self/status").read_text().splitlines()]
+    kb = {line[0]: int(line[1]) for line in lines if line[0] in ("VmHWM:", "RssFile:")}
+    # The pages of libraries' files are no memory that an input could take, and differ by machine.
+    own = kb["VmHWM:"] - kb["RssFile:"]
     peak = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     Path(os.environ["EDGES_PEAK"]).write_text(str(peak * 1024))
 """

@@ -191,8 +191,8 @@ def _page_of_whole(kinds: dict[str, dict[str, Any]]) -> list[str]:
         return []
     lines = [
         "",
-        "As processes of their own, with all of their memory and the start of the program; the draws of a "
-        "fingerprint take 400 MB of it:",
+        "As processes of their own, with the start of the program and all of their memory but the pages of "
+        "libraries' files; the draws of a fingerprint take 400 MB of it:",
         "",
         "| kind | tried | held | peak memory, MB | longest, s | commit |",
         "|---|---|---|---|---|---|",

@@ -189,6 +189,8 @@ def torn(path: Path) -> str:
 
 def _read(path: Path) -> None:
     """Read a file whole, by its ending."""
+    import blosc2
+
     from autoseg.data.readers import read_file
     from autoseg.preprocessing.blosc_store import read_preprocessed
 
@@ -207,6 +209,8 @@ def _read(path: Path) -> None:
     elif path.suffix in (".pth", ".zip"):
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None, "a part is damaged"
+    elif path.suffix == ".b2nd" and path.parent.parent.name == "predicted_next_stage":
+        blosc2.open(str(path), mode="r")[:]
     elif path.suffix == ".b2nd" and not path.name.endswith("_seg.b2nd"):
         read_preprocessed(path.parent, path.stem)
 
