@@ -22,6 +22,9 @@ Floats = NDArray[Any]
 CUT = 0.01
 # Logits that are taken in at a time.
 _VALUES_AT_ONCE = 2**24
+# Up to so many labels are counted one after the other: with 4 in 0.10 ms where a histogram takes 0.65, of
+# 432,000 voxels; with 16 both take as long.
+_FEW = 16
 _MARGIN = float(np.log((1 - CUT) / CUT))
 
 
@@ -59,24 +62,24 @@ class Evidence:
         if self.has_regions:
             chosen, near = flat > 0, _at((np.abs(flat) < _MARGIN).any(axis=0))
             self._add(
-                np.count_nonzero(chosen, axis=1), chosen[:, near], _sigmoid(flat[:, near]), flat.shape[1]
+                np.count_nonzero(chosen, axis=1), _of(chosen, near), _sigmoid(_of(flat, near)), flat.shape[1]
             )
             return
         label, best, second = _two_largest(flat)
         # Where all others are below this, together they are below the cut.
         near = _at(second > best - np.float32(_MARGIN + np.log(max(len(flat) - 1, 1))))
-        self._add_labels(label, near, _softmax(flat[:, near]))
+        self._add_labels(label, near, _softmax(_of(flat, near)))
 
     def add_probabilities(self, slab: Floats) -> None:
         """Take in probabilities (heads, z, y, x); where all are 0, as outside a crop, it is background."""
         flat = slab.reshape(len(slab), -1)
         if self.has_regions:
             chosen, near = flat > 0.5, _at(((flat > CUT) & (flat < 1 - CUT)).any(axis=0))
-            self._add(np.count_nonzero(chosen, axis=1), chosen[:, near], flat[:, near], flat.shape[1])
+            self._add(np.count_nonzero(chosen, axis=1), _of(chosen, near), _of(flat, near), flat.shape[1])
             return
         label, best, _ = _two_largest(flat)
         near = _at((best < 1 - CUT) & (best > 0))
-        self._add_labels(label, near, flat[:, near])
+        self._add_labels(label, near, _of(flat, near))
 
     def add_decided(self, slab: Floats, segmentation: Floats, labels: Labels) -> None:
         """Take in probabilities (heads, z, y, x) whose segmentation (z, y, x) is not that of the largest."""
@@ -84,16 +87,16 @@ class Evidence:
         if self.has_regions:
             chosen = np.stack([np.isin(label, list(values)) for values in labels.structures.values()])
             near = _at(((flat > CUT) & (flat < 1 - CUT)).any(axis=0))
-            self._add(np.count_nonzero(chosen, axis=1), chosen[:, near], flat[:, near], flat.shape[1])
+            self._add(np.count_nonzero(chosen, axis=1), _of(chosen, near), _of(flat, near), flat.shape[1])
             return
         best = flat.max(axis=0)
         near = _at((best < 1 - CUT) & (best > 0))
-        self._add_labels(label.astype(np.intp), near, flat[:, near])
+        self._add_labels(label, near, _of(flat, near))
 
     def _add_labels(self, label: Floats, near: Floats, p: Floats) -> None:
         heads = len(self.heads)
         inside = label[near] == np.arange(heads)[:, None]
-        self._add(np.bincount(label, minlength=heads), inside, p, label.size)
+        self._add(_counts(label, heads), inside, p, label.size)
 
     def _add(self, segmented: Floats, inside: Floats, p: Floats, voxels: int) -> None:
         """Take in voxels that are near a decision by their probabilities, the others as certain.
@@ -182,10 +185,10 @@ def _two_largest(values: Floats) -> tuple[Floats, Floats, Floats]:
 
     Of equal ones the first head has it. Head by head, which is several times faster than over an axis of few.
     """
-    best, label = values[0].copy(), np.zeros(values.shape[1], np.intp)
+    best, label = values[0].copy(), np.zeros(values.shape[1], np.uint16)
     second = np.full_like(best, -np.inf)
     for head, row in enumerate(values[1:], 1):
-        label[row > best] = head
+        np.putmask(label, row > best, head)
         np.maximum(second, np.minimum(best, row), out=second)
         np.maximum(best, row, out=best)
     return label, best, second
@@ -194,6 +197,21 @@ def _two_largest(values: Floats) -> tuple[Floats, Floats, Floats]:
 def _at(mask: Any) -> Floats:
     """Where a mask is true, as indices: taking few of many voxels by them is several times faster."""
     return np.flatnonzero(mask)
+
+
+def _of(values: Floats, near: Floats) -> Floats:
+    """Some columns of (heads, voxels), head after head in memory: what follows adds up along the voxels.
+
+    Indexed the usual way they lie voxel after voxel, and a softmax of two heads takes thirty times as long.
+    """
+    return values.take(near, axis=1)
+
+
+def _counts(label: Floats, heads: int) -> Floats:
+    """How many voxels have each label; of few labels one after the other, which is faster."""
+    if heads > _FEW:
+        return np.bincount(label, minlength=heads)
+    return np.array([np.count_nonzero(label == head) for head in range(heads)])
 
 
 def _softmax(logits: Floats) -> Floats:
