@@ -139,8 +139,8 @@ def _text(found: Mapping[str, Any]) -> Iterator[str]:
                 f"{row['share_five_folds']:+.1%} |"
             )
     yield ""
-    yield "`autoseg predict` by fold 0 on all images as a whole process, from its start to the page of the worst,"
-    yield f"CPU seconds, the least of {WHOLE_TURNS} turns:"
+    yield "`autoseg predict` by fold 0 on all images as a whole process, from its start to the page of the"
+    yield f"worst, CPU seconds, the least of {WHOLE_TURNS} turns:"
     yield ""
     yield "| data set | images | --no-quality | --quality | more |"
     yield "|---|---|---|---|---|"
