@@ -30,7 +30,7 @@ from _processes import Cost, measure
 
 NAME = "time_to_dice"
 LEVELS = {"Dataset004_Hippocampus": (0.80, 0.85, 0.87), "Dataset018_FetalHead": (0.95,)}
-LADDER = {"Dataset004_Hippocampus": (1.5, 3.0, 6.0), "Dataset018_FetalHead": (1.0, 2.0, 4.0)}
+LADDER = {"Dataset004_Hippocampus": (0.5, 1.0, 2.0, 4.0), "Dataset018_FetalHead": (0.5, 1.0, 2.0, 4.0)}
 DIMENSION = {"Dataset004_Hippocampus": 3, "Dataset018_FetalHead": 2}
 NOW, BEFORE, STOCK, PLAIN = "autoseg", "autoseg before", "stock nnU-Net", "plain loop"
 WALKS = {NOW: "auto", BEFORE: "auto", STOCK: "nnunet:stock=true"}
