@@ -77,7 +77,7 @@ def organ_model(parent: Path, images: Path, labels: Any) -> Path:
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     raw = read_images([images / "organs_0000.nii.gz"], plan.image_reader_writer)
     reference = Image(labels[None], raw.spacing, raw.properties)
-    teach(folder, document, ABOUT, [(raw, reference)], steps=STEPS, crop=CROP)
+    teach(folder, document, ABOUT, [(raw, reference)], steps=STEPS, crop=CROP, anywhere=True)
     return folder
 
 

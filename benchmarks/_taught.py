@@ -31,6 +31,7 @@ def teach(
     steps: int,
     crop: Sequence[int],
     rate: float = 1e-2,
+    anywhere: bool = False,
 ) -> None:
     """Train the network of a plan's 3d_fullres on crops that a seed draws, and write fold 0's checkpoint.
 
@@ -42,6 +43,8 @@ def teach(
         steps: of Adam, two crops each.
         crop: voxels.
         rate: learning rate at the start; it falls to a tenth.
+        anywhere: every second crop lies anywhere, not about a structure, and the second half of the steps
+            learns with the statistics of the first: with batch normalisation, which predicts by them.
     """
     plan = Plan.from_json(document)
     configuration = plan.configuration("3d_fullres")
@@ -52,7 +55,11 @@ def teach(
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, steps)
     random = np.random.default_rng(0)
     for step in range(steps):
-        drawn = [_crop(*cases[random.integers(len(cases))], crop, random) for _ in range(2)]
+        network.train(not (anywhere and step >= steps // 2))
+        drawn = [
+            _crop(*cases[random.integers(len(cases))], crop, random, anywhere=anywhere and second)
+            for second in (False, True)
+        ]
         batch, target = (torch.from_numpy(np.stack(each)) for each in zip(*drawn, strict=True))
         loss = torch.nn.functional.cross_entropy(network(batch), target)
         optimizer.zero_grad()
@@ -64,7 +71,9 @@ def teach(
     write_checkpoint(folder, network, document, about, configuration.name)
 
 
-def _crop(data: Any, labels: Any, size: Sequence[int], random: np.random.Generator) -> tuple[Any, Any]:
+def _crop(
+    data: Any, labels: Any, size: Sequence[int], random: np.random.Generator, *, anywhere: bool
+) -> tuple[Any, Any]:
     """A crop of an image (c, *size), padded with zeros where it is smaller, and of its labels (*size).
 
     A voxel that a structure is drawn for lies in it, so that small structures are learnt too.
@@ -73,8 +82,11 @@ def _crop(data: Any, labels: Any, size: Sequence[int], random: np.random.Generat
     sides = [(m // 2, m - m // 2) for m in missing]
     data, labels = np.pad(data, [(0, 0), *sides]), np.pad(np.maximum(labels[0], 0), sides)
     structures = [value for value in np.unique(labels) if value > 0]
-    inside = np.argwhere(labels == random.choice(structures))
-    centre = inside[random.integers(len(inside))]
+    if anywhere:
+        centre = [random.integers(n) for n in labels.shape]
+    else:
+        inside = np.argwhere(labels == random.choice(structures))
+        centre = inside[random.integers(len(inside))]
     shifts = [int(c) - int(random.integers(n)) for c, n in zip(centre, size, strict=True)]
     bounds = zip(shifts, size, data.shape[1:], strict=True)
     starts = [min(max(0, shift), have - n) for shift, n, have in bounds]
