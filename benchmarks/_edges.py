@@ -96,11 +96,18 @@ def tried(edge: Edge, folder: Path, whole: bool = False) -> Tried:
         grown = int((folder / "scratch" / "peak").read_text())
     output, errors = ((folder / name).read_text("utf-8", "replace") for name in ("stdout", "stderr"))
     memory, cpu = grown / 1e6, used.ru_utime + used.ru_stime
+    beyond = memory - own_mb() if whole else memory
     how = _verdict(edge, status, output, errors)
     if how in ("result", "refused"):
-        how = _limits(memory, cpu) or _touched(before, folder) or _torn(folder) or _wrong(edge, folder, how)
+        how = _limits(beyond, cpu) or _touched(before, folder) or _torn(folder) or _wrong(edge, folder, how)
     words = " ".join((errors.strip() or output.strip()).split())[-400:]
     return Tried(edge.kind, edge.name, how in ("result", "refused"), how, words, round(memory), round(cpu, 2))
+
+
+def own_mb() -> float:
+    """Memory of this process, which has imported what the commands import, without pages of files."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) * 1024 / 1e6
 
 
 def _own_bytes(which: int) -> int:

@@ -34,7 +34,7 @@ import _edge_models
 import _edge_scores
 import _edge_suites
 import _edge_system
-from _edges import MOST_CPU_S, MOST_MEMORY_MB, Edge, Tried, tried
+from _edges import MOST_CPU_S, MOST_MEMORY_MB, Edge, Tried, own_mb, tried
 from _machine import RESULTS, machine, write_results
 
 GENERATORS = (
@@ -108,6 +108,7 @@ def _write(kind: str, found: list[Tried], where: dict[str, Any], seed: int, whol
             "held": sum(each.held for each in found),
             "memory_mb": max((each.memory_mb for each in found), default=0),
             "cpu_s": max((each.cpu_s for each in found), default=0),
+            "own_mb": own_mb(),
             "commit": where["commit"],
             "broken": [asdict(each) for each in found if not each.held],
         }
@@ -192,7 +193,9 @@ def _page_of_whole(kinds: dict[str, dict[str, Any]]) -> list[str]:
     lines = [
         "",
         "As processes of their own, with the start of the program and all of their memory but the pages of "
-        "libraries' files; the draws of a fingerprint take 400 MB of it:",
+        "libraries' files; the draws of a fingerprint take 400 MB of it, and the bound is as above, beyond the "
+        f"{max(each['own_mb'] for each in some.values() if 'own_mb' in each):.0f} MB of a process that has "
+        "imported what the commands import:",
         "",
         "| kind | tried | held | peak memory, MB | longest, s | commit |",
         "|---|---|---|---|---|---|",
