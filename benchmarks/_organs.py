@@ -24,7 +24,7 @@ ORGANS = 14
 # mm, of the plan: as TotalSegmentator's models have it.
 GRID = (1.5, 1.5, 1.5)
 PATCH, FEATURES = (64, 64, 64), (8, 16, 32, 64)
-STEPS, CROP = 200, (32, 32, 32)
+STEPS, CROP = 1000, (32, 32, 32)
 ABOUT: dict[str, Any] = {
     "channel_names": {"0": "CT"},
     "labels": {"background": 0} | {f"organ_{number}": number for number in range(1, ORGANS + 1)},

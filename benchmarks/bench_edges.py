@@ -193,7 +193,7 @@ def _page_of_whole(kinds: dict[str, dict[str, Any]]) -> list[str]:
     lines = [
         "",
         "As processes of their own, with the start of the program and all of their memory but the pages of "
-        "libraries' files; the draws of a fingerprint take 400 MB of it, and the bound is as above, beyond the "
+        "libraries' files; the draws of a fingerprint take 400 MB of it. The bound is as above, beyond the "
         f"{max(each['own_mb'] for each in some.values() if 'own_mb' in each):.0f} MB of a process that has "
         "imported what the commands import:",
         "",
