@@ -46,7 +46,6 @@ def main() -> None:
     rest = sys.argv[2:]
     if rest[0] == "-m":
         sys.argv = rest[1:]
-        sys.path.insert(0, os.getcwd())
         runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = rest

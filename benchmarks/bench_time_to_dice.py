@@ -134,6 +134,7 @@ def walk(
     raw: Path, trainers: str, minutes: float, folder: Path, tree: Path
 ) -> tuple[Cost, float, dict[str, Any]]:
     """The whole command of the autoseg in `tree`, from nothing: cost, Dice of its best row, trainings."""
+    see_that_it_is(tree)
     command = by_cpu(CLOCKS, "-m", "autoseg", "plan-and-train", str(raw))
     command += ["--trainers", trainers, "--folds", "0", "--budget", f"{60 * minutes:g}s"]
     command += ["--device", "cpu", "--workers", "1", "--workspace", str(folder / "workspace")]
@@ -144,6 +145,15 @@ def walk(
     best = max(scored, key=lambda record: record["quality"]["dice"]["value"])
     facts = {"trainers": len(records), "steps": best["cost"]["training_steps"]}
     return cost, best["quality"]["dice"]["value"], facts
+
+
+def see_that_it_is(tree: Path) -> None:
+    """End where another autoseg than that of `tree` would run, such as an installed one."""
+    asked = [sys.executable, "-c", "import autoseg; print(autoseg.__file__)"]
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+    found = subprocess.run(asked, env=environment, check=True, capture_output=True, text=True).stdout
+    if Path(found.strip()).parents[1] != tree.resolve():
+        raise SystemExit(f"{found.strip()} would run, not the autoseg in {tree}")
 
 
 def plain_loop(raw: Path, minutes: float, folder: Path, program: Path) -> tuple[Cost, float, dict[str, Any]]:
