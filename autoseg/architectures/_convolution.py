@@ -73,7 +73,12 @@ class Conv3d(_SafeConvolution, nn.Conv3d):
 
 
 def _is_left_to_unfolding(x: Tensor, layer: nn.Conv2d | nn.Conv3d) -> bool:
-    """Whether torch would unfold a 3D convolution of a single sample, without a gradient, in float32."""
+    """Whether torch would unfold a 3D convolution of a single sample, without a gradient, in float32.
+
+    Not where the network is being written for another program: a question for the batch would fix it there.
+    """
+    if torch.compiler.is_compiling():
+        return False
     single = x.ndim == 5 and len(x) == 1 and math.prod(x.shape[:4]) <= MOST_UNFOLDED
     plain = layer.groups == 1 and not isinstance(layer.padding, str)
     if not single or not plain or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):

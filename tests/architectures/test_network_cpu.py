@@ -215,3 +215,20 @@ def test_a_single_sample_is_convolved_by_onednn_as_two_are(stride: int, bias: bo
         assert "aten::mkldnn_convolution" in names and "aten::slow_conv3d_forward" not in names
     layer(x).sum().backward()
     assert layer.weight.grad is not None and bool(torch.isfinite(layer.weight.grad).all())
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_fast_layers_leave_the_batch_open_where_a_network_is_written_for_another_program(axes: int) -> None:
+    network = nn.Sequential(
+        (nn.Conv2d, nn.Conv3d)[axes - 2](1, 4, 3, padding=1),
+        (nn.InstanceNorm2d, nn.InstanceNorm3d)[axes - 2](4, affine=True),
+        (nn.Conv2d, nn.Conv3d)[axes - 2](4, 4, 3, padding=1, groups=4),
+        (nn.ConvTranspose2d, nn.ConvTranspose3d)[axes - 2](4, 2, 2, 2),
+    ).eval()
+    assert prepare_for_cpu(network) == 4
+    image = torch.randn(2, 1, *(8, 6, 10)[:axes])
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with torch.no_grad():
+        written = torch.export.export(network, (image,), dynamic_shapes=({0: batch},), strict=False).module()
+        for part in (image, image[:1]):
+            torch.testing.assert_close(written(part), network(part))
