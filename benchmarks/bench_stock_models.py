@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import blosc2
 import numpy as np
 import SimpleITK as sitk
 from _machine import machine, write_results
@@ -148,7 +149,8 @@ def first_stage_of_references(raw: Path, home: StockHome, plans: str) -> None:
     target = first / "predicted_next_stage" / "3d_cascade_fullres"
     target.mkdir(parents=True, exist_ok=True)
     for path in (home.folder / "preprocessed" / raw.name / f"{plans}_3d_fullres").glob("*_seg.b2nd"):
-        (target / f"{path.name.removesuffix('_seg.b2nd')}.b2nd").symlink_to(path)
+        labels = np.maximum(blosc2.open(str(path), mode="r")[0], 0).astype(np.uint8)
+        blosc2.asarray(labels, urlpath=str(target / path.name.replace("_seg.b2nd", ".b2nd")), mode="w")
 
 
 def predicted(recipe: Recipe, model: Path, images: Path, home: StockHome) -> Row:
