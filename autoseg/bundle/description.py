@@ -34,6 +34,7 @@ class Member:
         mirror_axes: axes of the patch over whose mirrored copies predictions are averaged.
         networks: files, each from (batch, channels, *patch) to logits (batch, heads, *patch).
         averages_probabilities: whether the mean over the networks is of probabilities, not of logits.
+        previous: the first stage, whose segmentation is further input, where it is the second of a cascade.
     """
 
     plan: Axes
@@ -42,6 +43,7 @@ class Member:
     mirror_axes: tuple[int, ...]
     networks: tuple[str, ...]
     averages_probabilities: bool
+    previous: Member | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in model.json."""
@@ -67,11 +69,14 @@ class Member:
             },
             "networks": list(self.networks),
             "mean_of": "probabilities" if self.averages_probabilities else "logits",
+            # Of a cascade alone: bundles of earlier versions have no such entry.
+            **({} if self.previous is None else {"previous_stage": self.previous.to_json()}),
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Member:
         """Read what `to_json` wrote; KeyError, TypeError or ValueError if it is something else."""
+        previous = _previous(content) if "previous_stage" in content else None
         before, window = content["preprocessing"], content["window"]
         channels = before["normalization"]
         patch = tuple(int(size) for size in window["patch_size"])
@@ -101,7 +106,18 @@ class Member:
         )
         intensities = {str(n): dict(each["intensities"]) for n, each in enumerate(channels)}
         plan = Axes(transpose, intensities)
-        return cls(plan, configuration, step_size, mirrored, networks, content["mean_of"] == "probabilities")
+        averages = content["mean_of"] == "probabilities"
+        return cls(plan, configuration, step_size, mirrored, networks, averages, previous)
+
+
+def _previous(content: Mapping[str, Any]) -> Member:
+    """The first stage of a member that is the second of a cascade; nnU-Net's have two."""
+    stage, rules = content["previous_stage"], content["preprocessing"]["resampling"]
+    if "previous_stage" in stage:
+        raise ValueError("the first stage of a cascade has a stage before it")
+    if not isinstance(rules["resampling_fn_seg_kwargs"], dict):
+        raise ValueError("no rules by which the first stage's segmentation is resampled")
+    return Member.from_json(stage)
 
 
 @dataclass(frozen=True)
@@ -135,6 +151,16 @@ class Description:
     quality: QualityModel | None = None
     codes: Mapping[str, Any] = field(default_factory=dict)
     decoding: Decoding = field(default_factory=Decoding)
+
+    @property
+    def stages(self) -> tuple[Member, ...]:
+        """All that have networks: the members, each after its first stage where there is one."""
+        pairs = ((member.previous, member) for member in self.members)
+        return tuple(stage for pair in pairs for stage in pair if stage is not None)
+
+    def inputs(self, stage: Member) -> int:
+        """Channels that a stage's networks take: the image's and, of a second stage, one for each label."""
+        return len(self.channels) + (0 if stage.previous is None else len(self.labels.foreground_values))
 
     def to_json(self) -> dict[str, Any]:
         """model.json."""
@@ -181,7 +207,7 @@ class Description:
                 raise BundleError(
                     f"model.json asks for the reader {reader!r}; a bundle has {', '.join(READERS)}."
                 )
-            return cls(
+            found = cls(
                 name=str(content["name"]),
                 channels=tuple(map(str, content["channels"])),
                 file_ending=str(content["file_ending"]),
@@ -199,6 +225,11 @@ class Description:
             raise BundleError(
                 f"model.json is not valid ({repr(problem)[:300]}). Export the model again."
             ) from None
+        if max(map(found.inputs, found.stages)) > _MOST_CHANNELS:
+            raise BundleError(
+                f"model.json has a network of more than {_MOST_CHANNELS} channels. Do not use it."
+            )
+        return found
 
 
 def _check_entries(content: Mapping[str, Any]) -> None:

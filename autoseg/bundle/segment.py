@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from autoseg.decoding.rules import Decoding
 from autoseg.errors import DataError, MissingDependency, RunError
 from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing
-from autoseg.preprocessing.fit_case import crop_case, fit_image
+from autoseg.preprocessing.fit_case import crop_case, fit_image, fit_second_stage
 from autoseg.preprocessing.restore import restore_probabilities, restore_slabs
 from autoseg.system.documents import DocumentError, parse_json
 from autoseg.system.files import digest
@@ -36,7 +36,7 @@ class Segmenter:
 
     Attributes:
         description: what its model.json says.
-        networks: the networks of each member, in its order.
+        networks: those of all stages, by the name of their file.
         mirroring: whether predictions are averaged over mirrored copies where a member allows it.
         step_size: step of the sliding window, in patches; None: each member's own.
         postprocessing: whether the rules of the bundle are applied, and its decoding.
@@ -44,7 +44,7 @@ class Segmenter:
     """
 
     description: Description
-    networks: tuple[tuple[Network, ...], ...]
+    networks: Mapping[str, Network]
     mirroring: bool = True
     step_size: float | None = None
     postprocessing: bool = True
@@ -81,13 +81,11 @@ class Segmenter:
                 f"{MODEL} of {bundle.path} is not valid: {problem}. Get the bundle again."
             ) from None
         description = Description.from_json(content)
-        networks = tuple(
-            tuple(
-                load_network(bundle.read(name), name, threads, _shapes(description, member))
-                for name in member.networks
-            )
-            for member in description.members
-        )
+        networks = {
+            name: load_network(bundle.read(name), name, threads, _shapes(description, stage))
+            for stage in description.stages
+            for name in stage.networks
+        }
         whole = digest({name: entry.sha256 for name, entry in bundle.entries.items()})
         return cls(description, networks, mirroring, step_size, postprocessing, whole)
 
@@ -139,16 +137,20 @@ class Segmenter:
         if len(members) > 1 or saved is not None or self.decoding.changes_segmentations:
             found = self._raw_probabilities(raw, evidence)
             return decoded(found, self.decoding, labels, evidence, saved)
-        (member,), (networks,) = members, self.networks
-        data, properties = _preprocessed(raw, member)
+        return self._segmented(raw, members[0], evidence)
+
+    def _segmented(self, raw: Image, member: Member, evidence: Evidence | None = None) -> Labelled:
+        """What one member, or a first stage, makes of a raw image (z, y, x): each voxel's likeliest label."""
+        labels = self.description.labels
+        data, properties = self._preprocessed(raw, member)
         if member.averages_probabilities:
-            mean = self._probabilities(member, networks, data, evidence)
+            mean = self._probabilities(member, data, evidence)
             if evidence is not None:
                 evidence.add_probabilities(mean)
             # Only their order counts; of a region, which side of the threshold, and logits have theirs at 0.
             slabs: Iterable[Floats] = (mean - np.float32(0.5 if labels.has_regions else 0),)
         else:
-            slabs = seen_by(evidence, self._slabs(member, networks, data, evidence))
+            slabs = seen_by(evidence, self._slabs(member, self.networks_of(member), data, evidence))
         restored: Labelled = restore_slabs(
             slabs, data.shape[1:], properties, member.plan, member.configuration, labels
         )
@@ -158,13 +160,14 @@ class Segmenter:
         """Probabilities (heads, z, y, x) on the raw grid; see `Model.raw_probabilities`."""
         members, several = self.description.members, len(self.description.members) > 1
         total: Floats | None = None
-        for member, networks in zip(members, self.networks, strict=True):
-            data, properties = _preprocessed(raw, member)
+        for member in members:
+            data, properties = self._preprocessed(raw, member)
             logits = not several and not member.averages_probabilities
             if logits:
-                part = np.concatenate(list(self._slabs(member, networks, data, evidence)), axis=1)
+                slabs = self._slabs(member, self.networks_of(member), data, evidence)
+                part = np.concatenate(list(slabs), axis=1)
             else:
-                part = self._probabilities(member, networks, data, evidence)
+                part = self._probabilities(member, data, evidence)
             if evidence is not None and not several and not self.decoding.changes_segmentations:
                 (evidence.add_logits if logits else evidence.add_probabilities)(part)
             part /= len(members)
@@ -174,6 +177,19 @@ class Segmenter:
         if evidence is not None and several and not self.decoding.changes_segmentations:
             evidence.add_probabilities(total)
         return total
+
+    def networks_of(self, stage: Member) -> tuple[Network, ...]:
+        """Those of a member, or of a first stage, in its order."""
+        return tuple(self.networks[name] for name in stage.networks)
+
+    def _preprocessed(self, raw: Image, member: Member) -> tuple[Floats, dict[str, Any]]:
+        """A raw image as a member's networks take it (c, z, y, x), and what is needed for the way back."""
+        if member.previous is not None:
+            first, values = self._segmented(raw, member.previous), self.description.labels.foreground_values
+            return fit_second_stage(raw, first, values, member.plan, member.configuration)
+        cropped = crop_case(raw, None, member.plan)
+        data = fit_image(cropped, member.plan, member.configuration)
+        return data, {**raw.properties, **cropped.properties}
 
     def _slabs(
         self, member: Member, networks: Sequence[Network], data: Floats, evidence: Evidence | None = None
@@ -185,11 +201,10 @@ class Segmenter:
                 raise RunError("The network's output is not finite. Check the intensities of this image.")
             yield slab
 
-    def _probabilities(
-        self, member: Member, networks: Sequence[Network], data: Floats, evidence: Evidence | None = None
-    ) -> Floats:
+    def _probabilities(self, member: Member, data: Floats, evidence: Evidence | None = None) -> Floats:
         """Probabilities (heads, z, y, x) of a preprocessed case, the mean over the networks."""
-        groups = [(each,) for each in networks] if member.averages_probabilities else [tuple(networks)]
+        networks = self.networks_of(member)
+        groups = [(each,) for each in networks] if member.averages_probabilities else [networks]
         total: Floats | None = None
         for group in groups:
             logits = np.concatenate(list(self._slabs(member, group, data, evidence)), axis=1)
@@ -198,12 +213,6 @@ class Segmenter:
         assert total is not None  # there is a network
         total /= len(groups)
         return total
-
-
-def _preprocessed(raw: Image, member: Member) -> tuple[Floats, dict[str, Any]]:
-    cropped = crop_case(raw, None, member.plan)
-    data = fit_image(cropped, member.plan, member.configuration)
-    return data, {**raw.properties, **cropped.properties}
 
 
 def _softmax(logits: Floats) -> Floats:
@@ -218,10 +227,10 @@ def _sigmoid(logits: Floats) -> Floats:
     return np.divide(np.where(logits >= 0, 1, small), 1 + small, dtype=np.float32)
 
 
-def _shapes(description: Description, member: Member) -> Shapes:
-    """What a member's networks take and give."""
-    patch = member.configuration.patch_size
-    return (len(description.channels), *patch), (description.labels.num_heads, *patch)
+def _shapes(description: Description, stage: Member) -> Shapes:
+    """What a stage's networks take and give."""
+    patch = stage.configuration.patch_size
+    return (description.inputs(stage), *patch), (description.labels.num_heads, *patch)
 
 
 def _fits(found: Sequence[int | str | None], shape: Sequence[int]) -> bool:

@@ -37,6 +37,11 @@ class Labels:
         """Labels or regions without the background; the order of the heads."""
         if self.has_regions:
             return tuple(value for _, value in self._annotated() if set(_values(value)) != {0})
+        return self.foreground_values
+
+    @property
+    def foreground_values(self) -> tuple[int, ...]:
+        """`all_values` without the background's: a cascade's second stage has a channel for each."""
         return tuple(value for value in self.all_values if value != 0)
 
     @property

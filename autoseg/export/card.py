@@ -54,11 +54,14 @@ def _identity(description: Description) -> Iterator[str]:
     yield f"# {description.name}"
     yield ""
     structures = ", ".join(description.labels.structures)
-    networks = sum(len(member.networks) for member in description.members)
+    networks = sum(len(stage.networks) for stage in description.stages)
+    first = sum(len(member.previous.networks) for member in description.members if member.previous)
+    of_first = f" ({first} of a cascade's first stage)" if first else ""
     yield (
         f"Segments {structures} in {', '.join(description.channels)}. Trainer `{about['trainer']}`, "
-        f"configuration `{about['configuration']}`, {networks} network{'s' * (networks > 1)}, exported by "
-        f"autoseg {about['version']} on {about['exported']}. Research software, no medical device."
+        f"configuration `{about['configuration']}`, {networks} network{'s' * (networks > 1)}{of_first}, "
+        f"exported by autoseg {about['version']} on {about['exported']}. Research software, no medical "
+        f"device."
     )
 
 

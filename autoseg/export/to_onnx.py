@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from autoseg import __version__
 from autoseg.bundle.archive import MANIFEST, MODEL, Bundle, is_bundle, manifest_of
 from autoseg.bundle.description import READERS, Description, Member
@@ -26,7 +24,8 @@ from autoseg.errors import RunError, UsageError
 from autoseg.export.card import CARD, write_card
 from autoseg.export.runner import write_runner
 from autoseg.inference.ensemble import Ensemble, member_folders
-from autoseg.inference.model import Model, load_model, trained_folds
+from autoseg.inference.model import Model, load_model
+from autoseg.inference.network import channels_of
 from autoseg.inference.onnx_network import check_packages, write_network
 from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.axes import Axes
@@ -95,35 +94,46 @@ def _again(path: Path) -> Callable[[Path], None]:
 def _export(model: Path) -> Callable[[Path], None]:
     check_packages()
     models = [_loaded(folder) for folder in member_folders(model)]
-    Ensemble(models)  # refuses models that do not segment the same
+    Ensemble([stage for each in models for stage in _stages(each)])  # refuses what does not segment the same
     return partial(_write, model, models)
 
 
 def _loaded(folder: Path) -> Model:
-    loaded = load_model(folder, trained_folds(folder), torch.device("cpu"), as_trained=True)
-    check_plan(loaded.plan, loaded.configuration)
+    loaded = load_model(folder, device="cpu", as_trained=True)
+    for stage in _stages(loaded):
+        check_plan(stage.plan, stage.configuration)
     if loaded.reader not in READERS:
         raise RunError(
             f"{folder.name} reads its images with {loaded.reader}; a bundle has {', '.join(READERS)}. "
             f"Convert the images of the data set to NIfTI or PNG and train again."
         )
-    if loaded.configuration.previous_stage is not None:
-        raise RunError(f"{folder.name} is the second stage of a cascade, which a bundle cannot hold yet.")
     return loaded
+
+
+def _stages(model: Model) -> list[Model]:
+    """A model after the first stage of its cascade, where it has one.
+
+    Raises:
+        RunError: if that has a stage before it as well.
+    """
+    if model.previous is None:
+        return [model]
+    if model.previous.previous is not None:
+        raise RunError(
+            f"{model.configuration.name} is the third stage of a cascade; a bundle has two at most."
+        )
+    return [model.previous, model]
 
 
 def _write(source: Path, models: list[Model], folder: Path) -> None:
     (folder / "networks").mkdir()
     members, worst = [], 0.0
-    with progress.stage("Export", total=sum(len(model.networks) for model in models)) as advance:
+    stages = [stage for model in models for stage in _stages(model)]
+    with progress.stage("Export", total=sum(len(stage.networks) for stage in stages)) as advance:
         for number, model in enumerate(models):
-            names = []
-            for index, network in enumerate(model.networks):
-                names.append(f"networks/member{number}_network{index}.onnx")
-                channels, patch = len(model.configuration.normalization), model.configuration.patch_size
-                worst = max(worst, write_network(network, channels, patch, folder / names[-1]))
-                advance(detail=names[-1])
-            members.append(_member(model, names))
+            member, difference = _written(model, f"member{number}", folder, advance)
+            members.append(member)
+            worst = max(worst, difference)
     description = _description(source, models[0], tuple(members), worst)
     write_json(folder / MODEL, description.to_json())
     write_card(folder / CARD, description, models[0].dataset_json, source)
@@ -131,7 +141,20 @@ def _write(source: Path, models: list[Model], folder: Path) -> None:
     log.info("%s: logits in ONNX differ by at most %.1e of their spread.", source.name, worst)
 
 
-def _member(model: Model, networks: list[str]) -> Member:
+def _written(model: Model, stem: str, folder: Path, advance: progress.Advance) -> tuple[Member, float]:
+    """Write a model's networks, those of its first stage before; give the largest difference as well."""
+    previous, worst = None, 0.0
+    if model.previous is not None:
+        previous, worst = _written(model.previous, f"{stem}_first", folder, advance)
+    names = [f"networks/{stem}_network{index}.onnx" for index in range(len(model.networks))]
+    channels, patch = channels_of(model.configuration, model.dataset_json), model.configuration.patch_size
+    for name, network in zip(names, model.networks, strict=True):
+        worst = max(worst, write_network(network, channels, patch, folder / name))
+        advance(detail=name)
+    return _member(model, names, previous), worst
+
+
+def _member(model: Model, networks: list[str], previous: Member | None) -> Member:
     channels = [str(number) for number in range(len(model.configuration.normalization))]
     intensities = {channel: dict(model.plan.intensities.get(channel, {})) for channel in channels}
     plan = Axes(model.plan.transpose, intensities)
@@ -142,6 +165,7 @@ def _member(model: Model, networks: list[str]) -> Member:
         tuple(model.mirror_axes),
         tuple(networks),
         model.averages_probabilities,
+        previous,
     )
 
 

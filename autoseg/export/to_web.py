@@ -96,6 +96,10 @@ def _write(bundle: Bundle, parts: Mapping[str, bytes], output: Path) -> None:
             f"{about.name} takes {about.file_ending} files; the page reads {', '.join(_ENDINGS)} and DICOM. "
             f"Export it with --to onnx."
         )
+    if any(member.previous is not None for member in about.members):
+        raise RunError(
+            f"{about.name} is a cascade, whose two stages the page cannot compute. Export it with --to onnx."
+        )
     with atomic_folder(output) as folder:
         embedded = {
             "worker.js": (_worker(parts), False),

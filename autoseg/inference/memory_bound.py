@@ -132,17 +132,17 @@ class Needs:
 
     @classmethod
     def of_bundle(cls, loaded: Segmenter, averaged: bool) -> list[Needs]:
-        """Those of a bundle's members."""
+        """Those of a bundle's members, and of the first stages of their cascades."""
         about = loaded.description
         averaged = averaged or len(about.members) > 1 or loaded.decoding.changes_segmentations
         return [
             cls(
-                *(each.plan, each.configuration, about.labels, len(about.channels)),
+                *(each.plan, each.configuration, about.labels, about.inputs(each)),
                 averaged=averaged or each.averages_probabilities,
                 bundled=True,
                 copies=2 ** len(each.mirror_axes) if loaded.mirroring else 1,
             )
-            for each in about.members
+            for each in about.stages
         ]
 
     @property

@@ -30,7 +30,7 @@ from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing
 from autoseg.preprocessing.blosc_store import read_preprocessed, read_stage
 from autoseg.preprocessing.case import check_plan, preprocess_case
-from autoseg.preprocessing.fit_case import crop_case, fit_case
+from autoseg.preprocessing.fit_case import fit_second_stage, with_stage
 from autoseg.preprocessing.restore import Restoring, restore_probabilities
 from autoseg.run import FINAL, predicting_checkpoints, stage_file
 from autoseg.system.device import autocast_dtype, find_device
@@ -205,18 +205,12 @@ class Model:
 
     def preprocess(self, raw: images.Image) -> tuple[np.ndarray, dict[str, Any]]:
         """A raw image as the network takes it, (c, z, y, x), and what is needed for the way back."""
-        if self.previous is not None:
-            return self._second_stage(raw, self.previous)
-        data, _, properties = preprocess_case(raw, None, self.plan, self.configuration, self.dataset_json)
-        return data, properties
-
-    def _second_stage(self, raw: images.Image, first: Model) -> tuple[np.ndarray, dict[str, Any]]:
-        """With a channel for each label of the first stage's segmentation, on the second one's grid."""
+        if self.previous is None:
+            data, _, properties = preprocess_case(raw, None, self.plan, self.configuration, self.dataset_json)
+            return data, properties
         check_plan(self.plan, self.configuration)
-        found = images.Image(first.segment(*first.preprocess(raw))[None], raw.spacing, raw.properties)
-        cropped = crop_case(raw, found, self.plan)
-        data, labels = fit_case(cropped, self.plan, self.configuration)
-        return self._with_stage(data, labels[0]), {**raw.properties, **cropped.properties}
+        first = self.previous.segment(*self.previous.preprocess(raw))
+        return fit_second_stage(raw, first, self._stage_values, self.plan, self.configuration)
 
     def preprocessed(self, folder: Path, case: str) -> tuple[np.ndarray, dict[str, Any]]:
         """A case that a training has preprocessed, as the network takes it: (c, z, y, x), and its properties.
@@ -230,13 +224,12 @@ class Model:
         if self.previous is None:
             return data, properties
         path = stage_file(self.folders[1], self.configuration.name, case)
-        return self._with_stage(data, read_stage(path, data.shape[1:])), properties
+        return with_stage(data, read_stage(path, data.shape[1:]), self._stage_values), properties
 
-    def _with_stage(self, data: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """An image (c, z, y, x) with a channel for each foreground label of a segmentation (z, y, x)."""
-        values = [value for value in labels_from_json(self.dataset_json).all_values if value != 0]
-        stages = np.stack([labels == value for value in values]).astype(np.float32)
-        return np.concatenate([data, stages])
+    @property
+    def _stage_values(self) -> tuple[int, ...]:
+        """The labels of the first stage that are channels of the second."""
+        return labels_from_json(self.dataset_json).foreground_values
 
     def segment_image(self, raw: images.Image, evidence: Evidence | None = None) -> np.ndarray:
         """The segmentation (z, y, x) of a raw image, on its own grid."""

@@ -20,6 +20,7 @@ from autoseg.data.dataset import labels_from_json
 from autoseg.errors import AutosegError, PlanError, RunError
 from autoseg.inference.trained import Trained, fill
 from autoseg.names import shown
+from autoseg.planner.cascade import stage_channels
 from autoseg.planner.plan import Configuration, Plan
 from autoseg.planner.presets import PRESETS
 
@@ -91,9 +92,7 @@ def planned_network(configuration: Configuration, dataset_json: Mapping[str, Any
 def channels_of(configuration: Configuration, dataset_json: Mapping[str, Any]) -> int:
     """Channels that a network takes; the second stage of a cascade has one more for each foreground label."""
     channels = len(dataset_json.get("channel_names") or dataset_json.get("modality") or {})
-    if configuration.previous_stage is None:
-        return channels
-    return channels + len([value for value in labels_from_json(dataset_json).all_values if value != 0])
+    return channels + stage_channels(configuration, labels_from_json(dataset_json))
 
 
 def trainer_of(name: str, plan: Plan, folder: Path) -> type[Any]:

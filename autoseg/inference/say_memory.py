@@ -47,12 +47,12 @@ def pass_bytes(model: Model) -> int:
 
 
 def bundled_pass_bytes(loaded: Segmenter) -> int:
-    """The same of a bundle, of all members together: onnxruntime keeps what it took."""
+    """The same of a bundle, of all its networks together: onnxruntime keeps what it took."""
     about, most = loaded.description, 0
-    for member, networks in zip(about.members, loaded.networks, strict=True):
-        image = np.random.default_rng(0).normal(size=_patch_of(len(about.channels), member.configuration))
-        axes = member.mirror_axes[:1] if loaded.mirroring else ()
-        given = (networks, image.astype(np.float32), member.configuration.patch_size, member.step_size, axes)
+    for stage in about.stages:
+        image = np.random.default_rng(0).normal(size=_patch_of(about.inputs(stage), stage.configuration))
+        axes, patch = stage.mirror_axes[:1] if loaded.mirroring else (), stage.configuration.patch_size
+        given = (loaded.networks_of(stage), image.astype(np.float32), patch, stage.step_size, axes)
         most += _grown(partial(bundled_slabs, *given))
     return most
 

@@ -82,7 +82,7 @@ def first_stage(plan: Plan) -> Configuration | None:
 
 def stage_channels(configuration: Configuration, labels: Labels) -> int:
     """Input channels beside the image's: of a second stage, one for each foreground label."""
-    return 0 if configuration.previous_stage is None else sum(value != 0 for value in labels.all_values)
+    return 0 if configuration.previous_stage is None else len(labels.foreground_values)
 
 
 def _words(decision: Decision) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,39 @@ def fit_image(cropped: CroppedCase, plan: PlannedAxes, configuration: Configurat
         if buffer is not data:
             resample_channel(channel, new_shape, order, axis, out=data[index])
     return data
+
+
+def fit_second_stage(
+    images: Image, first: Array, values: Sequence[int], plan: PlannedAxes, configuration: Configuration
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """A raw case as the second stage of a cascade takes it.
+
+    Args:
+        images: the channels.
+        first: the first stage's segmentation (z, y, x), on the grid of the images.
+        values: of the labels, without the background.
+        plan: the plan.
+        configuration: the second stage's.
+
+    Returns:
+        The image (c + values, z, y, x) on the configuration's grid, see `with_stage`; nnU-Net's properties.
+
+    Raises:
+        DataError: as `fit_image`.
+        PlanError: as `fit_image`.
+    """
+    cropped = crop_case(images, Image(first[None], images.spacing, images.properties), plan)
+    data, labels = fit_case(cropped, plan, configuration)
+    return with_stage(data, labels[0], values), {**images.properties, **cropped.properties}
+
+
+def with_stage(data: NDArray[np.float32], labels: Array, values: Sequence[int]) -> NDArray[np.float32]:
+    """An image (c, z, y, x) and a channel for each value of a segmentation (z, y, x): 1 where it is, else 0."""
+    whole = np.empty((len(data) + len(values), *data.shape[1:]), dtype=np.float32)
+    whole[: len(data)] = data
+    for channel, value in zip(whole[len(data) :], values, strict=True):
+        channel[...] = labels == value
+    return whole
 
 
 def _target(cropped: CroppedCase, configuration: Configuration) -> tuple[float, ...]:

@@ -49,7 +49,7 @@ def bundle() -> Segmenter:
     def network(batch: np.ndarray) -> np.ndarray:
         return np.concatenate([-batch, batch], axis=1) * np.float32(4)
 
-    return Segmenter(again, ((network,),))
+    return Segmenter(again, {"networks/a.onnx": network})
 
 
 @pytest.fixture
