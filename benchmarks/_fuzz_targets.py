@@ -223,14 +223,15 @@ def _model_json() -> Target:
         "transpose": [0, 1, 2],
         "spacing": [1.0, 1.0],
         "normalization": [scheme],
-        "resampling": {},
+        "resampling": {"resampling_fn_seg_kwargs": {}},
     }
-    member = {
+    first = {
         "preprocessing": preprocessing,
         "window": {"patch_size": [32, 32], "step_size": 0.5, "mirror_axes": [0]},
         "networks": ["networks/a.onnx"],
         "mean_of": "logits",
     }
+    member = first | {"networks": ["networks/b.onnx"], "previous_stage": first}
     sound = _edge_models.DESCRIPTION | {"members": [member]}
     read = lambda path: Description.from_json(read_json(path))  # noqa: E731
     return _document(sound, "model.json", read, "bundle", "data")

@@ -14,7 +14,9 @@ from scipy.ndimage import zoom
 
 from autoseg import nnunet, plugins
 from autoseg.data.fingerprint import Fingerprint
+from autoseg.inference.network import channels_of
 from autoseg.planner import plan_experiment
+from autoseg.planner.plan import Plan
 from autoseg.planner.presets import PRESETS
 
 ABOUT: dict[str, Any] = {
@@ -31,6 +33,7 @@ REGIONS: dict[str, Any] = {
 IGNORE: dict[str, Any] = {**ABOUT, "labels": {**ABOUT["labels"], "ignore": 3}}
 SLICE: dict[str, Any] = {**ABOUT, "file_ending": ".png"}
 SHAPES = {"3d_fullres": (20, 28, 24), "2d": (1, 48, 40)}
+STAGES = ("3d_lowres", "3d_cascade_fullres")
 
 
 def fingerprint(shape: tuple[int, ...], spacing: tuple[float, ...]) -> Fingerprint:
@@ -56,7 +59,7 @@ def model_folder(
     Args:
         parent: where results lie.
         trainer: whose network.
-        configuration: of the plan.
+        configuration: of the plan; one of `STAGES` has a small network and a plan of a cascade.
         about: dataset.json.
         folds: trained ones.
         best: checkpoints that are kept in each fold; 0: the last.
@@ -64,7 +67,7 @@ def model_folder(
         transpose: of the plan.
         **changes: of the configuration's entries.
     """
-    shape = SHAPES[configuration]
+    shape = SHAPES.get(configuration, SHAPES["3d_fullres"])
     first = 1.0 if about["file_ending"] != ".png" else 999.0
     spacing = (first, 1.0, 1.0)
     preset = trainer if trainer in PRESETS else "nnunet"
@@ -76,7 +79,14 @@ def model_folder(
         transpose=True if transpose is None else transpose,
     )
     document = {**plan.to_json(), "continue_training": False}
-    document["configurations"][configuration].update(changes)
+    configurations = document["configurations"]
+    if configuration in STAGES:
+        whole = {**configurations["3d_fullres"], "architecture": _of_two_levels(configurations["3d_fullres"])}
+        configurations |= {
+            STAGES[0]: {**whole, "spacing": [1.5, 1.5, 1.5], "next_stage": STAGES[1]},
+            STAGES[1]: {**whole, "previous_stage": STAGES[0]},
+        }
+    configurations[configuration].update(changes)
     folder = parent / "Dataset001_Small" / f"{trainer}__{plan.name}__{configuration}"
     _write(folder / "plans.json", document)
     _write(folder / "dataset.json", {**about, "dataset": {}})
@@ -102,14 +112,37 @@ def model_folder(
     return folder
 
 
+def cascade_folder(
+    parent: Path,
+    about: Mapping[str, Any] = ABOUT,
+    folds: Sequence[int] = (0,),
+    first_folds: Sequence[int] = (0,),
+    **fields: Any,
+) -> Path:
+    """The folder of a cascade's second stage, with the first one's beside it; see `model_folder`."""
+    model_folder(parent, configuration=STAGES[0], about=about, folds=first_folds, **fields)
+    return model_folder(parent, configuration=STAGES[1], about=about, folds=folds, **fields)
+
+
+def _of_two_levels(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Its network with two levels of few features."""
+    network = configuration["architecture"]
+    kwargs = {**network["arch_kwargs"], "n_stages": 2, "features_per_stage": [8, 12]}
+    for key in ("kernel_sizes", "strides", "n_conv_per_stage"):
+        kwargs[key] = kwargs[key][:2]
+    kwargs["n_conv_per_stage_decoder"] = kwargs["n_conv_per_stage_decoder"][:1]
+    return {**network, "arch_kwargs": kwargs}
+
+
 def _weights(
     trainer: str, document: dict[str, Any], configuration: str, about: Mapping[str, Any], seed: int
 ) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
     manager = nnunet.plans_manager(document)
     heads = manager.get_label_manager(dict(about)).num_segmentation_heads
+    channels = channels_of(Plan.from_json(document).configuration(configuration), about)
     network = plugins.trainer_class(trainer).build_network_architecture(
-        manager, manager.get_configuration(configuration), 1, heads, False
+        manager, manager.get_configuration(configuration), channels, heads, False
     )
     # As a training leaves them: no sums that are exactly zero, and statistics of a batch.
     with torch.no_grad():
@@ -118,6 +151,9 @@ def _weights(
             # What all heads share decides nothing and hides what differs; a bias decides everywhere alike.
             if len(parameter) == heads:
                 parameter.sub_(parameter.mean(0, keepdim=True) if parameter.ndim > 1 else parameter.clone())
+            # Of a second stage: what the first one found decides much.
+            if parameter.ndim > 2 and parameter.shape[1] == channels:
+                parameter[:, len(about["channel_names"]) :] *= 8
     weights: dict[str, torch.Tensor] = network.state_dict()
     return weights
 

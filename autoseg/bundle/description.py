@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -225,11 +226,21 @@ class Description:
             raise BundleError(
                 f"model.json is not valid ({repr(problem)[:300]}). Export the model again."
             ) from None
-        if max(map(found.inputs, found.stages)) > _MOST_CHANNELS:
-            raise BundleError(
-                f"model.json has a network of more than {_MOST_CHANNELS} channels. Do not use it."
-            )
+        _check_networks(found)
         return found
+
+
+def _check_networks(found: Description) -> None:
+    """Refuse more channels than there can be, and a file that two stages name, or one of them twice.
+
+    Raises:
+        BundleError: with the number or the name.
+    """
+    if (most := max(map(found.inputs, found.stages))) > _MOST_CHANNELS:
+        raise BundleError(f"model.json has a network of {most} channels, not {_MOST_CHANNELS} at most.")
+    counts = Counter(name for stage in found.stages for name in stage.networks)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise BundleError(f"model.json names {shown(twice[0])} more than once. Export the model again.")
 
 
 def _check_entries(content: Mapping[str, Any]) -> None:

@@ -143,7 +143,7 @@ def fit_second_stage(
 
 
 def with_stage(data: NDArray[np.float32], labels: Array, values: Sequence[int]) -> NDArray[np.float32]:
-    """An image (c, z, y, x) and a channel for each value of a segmentation (z, y, x): 1 where it is, else 0."""
+    """An image (c, z, y, x) and, for each value of a segmentation (z, y, x), a channel of 1 and 0."""
     whole = np.empty((len(data) + len(values), *data.shape[1:]), dtype=np.float32)
     whole[: len(data)] = data
     for channel, value in zip(whole[len(data) :], values, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from importlib import metadata
@@ -121,6 +122,41 @@ def description() -> dict[str, Any]:
 def test_a_description_comes_back_as_it_was() -> None:
     document = description()
     assert Description.from_json(document).to_json() == document
+
+
+def cascade() -> dict[str, Any]:
+    """The same with a first stage."""
+    document = description()
+    first = copy.deepcopy(document["members"][0])
+    document["members"][0] |= {"networks": ["networks/b.onnx"], "previous_stage": first}
+    document["members"][0]["preprocessing"]["resampling"]["resampling_fn_seg_kwargs"] = {}
+    return document
+
+
+def test_a_second_stage_takes_a_channel_for_each_label() -> None:
+    found = Description.from_json(cascade())
+    assert found.to_json() == cascade()
+    first, second = found.stages
+    assert second.previous is first and [found.inputs(stage) for stage in found.stages] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("keys", "to", "said"),
+    [
+        (("members", 0, "previous_stage"), None, "not valid"),
+        (("members", 0, "previous_stage"), {}, "not valid"),
+        (("members", 0, "previous_stage"), "previous_stage", "a stage before it"),
+        (("members", 0, "previous_stage", "previous_stage"), None, "a stage before it"),
+        (("members", 0, "previous_stage", "window", "step_size"), 0, "step 0"),
+        (("members", 0, "previous_stage", "networks"), ["networks/b.onnx"], "more than once"),
+        (("members", 0, "preprocessing", "resampling"), {}, "not valid"),
+        (("members", 0, "preprocessing", "resampling", "resampling_fn_seg_kwargs"), [], "no rules"),
+        (("labels", "names", "whole"), list(range(1, 5000)), "network of 5000 channels"),
+    ],
+)
+def test_a_first_stage_that_is_wrong_is_refused(keys: tuple[str | int, ...], to: Any, said: str) -> None:
+    with pytest.raises(BundleError, match=said):
+        Description.from_json(changed(cascade(), *keys, to=to))
 
 
 def changed(document: dict[str, Any], *keys: str | int, to: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from bundle_and_model import ALONE, compare
 from model_folders import ABOUT, IGNORE, REGIONS, SLICE, model_folder, write_volume
 from torch import nn
 
@@ -46,18 +47,6 @@ ONE_OF_EACH = (
     "deeplabv3",
     "deeplabv3plus",
 )
-# Blocks what a bundle must do without, and says what was loaded all the same.
-ALONE = """
-import sys, runpy
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        missing = {"torch", "nnunetv2", "lazy_loader", "pydantic", "cc3d", "nibabel", "imageio"}
-        if name.split(".")[0] in missing:
-            raise ImportError(f"{name} is not installed here")
-sys.meta_path.insert(0, Blocked())
-del sys.argv[0]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -71,15 +60,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     home = tmp_path_factory.mktemp("exported")
     model = model_folder(home, "resnet34_mlp", "2d", REGIONS)
     return model, export_bundle(model, home / "bundle")
-
-
-def compare(model: Path, bundle: Path, images: list[Path]) -> float:
-    """The share of voxels with equal labels, of a model and of its bundle."""
-    predicting, segmenter = load_ensemble([model], torch.device("cpu")), Segmenter.load(bundle, threads=1)
-    raw = read_case(images, segmenter.description.reader)
-    ours, bundled = predicting.segment_image(raw), segmenter.segment(raw)
-    assert len(np.unique(ours)) > 1 and ours.dtype == bundled.dtype
-    return float(np.mean(ours == bundled))
 
 
 def test_a_bundle_segments_by_itself(tmp_path: Path, exported: tuple[Path, Path]) -> None:

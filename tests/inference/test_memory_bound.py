@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_series import write_series
-from model_folders import ABOUT, REGIONS, model_folder
+from model_folders import ABOUT, REGIONS, cascade_folder, model_folder
 
 from autoseg.data.dataset import labels_from_json
 from autoseg.data.readers import Image
@@ -81,15 +81,16 @@ print(Path("/proc/self/status").read_text())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell a process its peak")
-@pytest.mark.parametrize("what", ["images", "dicom", "folds", "models", "bundle"])
+@pytest.mark.parametrize("what", ["images", "dicom", "folds", "models", "bundle", "cascade"])
 def test_the_bound_is_kept_with_many_classes(tmp_path: Path, what: str) -> None:
     heads, shape = 100, (40, 110, 80)
     about = {**ABOUT, "labels": {"background": 0, **{f"s{number}": number for number in range(1, heads)}}}
     folds = (0, 1) if what == "folds" else (0,)
-    models = [model_folder(tmp_path, about=about, axes=None, folds=folds)]
+    folder = cascade_folder if what == "cascade" else model_folder
+    models = [folder(tmp_path, about=about, axes=None, folds=folds)]
     if what == "models":
         models.append(model_folder(tmp_path / "other", about=about, axes=None))
-    if what == "bundle":
+    if what in ("bundle", "cascade"):
         pytest.importorskip("onnxscript", reason="an extra")
         models = [export_bundle(models[0], tmp_path / "bundle")]
     image = np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from model_folders import ABOUT, REGIONS, model_folder, write_volume
+from model_folders import ABOUT, REGIONS, cascade_folder, model_folder, write_volume
 
 from autoseg.bundle.images import read_case
 from autoseg.errors import PlanError, RunError
@@ -100,40 +100,8 @@ def test_what_learnt_from_all_cases_predicts_alone(tmp_path: Path) -> None:
     assert trained_folds(model) == ["all"]
 
 
-def cascade(parent: Path, about: dict[str, Any] = ABOUT) -> Path:
-    """Two model folders of stock nnU-Net, of which the second takes the first one's segmentation."""
-    first = changed(model_folder(parent, about=about), of_trainer("nnUNetTrainer"))
-    document = json.loads((first / "plans.json").read_text())
-    full = document["configurations"]["3d_fullres"]
-    low = {**full, "next_stage": "3d_cascade_fullres", "spacing": [1.5, 1.5, 1.5]}
-    document["configurations"] |= {
-        "3d_lowres": low,
-        "3d_cascade_fullres": {**full, "previous_stage": "3d_lowres"},
-    }
-    second = first.with_name(first.name.replace("3d_fullres", "3d_cascade_fullres"))
-    for folder in (first, second):
-        (folder / "fold_0").mkdir(parents=True, exist_ok=True)
-        (folder / "plans.json").write_text(json.dumps(document))
-        (folder / "dataset.json").write_text((first / "dataset.json").read_text())
-    content = torch.load(first / "fold_0" / "checkpoint_final.pth", weights_only=False)
-    torch.save(content, second / "fold_0" / "checkpoint_final.pth")
-    low_folder = first.rename(first.with_name(first.name.replace("3d_fullres", "3d_lowres")))
-    changed(low_folder, lambda content: content["init_args"].update(configuration="3d_lowres"))
-    changed(second, lambda content: content["init_args"].update(configuration="3d_cascade_fullres"))
-
-    def more_channels(content: dict[str, Any]) -> None:
-        for name, weight in content["network_weights"].items():
-            if weight.ndim == 5 and weight.shape[1] == 1 and "encoder.stages.0" in name:
-                content["network_weights"][name] = weight.repeat(1, 3, 1, 1, 1) + 0.01
-        for name, weight in list(content["network_weights"].items()):
-            if weight.ndim == 5 and weight.shape[1] == 1 and "stages.0.0.convs.0" in name:
-                content["network_weights"][name] = weight.repeat(1, 3, 1, 1, 1)
-
-    return changed(second, more_channels)
-
-
 def test_the_first_stage_of_a_cascade_lies_beside_the_second(tmp_path: Path) -> None:
-    second = cascade(tmp_path)
+    second = cascade_folder(tmp_path)
     loaded = load_model(second, device="cpu")
     assert loaded.previous is not None and loaded.previous.configuration.name == "3d_lowres"
     assert [folder.name.rpartition("__")[2] for folder in loaded.folders] == [
@@ -158,7 +126,7 @@ def test_the_second_stage_takes_what_it_takes_in_nnunet(
 
     from autoseg import nnunet
 
-    loaded = load_model(cascade(tmp_path), device="cpu")
+    loaded = load_model(cascade_folder(tmp_path), device="cpu")
     raw = read_case([write_volume(tmp_path / "images" / "a_0000.nii.gz")], "SimpleITKIO")
     found = np.digitize(raw.array[0], np.quantile(raw.array, [0.6, 0.8])).astype(np.uint8)
     monkeypatch.setattr(loaded.previous, "segment", lambda *_: found)

@@ -49,22 +49,21 @@ RECORD = {
     "cost": {"parameters": 3, "train_s": 1.5},
     "scores": SCORES,
 }
+MEMBER = {
+    "preprocessing": {
+        "transpose": [0, 1, 2],
+        "spacing": [1.0, 1.0],
+        "normalization": [
+            {"scheme": "ZScoreNormalization", "within_nonzero": False, "intensities": {"mean": 1.0}}
+        ],
+        "resampling": {"resampling_fn_seg_kwargs": {}},
+    },
+    "window": {"patch_size": [32, 32], "step_size": 0.5, "mirror_axes": [0]},
+    "networks": ["networks/a.onnx"],
+    "mean_of": "logits",
+}
 DESCRIPTION = BARE | {
-    "members": [
-        {
-            "preprocessing": {
-                "transpose": [0, 1, 2],
-                "spacing": [1.0, 1.0],
-                "normalization": [
-                    {"scheme": "ZScoreNormalization", "within_nonzero": False, "intensities": {"mean": 1.0}}
-                ],
-                "resampling": {},
-            },
-            "window": {"patch_size": [32, 32], "step_size": 0.5, "mirror_axes": [0]},
-            "networks": ["networks/a.onnx"],
-            "mean_of": "logits",
-        }
-    ],
+    "members": [MEMBER | {"networks": ["networks/b.onnx"], "previous_stage": MEMBER}],
 }
 FINGERPRINT = {
     "spacings": [[1.0, 1.0, 1.0], [2.0, 1.0, 1.0]],
