@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import blosc2
 import numpy as np
@@ -14,10 +15,12 @@ import SimpleITK as sitk
 import torch
 from stock_nnunet import stock_segmentation
 
+from autoseg.bundle.segment import Segmenter
 from autoseg.data.readers import read_images
-from autoseg.export import export_nnunet
+from autoseg.export import export_bundle, export_nnunet
 from autoseg.inference.model import load_model
 from autoseg.pipeline.settings import Settings
+from autoseg.pipeline.single_stages import predict_folder
 from autoseg.pipeline.walk import Outcome, plan_and_train
 from autoseg.planner import presets
 from autoseg.system.device import FLOAT32
@@ -138,6 +141,23 @@ def test_a_held_out_case_is_predicted_as_a_new_image_is(walked: Outcome, root: P
     raw = read_images([root / "imagesTr" / f"{case}_0000.nii.gz"], loaded.reader)
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(full / "fold_0" / "validation" / f"{case}.nii.gz")))
     assert np.mean(loaded.segment(*loaded.preprocess(raw)) == found) >= 0.999
+
+
+def test_its_bundle_gives_the_labels_of_predict(walked: Outcome, root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    bundle = export_bundle(models(root)[1], tmp_path / "bundle")
+    first, second = Segmenter.load(bundle, threads=1).description.stages
+    assert second.previous == first and len(first.networks) == 5  # of every fold, as in predict
+    options: dict[str, Any] = {"device": "cpu", "mirroring": False}
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "c0_0000.nii.gz").symlink_to(root / "imagesTr" / "c0_0000.nii.gz")
+    both = {"ours": models(root)[1], "bundled": bundle}
+    made = [
+        predict_folder(each, tmp_path / "images", tmp_path / name, **options) for name, each in both.items()
+    ]
+    ours, bundled = (sitk.GetArrayFromImage(sitk.ReadImage(str(done.files[0]))) for done in made)
+    assert np.mean(ours > 0) > 0.05 and np.mean(ours == bundled) >= 0.999
 
 
 def test_stock_predicts_the_exported_cascade_with_the_same_labels(
