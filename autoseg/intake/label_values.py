@@ -24,6 +24,7 @@ from autoseg.intake.label_pictures import (
     refuse_lossy,
     refuse_own_palettes,
 )
+from autoseg.intake.segment_names import one_meaning
 from autoseg.intake.verification.label_checks import count_labels
 from autoseg.system.guard import note
 from autoseg.system.pool import each
@@ -202,10 +203,19 @@ def with_labels(incoming: Incoming, request: Request, known: Mapping[int, str] |
     read = values_of(incoming.references, request.workers, bool(request.labels))
     refuse_own_palettes({content: one.palette for content, one in read.items()})
     found = {content: one.values for content, one in read.items()}
+    said = None if known else one_meaning(found, request.labels)
+    if said is not None:
+        known = said.names
+        found = {content: _translated(values, said.codes.get(content)) for content, values in found.items()}
     coding = coding_of(found, request.labels, known)
     plain = tuple((new, new) for new in coding.labels.values())
 
     def recoded(content: Content) -> Content:
+        if said is not None and content in said.codes:
+            again = dict(coding.codes)
+            return replace(
+                content, codes=tuple((old, again.get(new, new)) for old, new in said.codes[content])
+            )
         if coding.codes:
             return replace(content, codes=coding.codes)
         # Readers take colours and palettes for channels.
@@ -214,6 +224,9 @@ def with_labels(incoming: Incoming, request: Request, known: Mapping[int, str] |
 
     changed = incoming.with_contents(lambda content: content, recoded)
     notes = (*incoming.notes, *coding.notes)
+    if said is not None:
+        # Names of files may say who a patient is.
+        notes = (*notes, said.note if incoming.private else f"{said.why} {said.note}".strip())
     full = sum(one.at_border > 0.95 for one in read.values())
     if full > 0.8 * len(read):
         notes = (
@@ -224,6 +237,10 @@ def with_labels(incoming: Incoming, request: Request, known: Mapping[int, str] |
     if rounded := sum(one.rounded for one in read.values()):
         notes = (*notes, f"{rounded} labels are whole numbers but for rounding; they are written as such.")
     return replace(changed, labels=coding.labels, notes=notes)
+
+
+def _translated(values: frozenset[int], codes: tuple[tuple[int, int], ...] | None) -> frozenset[int]:
+    return values if codes is None else frozenset(dict(codes)[value] for value in values)
 
 
 def _is_plain(content: Content) -> bool:
