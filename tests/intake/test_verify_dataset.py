@@ -155,3 +155,24 @@ def test_real_channels_on_different_grids(tmp_path: Path, shared_data: SharedDat
     assert "29 x 512 x 512 voxels of 5 x 0.449219 x 0.449219 mm" in found.message
     assert "s9_0000.nii.gz has 73 x 112 x 112 voxels of 2 x 2 x 2 mm" in found.message
     assert "Resample" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("channel", "slices", "told"), [("CT", 4, True), ("ct", 4, True), ("T1", 4, False), ("CT", 1, False)]
+)
+def test_ignored_voxels_that_settle_how_ct_is_normalised_are_told(
+    channel: str, slices: int, told: bool, raw: Path
+) -> None:
+    declare(
+        raw,
+        channel_names={"0": channel, "1": "FLAIR"},
+        labels={"background": 0, "core": 1, "rim": 2, "ignore": 3},
+    )
+    for number, path in enumerate(sorted((raw / "labelsTr").iterdir())):
+        drawn = label_volume(number)
+        drawn[:slices] = 3
+        write(path, drawn)
+    found = [finding for finding in verify(raw).findings if finding.code == "ignored_intensities"]
+    assert bool(found) is told
+    assert all("75% are to be ignored" in finding.message for finding in found)
+    assert not any(finding.severity == "error" for finding in found)

@@ -55,6 +55,7 @@ class CaseCheck:
         ranges: least and largest value of each channel.
         contents: a hash of the voxels of each image file, to find duplicates.
         anatomy: what label and image say together.
+        ignored: how many voxels are to be ignored, and how many are not background.
     """
 
     findings: tuple[Finding, ...]
@@ -65,6 +66,7 @@ class CaseCheck:
     ranges: tuple[tuple[float, float], ...] = ()
     unit_mm: float = 1.0
     anatomy: Anatomy = field(default_factory=Anatomy)
+    ignored: tuple[int, int] = (0, 0)
 
 
 def read_case(dataset: Dataset, case: Case) -> tuple[dict[Path, Image], Image | None, list[Finding]]:
@@ -142,7 +144,13 @@ def check_case(dataset: Dataset, case: Case, images: Mapping[Path, Image], label
         unit_mm=1.0 if first is None else first.unit_mm,
         ranges=tuple(extremes for found in ranges.values() for extremes in found),
         anatomy=anatomy_of(dataset.labels, first, label, next(iter(along.values()), None)),
+        ignored=_ignored(counts or {}, dataset.labels.ignore),
     )
+
+
+def _ignored(counts: Mapping[int, int], ignore: int | None) -> tuple[int, int]:
+    ignored = 0 if ignore is None else counts.get(ignore, 0)
+    return ignored, sum(count for value, count in counts.items() if value)
 
 
 def _check_channels(dataset: Dataset, case: Case, images: Mapping[Path, Image]) -> Iterator[Finding]:

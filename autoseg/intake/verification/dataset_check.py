@@ -49,6 +49,7 @@ def verify(
     checks = _check_cases(loaded, workers, kept)
     findings += [finding for check in checks for finding in check.findings]
     findings += _never_labelled(loaded, checks)
+    findings += _ignored_intensities(loaded, checks)
     findings += _duplicates(loaded.cases, checks)
     findings += check_together(loaded, checks)
     findings.sort(key=lambda finding: finding.severity != "error")
@@ -164,6 +165,22 @@ def _never_labelled(dataset: Dataset, checks: Sequence[CaseCheck]) -> Iterator[F
             )
             remedy = "Check the label files; what never occurs cannot be learnt."
             yield warning("label_never_present", message, remedy, file=dataset.root / "dataset.json")
+
+
+def _ignored_intensities(dataset: Dataset, checks: Sequence[CaseCheck]) -> Iterator[Finding]:
+    """CT is normalised by what is not background, and nnU-Net counts what is to be ignored to that."""
+    ignored = sum(check.ignored[0] for check in checks)
+    drawn = sum(check.ignored[1] for check in checks)
+    if any(name.casefold() == "ct" for name in dataset.channels) and 2 * ignored > drawn:
+        message = (
+            f"Of the voxels that are not background, {ignored / drawn:.0%} are to be ignored. nnU-Net's plan "
+            f"clips and normalises CT by the intensities of all of them, and so does the one here."
+        )
+        remedy = (
+            "If what is ignored is air or bone beside soft tissue, normalise each image by itself: "
+            "--trainers nnunet:normalization=percentile."
+        )
+        yield warning("ignored_intensities", message, remedy, file=dataset.root / "dataset.json")
 
 
 def _duplicates(cases: Sequence[Case], checks: Sequence[CaseCheck]) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ Severity = Literal["error", "warning"]
 # What a user may declare to be intended, and the errors that are then warnings.
 WAIVABLE = {"direction": ("label_direction_mismatch",)}
 # Counted up when checks or severities change: reports that were stored before are made anew.
-CHECKS = 4
+CHECKS = 5
 # Warnings about files that are not read: they spoil no model.
 HARMLESS = frozenset(("hidden_file", "unknown_reader"))
 
