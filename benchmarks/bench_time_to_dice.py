@@ -22,6 +22,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -116,18 +117,30 @@ def measured(raw: Path, way: str, minutes: float, place: Path, options: argparse
 
 
 def earlier(wanted: str, place: Path) -> Path:
-    """A clone of this repository at a commit."""
+    """A clone of this repository at a commit, installed in an environment that finds today's libraries."""
     clone = place / f"before_{wanted}"
     if not clone.is_dir():
         source = str(HERE.parent)
         subprocess.run(["git", "clone", "--quiet", "--no-checkout", source, str(clone)], check=True)
         subprocess.run(["git", "checkout", "--quiet", wanted], cwd=clone, check=True)
+        venv.create(clone / ".venv")
+        (own,) = (clone / ".venv").glob("lib/python*/site-packages")
+        libraries = [each for each in sys.path if each.endswith("-packages")]
+        # After its own entry for autoseg, by the alphabet.
+        (own / "zz_libraries.pth").write_text("\n".join(libraries) + "\n", encoding="utf-8")
+        install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(clone)]
+        subprocess.run([sys.executable, "-m", "pip", "--python", str(python_of(clone)), *install], check=True)
     return clone
+
+
+def python_of(tree: Path) -> Path:
+    """The interpreter that finds the autoseg of a tree."""
+    return Path(sys.executable) if tree == HERE.parent else tree / ".venv" / "bin" / "python"
 
 
 def by_cpu(clocks: str, *words: str) -> list[str]:
     """A command whose clock is processor time."""
-    return [sys.executable, str(HERE / "_cpu_clock.py"), clocks, *words]
+    return [str(HERE / "_cpu_clock.py"), clocks, *words]
 
 
 def walk(
@@ -135,11 +148,11 @@ def walk(
 ) -> tuple[Cost, float, dict[str, Any]]:
     """The whole command of the autoseg in `tree`, from nothing: cost, Dice of its best row, trainings."""
     see_that_it_is(tree)
-    command = by_cpu(CLOCKS, "-m", "autoseg", "plan-and-train", str(raw))
+    command = [str(python_of(tree)), *by_cpu(CLOCKS, "-m", "autoseg", "plan-and-train", str(raw))]
     command += ["--trainers", trainers, "--folds", "0", "--budget", f"{60 * minutes:g}s"]
     command += ["--device", "cpu", "--workers", "1", "--workspace", str(folder / "workspace")]
     # What each keeps of the machine is its own, in a form of its own; the shortest budget pays for it.
-    own = {"PYTHONPATH": str(tree), "XDG_CACHE_HOME": str(folder.parent / "cache")}
+    own = {"XDG_CACHE_HOME": str(folder.parent / "cache")}
     cost = measure(command, {**IN_PROCESS, **own}, folder / "log.txt", LOOK_S)
     found = folder.glob("workspace/results/*/*/fold_0/record.jsonl")
     records = [json.loads(path.read_text().splitlines()[-1]) for path in found]
@@ -151,8 +164,8 @@ def walk(
 
 def see_that_it_is(tree: Path) -> None:
     """End where another autoseg than that of `tree` would run, such as an installed one."""
-    asked = [sys.executable, "-c", "import autoseg; print(autoseg.__file__)"]
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+    asked = [str(python_of(tree)), "-c", "import autoseg; print(autoseg.__file__)"]
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     found = subprocess.run(asked, env=environment, check=True, capture_output=True, text=True).stdout
     if Path(found.strip()).parents[1] != tree.resolve():
         raise SystemExit(f"{found.strip()} would run, not the autoseg in {tree}")
@@ -169,7 +182,10 @@ def plain_loop(raw: Path, minutes: float, folder: Path, program: Path) -> tuple[
     folds = make_folds(dataset)
     splits, out = folder / "splits.json", folder / "predictions"
     splits.write_text(json.dumps(folds_to_json(folds)))
-    command = by_cpu(PLAIN_CLOCK, str(program), str(raw), str(DIMENSION[raw.name]), f"{minutes:g}", str(out))
+    command = [
+        sys.executable,
+        *by_cpu(PLAIN_CLOCK, str(program), str(raw), str(DIMENSION[raw.name]), f"{minutes:g}", str(out)),
+    ]
     size = ["resize=192x256"] if DIMENSION[raw.name] == 2 else []
     cost = measure([*command, f"split={splits}", *size], IN_PROCESS, folder / "log.txt", LOOK_S)
     evaluation = evaluate(out, dataset, cases=folds[0].validation, metrics=("dice",), workers=1)
