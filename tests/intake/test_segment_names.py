@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from autoseg.errors import DataError
 from autoseg.intake.conversion import Imported, import_dataset
 from autoseg.intake.incoming import Request
 from autoseg.intake.segment_names import segment_names
+from autoseg.intake.verification.dataset_check import verify
+from autoseg.system.files import write_json
 from autoseg.workspace import Workspace
 
 
@@ -112,3 +115,19 @@ def test_names_of_what_is_no_segmentation(tmp_path: Path) -> None:
     assert segment_names(volume(tmp_path / "image.nrrd")) == {}
     (tmp_path / "text.nrrd").write_bytes(b"Segment0_Name:=x\nSegment0_LabelValue:=1\n\n")
     assert segment_names(tmp_path / "text.nrrd") == {}
+
+
+def test_verify_finds_numbers_that_a_header_calls_otherwise(source: Path) -> None:
+    root = source.parent / "raw" / "Dataset001_Liver"
+    for n in range(3):
+        image = sitk.ReadImage(str(source / "images" / f"p{n}.nrrd"))
+        for name, written in (("imagesTr", image), ("labelsTr", None)):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            if written is not None:
+                sitk.WriteImage(written, str(root / name / f"p{n}_0000.nrrd"))
+        shutil.copy(source / "labels" / f"p{n}.seg.nrrd", root / "labelsTr" / f"p{n}.nrrd")
+    about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1, "tumour": 2}}
+    write_json(root / "dataset.json", {**about, "numTraining": 3, "file_ending": ".nrrd"})
+    found = [each for each in verify(root, workers=1).findings if each.code == "label_names"]
+    assert [each.case for each in found] == ["p1", "p1"]
+    assert "calls the label 1 'tumour', which is 2 in dataset.json" in found[0].message

@@ -9,6 +9,7 @@ import numpy as np
 from autoseg.data.dataset import Case, Dataset
 from autoseg.data.image import Array, Image
 from autoseg.data.region_order import lost_labels, working_order
+from autoseg.intake.segment_names import key, segment_names
 from autoseg.intake.verification.findings import Finding, error, warning
 
 # Counted a piece at a time, since bincount widens its input to 64 bits.
@@ -54,6 +55,7 @@ def check_label(
             remedy = "Write the label with an integer type, or import the data: nnU-Net refuses such files."
             yield warning("label_rounded", message, remedy, case=case.identifier, file=case.label)
         yield from _check_values(dataset, case, counts)
+        yield from _check_names(dataset, case, counts)
 
 
 def check_regions(dataset: Dataset) -> Iterator[Finding]:
@@ -111,6 +113,22 @@ def _check_values(dataset: Dataset, case: Case, counts: Mapping[int, int]) -> It
         message = "The label file holds nothing but background."
         remedy = "If the case has none of the structures, leave it so; else restore its label."
         yield warning("label_empty", message, remedy, case=case.identifier, file=case.label)
+
+
+def _check_names(dataset: Dataset, case: Case, counts: Mapping[int, int]) -> Iterator[Finding]:
+    """Whether a file of 3D Slicer gives a value the name that another value has in dataset.json."""
+    if case.label is None or not case.label.name.lower().endswith(".nrrd"):
+        return
+    declared = {key(name): number for name, number in dataset.labels.names.items() if isinstance(number, int)}
+    for value, name in segment_names(case.label).items():
+        number = declared.get(key(name), value)
+        if value in counts and number != value:
+            message = f"The header calls the label {value} {name!r}, which is {number} in dataset.json."
+            remedy = (
+                "3D Slicer numbers segments anew in each file. Import the data (labels then go by their "
+                "names), or give the structure the same number in all files."
+            )
+            yield warning("label_names", message, remedy, case=case.identifier, file=case.label)
 
 
 def count_labels(array: Array) -> dict[int, int] | None:
