@@ -143,6 +143,7 @@ def text(row: Row) -> str:
     means = [float(np.mean([each[name] for each in cases])) for name in ("first", "end_to_end", "same_first")]
     scores = [float(np.mean([each["dice"][who] for each in cases])) for who in ("autoseg", "nnU-Net")]
     cells = ["mean", *(f"{100 * each:.3f} %" for each in means), "", *(f"{each:.3f}" for each in scores)]
+    same = [each["bundle"] for each in cases]
     unsure = float(np.mean([each["share_of_voxels_as_unsure"] for each in cases]))
     return "\n".join(
         [
@@ -154,9 +155,9 @@ def text(row: Row) -> str:
             f"adds its windows up in half precision. {unsure:.2%} of all voxels are as unsure as the surest",
             "of them.",
             "",
-            f"The bundle of both stages, with all {row['first_folds']} folds of the first, in onnxruntime: labels",
-            f"equal to those of the model at {100 * np.mean([each['bundle'] for each in cases]):.4f} % of the voxels "
-            f"(the worst case {100 * min(each['bundle'] for each in cases):.4f} %).",
+            f"The bundle of both stages, with all {row['first_folds']} folds of the first, in onnxruntime:",
+            f"labels equal to the model's in {100 * np.mean(same):.4f} % of the voxels, {100 * min(same):.4f} %",
+            "in the worst case.",
         ]
     )
 
@@ -182,7 +183,8 @@ def main() -> None:
     bundle = given.work / "bundle"
     if not bundle.is_dir():
         export_bundle(model, bundle)
-    whole, bundle_of_it = load_model(model, [0], "cpu", mirroring=False), Segmenter.load(bundle, 1, False)
+    whole = load_model(model, [0], "cpu", mirroring=False)
+    bundle_of_it = Segmenter.load(bundle, threads=1, mirroring=False)
     assert whole.previous is not None
     loaded = load_model(model, [0], "cpu", mirroring=False)
     # Of the first stage stock has one fold; autoseg averages all of its folds by itself.
