@@ -156,8 +156,8 @@ def text(row: Row) -> str:
             "of them.",
             "",
             f"The bundle of both stages, with all {row['first_folds']} folds of the first, in onnxruntime:",
-            f"labels equal to the model's in {100 * np.mean(same):.4f} % of the voxels, {100 * min(same):.4f} %",
-            "in the worst case.",
+            f"labels equal to the model's in {100 * np.mean(same):.4f} % of the voxels,",
+            f"{100 * min(same):.4f} % in the worst case.",
         ]
     )
 
@@ -183,7 +183,7 @@ def main() -> None:
     bundle = given.work / "bundle"
     if not bundle.is_dir():
         export_bundle(model, bundle)
-    whole = load_model(model, [0], "cpu", mirroring=False)
+    whole = load_model(model, device="cpu", mirroring=False)
     bundle_of_it = Segmenter.load(bundle, threads=1, mirroring=False)
     assert whole.previous is not None
     loaded = load_model(model, [0], "cpu", mirroring=False)
