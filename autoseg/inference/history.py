@@ -18,7 +18,7 @@ from typing import Any
 from autoseg.data.dataset import Case
 from autoseg.data.results_place import FILE_NAME, FORMAT, NEWEST_NAME, entries, newest
 from autoseg.errors import RunError
-from autoseg.system.files import atomic_path, digest, read_json
+from autoseg.system.files import atomic_path, digest, read_json, read_object
 
 
 class History:
@@ -34,13 +34,9 @@ class History:
         self._newest = output / NEWEST_NAME
         content = read_json(self._path, RunError) if self._path.is_file() else {"format": FORMAT}
         self._foreign = not (isinstance(content, dict) and content.get("format") == FORMAT)
-        self._files = entries(content, "files")
-        intended = entries(content, "intended") | newest(output)
-        for name, entry in intended.items():
-            if (path := output / name).is_file() and entry.get("file") == _hash(path):
-                self._files[name] = entry
+        self._files = self._written(content)
         self._left = self._newest.is_file()  # by a process that was killed
-        self._placing = False
+        self._news = self._placing = False
 
     def refuse_foreign(self, targets: Sequence[Path], remedy: str) -> None:
         """See that every file that is to be replaced was written here and is as it was written.
@@ -87,7 +83,7 @@ class History:
         }
         if self._left:  # its last line may be half a line
             self.save()
-        self._placing = True
+        self._news = self._placing = True
         with self._newest.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"intended": intended}) + "\n")
             file.flush()
@@ -101,10 +97,12 @@ class History:
     def save(self) -> None:
         """Write ``predictions.json`` with all that is known, where there is news.
 
-        Where a case was not put in its place whole, the lines stay: the next call sees what is true of it.
+        What another process has written there meanwhile stays. Where a case was not put in its place whole,
+        the lines stay: the next call sees what is true of it.
         """
-        if self._placing or not self._newest.is_file():
+        if self._placing or not (self._news or self._left):
             return
+        self._files = self._written(read_object(self._path)) | self._files
         lines = ",\n".join(
             f"    {json.dumps(name)}: {json.dumps(each)}" for name, each in self._files.items()
         )
@@ -112,8 +110,16 @@ class History:
             file.write(f'{{\n  "format": {FORMAT},\n  "files": {{\n{lines}\n  }}\n}}\n')
             file.flush()
             os.fsync(file.fileno())
-        self._newest.unlink()
-        self._left = False
+        self._newest.unlink(missing_ok=True)
+        self._news = self._left = False
+
+    def _written(self, content: Any) -> dict[str, dict[str, Any]]:
+        """What ``predictions.json`` says, and the lines of files that have got their names."""
+        found, output = entries(content, "files"), self._path.parent
+        for name, entry in (entries(content, "intended") | newest(output)).items():
+            if (path := output / name).is_file() and entry.get("file") == _hash(path):
+                found[name] = entry
+        return found
 
     def _own(self, path: Path) -> bool:
         entry = self._files.get(path.name)

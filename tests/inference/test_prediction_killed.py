@@ -162,6 +162,32 @@ def test_half_a_line_of_a_killed_process_spoils_no_other(source: Path, tmp_path:
     assert not (out / NEWEST_NAME).exists()
 
 
+def test_two_at_a_time_know_both_their_files(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One begins while the other is at work, and ends before it: as where cases are shared out to two."""
+    other = tmp_path / "other"
+    other.mkdir()
+    image = sitk.ReadImage(str(source / "a_0000.nii.gz"))
+    for name in ("b", "c", "d"):
+        sitk.WriteImage(image, str(other / f"{name}_0000.nii.gz"))
+    out = tmp_path / "out"
+
+    class Slow(Bright):
+        def segment_image(self, raw: readers.Image, saved: Any = None) -> np.ndarray:
+            if self.seen == 1:
+                with monkeypatch.context() as patch:
+                    patch.setattr(os, "getpid", lambda: 1)  # as another process
+                    predict(source, out, Bright(".nii.gz", "SimpleITKIO"), False)
+            return super().segment_image(raw, saved)
+
+    predict(other, out, Slow(".nii.gz", "SimpleITKIO"), False)
+    known = json.loads((out / FILE_NAME).read_text())["files"]
+    assert sorted(known) == [f"{name}.nii.gz" for name in "abcd"]
+    for folder, number in ((source, 1), (other, 3)):
+        assert len(predict(folder, out, Bright(".nii.gz", "SimpleITKIO"), False).retained) == number
+
+
 def test_what_is_written_of_a_case_does_not_grow_with_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -146,7 +147,8 @@ def test_interrupted_it_goes_on_where_it_was(root: Path) -> None:
         logs = [
             log
             for log in (root / "results").glob("*/nnunet__*/fold_0/training_log*")
-            if not (log.parent / "checkpoint_final.pth").exists() and "learning rate" in log.read_text()
+            if not (log.parent / "checkpoint_final.pth").exists()
+            and re.search(r"step \d+: learning rate", log.read_text())
         ]
         if logs:
             break
