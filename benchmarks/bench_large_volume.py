@@ -4,8 +4,8 @@
 
 A CT phantom of 512 x 512 voxels in 300 slices, 0.8 x 0.8 x 1.5 mm, or in fewer; a small network on a grid of
 1.5 mm that has learnt it. Both programs predict the same file with the same weights, without mirrored copies
-or with them, and then autoseg by `--fast` too: whole processes, one thread, float32. What an earlier call left
-in the folder is taken from there.
+or with them, and then autoseg by `--fast` too: whole processes, one thread, float32. What an earlier call
+left in the folder is taken from there.
 """
 
 from __future__ import annotations
@@ -127,12 +127,13 @@ def text(rows: Sequence[Row]) -> str:
         "# One large volume with 14 organs",
         "",
         "A CT phantom of 0.8 x 0.8 x 1.5 mm, a small network (8 to 64 features, patch 64 x 64 x 64) on a",
-        "grid of 1.5 mm, float32, one thread, whole processes. The ratio is stock's CPU seconds by autoseg's;",
-        "the limit is the network alone in torch, all copies, everything else for nothing. Peak memory is that",
-        "of all processes of a command, shared pages counted once. `--fast` has no held-out cases here and takes",
-        "its most careful rule: all copies of the windows that are in doubt.",
+        "grid of 1.5 mm, float32, one thread, whole processes. The ratio is stock's CPU seconds by",
+        "autoseg's; the limit is the network alone in torch, all copies, everything else for nothing. Peak",
+        "memory is that of all processes of a command, shared pages counted once. `--fast` has no held-out",
+        "cases here and takes its most careful rule: all copies of the windows that are in doubt.",
         "",
-        "| voxels | mirrored | who | CPU s | clock s | ratio | limit, CPU s | peak MB | of stock's | bound said, MB "
+        "| voxels | mirrored | who | CPU s | clock s | ratio | limit, CPU s | peak MB | of stock's "
+        "| bound said, MB "
         "| Dice | voxels equal |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
