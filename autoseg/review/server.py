@@ -225,9 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Answer(HTTPStatus.SEE_OTHER, "text/plain", b"", {"Location": "/", **(headers or {})}))
 
     def _refuse(self) -> None:
-        self._send(Answer(HTTPStatus.FORBIDDEN, "text/html; charset=utf-8", _REFUSED.encode()))
-        if urlsplit(self.path).path == "/":
+        if urlsplit(self.path).path == "/":  # before the page that says to look there
             self.server.tell_again()
+        self._send(Answer(HTTPStatus.FORBIDDEN, "text/html; charset=utf-8", _REFUSED.encode()))
 
     def _answer(self, found: Callable[[], Answer]) -> None:
         self.server.last = time.monotonic()

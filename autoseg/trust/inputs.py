@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 # Voxels of a channel that are looked through at most: percentiles and centres of a regular sample are close
 # enough, and a whole picture took a fifth of the time that a small network needs to segment it.
-SAMPLE = 2**16
+SAMPLE = 2**15
 # The same for noise, which is of whole rows: neighbours have to be there.
 NOISE_SAMPLE = 2**14
 _AXES = ("z", "y", "x")

@@ -115,7 +115,7 @@ def _boxes(whole: Array) -> dict[int, tuple[slice, ...]]:
 
 
 def _shape(whole: Array, boxes: Sequence[Any], values: Sequence[int], steps: Sequence[float]) -> Shape:
-    from scipy import ndimage
+    import cc3d
 
     box = tuple(
         slice(min(each[axis].start for each in boxes), max(each[axis].stop for each in boxes))
@@ -124,14 +124,14 @@ def _shape(whole: Array, boxes: Sequence[Any], values: Sequence[int], steps: Seq
     part = whole[box]
     mask = part == values[0] if len(values) == 1 else np.isin(part, list(values))
     voxels = int(np.count_nonzero(mask))
-    _, number = marks = ndimage.label(mask, np.ones((3, 3, 3)))
-    sizes = np.bincount(marks[0].ravel())[1:]
+    marks, number = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    largest = voxels if number == 1 else int(np.bincount(marks.ravel())[1:].max())
     inner, border = _faces(mask, box, whole.shape, steps)
     return Shape(
         size=voxels * float(np.prod(steps)),
         surface=inner + border,
         components=int(number),
-        largest=float(sizes.max() / voxels),
+        largest=largest / voxels,
         border=border / (inner + border),
         centre=_centre(mask, box, whole.shape),
     )
