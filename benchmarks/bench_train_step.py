@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("AUTOSEG_TEST_DATA", "."), help="the raw data sets")
     parser.add_argument("--workspace", default="train_step_workspace", help="run again, it goes on there")
     parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
-    parser.add_argument("--memory", type=float, default=1.5, help="target of the planner, GB")
+    parser.add_argument("--memory", type=float, default=3.0, help="target of the planner, GB")
     parser.add_argument("--width", type=int, default=16, help="features of the first stage")
     parser.add_argument(
         "--rounds", type=int, default=5, help="of one step each way, after one that is not counted"
