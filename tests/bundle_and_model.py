@@ -16,8 +16,8 @@ ALONE = """
 import sys, runpy
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        missing = {"torch", "nnunetv2", "lazy_loader", "pydantic", "cc3d", "nibabel", "imageio"}
-        if name.split(".")[0] in missing:
+        missing = "torch nnunetv2 lazy_loader pydantic cc3d nibabel imageio blosc2 edt skimage tifffile PIL"
+        if name.split(".")[0] in missing.split():
             raise ImportError(f"{name} is not installed here")
 sys.meta_path.insert(0, Blocked())
 del sys.argv[0]

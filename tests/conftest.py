@@ -52,6 +52,12 @@ def browser() -> Iterator[Chromium]:
         yield started
 
 
+@pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions in float32 on any processor, as nnU-Net and bundles compute them."""
+    monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
+
+
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """The command line, called within a test, sets up messages for a whole process."""

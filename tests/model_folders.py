@@ -67,6 +67,30 @@ def model_folder(
         transpose: of the plan.
         **changes: of the configuration's entries.
     """
+    document = _plans(trainer, configuration, about, transpose, changes)
+    folder = parent / "Dataset001_Small" / f"{trainer}__{document['plans_name']}__{configuration}"
+    _write(folder / "plans.json", document)
+    _write(folder / "dataset.json", {**about, "dataset": {}})
+    for fold in folds:
+        place, best_names = folder / f"fold_{fold}", [f"checkpoint_best_{n + 1}.pth" for n in range(best)]
+        for number, name in enumerate(best_names or ["checkpoint_final.pth"]):
+            weights = _weights(trainer, document, configuration, about, seed=10 * fold + number)
+            _save(place / name, weights, trainer, document, configuration, about, axes)
+        if best:
+            _save(place / "checkpoint_final.pth", weights, trainer, document, configuration, about, axes)
+            listed = [{"file": name, "loss": 0.0} for name in best_names]
+            _write(place / "best_checkpoints.json", {"checkpoints": listed})
+    return folder
+
+
+def _plans(
+    trainer: str,
+    configuration: str,
+    about: Mapping[str, Any],
+    transpose: tuple[int, int, int] | None,
+    changes: Mapping[str, Any],
+) -> dict[str, Any]:
+    """plans.json; see `model_folder`."""
     shape = SHAPES.get(configuration, SHAPES["3d_fullres"])
     first = 1.0 if about["file_ending"] != ".png" else 999.0
     spacing = (first, 1.0, 1.0)
@@ -87,29 +111,7 @@ def model_folder(
             STAGES[1]: {**whole, "previous_stage": STAGES[0]},
         }
     configurations[configuration].update(changes)
-    folder = parent / "Dataset001_Small" / f"{trainer}__{plan.name}__{configuration}"
-    _write(folder / "plans.json", document)
-    _write(folder / "dataset.json", {**about, "dataset": {}})
-    for fold in folds:
-        names = [f"checkpoint_best_{n + 1}.pth" for n in range(best)] or ["checkpoint_final.pth"]
-        for number, name in enumerate(names):
-            weights = _weights(trainer, document, configuration, about, seed=10 * fold + number)
-            _save(folder / f"fold_{fold}" / name, weights, trainer, document, configuration, about, axes)
-        if best:
-            _save(
-                folder / f"fold_{fold}" / "checkpoint_final.pth",
-                weights,
-                trainer,
-                document,
-                configuration,
-                about,
-                axes,
-            )
-            _write(
-                folder / f"fold_{fold}" / "best_checkpoints.json",
-                {"checkpoints": [{"file": name, "loss": 0.0} for name in names]},
-            )
-    return folder
+    return document
 
 
 def cascade_folder(

@@ -115,7 +115,7 @@ def _boxes(whole: Array) -> dict[int, tuple[slice, ...]]:
 
 
 def _shape(whole: Array, boxes: Sequence[Any], values: Sequence[int], steps: Sequence[float]) -> Shape:
-    import cc3d
+    from scipy import ndimage
 
     box = tuple(
         slice(min(each[axis].start for each in boxes), max(each[axis].stop for each in boxes))
@@ -124,7 +124,7 @@ def _shape(whole: Array, boxes: Sequence[Any], values: Sequence[int], steps: Seq
     part = whole[box]
     mask = part == values[0] if len(values) == 1 else np.isin(part, list(values))
     voxels = int(np.count_nonzero(mask))
-    marks, number = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    marks, number = ndimage.label(mask, np.ones((3, 3, 3)))
     largest = voxels if number == 1 else int(np.bincount(marks.ravel())[1:].max())
     inner, border = _faces(mask, box, whole.shape, steps)
     return Shape(

@@ -24,11 +24,7 @@ from autoseg.inference.ensemble import load_ensemble
 from autoseg.pipeline.single_stages import predict_folder
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 def read(path: Path) -> np.ndarray:

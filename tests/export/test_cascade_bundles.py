@@ -31,11 +31,7 @@ from autoseg.system.files import read_json
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 SHAPE = (32, 44, 36)
-
-
-@pytest.fixture(autouse=True)
-def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from autoseg.bundle.folder import segment_folder
-from autoseg.bundle.segment import Segmenter
+from bundle_and_model import ALONE
+
 from autoseg.export.to_onnx import export_bundle
 from autoseg.pipeline.quality import fit_again
 from autoseg.pipeline.single_stages import predict_folder
@@ -55,7 +57,9 @@ def test_quality_is_that_of_the_model(tmp_path: Path, monkeypatch: pytest.Monkey
     bundle = export_bundle(model, tmp_path / "bundle")
     predict_folder(model, images, tmp_path / "of_model", device="cpu")
     predict_folder(bundle, images, tmp_path / "of_bundle", device="cpu")
-    segment_folder(Segmenter.load(bundle, threads=1), images, tmp_path / "alone")
+    line = [sys.executable, "-c", ALONE, bundle / "run.py", images, tmp_path / "alone"]
+    done = subprocess.run(list(map(str, line)), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     found = rows(tmp_path / "of_model")
     same(found, rows(tmp_path / "of_bundle"))
     same(found, rows(tmp_path / "alone"))

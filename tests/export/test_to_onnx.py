@@ -47,11 +47,7 @@ ONE_OF_EACH = (
     "deeplabv3",
     "deeplabv3plus",
 )
-
-
-@pytest.fixture(autouse=True)
-def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 @pytest.fixture(scope="module")

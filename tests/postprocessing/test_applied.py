@@ -22,11 +22,7 @@ from autoseg.postprocessing.apply import postprocess
 from autoseg.postprocessing.rules import Postprocessing, Rule
 
 RULES = Postprocessing((Rule("head", (1,), 1, largest=True), Rule("body", (2,), 2, smallest=0.05, fill=True)))
-
-
-@pytest.fixture(autouse=True)
-def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoseg.inference.model.autocast_dtype", lambda device: None)
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 def read(path: Path) -> np.ndarray:
