@@ -4,8 +4,8 @@
 
 Three ways take turns in one process, on one thread, measured in seconds of processor time: nnU-Net's trainer
 with its own loader and augmentation; autoseg's, which augments sample by sample; and autoseg's with the
-augmentation of whole batches. A ratio above 1 is in favour of autoseg. Rows of another data set, or of a
-processor that computes in another precision, stay in the results file beside the new ones.
+augmentation of whole batches. A ratio above 1 is in favour of autoseg. Rows of another data set or width, or
+of a processor that computes in another precision, stay in the results file beside the new ones.
 """
 
 from __future__ import annotations
@@ -61,9 +61,13 @@ def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows, and those of the results file that they do not replace."""
     path = RESULTS / f"{NAME}.json"
     before = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
-    replaced = {(row["dataset"], row["precision"]) for row in rows}
-    kept = [row for row in before if (row["dataset"], row["precision"]) not in replaced]
-    return sorted([*kept, *rows], key=lambda row: (row["precision"], DATASETS.index(row["dataset"])))
+    replaced = {_of(row) for row in rows}
+    return sorted([*rows, *(row for row in before if _of(row) not in replaced)], key=_of)
+
+
+def _of(row: dict[str, Any]) -> tuple[str, int, int]:
+    """What a row is of; networks of another width stand beside each other."""
+    return row["precision"], DATASETS.index(row["dataset"]), -row["parameters"]
 
 
 def measured(raw: Path, options: argparse.Namespace) -> dict[str, Any]:

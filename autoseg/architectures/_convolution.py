@@ -26,6 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoseg.architectures._kernel_gradient import convolve, has_fast_way
+
 # Voxels of a map, by axes, up to which the product was faster, forwards and backwards (512 channels, 2 to 29
 # samples; 320 channels in 3D). Two voxels more along each axis, and it was not.
 FEW = {2: 4, 3: 8}
@@ -60,6 +62,8 @@ class _SafeConvolution:
                 return _in_float32(x, self)
         if _is_left_to_unfolding(x, self):
             return _by_onednn(x, self)
+        if has_fast_way(x, self):
+            return convolve(x, self)
         result: Tensor = super().forward(x)  # type: ignore[misc]
         return result
 
