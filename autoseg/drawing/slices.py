@@ -72,8 +72,10 @@ def frame_around(labels: Sequence[Array], image: Array, spacing: Sequence[float]
     scale = _LONGER_SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     coloured = part.shape[0] == 3 and image.min() >= 0 and image.max() <= 255 and image.max() > 1
-    planes = [part[i] / 255 for i in range(3)] if coloured else [_window(part[0], image[0])] * 3
-    return Frame(box, np.stack([_scaled(plane, size) for plane in planes], axis=-1))
+    if coloured:
+        return Frame(box, np.stack([_scaled(plane / 255, size) for plane in part], axis=-1))
+    grey = _scaled(_window(part[0], image[0]), size)
+    return Frame(box, np.stack([grey] * 3, axis=-1))
 
 
 def _box(there: Array) -> tuple[slice, slice]:
@@ -103,7 +105,7 @@ def _scaled(plane: Array, size: tuple[int, int]) -> Array:
     from PIL import Image
 
     scaled = Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(scaled, dtype=np.float64), 0, 1)
+    return np.clip(np.asarray(scaled), 0, 1)
 
 
 def draw(
@@ -143,9 +145,10 @@ def _outline(inside: Array, width: int) -> Array:
 def _encoded(canvas: Array) -> Picture:
     from PIL import Image, features
 
-    image = Image.fromarray(np.round(canvas * 255).astype(np.uint8))
+    image = Image.fromarray((canvas * 255 + 0.5).astype(np.uint8))
     buffer = io.BytesIO()
     kind = "webp" if features.check("webp") else "png"
-    image.save(buffer, kind, **({"quality": 82, "method": 4} if kind == "webp" else {"optimize": True}))
+    # Method 4 takes twice as long as 2, for files 5 % smaller.
+    image.save(buffer, kind, **({"quality": 82, "method": 2} if kind == "webp" else {"optimize": True}))
     text = base64.b64encode(buffer.getvalue()).decode("ascii")
     return Picture(f"data:image/{kind};base64,{text}", image.width, image.height)
