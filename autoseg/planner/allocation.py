@@ -2,20 +2,22 @@
 
 Of several trainers the best is better than each: how good one is on new data is not known before. But each
 has fewer steps. Both are counted in Dice: the steps by the law of `autoseg.planner.learning`, the choice by
-the expected largest of normal variables with the spread that trainers have among each other.
+the expected largest of normal variables with the spread that trainers have among each other. A network whose
+width follows the time turns more of it into more features too: hearts in 18 minutes were 0.984 by nnunet
+alone, with 16 features, and 0.973 where it had a third of the time and 8 (benchmarks/results/auto.md).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import ndtr
 
 from autoseg.planner.budget import FEWEST_STEPS
-from autoseg.planner.learning import gap
+from autoseg.planner.learning import NARROW, gap, width_loss
 
 # Dice of trainers with equal time differed by 0.015 on Hippocampus and by 0.010 on FetalHead (standard
 # deviation, benchmarks/results/documented_*.md), part of which is in the steps that they made.
@@ -25,6 +27,13 @@ LEAST_GAIN = 0.0005
 # What a run takes before its first step and after its last, beside prediction.
 OVERHEAD_S = 15.0
 POINTS = 801
+# Widths that the time is tried on, from the narrowest on; twice the features took 2.9 (Hippocampus) and 3.4
+# times (FetalHead) as long (benchmarks/results/train_step.md).
+WIDTHS, DOUBLING_COST = (NARROW, 2 * NARROW, 4 * NARROW), 3.0
+# Networks of one width are taken as nnunet's of 16. Beside it with as much time, and after what steps and
+# features explain, the seven that suit the data were from 0.021 lower to 0.030 higher (documented_*.md), and
+# without any loss mednext_s would get 44 % of 30 minutes on Hippocampus, where it had been 0.037 lower.
+FIXED_LOSS = width_loss(2 * NARROW)
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,8 @@ class Allocation:
 
     Attributes:
         fractions: of the whole time, by trainer, best suited first; they add up to 1.
-        expected: the best model of all, in Dice above a trainer of which nothing is known with all steps.
+        expected: the best model of all, in Dice above a trainer of which nothing is known with all steps and
+            features.
         left: for each trainer that was left, how much lower the best model would be with it, or why not.
     """
 
@@ -51,23 +61,26 @@ class Allocation:
         return f"the time is divided so that the best of them is expected to be best: {parts}"
 
 
-def allocate(rates: Mapping[str, float], run_s: float, most: int = 6) -> Allocation:
+def allocate(
+    rates: Mapping[str, float], run_s: float, most: int = 6, widening: Collection[str] = ()
+) -> Allocation:
     """Divide the time of a fold among trainers.
 
     Args:
         rates: steps per second, by trainer, best suited first; the first is always taken.
         run_s: seconds of a fold for all trainers together.
         most: number of trainers at most.
+        widening: those whose width follows the time; their rate is that of the narrowest network.
     """
     first, *others = rates
-    taken = Allocation({first: 1.0}, expected_best([rates[first]], [run_s]))
+    taken = Allocation({first: 1.0}, expected_best([shortfall(rates[first], run_s, first in widening)]))
     left: dict[str, str] = {}
     for name in others:
         if len(taken.fractions) == most:
             left[name] = f"{most} others come first"
             continue
         names = [*taken.fractions, name]
-        trial = _divided({each: rates[each] for each in names}, run_s)
+        trial = _divided({each: rates[each] for each in names}, run_s, widening)
         steps = {each: steps_in(rates[each], part * run_s) for each, part in trial.fractions.items()}
         fewest = min(steps, key=lambda each: steps[each])
         lower = taken.expected - trial.expected
@@ -92,7 +105,22 @@ def steps_in(rate: float, seconds: float) -> float:
     return rate * max(seconds - OVERHEAD_S, 0.0)
 
 
-def _divided(rates: Mapping[str, float], run_s: float) -> Allocation:
+def shortfall(rate: float, seconds: float, widens: bool) -> float:
+    """How far a trainer is below what it would be with all steps and features; at most 1.
+
+    Args:
+        rate: steps per second; of the narrowest network where it widens.
+        seconds: its time.
+        widens: whether its width follows the time.
+    """
+    steps = steps_in(rate, seconds)
+    if not widens:
+        return min(gap(steps) + FIXED_LOSS, 1.0)
+    found = [gap(steps / DOUBLING_COST**doublings) + width_loss(w) for doublings, w in enumerate(WIDTHS)]
+    return min(*found, 1.0)
+
+
+def _divided(rates: Mapping[str, float], run_s: float, widening: Collection[str]) -> Allocation:
     """All of some trainers: since a gap is 1 / steps, the sum of gaps is least by the square root.
 
     The first has its equal part at least: its rate is that of its narrowest network, and time makes it wider.
@@ -105,19 +133,17 @@ def _divided(rates: Mapping[str, float], run_s: float) -> Allocation:
         rest = 1 - fractions[first]
         fractions = {name: each * (1 - equal) / rest for name, each in fractions.items()}
         fractions[first] = equal
-    seconds = [fraction * run_s for fraction in fractions.values()]
-    return Allocation(fractions, expected_best(list(rates.values()), seconds))
+    short = [shortfall(rates[name], part * run_s, name in widening) for name, part in fractions.items()]
+    return Allocation(fractions, expected_best(short))
 
 
-def expected_best(rates: Sequence[float], seconds: Sequence[float]) -> float:
+def expected_best(short: Sequence[float]) -> float:
     """Expected Dice of the best of some trainers, above the mean of all with all steps that they want.
 
     Args:
-        rates: steps per second of each.
-        seconds: time of each.
+        short: how far each is below that, see `shortfall`.
     """
-    gaps = [gap(steps_in(rate, each)) for rate, each in zip(rates, seconds, strict=True)]
-    means = -np.minimum(gaps, 1.0)
+    means = -np.asarray(short)
     values = np.linspace(means.min() - 6 * SPREAD, means.max() + 6 * SPREAD, POINTS)
     below = ndtr((values[:, None] - means) / SPREAD).prod(axis=1)
     return float(values[-1] - np.trapezoid(below, values))

@@ -192,7 +192,8 @@ def _allocated(order: Sequence[str], situation: Situation, facts: Facts) -> Allo
         left = {name: f"{MOST_TRAINERS} others come first" for name in order[MOST_TRAINERS:]}
         return Allocation(dict.fromkeys(taken, 1 / len(taken)), 0.0, left)
     rates = {name: situation.steps(facts[name], RATE_S) / RATE_S for name in order}
-    return allocate(rates, situation.total_s / situation.runs_each, MOST_TRAINERS)
+    widening = [name for name in order if facts[name].adaptive_width]
+    return allocate(rates, situation.total_s / situation.runs_each, MOST_TRAINERS, widening)
 
 
 def _for(facts: NetworkFacts, situation: Situation) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoseg.planner.allocation import OVERHEAD_S, SPREAD, allocate, expected_best, steps_in
+from autoseg.planner.allocation import OVERHEAD_S, SPREAD, allocate, expected_best, shortfall, steps_in
 from autoseg.planner.budget import FEWEST_STEPS
 from autoseg.planner.learning import gap, patch_loss, spacing_loss, width_loss
 
@@ -17,9 +17,11 @@ def named(rates: list[float]) -> dict[str, float]:
     return {f"trainer_{number}": rate for number, rate in enumerate(rates)}
 
 
-@given(RATES, st.floats(60.0, 1e5))
-def test_the_parts_are_the_whole_and_everyone_is_decided_on(rates: list[float], run_s: float) -> None:
-    found = allocate(named(rates), run_s)
+@given(RATES, st.floats(60.0, 1e5), st.booleans())
+def test_the_parts_are_the_whole_and_everyone_is_decided_on(
+    rates: list[float], run_s: float, widens: bool
+) -> None:
+    found = allocate(named(rates), run_s, widening=named(rates) if widens else ())
     assert sum(found.fractions.values()) == pytest.approx(1.0)
     assert next(iter(found.fractions)) == "trainer_0"
     assert {*found.fractions, *found.left} == set(named(rates)) and not {*found.fractions} & {*found.left}
@@ -30,7 +32,8 @@ def test_the_parts_are_the_whole_and_everyone_is_decided_on(rates: list[float], 
 
 @given(RATES, st.floats(60.0, 1e5))
 def test_no_trainer_is_worse_than_the_first_alone(rates: list[float], run_s: float) -> None:
-    assert allocate(named(rates), run_s).expected >= expected_best([rates[0]], [run_s]) - 1e-12
+    alone = expected_best([shortfall(rates[0], run_s, False)])
+    assert allocate(named(rates), run_s).expected >= alone - 1e-12
 
 
 def test_few_steps_go_to_one_and_many_are_divided() -> None:
@@ -52,10 +55,22 @@ def test_what_is_slow_gets_more_of_the_time_and_fewer_of_the_steps() -> None:
 
 def test_of_equal_trainers_the_best_is_better_by_the_known_factor() -> None:
     """The expected largest of two standard normal values is 1 / sqrt(pi)."""
-    many = expected_best([1e9, 1e9], [1000.0, 1000.0])
+    many = expected_best([0.0, 0.0])
     assert many == pytest.approx(0.5642 * SPREAD, rel=1e-2)
-    assert expected_best([1e9], [1000.0]) == pytest.approx(0.0, abs=1e-6)
+    assert expected_best([0.0]) == pytest.approx(0.0, abs=1e-6)
+    assert shortfall(1e9, 1000.0, False) == pytest.approx(width_loss(16))
+    assert shortfall(1e9, 1000.0, True) == pytest.approx(width_loss(32))
     assert steps_in(10.0, OVERHEAD_S) == 0
+
+
+def test_what_a_network_gains_by_its_width_counts_for_its_time() -> None:
+    """Hearts in 18 minutes: half of it bought another trainer, and cost the first its wider network."""
+    rates = {"nnunet": 7.0, "nnunet_resenc_m": 5.0}
+    assert len(allocate(rates, 1080.0).fractions) == 2
+    assert list(allocate(rates, 1080.0, widening=rates).fractions) == ["nnunet"]
+    assert len(allocate(rates, 36000.0, widening=rates).fractions) == 2
+    narrow, wide = shortfall(7.0, 540.0, True), shortfall(7.0, 1080.0, True)
+    assert narrow - wide > 0.004 > shortfall(7.0, 540.0, False) - shortfall(7.0, 1080.0, False)
 
 
 def test_steps_are_worth_less_and_less() -> None:

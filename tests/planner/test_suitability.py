@@ -110,7 +110,7 @@ def test_a_short_budget_on_a_cpu_takes_few_and_small_ones() -> None:
 
 
 def test_a_budget_makes_an_adaptive_network_small_enough_for_tiny_volumes() -> None:
-    assert "nnunet_resenc_m" in suitable(TINY, 600.0).names
+    assert "nnunet_resenc_m" in suitable(TINY, 1800.0).names
     assert "nnunet_resenc_m" not in suitable(TINY).names
 
 
@@ -130,7 +130,7 @@ def test_in_doubt_the_slices_of_the_brain_get_a_system_made_for_them() -> None:
 
 
 def test_folds_share_the_budget() -> None:
-    one, five = suitable(TINY, 900.0), suitable(TINY, 900.0, runs_each=5)
+    one, five = suitable(TINY, 1800.0), suitable(TINY, 1800.0, runs_each=5)
     assert set(five.names) <= set(one.names) and len(five.names) < len(one.names)
 
 
