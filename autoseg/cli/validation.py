@@ -26,7 +26,7 @@ def validate_command(
         str,
         typer.Option("--map", metavar="A=B,...", help="Structure A of DATASET is the model's structure B."),
     ] = "",
-    no_mirroring: Annotated[bool, typer.Option(help="Faster, a little less accurate.")] = False,
+    mirroring: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
     device: Device = "auto",
     workers: Workers = None,
     workspace: Root = None,
@@ -49,7 +49,7 @@ def validate_command(
         workspace_at(workspace),
         renamed=parse_renaming(mapping),
         device=device,
-        mirroring=not no_mirroring,
+        mirroring=mirroring,
         workers=workers,
     )
     if as_json:

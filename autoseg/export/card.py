@@ -14,6 +14,7 @@ from autoseg.decoding.rules import Decoding
 from autoseg.leaderboard import statistics
 from autoseg.leaderboard.quantities import quantity
 from autoseg.leaderboard.records.files import FILE_NAME, Record, load_records
+from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.metrics import ALL_STRUCTURES
 
 CARD = "card.md"
@@ -128,8 +129,11 @@ def _structures(records: Sequence[Record]) -> Iterator[str]:
         "dice" not in record.scores.metrics for record in records if record.scores.cases
     ):
         return
-    yield "| structure | cases with it | Dice, mean of all folds | 95 % interval | lowest |"
-    yield "|---|---|---|---|---|"
+    yield "A case with the structure in neither reference nor prediction has a Dice of 1, one with it in the "
+    yield "prediction alone has 0. Both are among the cases, not among those with it."
+    yield ""
+    yield "| structure | cases | with it | Dice, mean of all folds | 95 % interval | lowest |"
+    yield "|---|---|---|---|---|---|"
     for name in names:
         tables = [record.scores for record in records if name in record.scores.structures]
         values = np.concatenate([table.case_scores("dice", name) for table in tables])
@@ -137,14 +141,23 @@ def _structures(records: Sequence[Record]) -> Iterator[str]:
         known = np.isfinite(values)
         used = [group for group, is_used in zip(groups, known, strict=True) if is_used]
         if not used:
-            yield f"| {name} | 0 | not known | | |"
+            yield f"| {name} | 0 | | not known | | |"
             continue
         found = values[known][None]
         interval = ""
         if len(set(used)) > 1:
             (each,) = statistics.mean_intervals(found, statistics.resample(found.size, used), used)
             interval = f"{each.low:.4g} to {each.high:.4g}"
-        yield f"| {name} | {found.size} | {found.mean():.4g} | {interval} | {found.min():.4g} |"
+        there = _with_it(tables, name)
+        yield f"| {name} | {found.size} | {there} | {found.mean():.4g} | {interval} | {found.min():.4g} |"
+
+
+def _with_it(tables: Sequence[ScoreTable], name: str) -> str:
+    """How many references have the structure; nothing where a record does not know."""
+    voxels = np.concatenate(
+        [table.case_scores("tp", name) + table.case_scores("fn", name) for table in tables]
+    )
+    return "" if not np.isfinite(voxels).all() else str(int(np.count_nonzero(voxels)))
 
 
 def _after_the_network(description: Description) -> Iterator[str]:

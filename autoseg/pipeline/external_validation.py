@@ -21,6 +21,7 @@ from autoseg.data.joined_labels import JoinedLabels, join_labels
 from autoseg.errors import UsageError
 from autoseg.evaluation.result import Evaluation
 from autoseg.evaluation.scoring import evaluate
+from autoseg.inference.bundled import BundledModel
 from autoseg.inference.inputs import LeftOut
 from autoseg.inference.predict import Predictor, channels_of, predict_cases
 from autoseg.leaderboard import statistics
@@ -28,7 +29,7 @@ from autoseg.leaderboard.records.files import FILE_NAME, UNKNOWN_FOLD, Record, l
 from autoseg.leaderboard.records.scores import ScoreTable
 from autoseg.pipeline.prepare import remember_place
 from autoseg.pipeline.single_stages import loaded_models, model_name
-from autoseg.system.files import write_json
+from autoseg.system.files import read_object, write_json
 from autoseg.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Validation:
     """What `validate` found.
 
     Attributes:
-        model: data set and run, or the bundle's name.
+        model: data set that it was trained on, and run or bundle's name.
         dataset: where it was tried.
         joined: the structures in common.
         rows: Dice, all structures first.
@@ -129,7 +130,7 @@ def validate_elsewhere(
     """
     dataset = load_dataset(workspace.find_raw(source))
     loaded, hashes = loaded_models((model,), device, mirroring, 0.5)
-    name = model_name(model)
+    name = _name(model, loaded)
     _check(name, loaded, dataset)
     joined = join_labels(labels_from_json(loaded.dataset_json), dataset.labels, renamed)
     remember_place(dataset, workspace)
@@ -153,6 +154,15 @@ def validate_elsewhere(
 
 def _annotated(dataset: Dataset) -> list[Case]:
     return [case for case in dataset.cases if case.label is not None]
+
+
+def _name(model: Path, loaded: Predictor) -> str:
+    """Data set and run or bundle, by what the model says itself: folders are moved, and bundles renamed."""
+    if isinstance(loaded, BundledModel):
+        trained_on, run = loaded.segmenter.description.about.get("dataset"), model.resolve().stem
+    else:
+        trained_on, run = read_object(model / "plans.json").get("dataset_name"), model.resolve().name
+    return f"{trained_on} {run}" if trained_on else model_name(model)
 
 
 def _check(name: str, loaded: Predictor, dataset: Dataset) -> None:

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 _USUAL = 1.645
 # Of a unit of sizes, how many make one of the unit that is shown, and its name.
 SIZES = {"mm^3": (1000.0, "ml"), "mm^2": (100.0, "cm^2"), "pixels": (1.0, "pixels")}
+# Names of quantities that say too little.
+_INPUTS = {
+    "zero": "share of zeros",
+    "saturated": "share of the largest value",
+    "middle": "place of the median between the outer intensities",
+}
+_SHAPES = {
+    "components": "number of parts of {}",
+    "border": "share of the surface of {} on the image's border",
+}
 _WORDS = {
     "expected_dice": "its probabilities expect a low Dice",
     "uncertainty": "it is undecided around the outline",
@@ -31,8 +41,10 @@ _WORDS = {
 def far_input(name: str, value: float, spread: Spread) -> str:
     """What is far about an image: `spacing z is 5 mm; in training 0.9 to 1.1 mm`."""
     unit = " mm" if name.startswith(("spacing", "extent")) else ""
+    channel, _, what = name.rpartition(": ")
+    shown = f"{channel}: {_INPUTS[what]}" if channel and what in _INPUTS else name
     usual = _range(spread, lambda each: _input(name, each))
-    return f"{name} is {_input(name, value)}{unit}; in training {usual}{unit}"
+    return f"{shown} is {_input(name, value)}{unit}; in training {usual}{unit}"
 
 
 def _input(name: str, value: float) -> str:
@@ -42,26 +54,36 @@ def _input(name: str, value: float) -> str:
         return f"{math.sinh(min(value, 700)):.3g}"
     if name.endswith("noise"):
         return f"{math.exp(value):.2g} of the range"
-    return f"{value:.2f}"
+    return _share(value)
+
+
+def _share(value: float) -> str:
+    """Scales have a least width, so that the ends of a usual range may lie where no share can."""
+    return f"{min(max(value, 0.0), 1.0):.2f}"
 
 
 def far_shape(structure: str, name: str, value: float, spread: Spread, unit: str) -> str:
     """What is far about a segmented structure."""
-    what = {"size": "volume" if unit == "mm^3" else "area", "components": "number of parts"}.get(name, name)
+    size = "volume of {}" if unit == "mm^3" else "area of {}"
+    what = (size if name == "size" else _SHAPES.get(name, name + " of {}")).format(structure)
     shown, end = SIZES[unit]
 
     def words(each: float) -> str:
         if name == "size":
             return f"{math.exp(each) / shown:.3g}"
-        return f"{math.exp(each):.3g}" if name in ("components", "roughness") else f"{each:.2f}"
+        if name == "components":
+            return str(max(1, round(math.exp(each))))
+        return f"{math.exp(each):.3g}" if name == "roughness" else _share(each)
 
     end = f" {end}" if name == "size" else ""
-    return f"{what} of {structure} is {words(value)}{end}; in training {_range(spread, words)}{end}"
+    return f"{what} is {words(value)}{end}; in training {_range(spread, words)}{end}"
 
 
 def _range(spread: Spread, words: Callable[[float], str]) -> str:
-    low, high = spread.middle - _USUAL * spread.below, spread.middle + _USUAL * spread.above
-    return f"{words(low)} to {words(high)}"
+    low, high = (
+        words(end) for end in (spread.middle - _USUAL * spread.below, spread.middle + _USUAL * spread.above)
+    )
+    return low if low == high else f"{low} to {high}"
 
 
 def undecided(name: str, estimate: Estimate, model: StructureModel, facts: Facts) -> str:

@@ -20,6 +20,9 @@ from autoseg.trust.spread import Spread, spreads, spreads_from_json
 PARTS = 10
 # The share of calibration cases that counts as failures: Dice below their tenth percentile.
 FAILURES = 0.1
+# A Dice below this is a failure whatever the others had. Where a tenth of the cases or more have a Dice of 0,
+# their tenth percentile is 0: nothing lies below it, and the worst structures would never be flagged.
+MISSED = 0.05
 # A case whose chance to be a failure is at least three times the usual one is to be reviewed.
 REVIEW_CHANCE = 3 * FAILURES
 # The least uncertainty of a volume, as a share of 1 - expected Dice.
@@ -56,7 +59,7 @@ class Estimate:
         dice_interval: 90 %; None where there are too few calibration groups.
         size: of the segmentation, in the unit of sizes.
         size_interval: 90 % for the reference's; None for an empty segmentation, or too few groups.
-        failure: the chance of a Dice below the tenth percentile of the calibration cases.
+        failure: the chance of a Dice below the tenth percentile of the calibration cases, or below `MISSED`.
     """
 
     dice: float
@@ -84,7 +87,7 @@ class StructureModel:
         weights: of each calibration case; those of a group sum to 1.
         size_misses: of each calibration case, the logarithm of reference's over segmentation's size, divided
             by 1 less the expected Dice; NaN where one of the two is empty.
-        threshold: the tenth percentile of the calibration cases' Dice.
+        threshold: the tenth percentile of the calibration cases' Dice, at least `MISSED`.
         usual: spreads of the calibration cases' predicted shapes.
         known: spreads of all training references' shapes.
         always: whether every training reference has the structure.
@@ -212,7 +215,7 @@ class StructureModel:
         }:
             raise ValueError(f"{len(names)} features, {len(lines)} lines for parts {sorted(set(part))}")
         return cls(
-            names, neutral, lines, part, misses, weights, sizes, float(content["threshold"]),
+            names, neutral, lines, part, misses, weights, sizes, max(MISSED, float(content["threshold"])),
             spreads_from_json(content["usual"]), spreads_from_json(content["references"]),
             bool(content["always"]), (int(content["empty"][0]), float(content["empty"][1])),
         )  # fmt: skip
@@ -251,7 +254,7 @@ def fit_structure(
         misses=tuple(float(miss) for miss in targets - said),
         weights=tuple(float(weight) for weight in weights),
         size_misses=tuple(_size_miss(each, expit(value)) for each, value in zip(cases, said, strict=True)),
-        threshold=float(np.quantile([each.dice for each in cases], FAILURES)),
+        threshold=max(MISSED, float(np.quantile([each.dice for each in cases], FAILURES))),
         usual=usual,
         known=spreads([shape.quantities(flat) for shape, flat in references]),
         always=all(shape.size > 0 for shape, _ in references),

@@ -15,6 +15,7 @@ from autoseg.trust.case_page import Listed, Page, write_case_page
 from autoseg.trust.conformal import LEVEL
 from autoseg.trust.pictures import Plane, planes_of
 from autoseg.trust.quality_model import OK, REVIEW, UNLIKE
+from autoseg.trust.structure_model import MISSED
 
 
 def write_triage(
@@ -99,7 +100,8 @@ def _notes(assessor: Assessor) -> list[str]:
     model, measured = assessor.model, assessor.model.measured
     notes = [
         f"Expected Dice is fitted on {model.cases} cases of {model.about['dataset']} that the models which "
-        f"segmented them had not seen. A failure is a Dice below the tenth percentile of those cases."
+        f"segmented them had not seen. A failure is a Dice below the tenth percentile of those cases, or "
+        f"below {MISSED}."
     ]
     if measured.get("coverage") is not None:
         low, high = measured["coverage_interval"]

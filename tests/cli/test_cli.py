@@ -163,3 +163,14 @@ def test_a_command_is_the_same_alone_as_among_all() -> None:
         assert one.get_help() == other.get_help()
         assert [option.name for option in found.params] == [option.name for option in whole.params]
     assert alone([]) is alone(["no-such-command"]) is alone(["--help"]) is app
+
+
+def test_no_option_is_denied_twice() -> None:
+    """A switch called no_x has the twin --no-no-x."""
+    whole = typer.main.get_command(app)
+    assert isinstance(whole, typer.core.TyperGroup)
+    names = [
+        name for each in whole.commands.values() for option in each.params for name in option.secondary_opts
+    ]
+    assert names
+    assert not [name for name in names if name.startswith("--no-no-")]

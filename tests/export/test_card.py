@@ -89,7 +89,21 @@ def test_with_a_record(tmp_path: Path) -> None:
     assert "62 s of training on 2 x CPU, 40 steps, 2,500,000 parameters, 1.25 s for a held-out case" in text
     assert "- Data: CC-BY 4.0" in text and "- Energy: not measured" in text
     assert "Of fewer than 10 cases an interval says little." in text
-    assert "| head | 6 | 0.7333 |" in text and "| 0.2 |" in text and "| body | 6 | 0.6667 |" in text
+    assert "| head | 6 |  | 0.7333 |" in text and "| 0.2 |" in text and "| body | 6 |  | 0.6667 |" in text
+
+
+def test_cases_without_a_structure_are_not_counted_as_cases_with_it(tmp_path: Path) -> None:
+    one = (0.0, 0.0, 1.0, 1.0, 0.7, 0.0)
+    voxels = {"tp": (0.0, 0.0, 0.0, 0.0, 7.0, 0.0), "fn": (0.0, 0.0, 0.0, 0.0, 3.0, 5.0)}
+    columns = [
+        ScoreColumn("dice", name, "dice.v1", values) for name, values in (("head", HEAD), ("cyst", one))
+    ]
+    columns += [ScoreColumn(name, "cyst", f"{name}.v1", values) for name, values in voxels.items()]
+    scores = ScoreTable(CASES, tuple(columns))
+    record = Record("r", "Dataset001_Small", "unet", configuration="2d", fold=0, scores=scores)
+    (tmp_path / "model" / "fold_0").mkdir(parents=True)
+    write_record(tmp_path / "model" / "fold_0" / "record.jsonl", record)
+    assert "| cyst | 6 | 2 | 0.45 |" in card(tmp_path)
 
 
 def test_what_a_buyer_has_to_know_is_said(tmp_path: Path) -> None:
@@ -120,7 +134,7 @@ def test_what_a_buyer_has_to_know_is_said(tmp_path: Path) -> None:
         "- Fold 1, cases without a prediction: 1 (f)",
         "- Fold 1 learnt from 24 cases",
         "- **May have spoilt the model**: 2 cases are in both folds",
-        "| body | 0 | not known | | |",
+        "| body | 0 | | not known | | |",
         "The same cases chose this model among others, which flatters it.",
         "- Fold 1, energy (estimated): 0.0123 kWh, 4.56 g of CO2 equivalent",
         "- Fold 1, changed in the published system: width 32 -> 16",

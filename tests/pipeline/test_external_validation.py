@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import SimpleITK as sitk
 
 from autoseg.data import readers
 from autoseg.errors import UsageError
+from autoseg.inference.bundled import BundledModel
 from autoseg.leaderboard.of_workspace import ranked
 from autoseg.leaderboard.records.files import FILE_NAME, Record, write_record
 from autoseg.leaderboard.records.scores import ScoreColumn, ScoreTable
@@ -138,3 +140,19 @@ def test_its_own_data_set_and_other_channels_are_refused(
     write_json(other / "dataset.json", document)
     with pytest.raises(UsageError, match=r"takes 1 channels \(MR\), Dataset003_TwoChannels has 2"):
         validate_elsewhere(model, other, Workspace.locate(tmp_path), workers=1)
+
+
+@pytest.mark.parametrize("kind", ["bundle", "folder"])
+def test_a_model_that_was_moved_is_known_by_the_data_set_that_it_names(
+    kind: str, model: Path, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = model.rename(tmp_path / "liver")
+    if kind == "folder":
+        write_json(moved / "plans.json", {"dataset_name": "Dataset001_Home"})
+    else:
+        about = SimpleNamespace(about={"dataset": "Dataset001_Home"})
+        bundle = BundledModel(moved, cast(Any, SimpleNamespace(description=about)))
+        monkeypatch.setattr(external_validation, "loaded_models", lambda *_: (bundle, ["sha"]))
+    own = elsewhere.rename(elsewhere.with_name("Dataset001_Home"))
+    with pytest.raises(UsageError, match="Dataset001_Home liver was trained on Dataset001_Home"):
+        validate_elsewhere(moved, own, Workspace.locate(tmp_path), workers=1)

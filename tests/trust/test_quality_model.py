@@ -12,7 +12,9 @@ from autoseg.errors import RunError
 from autoseg.trust.features import Facts
 from autoseg.trust.fit import fitted
 from autoseg.trust.quality_model import OK, REVIEW, UNLIKE, QualityModel, limit_of
+from autoseg.trust.reasons import far_input, far_shape
 from autoseg.trust.shape import Shape
+from autoseg.trust.spread import spreads
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,29 @@ def test_a_segmentation_that_is_far_is_named_with_its_number(model: QualityModel
     missing = Facts({"expected_dice": 0.9, "uncertainty": None, "agreement": None}, Shape(0.0), False)
     found = model.assess_facts("a", {}, {"organ": missing}, 0.1)
     assert "organ was not found; every training case has it" in found.reasons
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("components", 4, 1), "number of parts of organ is 4; in training 1"),
+        (
+            ("border", 0.4, 0.0),
+            "share of the surface of organ on the image's border is 0.40; in training 0.00 to 0.03",
+        ),
+    ],
+)
+def test_usual_ranges_hold_nothing_that_cannot_be(change: tuple[str, float, float], said: str) -> None:
+    name, value, usual = change
+    shape = Shape(1000.0, 600.0, 1, 1.0, 0.0, (0.5, 0.5, 0.5))
+    found, known = (replace(shape, **{name: each}).quantities(False)[name] for each in (value, usual))
+    spread = spreads([{name: known}] * 3)[name]
+    assert far_shape("organ", name, found, spread, "mm^3") == said
+
+
+def test_shares_of_an_image_are_named_as_such() -> None:
+    spread = spreads([{"MR: zero": 0.0}])["MR: zero"]
+    assert far_input("MR: zero", 0.92, spread) == "MR: share of zeros is 0.92; in training 0.00 to 0.03"
 
 
 def test_a_constant_channel_is_named(model: QualityModel) -> None:

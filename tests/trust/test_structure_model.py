@@ -95,3 +95,16 @@ def test_empty_segmentations_of_calibration_say_how_often_that_is_right() -> Non
     fitted = fit_structure([*cases[4:], *empty], [*shapes, (Shape(0.0), False)])
     assert len(fitted.misses) == 26
     assert fitted.estimate(nothing).dice == pytest.approx((3 + 0.9) / 5)
+
+
+@pytest.mark.parametrize("missed", [3, 12])
+def test_a_structure_that_is_often_missed_is_a_likely_failure(missed: int) -> None:
+    """A tenth of the cases have a Dice of 0, and nothing lies below their tenth percentile."""
+    cases = [each.structures["organ"] for each in held_out(12)]
+    cases = [replace(each, dice=0.0) if index < missed else each for index, each in enumerate(cases)]
+    fitted = fit_structure(cases, [(each.shapes["organ"], False) for each in profiles(12).values()])
+    found = [fitted.estimate(each.facts) for each in cases]
+    assert all(each.failure == 1 for each in found if each.dice < 0.02)
+    assert sum(each.failure for each in found) / 12 == pytest.approx(missed / 12, abs=0.1)
+    stored = {**fitted.to_json(), "threshold": 0.0}
+    assert StructureModel.from_json(stored) == fitted

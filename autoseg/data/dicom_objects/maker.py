@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoseg.data.dicom_objects.texts import LONGEST
 from autoseg.errors import DISTRIBUTION
 from autoseg.system.files import digest
 
 MANUFACTURER = "autoseg"
 PRODUCT = DISTRIBUTION
-# Longest text that an element of the representation LO holds (PS3.5, 6.2).
-LONGEST = 64
 
 
 @dataclass(frozen=True)

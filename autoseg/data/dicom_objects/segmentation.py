@@ -17,6 +17,7 @@ import numpy as np
 from autoseg.data.dicom_objects.maker import MANUFACTURER, PRODUCT, Maker, series_number
 from autoseg.data.dicom_objects.source import Source
 from autoseg.data.dicom_objects.structures import Structure, overlap
+from autoseg.data.dicom_objects.texts import set_characters
 from autoseg.data.image import Array
 from autoseg.errors import MissingDependency, UsageError
 from autoseg.system.files import atomic_path
@@ -88,7 +89,10 @@ def write_segmentation_object(
             content_label="SEGMENTATION",
             content_description=maker.algorithm,
             omit_empty_frames=bool(labels.any()),
+            # highdicom refuses sets that begin with the default one, as those of Japan do: it is given below.
+            specific_character_set=None,
         )
+    set_characters(written, source.first, [maker.name, *(text for each in structures for text in each.texts)])
     _name_frames(written, source)
     with atomic_path(path) as temporary:
         written.save_as(temporary, enforce_file_format=True)
@@ -123,9 +127,9 @@ def _described(structure: Structure, maker: Maker) -> Any:
         Code(each.value, each.scheme, each.meaning)
         for each in (structure.coded.category, structure.coded.type)
     )
-    return hd.seg.SegmentDescription(
+    found = hd.seg.SegmentDescription(
         segment_number=structure.number,
-        segment_label=structure.name[:64],
+        segment_label=structure.label,
         segmented_property_category=category,
         segmented_property_type=kind,
         algorithm_type="AUTOMATIC",
@@ -137,6 +141,9 @@ def _described(structure: Structure, maker: Maker) -> Any:
         ),
         display_color=hd.color.CIELabColor.from_rgb(*structure.colour),
     )
+    if structure.label != structure.name:
+        found.SegmentDescription = structure.name
+    return found
 
 
 def _source_images(source: Source) -> list[Any]:

@@ -15,9 +15,10 @@ import numpy as np
 
 from autoseg.data.dicom.headers import pydicom_for
 from autoseg.data.dicom_objects.contours import outlines
-from autoseg.data.dicom_objects.maker import LONGEST, MANUFACTURER, PRODUCT, Maker, series_number
+from autoseg.data.dicom_objects.maker import MANUFACTURER, PRODUCT, Maker, series_number
 from autoseg.data.dicom_objects.source import Source
 from autoseg.data.dicom_objects.structures import Structure
+from autoseg.data.dicom_objects.texts import set_characters
 from autoseg.data.image import Array
 from autoseg.system.files import atomic_path
 
@@ -26,7 +27,7 @@ _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 # Decimals of a coordinate in mm: a polygon's points stay where they are, and 16 characters hold it.
 _DECIMALS = 5
 _OF_THE_STUDY = (
-    *("SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge"),
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge"),
     *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber"),
     *("ReferringPhysicianName", "FrameOfReferenceUID", "PositionReferenceIndicator"),
 )
@@ -60,6 +61,7 @@ def write_structure_set(
         observations.append(_observation(each))
     found.StructureSetROISequence, found.ROIContourSequence = sets, contours
     found.RTROIObservationsSequence = observations
+    set_characters(found, source.first, [maker.name, *(text for each in structures for text in each.texts)])
     with atomic_path(path) as temporary:
         # Implicit: with explicit types an element of more than 65534 bytes, a long contour, has no length.
         pydicom.dcmwrite(temporary, found, enforce_file_format=True)
@@ -134,7 +136,9 @@ def _roi(structure: Structure, source: Source, maker: Maker) -> Any:
     from pydicom.dataset import Dataset
 
     found = Dataset()
-    found.ROINumber, found.ROIName = structure.number, structure.name[:LONGEST]
+    found.ROINumber, found.ROIName = structure.number, structure.label
+    if structure.label != structure.name:
+        found.ROIDescription = structure.name
     found.ReferencedFrameOfReferenceUID = source.first.FrameOfReferenceUID
     found.ROIGenerationAlgorithm = "AUTOMATIC"
     found.ROIGenerationDescription = maker.algorithm_version

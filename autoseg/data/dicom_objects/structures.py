@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoseg.data.codes import UNKNOWN, Coded
+from autoseg.data.dicom_objects.texts import short_names
 from autoseg.data.image import Array
 from autoseg.data.labels import Labels
 
@@ -23,14 +24,21 @@ class Structure:
     Attributes:
         number: from 1, without gaps, in the order of dataset.json.
         name: as dataset.json has it.
+        label: the name as an element holds it, see `short_names`; no other structure has it.
         values: the label values in it.
         coded: what it is.
     """
 
     number: int
     name: str
+    label: str
     values: tuple[int, ...]
     coded: Coded
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts that stand for it in an object."""
+        return self.name, self.label, self.coded.category.meaning, self.coded.type.meaning
 
     @property
     def colour(self) -> tuple[int, int, int]:
@@ -54,8 +62,9 @@ def structures_of(labels: Labels, codes: Mapping[str, Coded]) -> tuple[Structure
     named = list(labels.structures.items())
     if not labels.has_regions:
         named.sort(key=lambda each: each[1])
+    shown = short_names([name for name, _ in named])
     return tuple(
-        Structure(number, name, values, codes.get(name, UNKNOWN))
+        Structure(number, name, shown[number - 1], values, codes.get(name, UNKNOWN))
         for number, (name, values) in enumerate(named, 1)
     )
 
