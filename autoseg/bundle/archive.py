@@ -54,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle, every file of which is what its manifest says.
+    """An opened bundle, every file of which is what its manifest says when it is read.
 
     Attributes:
         path: a folder or a zip.
@@ -69,12 +69,13 @@ class Bundle:
     signature: bytes | None = None
 
     @classmethod
-    def open(cls, path: Path, edited: Collection[str] = ()) -> Bundle:
+    def open(cls, path: Path, edited: Collection[str] = (), check: bool = True) -> Bundle:
         """Open a bundle and check all of it.
 
         Args:
             path: a folder or a zip.
             edited: files that may have another content than the manifest says; the bundle has the new one.
+            check: whether the content of the files is compared now, and not by `check` or when it is read.
 
         Raises:
             BundleError: with the file and what is wrong with it.
@@ -94,10 +95,19 @@ class Bundle:
         }
         bundle = cls(path, entries, manifest, signature)
         bundle._compare(sizes)
-        for name in bundle.entries:
-            for _ in bundle._blocks(name):
-                pass
+        if check:
+            bundle.check()
         return bundle
+
+    def check(self, but: Collection[str] = ()) -> None:
+        """Compare the content of all files with the manifest, some excepted that are read anyway.
+
+        Raises:
+            BundleError: with the file.
+        """
+        for name in sorted(self.entries.keys() - set(but)):
+            for _ in self._blocks(name):
+                pass
 
     def read(self, name: str) -> bytes:
         """The content of a file, checked again.
@@ -107,7 +117,13 @@ class Bundle:
         """
         if name not in self.entries:
             raise BundleError(f"{self.path} has no file {name!r}. Export the model again.")
-        return b"".join(self._blocks(name))
+        entry = self.entries[name]
+        with _opened(self.path, name) as file:
+            # In one piece: joined from blocks, large weights would be copied once more.
+            content = file.read(entry.size + 1)
+        if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise self._other_content(name)
+        return content
 
     def unpack(self, folder: Path) -> None:
         """Write all files but the signature into a folder, each compared with the manifest once more.
@@ -149,7 +165,10 @@ class Bundle:
                 yield block
             more = file.read(1)
         if left or more or digest.hexdigest() != entry.sha256:
-            raise self._broken(f"{name!r} with another content than its manifest says")
+            raise self._other_content(name)
+
+    def _other_content(self, name: str) -> BundleError:
+        return self._broken(f"{name!r} with another content than its manifest says")
 
     def _broken(self, what: str) -> BundleError:
         return BundleError(

@@ -73,7 +73,8 @@ class Segmenter:
             BundleError: if the bundle is not what was written.
             MissingDependency: without onnxruntime.
         """
-        bundle = Bundle.open(path)
+        # Networks may be large, so that they are read and compared once, when they are loaded.
+        bundle = Bundle.open(path, check=False)
         try:
             content = parse_json(bundle.read(MODEL))
         except DocumentError as problem:
@@ -81,6 +82,7 @@ class Segmenter:
                 f"{MODEL} of {bundle.path} is not valid: {problem}. Get the bundle again."
             ) from None
         description = Description.from_json(content)
+        bundle.check(but=(MODEL, *(name for stage in description.stages for name in stage.networks)))
         networks = {
             name: load_network(bundle.read(name), name, threads, _shapes(description, stage))
             for stage in description.stages

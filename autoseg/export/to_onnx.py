@@ -38,7 +38,7 @@ from autoseg.trust.quality_model import QualityModel
 log = logging.getLogger(__name__)
 
 
-def export_bundle(model: Path, output: Path, key: Path | None = None) -> Path:
+def export_bundle(model: Path, output: Path, key: Path | None = None, flat: bool = True) -> Path:
     """Write a trained model, with all its trained folds and members, as a bundle.
 
     A bundle is written again as it is, with the card as it has been edited: its manifest fits then.
@@ -47,6 +47,7 @@ def export_bundle(model: Path, output: Path, key: Path | None = None) -> Path:
         model: a model folder, that of an ensemble, or a bundle.
         output: a new folder; or, with the ending ``.zip``, a file.
         key: a private key that signs the bundle, see `autoseg.bundle.signature`; None: it is not signed.
+        flat: whether convolutions in 3D are written as ones in 2D: faster, but not in a browser.
 
     Returns:
         `output`.
@@ -63,7 +64,7 @@ def export_bundle(model: Path, output: Path, key: Path | None = None) -> Path:
         raise UsageError(f"{output} is there already. Remove it, or give another name.")
     if key is not None:
         check_can_sign(key)
-    write = _again(model) if is_bundle(model) else _export(model)
+    write = _again(model) if is_bundle(model) else _export(model, flat)
     if not zipped:
         with atomic_folder(output) as folder:
             _finish(write, folder, key)
@@ -91,11 +92,11 @@ def _again(path: Path) -> Callable[[Path], None]:
     return write
 
 
-def _export(model: Path) -> Callable[[Path], None]:
+def _export(model: Path, flat: bool) -> Callable[[Path], None]:
     check_packages()
     models = [_loaded(folder) for folder in member_folders(model)]
     Ensemble([stage for each in models for stage in _stages(each)])  # refuses what does not segment the same
-    return partial(_write, model, models)
+    return partial(_write, model, models, flat)
 
 
 def _loaded(folder: Path) -> Model:
@@ -125,13 +126,13 @@ def _stages(model: Model) -> list[Model]:
     return [model.previous, model]
 
 
-def _write(source: Path, models: list[Model], folder: Path) -> None:
+def _write(source: Path, models: list[Model], flat: bool, folder: Path) -> None:
     (folder / "networks").mkdir()
     members, worst = [], 0.0
     stages = [stage for model in models for stage in _stages(model)]
     with progress.stage("Export", total=sum(len(stage.networks) for stage in stages)) as advance:
         for number, model in enumerate(models):
-            member, difference = _written(model, f"member{number}", folder, advance)
+            member, difference = _written(model, f"member{number}", folder, flat, advance)
             members.append(member)
             worst = max(worst, difference)
     description = _description(source, models[0], tuple(members), worst)
@@ -141,15 +142,17 @@ def _write(source: Path, models: list[Model], folder: Path) -> None:
     log.info("%s: logits in ONNX differ by at most %.1e of their spread.", source.name, worst)
 
 
-def _written(model: Model, stem: str, folder: Path, advance: progress.Advance) -> tuple[Member, float]:
+def _written(
+    model: Model, stem: str, folder: Path, flat: bool, advance: progress.Advance
+) -> tuple[Member, float]:
     """Write a model's networks, those of its first stage before; give the largest difference as well."""
     previous, worst = None, 0.0
     if model.previous is not None:
-        previous, worst = _written(model.previous, f"{stem}_first", folder, advance)
+        previous, worst = _written(model.previous, f"{stem}_first", folder, flat, advance)
     names = [f"networks/{stem}_network{index}.onnx" for index in range(len(model.networks))]
     channels, patch = channels_of(model.configuration, model.dataset_json), model.configuration.patch_size
     for name, network in zip(names, model.networks, strict=True):
-        worst = max(worst, write_network(network, channels, patch, folder / name))
+        worst = max(worst, write_network(network, channels, patch, folder / name, flat))
         advance(detail=name)
     return _member(model, names, previous), worst
 

@@ -69,7 +69,8 @@ def export_web(model: Path, output: Path) -> Path:
     from autoseg.export.to_onnx import export_bundle
 
     with temporary_folder(output.with_name(f"{output.name}.bundle")) as place:
-        _write(Bundle.open(export_bundle(model, place / "bundle")), parts, output)
+        # Browsers have none of the kernels for which convolutions are written in 2D.
+        _write(Bundle.open(export_bundle(model, place / "bundle", flat=False)), parts, output)
     return output
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from autoseg.bundle.segment import load_network
 from autoseg.errors import MissingDependency, RunError
+from autoseg.inference.flat_convolutions import flatten_convolutions
 
 # Largest difference between both programs' logits, as a part of the logits' spread.
 TOLERANCE = 1e-3
@@ -32,7 +33,9 @@ class _LargestOutput(nn.Module):
         return logits
 
 
-def write_network(network: nn.Module, channels: int, patch_size: Sequence[int], path: Path) -> float:
+def write_network(
+    network: nn.Module, channels: int, patch_size: Sequence[int], path: Path, flat: bool = True
+) -> float:
     """Write a network as one ONNX file, and compare both on random images.
 
     Args:
@@ -40,6 +43,7 @@ def write_network(network: nn.Module, channels: int, patch_size: Sequence[int], 
         channels: number of channels of the image.
         patch_size: voxels; fixed in the file.
         path: the file to write.
+        flat: whether convolutions in 3D may be written as ones in 2D, see `flat_convolutions`.
 
     Returns:
         The largest difference of the logits, as a part of their spread.
@@ -65,6 +69,8 @@ def write_network(network: nn.Module, channels: int, patch_size: Sequence[int], 
                 dynamo=True,
                 verbose=False,
             )
+        if flat and len(patch_size) == 3:
+            flatten_convolutions(path)
     except Exception as problem:  # of many libraries; whatever it is, there is no file
         said = " ".join(str(problem).split())[:300]
         raise RunError(

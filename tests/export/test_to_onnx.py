@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from model_folders import ABOUT, IGNORE, REGIONS, SLICE, model_folder, write_vol
 from torch import nn
 
 from autoseg import plugins
+from autoseg.bundle import archive
 from autoseg.bundle.archive import Bundle, BundleError
 from autoseg.bundle.images import read_case
 from autoseg.bundle.segment import Segmenter, load_network
@@ -106,6 +108,24 @@ def test_the_program_is_whole(tmp_path: Path) -> None:
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(tmp_path)
+
+
+def test_each_file_is_read_once_and_none_goes_unchecked(
+    tmp_path: Path, exported: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = shutil.copytree(exported[1], tmp_path / "bundle")
+    read: list[str] = []
+    opened = archive._opened
+    monkeypatch.setattr(archive, "_opened", lambda path, name: (read.append(name), opened(path, name))[1])
+    Segmenter.load(bundle)
+    once = sorted(read)
+    assert once == sorted({*Bundle.open(bundle).entries, "manifest.json"})
+    for name in ("card.md", "networks/member0_network0.onnx"):
+        content = (bundle / name).read_bytes()
+        (bundle / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(BundleError, match=f"'{name}' with another content"):
+            Segmenter.load(bundle)
+        (bundle / name).write_bytes(content)
 
 
 def test_predict_takes_a_bundle(tmp_path: Path, exported: tuple[Path, Path]) -> None:

@@ -78,6 +78,20 @@ def test_the_folder_holds_all_that_the_page_needs(
     }
 
 
+def test_a_model_goes_to_a_browser_as_its_network_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+
+    def refused(*places: Path, **options: object) -> Path:
+        given.update(options)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(to_web, "vendored", lambda: PARTS)
+    monkeypatch.setattr("autoseg.export.to_onnx.export_bundle", refused)
+    with pytest.raises(UsageError, match="enough"):
+        export_web(tmp_path, tmp_path / "page")
+    assert given == {"flat": False}
+
+
 def test_what_cannot_become_a_page(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="Give a folder"):
         export_web(bundle, tmp_path / "page.zip")
