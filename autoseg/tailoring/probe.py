@@ -21,7 +21,7 @@ from autoseg.tailoring.step_model import modelled
 from autoseg.tailoring.step_time import forward_seconds, probe_patch, step_seconds
 
 # A step that takes longer is measured on a part of its batch, since three of them are made.
-LONGEST_STEP_S = 2.0
+LONGEST_STEP_S = 1.0
 MOST_WINDOWS = 32
 # Of reading and augmenting: for each batch, each sample, and each voxel of an image and its segmentation.
 # On a core of its own (means of 40 batches, benchmarks/bench_loading.py) two samples of 64x64 took 10.5 ms,
