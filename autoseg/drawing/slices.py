@@ -105,7 +105,7 @@ def _scaled(plane: Array, size: tuple[int, int]) -> Array:
     from PIL import Image
 
     scaled = Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(scaled), 0, 1)
+    return np.asarray(np.clip(np.asarray(scaled), 0, 1))
 
 
 def draw(
