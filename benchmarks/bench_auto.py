@@ -189,10 +189,12 @@ def _report(rows: dict[str, Row]) -> str:
         "",
         "Fold 0, one seed, one core, float32. The Dice of a command is that of its best row; the regret of",
         "auto is what it is below the best single trainer that was tried with the whole time (which auto",
-        "itself is, where it gives all of the time to one). Before: at the commit that the JSON file states.",
+        "itself is, where it gives all of the time to one). A shared core: other programs came and went beside.",
+        "Commands of auto that divided 18 minutes did so by a rule that is gone (the documentation's page on",
+        "budgets): it gives all of them to nnunet in these four cases now.",
         "",
-        "| data set | budget | who | Dice | trained: steps (predicted) | runs took | command took |",
-        "|---|---|---|---|---|---|---|",
+        "| data set | budget | who | Dice | trained: steps (predicted) | runs took | command took | commit |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows.values():
         best = _best(row)
@@ -207,7 +209,7 @@ def _report(rows: dict[str, Row]) -> str:
         lines.append(
             f"| {row['dataset']} | {row['minutes']:g} min | {row['who']}{busy} | "
             f"{'-' if best is None else f'{best:.3f}'} | {trained} | {took:.0f} s "
-            f"({took / 60 / row['minutes'] - 1:+.1%}) | {row['command_s']:.0f} s |"
+            f"({took / 60 / row['minutes'] - 1:+.1%}) | {row['command_s']:.0f} s | `{row['commit']}` |"
         )
     return "\n".join([*lines, "", *_verdicts(rows)])
 
