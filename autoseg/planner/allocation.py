@@ -3,9 +3,9 @@
 Of several trainers the best is better than each: how good one is on new data is not known before. But each
 has fewer steps. Both are counted in Dice: the steps by the law of `autoseg.planner.learning`, the choice by
 the expected largest of normal variables with the spread that trainers have among each other. A network whose
-width follows the time turns more of it into more features too: by nnunet alone, 18 minutes gave 0.984 on
-hearts and 0.833 on nuclei, and half of them with half of the features 0.974 and 0.789
-(benchmarks/results/auto.md).
+width follows the time turns more of it into a larger shape too, which is counted as features: by nnunet
+alone, 18 minutes gave 0.984 on hearts, with twice the features, and 0.833 on nuclei, with the whole patch;
+half of them 0.974 and 0.789 (benchmarks/results/auto.md).
 """
 
 from __future__ import annotations
