@@ -17,6 +17,10 @@ import numpy as np
 
 # Of voxels; on smaller planes the kernels for 2D have nothing to block.
 _SMALLEST_PLANE = 8
+# With 8 channels, windows of 64x64x64 took 1.12 of the time in 2D; with 16 and more 0.68 to 0.93.
+_FEWEST_CHANNELS = 16
+# Bytes of one image's slices under the kernel, which are copied: 0.6 GB of 96x128x128 voxels, 32 channels.
+_MOST_COPIED = 2**27
 _ACTIVATIONS = ("LeakyRelu", "Relu")
 
 
@@ -86,7 +90,11 @@ class _Graph:
         known = all(len(end) == 5 and min(end[1:]) > 0 for end in ends)
         # A kernel of a single voxel is one product already.
         wide = len(kernel) == 5 and max(kernel[2:]) > 1
-        return plain and known and wide and ends[1][3] * ends[1][4] >= _SMALLEST_PLANE
+        if not (plain and known and wide):
+            return False
+        copied = 4 * kernel[1] * kernel[2] * ends[1][2] * ends[0][3] * ends[0][4]
+        pays = kernel[1] >= _FEWEST_CHANNELS and ends[1][3] * ends[1][4] >= _SMALLEST_PLANE
+        return pays and copied <= _MOST_COPIED
 
     def _flat(self, node: Any, given: Mapping[str, Any], name: str) -> Iterator[Any]:
         """The nodes in place of a convolution (b, c, z, y, x), and of an activation that follows it alone."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.bundle.segment import load_network
+from autoseg.inference import flat_convolutions
 from autoseg.inference.onnx_network import write_network
 
 onnx = pytest.importorskip("onnx")
@@ -23,13 +24,13 @@ class Every(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Conv3d(2, 8, 3, padding=1), nn.LeakyReLU(0.1))
-        self.uneven = nn.Conv3d(8, 8, (3, 1, 5), stride=(2, 1, 2), padding=(1, 0, 2), bias=False)
-        self.planes = nn.Sequential(nn.Conv3d(8, 8, (1, 3, 3), padding=(0, 1, 1)), nn.ReLU())
-        self.whole = nn.Conv3d(8, 8, 3, stride=(1, 2, 1))
-        self.grouped = nn.Conv3d(8, 8, 3, padding=1, groups=2)
-        self.dilated = nn.Conv3d(8, 8, 3, padding=2, dilation=2)
-        self.single = nn.Conv3d(8, 3, 1)
+        self.first = nn.Sequential(nn.Conv3d(2, 16, 3, padding=1), nn.LeakyReLU(0.1))
+        self.uneven = nn.Conv3d(16, 16, (3, 1, 5), stride=(2, 1, 2), padding=(1, 0, 2), bias=False)
+        self.planes = nn.Sequential(nn.Conv3d(16, 16, (1, 3, 3), padding=(0, 1, 1)), nn.ReLU())
+        self.whole = nn.Conv3d(16, 16, 3, stride=(1, 2, 1))
+        self.grouped = nn.Conv3d(16, 16, 3, padding=1, groups=2)
+        self.dilated = nn.Conv3d(16, 16, 3, padding=2, dilation=2)
+        self.single = nn.Conv3d(16, 3, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.uneven(self.first(image))
@@ -53,7 +54,8 @@ def _kernels(path: Path) -> list[int]:
 def test_convolutions_in_3d_become_2d_where_that_is_the_same(tmp_path: Path) -> None:
     network, path = _network(), tmp_path / "network.onnx"
     assert write_network(network, 2, PATCH, path) < 1e-4
-    assert _kernels(path) == [2, 2, 2, 2, 3, 3, 3]  # in groups, dilated, and a product already
+    # Few channels; in groups, dilated, and a product already.
+    assert _kernels(path) == [3, 2, 2, 2, 3, 3, 3]
     for batch in (1, 3):
         image = torch.randn(batch, 2, *PATCH)
         with torch.no_grad():
@@ -75,6 +77,12 @@ def test_they_stay_in_3d_for_a_browser(tmp_path: Path) -> None:
     assert set(_kernels(tmp_path / "network.onnx")) == {3}
 
 
-def test_small_planes_stay_in_3d(tmp_path: Path) -> None:
-    write_network(nn.Conv3d(1, 2, 3, padding=1).eval(), 1, (4, 2, 2), tmp_path / "network.onnx")
-    assert _kernels(tmp_path / "network.onnx") == [3]
+@pytest.mark.parametrize(
+    ("patch", "most", "kept"), [((4, 2, 2), 2**27, 3), ((4, 8, 8), 2**27, 2), ((4, 8, 8), 2**15, 3)]
+)
+def test_small_planes_and_large_volumes_stay_in_3d(
+    patch: tuple[int, ...], most: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flat_convolutions, "_MOST_COPIED", most)
+    write_network(nn.Conv3d(16, 2, 3, padding=1).eval(), 16, patch, tmp_path / "network.onnx")
+    assert _kernels(tmp_path / "network.onnx") == [kept]
