@@ -94,7 +94,7 @@ class _Graph:
             return False
         copied = 4 * kernel[1] * kernel[2] * ends[1][2] * ends[0][3] * ends[0][4]
         pays = kernel[1] >= _FEWEST_CHANNELS and ends[1][3] * ends[1][4] >= _SMALLEST_PLANE
-        return pays and copied <= _MOST_COPIED
+        return bool(pays and copied <= _MOST_COPIED)
 
     def _flat(self, node: Any, given: Mapping[str, Any], name: str) -> Iterator[Any]:
         """The nodes in place of a convolution (b, c, z, y, x), and of an activation that follows it alone."""
