@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Guess:  acvl_utils' generate_ball(radius, spacing) makes the ball of that radius in mm on voxels of that spacing, to
-#         about a voxel, as its docstring says: "a radius of 10 with a spacing of 5 will result in a ball with radius 2
-#         pixels".
+#         about a voxel, as its docstring says too.
 # Seen:   acvl_utils 0.2.6 rounds the radius to whole mm first and divides by the spacing afterwards. 2.5 mm on voxels of
 #         0.5 mm become 4 voxels and not 5, half of the volume (rounding goes to the even number); 1.4 mm on 0.2 mm
 #         has 36 % of its voxels; 0.4 mm on 0.1 mm is one voxel where 257 lie within 0.4 mm. On voxels of 5 x 2.5 x 2.5 mm,
