@@ -112,17 +112,19 @@ class Bench:
     configuration: str
 
     @classmethod
-    def of(cls, name: str, data: Path, place: Path) -> Bench:
-        """Verify, plan and preprocess, where that is not done."""
+    def of(cls, name: str, data: Path, place: Path, patch_share: float | None = None) -> Bench:
+        """Verify, plan and preprocess, where that is not done; with another patch if its share is given."""
         root = write_hearts(place / "raw") if name == HEARTS else data / name
         workspace = Workspace.locate(place)
         prepared = prepare(root, workspace, Settings(workers=1, device="cpu"))
         configuration, shape = SHAPES[name]
+        if patch_share is not None:
+            shape = dataclasses.replace(shape, patch_share=patch_share)
         request = Request(CPU, configuration=configuration)
         variant = Variant(prepared.dataset, prepared.fingerprint, Choice("nnunet"), request)
         published = Shape(variant.configuration[0].batch_size, 32, 1.0)
         plan = Fitting(variant, configuration, published).plan(shape)
-        plan = dataclasses.replace(plan, name="shortPlans")
+        plan = dataclasses.replace(plan, name=f"shortPlans{'' if patch_share is None else f'{patch_share:g}'}")
         planned = plan.configuration(configuration)
         folder = workspace.cases_of(name, planned.data_identifier)
         preprocess_dataset(prepared.dataset, plan, planned, folder, 1)
