@@ -124,7 +124,8 @@ class Bench:
         variant = Variant(prepared.dataset, prepared.fingerprint, Choice("nnunet"), request)
         published = Shape(variant.configuration[0].batch_size, 32, 1.0)
         plan = Fitting(variant, configuration, published).plan(shape)
-        plan = dataclasses.replace(plan, name=f"shortPlans{'' if patch_share is None else f'{patch_share:g}'}")
+        suffix = "" if patch_share is None else f"{patch_share:g}"
+        plan = dataclasses.replace(plan, name=f"shortPlans{suffix}")
         planned = plan.configuration(configuration)
         folder = workspace.cases_of(name, planned.data_identifier)
         preprocess_dataset(prepared.dataset, plan, planned, folder, 1)

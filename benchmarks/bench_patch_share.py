@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/bench_patch_share.py --data FOLDER --workspace FOLDER
         [--only Nuclei] [--shares 1 0.5 0.25] [--steps 1500] [--seeds 0 1] [--fold 1]
 
-Lengths are in steps, so that a busy machine changes nothing. What stands in the results file is not run again.
-The planner's law (`autoseg.planner.learning.patch_loss`) is fitted to these.
+Lengths are in steps, so that a busy machine changes nothing. What stands in the results file is not run
+again. The planner's law (`autoseg.planner.learning.patch_loss`) is fitted to these.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from _short_runs import IDEAS, SHAPES, Bench, measure
 
 from autoseg.leaderboard.statistics import mean_intervals, resample
 from autoseg.planner.learning import patch_loss
+from autoseg.system.device import float32_only
 
 NAME = "patch_share"
 IDEA = "rate 0.003"  # what a short training is today
@@ -56,7 +57,8 @@ def main() -> None:
                     continue
                 if bench is None:
                     bench = Bench.of(name, options.data.absolute(), options.workspace.absolute(), share)
-                found = measure(bench, IDEAS[IDEA], options.steps, seed, options.fold, 0)
+                with float32_only():
+                    found = measure(bench, IDEAS[IDEA], options.steps, seed, options.fold, 0)
                 groups = bench.prepared.dataset.groups
                 row = {
                     "dataset": name,
@@ -86,12 +88,13 @@ def report(rows: Rows) -> str:
         "# What a smaller patch costs",
         "",
         "nnunet of width 8 in float32 with a batch of 2, trained for equal steps with the same seeds in",
-        "patches of different size. Dice is the mean over structures, then over held-out cases (of many every",
-        "n-th), at the spacing of the training, without mirrored copies. Differences from the largest patch",
-        "are paired over cases, seeds averaged, with 95 % intervals. CPU seconds go by the machine's load too.",
+        "patches of different size. Dice is the mean over structures, then over held-out cases (of many",
+        "every n-th), at the spacing of the training, without mirrored copies. Differences from the largest",
+        "patch are paired over cases, seeds averaged, with 95 % intervals. CPU seconds of a step depend on",
+        "what else the machine does.",
         "",
-        "| data set | steps, fold | share of the planned patch | patch | seeds | cases | CPU s a step | Dice | "
-        "difference | the planner's law |",
+        "| data set | steps, fold | share of the planned patch | patch | seeds | cases | CPU s a step | Dice "
+        "| difference | the planner's law |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     places = dict.fromkeys((row["dataset"], row["steps"], row["fold"]) for row in rows.values())
