@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bench_train_step.py --data FOLDER --workspace FOLDER
 
-Three ways take turns in one process, on one thread, measured in seconds of processor time: nnU-Net's trainer
-with its own loader and augmentation; autoseg's, which augments sample by sample; and autoseg's with the
-augmentation of whole batches. A ratio above 1 is in favour of autoseg. Rows of another data set or width, or
-of a processor that computes in another precision, stay in the results file beside the new ones.
+Three ways take turns, each in a process of its own with one thread, measured in seconds of processor time:
+nnU-Net's trainer with its own loader and augmentation; autoseg's, which augments sample by sample; and
+autoseg's with the augmentation of whole batches. (In one process, stock would get the C library's settings
+that autoseg makes.) A ratio above 1 is in favour of autoseg. Rows of another data set or width, or of a
+processor that computes in another precision, stay in the results file beside the new ones.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +26,9 @@ from _machine import RESULTS, machine, write_results
 
 NAME = "train_step"
 DATASETS = ("Dataset004_Hippocampus", "Dataset018_FetalHead")
+BATCHES = "autoseg, in batches"
+WAYS = ("stock", "autoseg", BATCHES)
+ANSWER = "turn: "
 # No processes of their own: what they use would not be counted.
 IN_PROCESS = {"nnUNet_n_proc_DA": "0"}
 
@@ -41,12 +47,13 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=5, help="of one step each way, after one that is not counted"
     )
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)  # of a process that takes turns
     parser.add_argument("--no-results", dest="results", action="store_false", help="print, write nothing")
     options = parser.parse_args()
     os.environ |= IN_PROCESS
-    import torch
-
-    torch.set_num_threads(1)
+    if options.way is not None:
+        take_turns(Path(options.data) / options.datasets[0], options)
+        return
     rows = []
     for name in options.datasets:
         of = {key: where[key] for key in ("commit", "date", "processor", "load_average_at_start")}
@@ -72,17 +79,25 @@ def _of(row: dict[str, Any]) -> tuple[str, int, int]:
 
 def measured(raw: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One data set: CPU seconds of making a batch and of the step, each way."""
-    ways, facts = prepared(raw, options)
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
+    processes = {}
+    planned(raw, options)  # here, since a training settles the C library for its process
+    for name in WAYS:
+        line = [sys.executable, __file__, "--data", str(raw.parent), "--datasets", raw.name, "--way", name]
+        line += ["--workspace", options.workspace, "--memory", str(options.memory)]
+        line += ["--width", str(options.width)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        processes[name] = subprocess.Popen(line, **pipes)
+        facts = _answer(processes[name])
     for number in range(options.rounds + 1):
-        for name, (load, step) in ways.items():
-            began = time.process_time()
-            batch = load()
-            between = time.process_time()
-            step(batch)
+        for name, process in processes.items():
+            print("step", file=process.stdin, flush=True)
+            found = _answer(process)
             if number:
-                seconds[name].append((between - began, time.process_time() - between))
-    found = {
+                seconds[name].append((found["load"], found["step"]))
+    for process in processes.values():
+        process.communicate()
+    ways = {
         name: {
             "batch_cpu_s": round(statistics.median(load for load, _ in each), 4),
             "step_cpu_s": round(statistics.median(step for _, step in each), 4),
@@ -90,46 +105,78 @@ def measured(raw: Path, options: argparse.Namespace) -> dict[str, Any]:
         }
         for name, each in seconds.items()
     }
-    return {"dataset": raw.name, **facts, "rounds": options.rounds, "ways": found}
+    return {"dataset": raw.name, **facts, "rounds": options.rounds, "ways": ways}
 
 
-Way = tuple[Callable[[], Any], Callable[[Any], Any]]
+def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next answer of a process; nnU-Net prints between them."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(ANSWER):
+            return dict(json.loads(line.removeprefix(ANSWER)))
+    raise RuntimeError(f"A way ended with {process.wait()} before its turn; its error stands above.")
 
 
-def prepared(raw: Path, options: argparse.Namespace) -> tuple[dict[str, Way], dict[str, Any]]:
-    """The ways to make a batch and to take a step, and the plan that all share."""
+def take_turns(raw: Path, options: argparse.Namespace) -> None:
+    """Make a step whenever a line comes in, and answer with its CPU seconds."""
+    import torch
+
+    torch.set_num_threads(1)
+    load, step, facts = prepared(raw, options)
+    print(ANSWER + json.dumps(facts), flush=True)
+    for _ in sys.stdin:
+        began = time.process_time()
+        batch = load()
+        between = time.process_time()
+        step(batch)
+        found = {"load": between - began, "step": time.process_time() - between}
+        print(ANSWER + json.dumps(found), flush=True)
+
+
+def planned(raw: Path, options: argparse.Namespace) -> Any:
+    """A run of one step, which leaves the plan and the prepared data; what is there is not made again."""
+    from autoseg.pipeline.settings import Settings
+    from autoseg.pipeline.single_stages import train_one
+    from autoseg.workspace import Workspace
+
+    settings = Settings(steps=1, memory_gb=options.memory, device="cpu", workers=1)
+    trainer = f"nnunet:width={options.width}:mirroring=true"
+    return train_one(raw, trainer, 0, Workspace.locate(options.workspace), settings).run
+
+
+def prepared(
+    raw: Path, options: argparse.Namespace
+) -> tuple[Callable[[], Any], Callable[[Any], Any], dict[str, Any]]:
+    """What makes a batch and what takes a step, one way, and the plan that all share."""
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     from autoseg import plugins
     from autoseg.augmentation.batch_augmentation import BatchAugmentation
-    from autoseg.pipeline.settings import Settings
-    from autoseg.pipeline.single_stages import train_one
     from autoseg.planner.plan import Plan
+    from autoseg.system.device import autocast_dtype
     from autoseg.system.files import read_json
     from autoseg.workspace import Workspace
 
-    workspace = Workspace.locate(options.workspace)
-    settings = Settings(steps=1, memory_gb=options.memory, device="cpu", workers=1)
-    run = train_one(raw, f"nnunet:width={options.width}:mirroring=true", 0, workspace, settings).run
+    workspace, run = Workspace.locate(options.workspace), planned(raw, options)
     plan = Plan.load(workspace.plan_of(run.dataset, run.plan))
     about = read_json(workspace.dataset_json_of(run.dataset))
-    trainers = {}
-    for name, kind in (("stock", nnUNetTrainer), ("autoseg", plugins.trainer_class("nnunet"))):
-        document = {**plan.to_json(), "continue_training": False}
-        trainers[name] = kind(document, run.configuration, run.fold, dict(about), torch.device("cpu"))
-        trainers[name].initialize()
-        trainers[name].set_deep_supervision_enabled(trainers[name].enable_deep_supervision)
-        trainers[name].network.train()
-    stock, ours = trainers["stock"], trainers["autoseg"]
-    stock_batches, _ = stock.get_dataloaders()
-    batches, _ = ours.get_dataloaders()
-    raw_batches, _ = ours.get_dataloaders()
-    augment = BatchAugmentation(raw_batches.loader.transforms)
-    raw_batches.loader.transforms = None
+    kind = nnUNetTrainer if options.way == "stock" else plugins.trainer_class("nnunet")
+    document = {**plan.to_json(), "continue_training": False}
+    trainer = kind(document, run.configuration, run.fold, dict(about), torch.device("cpu"))
+    trainer.initialize()
+    trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
+    trainer.network.train()
+    batches, _ = trainer.get_dataloaders()
+    augment = None
+    if options.way == BATCHES:
+        augment = BatchAugmentation(batches.loader.transforms)
+        batches.loader.transforms = None
 
-    def augmented() -> dict[str, Any]:
-        batch = next(raw_batches)
+    def load() -> dict[str, Any]:
+        batch = next(batches)
+        if augment is None:
+            return dict(batch)
         data, target = augment(batch["data"], batch["target"])
         return {"data": data, "target": target}
 
@@ -137,14 +184,10 @@ def prepared(raw: Path, options: argparse.Namespace) -> tuple[dict[str, Way], di
     facts = {
         "patch": list(configuration.patch_size),
         "batch": configuration.batch_size,
-        "parameters": sum(each.numel() for each in ours.network.parameters()),
-        "precision": str(ours.autocast_dtype or torch.float32).removeprefix("torch."),
+        "parameters": sum(each.numel() for each in trainer.network.parameters()),
+        "precision": str(autocast_dtype(torch.device("cpu")) or torch.float32).removeprefix("torch."),
     }
-    return {
-        "stock": (lambda: next(stock_batches), stock.train_step),
-        "autoseg": (lambda: next(batches), ours.optimiser_step),
-        "autoseg, in batches": (augmented, ours.optimiser_step),
-    }, facts
+    return load, trainer.train_step if options.way == "stock" else trainer.optimiser_step, facts
 
 
 def report(rows: list[dict[str, Any]]) -> str:
@@ -153,8 +196,9 @@ def report(rows: list[dict[str, Any]]) -> str:
         "# A training step beside stock nnU-Net's",
         "",
         "One plan, network and batch each; medians of seconds of processor time on one thread, and steps in",
-        "one such second, over all rounds. The three ways took turns in one process. Rows of a processor",
-        "with bfloat16 and of one with float32 alone are of two machines.",
+        "one such second, over all rounds. The three ways took turns, each in a process of its own. Rows of",
+        "a processor with bfloat16 and of one with float32 alone are of two machines; those of float32 had",
+        "all three in one process, where stock has autoseg's settings of the C library too.",
         "",
         "| data set | patch, batch, weights | way | rounds | a batch | a step | steps a CPU s | to stock |",
         "|---|---|---|---|---|---|---|---|",

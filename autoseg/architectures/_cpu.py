@@ -15,23 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoseg.architectures._cases import is_channels_last, normalise_each
 from autoseg.architectures._convolution import Conv2d, Conv3d
 from autoseg.architectures._depthwise import DepthwiseConv2d, DepthwiseConv3d, stuff
 from autoseg.system.process_memory import SMALLER, USUAL
 
 
-def _is_channels_last(x: Tensor) -> bool:
-    return x.stride(1) == 1 and x.shape[1] > 1
-
-
 def normalise_cases(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Instance normalisation of (b, c, *s); a channel with a single voxel becomes its bias."""
-    if x.device.type == "cpu" and _is_channels_last(x):
-        cases = [
-            torch.batch_norm(case, weight, bias, None, None, True, 0.0, eps, False)
-            for case in torch.chunk(x, len(x))
-        ]
-        return torch.cat(cases) if len(cases) > 1 else cases[0]
+    if x.device.type == "cpu" and is_channels_last(x) and not torch.compiler.is_compiling():
+        return normalise_each(x, weight, bias, eps)
     return torch.instance_norm(x, weight, bias, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
 
 
@@ -62,7 +55,7 @@ class _FastTransposed:
 
 
 def _is_bf16_training(x: Tensor) -> bool:
-    if x.device.type != "cpu" or not _is_channels_last(x):
+    if x.device.type != "cpu" or not is_channels_last(x):
         return False
     reduced = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
     return reduced and torch.is_grad_enabled() and x.requires_grad
@@ -134,6 +127,9 @@ _DEPTHWISE: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv3d: DepthwiseConv3d,
 }
 
+# Where nnU-Net's networks have their decoder.
+_DECODERS = "dynamic_network_architectures.building_blocks.unet_decoder"
+
 
 def channels_last(dimensions: int) -> torch.memory_format:
     """The layout in which a CPU computes fastest, for 2D or 3D."""
@@ -164,6 +160,8 @@ def plain_layers(network: nn.Module) -> nn.Module:
     kinds = (_NORMS, _TRANSPOSED, _CONVOLUTIONS, _DEPTHWISE)
     usual = {better: kind for table in kinds for kind, better in table.items()}
     for module in network.modules():
+        if getattr(type(module), "joins_densely", False):
+            module.__class__ = type(module).__base__
         module.__class__ = usual.get(type(module), type(module))
     return network
 
@@ -176,6 +174,11 @@ def system_blocks(network: nn.Module) -> int:
 
 def _better(module: nn.Module) -> type[nn.Module] | None:
     kind = type(module)
+    if kind.__module__ == _DECODERS and kind.__name__ == "UNetDecoder":
+        # Not before it is met: the import takes its time, and only networks of nnU-Net have one.
+        from autoseg.architectures._decoder import Decoder
+
+        return Decoder
     if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d):
         return None if module.track_running_stats else _NORMS.get(kind)
     if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from autoseg.architectures._blocks import Operators, SegmentationNetwork, Sizes, operators, resize
+from autoseg.architectures._cases import concatenate
 from autoseg.architectures._library import library
 from autoseg.architectures._mobilenet import MobileNetV2Encoder
 from autoseg.architectures._resnet import LEVELS, ResNetEncoder
@@ -45,7 +45,7 @@ class DecoderBlock(nn.Module):
     def forward(self, x: Tensor, skip: Tensor | None, size: Sizes) -> Tensor:
         x = resize(x, size, "nearest")
         if skip is not None:
-            x = torch.cat([x, skip], dim=1)
+            x = concatenate([x, skip])
         result: Tensor = self.conv2(self.conv1(x))
         return result
 

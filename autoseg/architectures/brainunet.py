@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from autoseg.architectures._blocks import (
@@ -24,6 +23,7 @@ from autoseg.architectures._blocks import (
     resize,
     same_padding,
 )
+from autoseg.architectures._cases import concatenate
 from autoseg.architectures._topology import (
     Option,
     Topology,
@@ -230,7 +230,7 @@ class BrainUNet(SegmentationNetwork):
             skip = gate(skip, up)
         elif isinstance(gate, GridGate):
             skip = gate(skip, coarse)
-        result: Tensor = self.decoder[level](torch.cat([up, skip], dim=1))
+        result: Tensor = self.decoder[level](concatenate([up, skip]))
         return result
 
 

@@ -22,6 +22,7 @@ from autoseg.architectures._blocks import (
     operators,
     pad_to_multiple,
 )
+from autoseg.architectures._cases import concatenate
 from autoseg.architectures._cpu import Dropout
 from autoseg.architectures._topology import Option, Topology, as_lists, choose, cumulative, require_dimensions
 from autoseg.errors import PlanError
@@ -96,7 +97,7 @@ class ResidualInception(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         quarters = torch.chunk(self.reduce(x), BRANCHES, dim=1)
         branches = [branch(part) for branch, part in zip(self.branches, quarters, strict=True)]
-        result: Tensor = self.activation(self.merge(torch.cat(branches, dim=1)) + x)
+        result: Tensor = self.activation(self.merge(concatenate(branches)) + x)
         return result
 
 
@@ -212,9 +213,9 @@ class DeepMRSeg(SegmentationNetwork):
         decoded = [skips.pop()]
         for level in reversed(range(len(skips))):
             up = self.ups[level](decoded[-1])
-            decoded.append(self.decoder[level](torch.cat([up, skips[level]], dim=1)))
+            decoded.append(self.decoder[level](concatenate([up, skips[level]])))
         decoded.reverse()
-        full = self.post(torch.cat([decoded[0], pre], dim=1))
+        full = self.post(concatenate([decoded[0], pre]))
         return self.arrange(
             crop_to(self.head(full), size),
             lambda: [

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from autoseg.architectures._blocks import Operators, SegmentationNetwork, Sizes, operators, resize
+from autoseg.architectures._cases import concatenate
 from autoseg.architectures._resnet import LEVELS, ResNetEncoder
 from autoseg.architectures._topology import Option, Topology, as_lists, choose, cumulative, require_dimensions
 from autoseg.errors import PlanError
@@ -128,7 +128,7 @@ class AllScalesDecoder(nn.Module):
             resize(linear(scale), joint, self.mode)
             for linear, scale in zip(self.linear, maps[1:], strict=True)
         ]
-        return [self.fuse(torch.cat(scales, dim=1))]
+        return [self.fuse(concatenate(scales))]
 
 
 class ResNet34MLP(SegmentationNetwork):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from autoseg.architectures._blocks import (
@@ -21,6 +20,7 @@ from autoseg.architectures._blocks import (
     operators,
     same_padding,
 )
+from autoseg.architectures._cases import concatenate
 from autoseg.architectures._topology import (
     Option,
     Topology,
@@ -110,7 +110,7 @@ class UNet(SegmentationNetwork):
         decoded = [skips.pop()]
         for level in reversed(range(len(skips))):
             up = crop_to(self.ups[level](decoded[-1]), skips[level].shape[2:])
-            decoded.append(self.decoder[level](torch.cat([skips[level], up], dim=1)))
+            decoded.append(self.decoder[level](concatenate([skips[level], up])))
         decoded.reverse()
         return self.arrange(
             self.head(decoded[0]),

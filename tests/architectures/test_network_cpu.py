@@ -177,8 +177,8 @@ def test_a_foreign_network_keeps_its_names_and_its_results() -> None:
     torch.manual_seed(0)
     network = build("nnunet", 1, 3, (16, 16, 16), stages=3, width=8)
     prepared = copy.deepcopy(network)
-    # 10 convolutions of 2 per stage, each with a norm; 2 transposed; 2 heads.
-    assert prepare_for_cpu(prepared) == 10 + 10 + 2 + 2
+    # 10 convolutions of 2 per stage, each with a norm; 2 transposed; 2 heads; the decoder.
+    assert prepare_for_cpu(prepared) == 10 + 10 + 2 + 2 + 1
     assert prepare_for_cpu(prepared) == 0
     assert list(prepared.state_dict()) == list(network.state_dict())
     x = torch.randn(2, 1, 16, 16, 16).to(memory_format=torch.channels_last_3d)
