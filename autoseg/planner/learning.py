@@ -2,8 +2,8 @@
 
 The law of the steps is fitted to 24 trainings of eight curves (benchmarks/results/learning_curves.md): a
 training is below what it tends to by 0.012 at 1500 steps of a batch of 2, and by half of that at 3000. What
-a smaller shape loses for good is read off few pairs of trainings (benchmarks/results/budgets_*.md) and
-rough; it decides only where shapes are far apart.
+a smaller shape loses for good is read off few pairs of trainings (benchmarks/results/budgets_*.md and
+patch_share.md) and rough; it decides only where shapes are far apart.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ BATCH_POWER = 0.25
 # third of that.
 WIDTH_LOSS, WIDTH_FALL = 0.009, 3.0
 NARROW = 8
-# brainunet on Hippocampus: half of the patch cost 0.007 with the same steps; an eighth cost about nine times
-# as much after what the steps explain.
-PATCH_LOSS = 0.007
+# A patch that sees less of the image loses by how much of the image one structure takes: with a third of it
+# nnunet lost 0.13 on fetal heads, 0.04 on hearts and nothing on nuclei (patch_share.md). This is what half of
+# the image loses for a structure that fills it; the usual structure stands for unknown ones.
+PATCH_LOSS, USUAL_STRUCTURE = 0.11, 0.064
 # A border is off by part of a voxel; what that costs goes by how many voxels a structure is wide.
 SPACING_LOSS = 0.3
 SOURCE = "autoseg, from measured learning curves: benchmarks/results/learning_curves.md"
@@ -50,9 +51,14 @@ def width_loss(width: int | None) -> float:
     return float(step * WIDTH_FALL ** -math.log2(width / NARROW))
 
 
-def patch_loss(share: float) -> float:
-    """What a patch with a share of the planned voxels loses: it grows with the square of the halvings."""
-    return PATCH_LOSS * math.log2(share) ** 2
+def patch_loss(share: float, structure: float = USUAL_STRUCTURE) -> float:
+    """What a smaller patch loses: it grows with the square of the halvings.
+
+    Args:
+        share: of what the planned patch sees of an image, the part that this one sees.
+        structure: part of the image that the box around the largest structure takes.
+    """
+    return PATCH_LOSS * structure * math.log2(share) ** 2
 
 
 def spacing_loss(coarsening: float, structure_width: float) -> float:

@@ -40,6 +40,17 @@ class Structure:
             for n, step, most, extent in zip(patch, spacing, whole, extents, strict=True)
         )
 
+    def share(self, spacing: Sequence[float], whole: Sequence[float]) -> float:
+        """Part of an image that the box around it takes, at most 1.
+
+        Args:
+            spacing: as in `fits`.
+            whole: voxels per axis of the image.
+        """
+        lengths = [n * step for n, step in zip(whole, spacing, strict=True)]
+        extents = self.extents[-len(lengths) :]
+        return math.prod(min(each / length, 1.0) for each, length in zip(extents, lengths, strict=True))
+
     def turned(self, order: Sequence[int]) -> Structure:
         """The same with its axes in another order."""
         return Structure(self.name, self.width, tuple(self.extents[axis] for axis in order))

@@ -23,7 +23,7 @@ from autoseg.planner.budget import (
 from autoseg.planner.cascade import STAGES
 from autoseg.planner.dimension import Alternative
 from autoseg.planner.explain.value_words import entries
-from autoseg.planner.learning import SOURCE, gap, patch_loss, spacing_loss, width_loss
+from autoseg.planner.learning import SOURCE, gap, spacing_loss, width_loss
 from autoseg.planner.plan import Decision
 from autoseg.tailoring.fit_to_resources import Fitting, what_the_time_allows
 from autoseg.tailoring.machine.kept import given_file, machine_model, share_now
@@ -119,7 +119,7 @@ class ShapeChoice:
         loss = (
             gap(steps, fitting.batch(shape))
             + width_loss(shape.width)
-            + patch_loss(shape.patch_share)
+            + fitting.patch_loss(shape)
             + spacing_loss(shape.coarsening, fitting.structure_width())
         )
         return Expected(steps, step_s, train_s, predicting, loss)
@@ -233,7 +233,7 @@ class ShapeChoice:
             "patches": [
                 {
                     "patch_size": list(patch),
-                    "share": each.patch_share,
+                    "loss": round(fitting.patch_loss(each), 5),
                     "prediction_seconds": round(self.expected(each).predicting.seconds, 2),
                 }
                 for patch, each in patches.items()

@@ -14,9 +14,10 @@ from autoseg.planner.budget import (
     Shape,
 )
 from autoseg.planner.cascade import STAGES, stage_channels
+from autoseg.planner.learning import USUAL_STRUCTURE, patch_loss
 from autoseg.planner.patch import shrunk
 from autoseg.planner.plan import ArchitectureSpec, Configuration, Decision, Plan
-from autoseg.planner.structures import Structure, in_voxels, smallest_structure
+from autoseg.planner.structures import Structure, in_voxels, smallest_structure, structures_of
 from autoseg.planner.topology import topology_of
 from autoseg.tailoring.base_plan import base_plan
 from autoseg.tailoring.memory.calibration import cache_file, calibrate
@@ -64,6 +65,7 @@ class Fitting:
     published: Shape
     _starts: dict[float, Start] = field(default_factory=dict)
     _topologies: dict[tuple[float, float], Topology] = field(default_factory=dict)
+    _patch_losses: dict[tuple[float, float], float] = field(default_factory=dict)
 
     @property
     def moved(self) -> bool:
@@ -159,9 +161,31 @@ class Fitting:
 
     def smallest(self) -> Structure | None:
         """The smallest structure, its axes in the plan's order; None where it is not known."""
-        plan = self.at(1.0).plan
-        found = smallest_structure(self.variant.fingerprint, 2 if min(plan.original_median_shape) == 1 else 3)
-        return None if found is None else found.turned(plan.transpose)
+        found = smallest_structure(self.variant.fingerprint, self._image_dimensions)
+        return None if found is None else found.turned(self.at(1.0).plan.transpose)
+
+    @property
+    def _image_dimensions(self) -> int:
+        return 2 if min(self.at(1.0).plan.original_median_shape) == 1 else 3
+
+    def patch_loss(self, shape: Shape) -> float:
+        """What the patch of a shape loses against the planned one, in Dice (`autoseg.planner.learning`)."""
+        key = (shape.coarsening, shape.patch_share)
+        if key not in self._patch_losses:
+            start, planned = self.at(shape.coarsening).configuration, self.at(1.0)
+            seen, most = (
+                math.prod(min(n, size) for n, size in zip(patch, start.median_shape, strict=True))
+                for patch in (self.patch(shape), start.patch_size)
+            )
+            shares = [
+                each.turned(planned.plan.transpose).share(
+                    planned.configuration.spacing, planned.configuration.median_shape
+                )
+                for each in structures_of(self.variant.fingerprint, self._image_dimensions)
+            ]
+            loss = patch_loss(min(seen / most, 1.0), max(shares, default=USUAL_STRUCTURE))
+            self._patch_losses[key] = loss
+        return self._patch_losses[key]
 
     def structure_width(self) -> float:
         """Diameter of the smallest structure, in voxels of the planned spacing."""

@@ -154,7 +154,9 @@ def _options(entry: Mapping[str, Any], ratio: float, left_s: float, scale: float
         for batch in entry["batches"]:
             step_s = ratio * _step_s(entry, batch, patch)
             steps = (left_s - scale * each["prediction_seconds"]) / step_s
-            yield Option(batch, patch, gap(steps, batch) + patch_loss(each["share"]))
+            # A plan from before there was a loss has the share of the planned patch.
+            loss = each["loss"] if "loss" in each else patch_loss(each["share"])
+            yield Option(batch, patch, gap(steps, batch) + loss)
 
 
 def _step_s(entry: Mapping[str, Any], batch: int, patch: Sequence[int]) -> float:

@@ -80,4 +80,6 @@ def test_steps_are_worth_less_and_less() -> None:
     assert width_loss(8) - width_loss(16) == pytest.approx(0.009)
     assert width_loss(None) == 0.0 and width_loss(32) < width_loss(16) / 2
     assert patch_loss(1.0) == 0.0 and patch_loss(0.125) == pytest.approx(9 * patch_loss(0.5))
+    # A structure that takes four times as much of the image loses four times as much.
+    assert patch_loss(0.5, 0.4) == pytest.approx(4 * patch_loss(0.5, 0.1))
     assert spacing_loss(1.0, 0.0) == 0.0 and spacing_loss(2.0, 48.0) > spacing_loss(1.25, 48.0)

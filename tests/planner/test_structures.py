@@ -37,6 +37,13 @@ def test_a_fingerprint_without_components_knows_the_class() -> None:
     assert smallest_structure(fingerprint_of((10, 200, 200)), 3) is None
 
 
+def test_the_part_of_an_image_that_a_structure_takes_is_that_of_its_box() -> None:
+    ring = Structure("ring", 60.0, (80.0, 60.0, 60.0))
+    assert ring.share((1.5, 1.5), (200, 160)) == pytest.approx(60 / 300 * 60 / 240)
+    assert ring.share((10.0, 1.5, 1.5), (8, 200, 160)) == pytest.approx(60 / 300 * 60 / 240)
+    assert ring.share((10.0, 1.5, 1.5), (4, 20, 20)) == 1.0
+
+
 # A ring of the heart: 60 mm across, eight slices of 10 mm high.
 HEART = Structure("ring", 55.0, (80.0, 60.0, 60.0))
 
