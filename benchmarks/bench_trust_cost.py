@@ -149,8 +149,8 @@ def _text(found: Mapping[str, Any]) -> Iterator[str]:
                 f"{row['share_five_folds']:+.1%} |"
             )
     yield ""
-    yield "`autoseg predict` on all images as a whole process, from its start to the page of the worst, by the"
-    yield f"first fold alone and by all, CPU seconds, the least of {WHOLE_TURNS} turns:"
+    yield "`autoseg predict` on all images as a whole process, from its start to the page of the worst, by"
+    yield f"the first fold alone and by all, CPU seconds, the least of {WHOLE_TURNS} turns:"
     yield ""
     yield "| data set | networks | images | --no-quality | --quality | more |"
     yield "|---|---|---|---|---|---|"
