@@ -102,8 +102,8 @@ def report(rows: Mapping[str, Any]) -> str:
         "# Whether a second network would order cases better",
         "",
         "Two five-fold models of one data set, trained alike from different seeds. Every held-out case is",
-        "predicted by the networks of its fold, which had not seen it. The Dice between the two predictions is",
-        "taken as confidence in the first one. AURC: area under the risk-coverage curve, less is better.",
+        "predicted by the networks of its fold, which had not seen it. The Dice between the two predictions",
+        "is taken as confidence in the first one. AURC: area under the risk-coverage curve, less is better.",
         "Differences to entropy are paired, with a bootstrap over groups.",
     ]
     for name, row in rows.items():
