@@ -110,6 +110,7 @@ class Bench:
     workspace: Workspace
     plan: Plan
     configuration: str
+    facts: Mapping[str, float]  # what the planner's law of the patch goes by
 
     @classmethod
     def of(cls, name: str, data: Path, place: Path, patch_share: float | None = None) -> Bench:
@@ -123,13 +124,15 @@ class Bench:
         request = Request(CPU, configuration=configuration)
         variant = Variant(prepared.dataset, prepared.fingerprint, Choice("nnunet"), request)
         published = Shape(variant.configuration[0].batch_size, 32, 1.0)
-        plan = Fitting(variant, configuration, published).plan(shape)
+        fitting = Fitting(variant, configuration, published)
+        plan = fitting.plan(shape)
         suffix = "" if patch_share is None else f"{patch_share:g}"
         plan = dataclasses.replace(plan, name=f"shortPlans{suffix}")
         planned = plan.configuration(configuration)
+        facts = {"seen": fitting.seen(shape), "structure": fitting.largest_share, "axes": planned.dimensions}
         folder = workspace.cases_of(name, planned.data_identifier)
         preprocess_dataset(prepared.dataset, plan, planned, folder, 1)
-        return cls(prepared, workspace, plan, configuration)
+        return cls(prepared, workspace, plan, configuration, facts)
 
     @property
     def shape(self) -> str:

@@ -67,6 +67,7 @@ def main() -> None:
                     "fold": options.fold,
                     "seed": seed,
                     "shape": bench.shape,
+                    **bench.facts,
                     "commit": commit(),
                     "cases": found["cases"],
                     "groups": [groups[case] for case in found["cases"]] if groups else None,
@@ -93,9 +94,9 @@ def report(rows: Rows) -> str:
         "patch are paired over cases, seeds averaged, with 95 % intervals. CPU seconds of a step depend on",
         "what else the machine does.",
         "",
-        "| data set | steps, fold | share of the planned patch | patch | seeds | cases | CPU s a step | Dice "
-        "| difference | the planner's law |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| data set | steps, fold | share of the planned patch | patch | seen of the image | seeds | cases "
+        "| CPU s a step | Dice | difference | the planner's law |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     places = dict.fromkeys((row["dataset"], row["steps"], row["fold"]) for row in rows.values())
     for place in sorted(places):
@@ -118,9 +119,10 @@ def _line(rows: list[Mapping[str, Any]], share: float, largest: float) -> str:
         each = np.mean([np.subtract(mine[seed]["dice"], base[seed]["dice"]) for seed in seeds], axis=0)
         (found,) = mean_intervals(each[np.newaxis], resample(len(each), first["groups"]), first["groups"])
         apart = f"{each.mean():+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
-        law = f"{patch_loss(largest) - patch_loss(share):+.4f}"
+        law = f"{-patch_loss(first['seen'], first['structure'], first['axes']):+.4f}"
     patch = first["shape"].split(",")[0]
     place = f"{first['dataset']} | {first['steps']}, {first['fold']} | {_words(share)} | {patch}"
+    place += f" | {first['seen']:.2f}"
     return (
         f"| {place} | {len(mine)} | {len(first['cases'])} | {cost:.3f} | {dice:.4f} | "
         f"{apart or '-'} | {law or '-'} |"

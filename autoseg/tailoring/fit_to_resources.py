@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -172,20 +173,28 @@ class Fitting:
         """What the patch of a shape loses against the planned one, in Dice (`autoseg.planner.learning`)."""
         key = (shape.coarsening, shape.patch_share)
         if key not in self._patch_losses:
-            start, planned = self.at(shape.coarsening).configuration, self.at(1.0)
-            seen, most = (
-                math.prod(min(n, size) for n, size in zip(patch, start.median_shape, strict=True))
-                for patch in (self.patch(shape), start.patch_size)
-            )
-            shares = [
-                each.turned(planned.plan.transpose).share(
-                    planned.configuration.spacing, planned.configuration.median_shape
-                )
-                for each in structures_of(self.variant.fingerprint, self._image_dimensions)
-            ]
-            loss = patch_loss(min(seen / most, 1.0), max(shares, default=USUAL_STRUCTURE))
-            self._patch_losses[key] = loss
+            axes = self.at(shape.coarsening).configuration.dimensions
+            self._patch_losses[key] = patch_loss(self.seen(shape), self.largest_share, axes)
         return self._patch_losses[key]
+
+    def seen(self, shape: Shape) -> float:
+        """Of what the planned patch sees of the median image, the part that this one sees."""
+        start = self.at(shape.coarsening).configuration
+        seen, most = (
+            math.prod(min(n, size) for n, size in zip(patch, start.median_shape, strict=True))
+            for patch in (self.patch(shape), start.patch_size)
+        )
+        return float(min(seen / most, 1.0))
+
+    @functools.cached_property
+    def largest_share(self) -> float:
+        """Part of the median image that the box around the largest structure takes."""
+        planned, order = self.at(1.0).configuration, self.at(1.0).plan.transpose
+        shares = [
+            each.turned(order).share(planned.spacing, planned.median_shape)
+            for each in structures_of(self.variant.fingerprint, self._image_dimensions)
+        ]
+        return max(shares, default=USUAL_STRUCTURE)
 
     def structure_width(self) -> float:
         """Diameter of the smallest structure, in voxels of the planned spacing."""
