@@ -129,7 +129,11 @@ class Bench:
         suffix = "" if patch_share is None else f"{patch_share:g}"
         plan = dataclasses.replace(plan, name=f"shortPlans{suffix}")
         planned = plan.configuration(configuration)
-        facts = {"seen": fitting.seen(shape), "structure": fitting.largest_share, "axes": planned.dimensions}
+        facts = {
+            "seen": fitting.seen(shape),
+            "structures": fitting.structures_share,
+            "axes": planned.dimensions,
+        }
         folder = workspace.cases_of(name, planned.data_identifier)
         preprocess_dataset(prepared.dataset, plan, planned, folder, 1)
         return cls(prepared, workspace, plan, configuration, facts)

@@ -119,7 +119,7 @@ def _line(rows: list[Mapping[str, Any]], share: float, largest: float) -> str:
         each = np.mean([np.subtract(mine[seed]["dice"], base[seed]["dice"]) for seed in seeds], axis=0)
         (found,) = mean_intervals(each[np.newaxis], resample(len(each), first["groups"]), first["groups"])
         apart = f"{each.mean():+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
-        law = f"{-patch_loss(first['seen'], first['structure'], first['axes']):+.4f}"
+        law = f"{-patch_loss(first['seen'], first['structures'], first['axes']):+.4f}"
     patch = first["shape"].split(",")[0]
     place = f"{first['dataset']} | {first['steps']}, {first['fold']} | {_words(share)} | {patch}"
     place += f" | {first['seen']:.2f}"

@@ -19,11 +19,11 @@ BATCH_POWER = 0.25
 # third of that.
 WIDTH_LOSS, WIDTH_FALL = 0.009, 3.0
 NARROW = 8
-# A patch that sees less of the image loses by how much of the image one structure takes: with three fifths of
+# A patch that sees less of the image loses by how much of the image the structures take: with three fifths of
 # it along each axis nnunet lost 0.13 on fetal heads, 0.04 on hearts, nothing on nuclei and hippocampi
-# (patch_share.md). This is what half of it along each axis loses for a structure that fills the image; the
-# usual structure stands for unknown ones.
-PATCH_LOSS, USUAL_STRUCTURE = 0.5, 0.1
+# (patch_share.md). This is what half of it along each axis loses for structures that fill the image; the
+# usual ones stand for unknown ones.
+PATCH_LOSS, USUAL_STRUCTURES = 0.5, 0.1
 # A border is off by part of a voxel; what that costs goes by how many voxels a structure is wide.
 SPACING_LOSS = 0.3
 SOURCE = "autoseg, from measured learning curves: benchmarks/results/learning_curves.md"
@@ -52,15 +52,15 @@ def width_loss(width: int | None) -> float:
     return float(step * WIDTH_FALL ** -math.log2(width / NARROW))
 
 
-def patch_loss(share: float, structure: float = USUAL_STRUCTURE, axes: int = 2) -> float:
+def patch_loss(share: float, structures: float = USUAL_STRUCTURES, axes: int = 2) -> float:
     """What a smaller patch loses: it grows with the square of the halvings of its sides.
 
     Args:
         share: of what the planned patch sees of an image, the part that this one sees.
-        structure: part of the image that the box around the largest structure takes.
+        structures: part of the image that the boxes around one of each structure take.
         axes: of the patch; a share is spread over them.
     """
-    return PATCH_LOSS * structure * (math.log2(share) / axes) ** 2
+    return PATCH_LOSS * structures * (math.log2(share) / axes) ** 2
 
 
 def spacing_loss(coarsening: float, structure_width: float) -> float:

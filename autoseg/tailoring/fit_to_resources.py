@@ -15,7 +15,7 @@ from autoseg.planner.budget import (
     Shape,
 )
 from autoseg.planner.cascade import STAGES, stage_channels
-from autoseg.planner.learning import USUAL_STRUCTURE, patch_loss
+from autoseg.planner.learning import USUAL_STRUCTURES, patch_loss
 from autoseg.planner.patch import shrunk
 from autoseg.planner.plan import ArchitectureSpec, Configuration, Decision, Plan
 from autoseg.planner.structures import Structure, in_voxels, smallest_structure, structures_of
@@ -174,7 +174,7 @@ class Fitting:
         key = (shape.coarsening, shape.patch_share)
         if key not in self._patch_losses:
             axes = self.at(shape.coarsening).configuration.dimensions
-            self._patch_losses[key] = patch_loss(self.seen(shape), self.largest_share, axes)
+            self._patch_losses[key] = patch_loss(self.seen(shape), self.structures_share, axes)
         return self._patch_losses[key]
 
     def seen(self, shape: Shape) -> float:
@@ -187,14 +187,14 @@ class Fitting:
         return float(min(seen / most, 1.0))
 
     @functools.cached_property
-    def largest_share(self) -> float:
-        """Part of the median image that the box around the largest structure takes."""
+    def structures_share(self) -> float:
+        """Part of the median image that the boxes around one of each structure take, at most 1."""
         planned, order = self.at(1.0).configuration, self.at(1.0).plan.transpose
         shares = [
             each.turned(order).share(planned.spacing, planned.median_shape)
             for each in structures_of(self.variant.fingerprint, self._image_dimensions)
         ]
-        return max(shares, default=USUAL_STRUCTURE)
+        return min(sum(shares), 1.0) if shares else USUAL_STRUCTURES
 
     def structure_width(self) -> float:
         """Diameter of the smallest structure, in voxels of the planned spacing."""
