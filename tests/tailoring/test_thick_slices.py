@@ -47,7 +47,7 @@ def fitted(hearts: tuple[Dataset, Fingerprint], seconds: float, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("seconds", "patch", "steps"),
-    [(36000.0, (10, 256, 224), 1686), (360.0, (8, 96, 80), 496), (120.0, (8, 64, 64), 270)],
+    [(36000.0, (8, 192, 160), 3933), (360.0, (8, 64, 64), 894), (120.0, (8, 64, 64), 270)],
 )
 def test_short_of_time_the_patch_shrinks_as_far_as_it_holds_the_ring(
     hearts: tuple[Dataset, Fingerprint],
@@ -75,7 +75,7 @@ def test_slices_that_cannot_give_way_keep_no_axis_from_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "patch", "windows"), [(180.0, (8, 64, 64), 1344), (360.0, (8, 96, 80), 800)]
+    ("seconds", "patch", "windows"), [(180.0, (8, 64, 64), 1344), (360.0, (8, 64, 64), 1344)]
 )
 def test_the_windows_of_many_cases_are_taken_off_the_training(
     hearts: tuple[Dataset, Fingerprint],
