@@ -40,7 +40,7 @@ class _Concatenation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        windows = gradient.split(ctx.channels, 1)
+        windows = gradient.split_with_sizes(ctx.channels, 1)
         return tuple(each.contiguous(memory_format=_LAST[each.ndim]) for each in windows)
 
 
@@ -57,7 +57,7 @@ class _Normalisation(torch.autograd.Function):
         # The library computes both in the precision of the weights.
         kind = x.dtype if weight is None else weight.dtype
         means, factors = (x.new_empty((len(x), x.shape[1]), dtype=kind) for _ in range(2))
-        for case, out, mean, factor in zip(x.split(1), found.split(1), means, factors, strict=True):
+        for case, out, mean, factor in zip(x.chunk(len(x)), found.chunk(len(x)), means, factors, strict=True):
             torch.ops.aten.native_batch_norm.out(
                 case, weight, bias, None, None, True, 0.0, eps, out=out, save_mean=mean, save_invstd=factor
             )
@@ -74,7 +74,7 @@ class _Normalisation(torch.autograd.Function):
         ]
         found = torch.empty_like(x)
         sums: list[list[Tensor]] = [[], []]
-        rows = zip(gradient.split(1), x.split(1), found.split(1), means, factors, strict=True)
+        rows = zip(*(each.chunk(len(x)) for each in (gradient, x, found)), means, factors, strict=True)
         for of_case, case, out, mean, factor in rows:
             parts = torch.ops.aten.native_batch_norm_backward(
                 of_case, case, weight, None, None, mean, factor, True, ctx.eps, wanted

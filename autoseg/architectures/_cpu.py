@@ -161,7 +161,7 @@ def plain_layers(network: nn.Module) -> nn.Module:
     usual = {better: kind for table in kinds for kind, better in table.items()}
     for module in network.modules():
         if getattr(type(module), "joins_densely", False):
-            module.__class__ = type(module).__base__
+            module.__class__ = type(module).__mro__[1]
         module.__class__ = usual.get(type(module), type(module))
     return network
 

@@ -17,10 +17,14 @@ class Decoder(UNetDecoder):  # type: ignore[misc]
 
     def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Maps of the encoder, largest first, -> logits, or a list of them, largest first."""
-        x, outputs = skips[-1], []
+        x = skips[-1]
+        outputs: list[Tensor] = []
         levels = zip(self.transpconvs, self.stages, self.seg_layers, reversed(skips[:-1]), strict=True)
         for up, stage, head, skip in levels:
             x = stage(concatenate((up(x), skip)))
             if self.deep_supervision:
                 outputs.insert(0, head(x))
-        return outputs if self.deep_supervision else self.seg_layers[-1](x)
+        if self.deep_supervision:
+            return outputs
+        result: Tensor = self.seg_layers[-1](x)
+        return result
