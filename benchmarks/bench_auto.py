@@ -190,7 +190,7 @@ def _report(rows: dict[str, Row]) -> str:
         "Fold 0, one seed, one core, float32. The Dice of a command is that of its best row; the regret of",
         "auto is what it is below the best single trainer that was tried with the whole time (which auto",
         "itself is, where it gives all of the time to one). A shared core: other programs came and went",
-        "beside. Rows are of several days and processors, so that only rows of one commit are to be compared.",
+        "beside. Rows are of several days and processors, so that only rows of one commit compare.",
         "Commands of auto that divided 18 minutes did so by a rule that is gone (the documentation's page on",
         "budgets): it gives all of them to nnunet now.",
         "",
