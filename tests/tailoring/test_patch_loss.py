@@ -11,7 +11,7 @@ from autoseg.data.dataset import Dataset, load_dataset
 from autoseg.data.fingerprint import Fingerprint, extract_fingerprint
 from autoseg.data.synthetic import make_demo
 from autoseg.planner.budget import Shape
-from autoseg.planner.learning import patch_loss
+from autoseg.planner.learning import LEAST_STRUCTURES, patch_loss
 from autoseg.tailoring.fit_to_resources import Fitting
 from autoseg.tailoring.request import Request
 from autoseg.tailoring.trainer_spec import Choice
@@ -44,11 +44,13 @@ def fitting(
     return Fitting(Variant(demo[0], fingerprint, Choice("nnunet"), request), "2d", WHOLE)
 
 
-def test_a_head_loses_more_than_a_nucleus(demo: tuple[Dataset, Fingerprint]) -> None:
+def test_a_head_loses_more_than_a_heart_and_a_nucleus_not_nothing(demo: tuple[Dataset, Fingerprint]) -> None:
     head = fitting(demo, (128.0, 128.0), (256, 256))
+    heart = fitting(demo, (64.0, 128.0), (256, 256))
     nucleus = fitting(demo, (16.0, 16.0), (256, 256))
     assert head.patch_loss(WHOLE) == nucleus.patch_loss(WHOLE) == 0.0
-    assert head.patch_loss(HALF) == pytest.approx(64 * nucleus.patch_loss(HALF))
+    assert head.patch_loss(HALF) == pytest.approx(2 * heart.patch_loss(HALF))
+    assert nucleus.patch_loss(HALF) == pytest.approx(LEAST_STRUCTURES / 0.25 * head.patch_loss(HALF))
     seen = head.patch(HALF)[0] * head.patch(HALF)[1] / 256**2
     assert head.patch_loss(HALF) == pytest.approx(patch_loss(seen, 0.25))
 

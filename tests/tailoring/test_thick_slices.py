@@ -47,7 +47,7 @@ def fitted(hearts: tuple[Dataset, Fingerprint], seconds: float, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("seconds", "patch", "steps"),
-    [(36000.0, (8, 192, 160), 3933), (360.0, (8, 64, 64), 894), (120.0, (8, 64, 64), 270)],
+    [(36000.0, (8, 192, 160), 3933), (360.0, (8, 96, 80), 496), (120.0, (8, 64, 64), 270)],
 )
 def test_short_of_time_the_patch_shrinks_as_far_as_it_holds_the_ring(
     hearts: tuple[Dataset, Fingerprint],
