@@ -92,7 +92,7 @@ def report(rows: Rows) -> str:
         "patches of different size. Dice is the mean over structures, then over held-out cases (of many",
         "every n-th), at the spacing of the training, without mirrored copies. Differences from the largest",
         "patch are paired over cases, seeds averaged, with 95 % intervals. CPU seconds of a step depend on",
-        "what else the machine does. Fold 1 was taken, since other tables report fold 0; of Nuclei fold 0 was",
+        "what else the machine does. Fold 1, since other tables report fold 0; of Nuclei fold 0 was",
         "looked at as well, since it had lost where fold 1 had not, and the law's least part goes by it.",
         "",
         "| data set | steps, fold | share of the planned patch | patch | seen of the image | seeds | cases "
