@@ -38,13 +38,13 @@ def order_of(
     return {
         "aurc": {name: aurc(risks, score) for name, score in scores.items()},
         "auroc_of_failures": {name: auroc(bad, -score) for name, score in scores.items()},
-        "difference": _difference(
+        "difference": difference(
             risks, scores["expected Dice"], scores["mean softmax entropy"], [each.group for each in held_out]
         ),
     }
 
 
-def _difference(
+def difference(
     risks: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: Sequence[str]
 ) -> dict[str, Any]:
     """Paired: each draw of groups gives both areas on the same cases."""

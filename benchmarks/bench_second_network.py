@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from _machine import machine, write_results
-from _trust_order import _difference
+from _trust_order import difference
 from scipy.stats import spearmanr
 
 from autoseg.data.dataset import Dataset
@@ -67,7 +67,7 @@ def _of_set(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "agreement": float(np.mean(agreement)),
         "aurc": {key: aurc(1 - dice, score) for key, score in scores.items()},
         "to_entropy": {
-            key: _difference(1 - dice, scores[key], scores[ENTROPY], groups) for key in list(scores)[:2]
+            key: difference(1 - dice, scores[key], scores[ENTROPY], groups) for key in list(scores)[:2]
         },
     }
 

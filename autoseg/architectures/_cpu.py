@@ -12,11 +12,13 @@ from __future__ import annotations
 from math import prod
 
 import torch
+from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
 from torch import Tensor, nn
 from torch.nn import functional
 
 from autoseg.architectures._cases import is_channels_last, normalise_each
 from autoseg.architectures._convolution import Conv2d, Conv3d
+from autoseg.architectures._decoder import Decoder
 from autoseg.architectures._depthwise import DepthwiseConv2d, DepthwiseConv3d, stuff
 from autoseg.system.process_memory import SMALLER, USUAL
 
@@ -127,8 +129,7 @@ _DEPTHWISE: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv3d: DepthwiseConv3d,
 }
 
-# Where nnU-Net's networks have their decoder.
-_DECODERS = "dynamic_network_architectures.building_blocks.unet_decoder"
+_DECODERS: dict[type[nn.Module], type[nn.Module]] = {UNetDecoder: Decoder}
 
 
 def channels_last(dimensions: int) -> torch.memory_format:
@@ -157,11 +158,9 @@ def prepare_for_cpu(network: nn.Module) -> int:
 
 def plain_layers(network: nn.Module) -> nn.Module:
     """Undo `prepare_for_cpu`, in place: torch's own layers, which other programs know."""
-    kinds = (_NORMS, _TRANSPOSED, _CONVOLUTIONS, _DEPTHWISE)
+    kinds = (_NORMS, _TRANSPOSED, _CONVOLUTIONS, _DEPTHWISE, _DECODERS)
     usual = {better: kind for table in kinds for kind, better in table.items()}
     for module in network.modules():
-        if getattr(type(module), "joins_densely", False):
-            module.__class__ = type(module).__mro__[1]
         module.__class__ = usual.get(type(module), type(module))
     return network
 
@@ -174,11 +173,8 @@ def system_blocks(network: nn.Module) -> int:
 
 def _better(module: nn.Module) -> type[nn.Module] | None:
     kind = type(module)
-    if kind.__module__ == _DECODERS and kind.__name__ == "UNetDecoder":
-        # Not before it is met: the import takes its time, and only networks of nnU-Net have one.
-        from autoseg.architectures._decoder import Decoder
-
-        return Decoder
+    if kind in _DECODERS:
+        return _DECODERS[kind]
     if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d):
         return None if module.track_running_stats else _NORMS.get(kind)
     if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):

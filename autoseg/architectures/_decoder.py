@@ -13,8 +13,6 @@ from autoseg.architectures._cases import concatenate
 class Decoder(UNetDecoder):  # type: ignore[misc]
     """nnU-Net's class."""
 
-    joins_densely = True
-
     def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Maps of the encoder, largest first, -> logits, or a list of them, largest first."""
         x = skips[-1]

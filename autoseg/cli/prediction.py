@@ -92,11 +92,8 @@ def predict_command(
     from autoseg.inference.options import Options
     from autoseg.pipeline.single_file import names_file, predict_file
     from autoseg.pipeline.single_stages import predict_folder
-    from autoseg.system.process_memory import USUAL, take_from_system
 
     start(quiet)
-    # 20 volumes of 35x50x35 in bf16 fetched a tenth of the pages so, and took 5 to 8 % fewer CPU seconds.
-    take_from_system(USUAL)
     if verify_key is not None:
         from autoseg.bundle.signature import check_signature
 

@@ -16,8 +16,10 @@ from __future__ import annotations
 import ctypes
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 # The largest size that glibc comes to by itself (DEFAULT_MMAP_THRESHOLD_MAX), and does where blocks vary.
 USUAL = 32 * 2**20
@@ -48,6 +50,8 @@ def forget_peak(device: torch.device) -> None:
     Where the system cannot forget (no Linux), the peak is that of the process so far.
     """
     if device.type == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
         return
     try:
@@ -60,6 +64,8 @@ def forget_peak(device: torch.device) -> None:
 def peak_bytes(device: torch.device) -> int:
     """The largest memory since `forget_peak`."""
     if device.type == "cuda":
+        import torch
+
         return int(torch.cuda.max_memory_allocated(device))
     try:
         lines = _STATUS.read_text(encoding="utf-8").splitlines()

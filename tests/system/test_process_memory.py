@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -32,3 +34,20 @@ def test_a_process_does_not_count_what_started_it() -> None:
     code += "; print(peak(torch.device('cpu')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < large.nbytes
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
+def test_what_was_freed_is_kept_for_the_next_step() -> None:
+    """Blocks of 8 MB, one after the other: their pages are fetched once and not for each."""
+    code = (
+        "import resource, numpy as np\n"
+        "from autoseg.system.process_memory import USUAL, take_from_system\n"
+        "assert take_from_system(USUAL)\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "np.ones(8_000_000, np.uint8)\n"
+        "before = faults()\n"
+        "for _ in range(100): np.ones(8_000_000, np.uint8)\n"
+        "print(faults() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 10 * 8_000_000 / resource.getpagesize()

@@ -84,6 +84,16 @@ def test_a_prediction_that_takes_the_time_keeps_the_patch_large() -> None:
     assert size(planned_anew(plan, "2d", 20.0, 500.0, reserved_s=35.0)) == (2, LARGE)
 
 
+def test_a_patch_that_loses_too_much_is_not_taken() -> None:
+    """By the loss that the plan states; one from before there was a loss goes by its share."""
+    for loss, patch in ((0.0, SMALL), (1.0, LARGE)):
+        patches = [
+            {"patch_size": LARGE, "loss": 0.0, "prediction_seconds": 2.0},
+            {"patch_size": SMALL, "loss": loss, "prediction_seconds": 8.0},
+        ]
+        assert size(planned_anew(planned(8, patches=patches), "2d", 20.0, 500.0)) == (2, patch)
+
+
 def test_what_memory_changed_is_not_planned_again() -> None:
     assert planned_anew(planned(3), "2d", 5.0, 500.0) is None
     bare = dataclasses.replace(planned(8), decisions=())
